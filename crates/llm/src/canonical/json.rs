@@ -1,0 +1,92 @@
+//! JSON that is carried through without being understood.
+//!
+//! Not a tree: the text is kept as it came, so numbers, key order and escapes survive. Invariant: a [`Raw`] always
+//! holds one complete, well-formed JSON value.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// Holds one well-formed JSON value as text.
+#[derive(Clone)]
+pub struct Raw(Box<RawValue>);
+
+impl Raw {
+    /// Checks that `text` is one JSON value and keeps it.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str::<Box<RawValue>>(text).ok().map(Self)
+    }
+
+    /// Copies a value that the parser has already seen.
+    #[must_use]
+    pub fn from_value(value: &RawValue) -> Self {
+        Self(value.to_owned())
+    }
+
+    /// Serialises `value`; `None` when it has no JSON form, such as a map with keys that are not strings.
+    pub fn of<T: Serialize + ?Sized>(value: &T) -> Option<Self> {
+        serde_json::value::to_raw_value(value).ok().map(Self)
+    }
+
+    /// Returns the JSON text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    /// Says whether the value is a JSON object.
+    #[must_use]
+    pub fn is_object(&self) -> bool {
+        self.as_str().starts_with('{')
+    }
+}
+
+impl PartialEq for Raw {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Raw {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// Fields that a dialect sent and this model does not name, in their order.
+///
+/// They belong to the dialect the whole request or answer came from (`origin`), return untouched to that dialect, and
+/// are a [`super::loss::Loss`] each on the way to another.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rest(pub Vec<(Box<str>, Raw)>);
+
+impl Rest {
+    /// Says whether there is nothing to carry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds one field.
+    pub fn push(&mut self, name: &str, value: Raw) {
+        self.0.push((name.into(), value));
+    }
+
+    /// Finds a field by name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Raw> {
+        self.0.iter().find(|(key, _)| &**key == name).map(|(_, value)| value)
+    }
+
+    /// Iterates over names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Raw)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
+    }
+}

@@ -1,0 +1,3 @@
+//! Bytes to frames, incrementally: what is below the dialects.
+
+pub mod sse;
