@@ -1,0 +1,39 @@
+//! A secret for the management API, held by a person, valid in one organization.
+
+use crate::secret::{Kid, TokenMac};
+use crate::{AccessTokenId, DisplayName, OrganizationId, Timestamp, UserId};
+
+/// An access token as stored. Its rights are those of its owner at the moment of use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessToken {
+    /// Its id.
+    pub id: AccessTokenId,
+    /// The only organization it works in.
+    pub organization_id: OrganizationId,
+    /// Its owner.
+    pub user_id: UserId,
+    /// For people.
+    pub name: DisplayName,
+    /// The public part of the secret.
+    pub kid: Kid,
+    /// What the secret is compared with.
+    pub mac: TokenMac,
+    /// Which pepper `mac` was computed with.
+    pub pepper_version: u16,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// The last use, in steps of a minute.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl AccessToken {
+    /// Says whether the token works at `now`.
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|at| now < at)
+    }
+}

@@ -1,0 +1,45 @@
+//! The vocabulary of Headgate: ids, time, money, names, secrets, roles, error codes and entities.
+//!
+//! Nothing here performs IO, reads a clock or draws randomness; both arrive through the [`Clock`] and [`Entropy`] ports.
+//! The crate builds for wasm32, so the console speaks the same nouns as the server.
+//!
+//! Architecture invariants: no crate of ours is a dependency; every public entity has one file; a value that exists is valid.
+
+#![deny(missing_docs)]
+
+pub mod access_token;
+pub mod actor;
+pub mod audit;
+pub mod change;
+pub mod code;
+pub mod credential;
+pub mod deployment;
+pub mod environment;
+pub mod id;
+pub mod member;
+pub mod money;
+pub mod name;
+pub mod node;
+pub mod organization;
+pub mod page;
+pub mod price;
+pub mod rbac;
+pub mod rng;
+pub mod route;
+pub mod secret;
+pub mod session;
+pub mod time;
+pub mod usage;
+pub mod user;
+pub mod virtual_key;
+pub mod workspace;
+
+pub use actor::{Actor, ActorKind, JobName, Permit};
+pub use id::*;
+pub use money::{NanoUsd, Price};
+pub use name::{DisplayName, Email, ModelName, ModelPattern, Slug};
+pub use page::{Cursor, Limit, Page};
+pub use rbac::{Permission, Role, Scope};
+pub use rng::Entropy;
+pub use secret::{Secret, TokenKind, TokenSecret};
+pub use time::{Clock, Timestamp};

@@ -1,0 +1,252 @@
+//! What one client call used and cost: the single billing fact per request, with every attempt inside.
+
+use crate::id::{
+    CredentialId, DeploymentId, EnvironmentId, NodeId, OrganizationId, PriceId, RequestId, RouteId, VirtualKeyId,
+    WorkspaceId,
+};
+use crate::money::NanoUsd;
+use crate::time::Timestamp;
+
+/// Tokens by kind. `input`, `cached_input`, `cache_write_5m` and `cache_write_1h` are disjoint and sum to all that was read;
+/// `reasoning` is a **subset** of `output`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct TokenUsage {
+    /// Input tokens at the full price.
+    pub input: u64,
+    /// Input tokens read from the provider's prompt cache.
+    pub cached_input: u64,
+    /// Input tokens written to a cache of five minutes (or of the provider's only kind).
+    pub cache_write_5m: u64,
+    /// Input tokens written to a cache of one hour.
+    pub cache_write_1h: u64,
+    /// Output tokens, reasoning included.
+    pub output: u64,
+    /// The part of `output` that was reasoning, when the provider tells.
+    pub reasoning: u64,
+}
+
+impl TokenUsage {
+    /// Returns all input tokens, cached or not.
+    #[must_use]
+    pub const fn total_input(&self) -> u64 {
+        self.input
+            .saturating_add(self.cached_input)
+            .saturating_add(self.cache_write_5m)
+            .saturating_add(self.cache_write_1h)
+    }
+
+    /// Returns input and output together.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.total_input().saturating_add(self.output)
+    }
+
+    /// Takes the larger of each kind. Streams report running or final totals, so the largest is the last.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            input: self.input.max(other.input),
+            cached_input: self.cached_input.max(other.cached_input),
+            cache_write_5m: self.cache_write_5m.max(other.cache_write_5m),
+            cache_write_1h: self.cache_write_1h.max(other.cache_write_1h),
+            output: self.output.max(other.output),
+            reasoning: self.reasoning.max(other.reasoning),
+        }
+    }
+}
+
+macro_rules! text_enum {
+    ($(#[$enum_doc:meta])* $enum:ident { $($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)? }) => {
+        $(#[$enum_doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        pub enum $enum {
+            $($(#[$doc])* #[serde(rename = $text)] $name),+
+        }
+
+        impl $enum {
+            /// Every value, in the order of declaration.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// Returns the stable text.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text),+ }
+            }
+
+            /// Finds the value that a text names.
+            #[must_use]
+            pub fn find(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == text)
+            }
+        }
+
+        impl std::fmt::Display for $enum {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+text_enum! {
+    /// How a request ended, as its client saw it.
+    Outcome {
+        /// A whole answer was given.
+        Success = "success",
+        /// Headgate refused; see the code.
+        Rejected = "rejected",
+        /// The upstream refused the request as invalid and the client was told so.
+        UpstreamRejected = "upstream_rejected",
+        /// Every attempt failed.
+        UpstreamFailed = "upstream_failed",
+        /// The upstream broke after the first byte had been relayed.
+        UpstreamBroken = "upstream_broken",
+        /// The client left before the end.
+        ClientClosed = "client_closed",
+        /// The node died in the middle; reported when it came back.
+        Interrupted = "interrupted",
+    }
+}
+
+text_enum! {
+    /// How one attempt ended.
+    AttemptOutcome {
+        /// It gave the answer.
+        Success = "success",
+        /// The upstream answered with an error status.
+        Status = "status",
+        /// No connection.
+        Connect = "connect",
+        /// One of the four timeouts.
+        Timeout = "timeout",
+        /// The connection or the body broke.
+        Broken = "broken",
+        /// Given up because the client left.
+        Cancelled = "cancelled",
+        /// Not sent: its credential could not be opened or its request not be built.
+        Unsendable = "unsendable",
+    }
+}
+
+text_enum! {
+    /// The operation a client called.
+    Endpoint {
+        /// OpenAI chat completions.
+        ChatCompletions = "chat_completions",
+        /// OpenAI embeddings.
+        Embeddings = "embeddings",
+        /// The list of models.
+        Models = "models",
+        /// Anthropic messages.
+        Messages = "messages",
+        /// Anthropic token counting.
+        CountTokens = "count_tokens",
+        /// Anything else that reached the gateway.
+        Other = "other",
+    }
+}
+
+/// One try against one target.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct AttemptRecord {
+    /// Counts from 1.
+    pub n: u16,
+    /// The deployment tried.
+    pub deployment_id: DeploymentId,
+    /// The credential used, if the provider takes one.
+    pub credential_id: Option<CredentialId>,
+    /// The provider's name.
+    pub provider: String,
+    /// The model as the upstream names it.
+    pub upstream_model: String,
+    /// When it was sent.
+    pub started_at: Timestamp,
+    /// From sending to the end, in microseconds.
+    pub duration_us: u64,
+    /// From sending to the first byte of the answer's body.
+    pub first_byte_us: Option<u64>,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// The upstream's HTTP status, if it answered.
+    pub status: Option<u16>,
+    /// The upstream's own request id, if it gave one.
+    pub upstream_request_id: Option<String>,
+    /// What the upstream counted in this attempt; also failed attempts may be billed.
+    pub usage: TokenUsage,
+    /// What this attempt cost.
+    pub cost: NanoUsd,
+}
+
+/// The one billing fact of one client call.
+///
+/// Its id is the request's; (node, boot, seq) is its place in the node's spool. Both are unique in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct UsageEvent {
+    /// The request; minted by the node when the call arrived, so it also tells when.
+    pub id: RequestId,
+    /// The tenant.
+    pub organization_id: OrganizationId,
+    /// The workspace of the key.
+    pub workspace_id: WorkspaceId,
+    /// The environment of the key.
+    pub environment_id: EnvironmentId,
+    /// The key that called.
+    pub virtual_key_id: VirtualKeyId,
+    /// The node that served.
+    pub node_id: NodeId,
+    /// What was called.
+    pub endpoint: Endpoint,
+    /// The model the client asked for; empty when none was understood.
+    pub model: String,
+    /// The route that was taken, if the model named one.
+    pub route_id: Option<RouteId>,
+    /// The deployment that answered.
+    pub deployment_id: Option<DeploymentId>,
+    /// The provider that answered.
+    pub provider: Option<String>,
+    /// The model that answered, as the upstream names it.
+    pub upstream_model: Option<String>,
+    /// Whether the client asked for a stream.
+    pub is_stream: bool,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The HTTP status the client saw; 499 when it left before one was sent.
+    pub status: u16,
+    /// The gateway code, when Headgate refused or gave up.
+    pub code: Option<String>,
+    /// Why the model stopped, in the vocabulary of the hub (`stop`, `length`, `tool_calls`, …).
+    pub finish_reason: Option<String>,
+    /// When the head of the request arrived.
+    pub started_at: Timestamp,
+    /// From arrival to the last byte, in microseconds.
+    pub duration_us: u64,
+    /// From arrival to the first byte of the answer's body.
+    pub first_byte_us: Option<u64>,
+    /// Time spent in Headgate itself, in microseconds.
+    pub overhead_us: u64,
+    /// Tokens over all attempts.
+    pub usage: TokenUsage,
+    /// Whether `usage` is an estimate because the upstream did not tell.
+    pub is_estimated: bool,
+    /// Cost over all attempts.
+    pub cost: NanoUsd,
+    /// The dated price that `cost` was computed with; absent when nothing was priced.
+    pub price_id: Option<PriceId>,
+    /// The revision of policy that decided.
+    pub policy_revision: u64,
+    /// `x-headgate-user`, at most 256 characters.
+    pub end_user: Option<String>,
+    /// `x-headgate-conversation-id`, at most 256 characters.
+    pub conversation_id: Option<String>,
+    /// `x-headgate-trace-id` or the trace id of `traceparent`.
+    pub trace_id: Option<String>,
+    /// `x-headgate-metadata`: at most 32 pairs.
+    pub metadata: Vec<(String, String)>,
+    /// `x-headgate-tags`: at most 32.
+    pub tags: Vec<String>,
+    /// What could not be expressed at the target, as JSON paths.
+    pub dropped: Vec<String>,
+    /// Every try, in order.
+    pub attempts: Vec<AttemptRecord>,
+}
