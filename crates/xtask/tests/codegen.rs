@@ -36,6 +36,8 @@ fn generate(into: &Path) -> Result<()> {
     tonic_prost_build::configure()
         // Maps in key order: a resource's bytes are hashed and signed, so they must not depend on hashing seeds.
         .btree_map(".")
+        // Shared buffers: one delta is cloned for every node that receives it.
+        .bytes(".")
         .client_mod_attribute(".", "#[cfg(feature = \"grpc\")]")
         .server_mod_attribute(".", "#[cfg(feature = \"grpc\")]")
         .out_dir(into)

@@ -28,11 +28,9 @@ pub struct Organization {
     /// How long keys and credentials may be used without word from the control plane. Absent: 24 hours.
     #[prost(uint64, optional, tag = "3")]
     pub max_stale_ms: ::core::option::Option<u64>,
-    /// Peppers of virtual keys, sealed with the data key.
+    /// Peppers of virtual keys, sealed with the data key; the associated data is `v1|organization id|key-pepper|version`.
     #[prost(message, repeated, tag = "4")]
     pub key_peppers: ::prost::alloc::vec::Vec<SealedSecret>,
-    #[prost(bool, tag = "5")]
-    pub suspended: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Workspace {
@@ -48,7 +46,7 @@ pub struct Environment {
     #[prost(string, tag = "2")]
     pub workspace_id: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
-    pub name: ::prost::alloc::string::String,
+    pub slug: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VirtualKey {
@@ -62,44 +60,35 @@ pub struct VirtualKey {
     pub name: ::prost::alloc::string::String,
     #[prost(enumeration = "KeyStatus", tag = "5")]
     pub status: i32,
+    /// The public part of the token, by which it is looked up.
+    #[prost(string, tag = "6")]
+    pub kid: ::prost::alloc::string::String,
     /// One, or two while a rotation overlaps.
-    #[prost(message, repeated, tag = "6")]
+    #[prost(message, repeated, tag = "7")]
     pub secrets: ::prost::alloc::vec::Vec<KeySecret>,
-    /// Absent: every model of the workspace. Present and empty is refused.
-    #[prost(message, optional, tag = "7")]
+    /// Names, or prefixes ending in `*`. Absent: every model of the workspace. Present and empty: none.
+    #[prost(message, optional, tag = "8")]
     pub models: ::core::option::Option<ModelAllowList>,
-    #[prost(int64, optional, tag = "8")]
+    #[prost(int64, optional, tag = "9")]
     pub expires_at_us: ::core::option::Option<i64>,
-    /// Requests at once, counted per node.
-    #[prost(uint32, optional, tag = "9")]
-    pub max_in_flight: ::core::option::Option<u32>,
-    /// Free labels, copied into usage events.
-    #[prost(btree_map = "string, string", tag = "10")]
-    pub labels: ::prost::alloc::collections::BTreeMap<
-        ::prost::alloc::string::String,
-        ::prost::alloc::string::String,
-    >,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ModelAllowList {
-    /// Names, or prefixes ending in `*`.
     #[prost(string, repeated, tag = "1")]
     pub patterns: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeySecret {
-    #[prost(string, tag = "1")]
-    pub kid: ::prost::alloc::string::String,
-    #[prost(uint32, tag = "2")]
+    #[prost(uint32, tag = "1")]
     pub pepper_version: u32,
     /// HMAC-SHA-256(pepper, organization id || 0 || token).
-    #[prost(bytes = "bytes", tag = "3")]
+    #[prost(bytes = "bytes", tag = "2")]
     pub mac: ::prost::bytes::Bytes,
-    #[prost(int64, optional, tag = "4")]
-    pub expires_at_us: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "3")]
+    pub retires_at_us: ::core::option::Option<i64>,
 }
-/// AES-256-GCM under the organization's data key: 12 bytes of nonce, then ciphertext and tag. The associated data is
-/// `v1|organization id|subject id|version|purpose`.
+/// AES-256-GCM under the organization's data key: 12 bytes of nonce, then ciphertext and tag. The associated data names the
+/// place; a credential's is `v1|organization id|credential id|version|credential`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SealedSecret {
     #[prost(uint32, tag = "1")]
@@ -109,31 +98,20 @@ pub struct SealedSecret {
     #[prost(bytes = "bytes", tag = "3")]
     pub sealed: ::prost::bytes::Bytes,
 }
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Credential {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
-    /// Empty: shared by all workspaces of the organization.
     #[prost(string, tag = "2")]
-    pub workspace_id: ::prost::alloc::string::String,
-    #[prost(string, tag = "3")]
     pub provider: ::prost::alloc::string::String,
-    #[prost(string, tag = "4")]
+    #[prost(string, tag = "3")]
     pub name: ::prost::alloc::string::String,
-    /// Absent: the provider's own.
-    #[prost(string, optional, tag = "5")]
-    pub base_url: ::core::option::Option<::prost::alloc::string::String>,
-    /// Absent for providers that need none.
-    #[prost(message, optional, tag = "6")]
+    /// The only address the secret may be sent to.
+    #[prost(string, tag = "4")]
+    pub base_url: ::prost::alloc::string::String,
+    /// Absent for upstreams that want none.
+    #[prost(message, optional, tag = "5")]
     pub secret: ::core::option::Option<SealedSecret>,
-    #[prost(bool, tag = "7")]
-    pub disabled: bool,
-    /// Settings that are not secret, such as a region or an API version.
-    #[prost(btree_map = "string, string", tag = "8")]
-    pub settings: ::prost::alloc::collections::BTreeMap<
-        ::prost::alloc::string::String,
-        ::prost::alloc::string::String,
-    >,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Deployment {
@@ -152,11 +130,9 @@ pub struct Deployment {
     #[prost(string, optional, tag = "6")]
     pub credential_id: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(bool, tag = "7")]
-    pub disabled: bool,
-    #[prost(message, optional, tag = "8")]
-    pub timeouts: ::core::option::Option<Timeouts>,
+    pub enabled: bool,
 }
-/// Absent: the node's defaults.
+/// In milliseconds; absent: the node's defaults.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Timeouts {
     #[prost(uint32, optional, tag = "1")]
@@ -178,12 +154,11 @@ pub struct Route {
     pub name: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "4")]
     pub targets: ::prost::alloc::vec::Vec<Target>,
-    #[prost(message, optional, tag = "5")]
-    pub retry: ::core::option::Option<RetryRule>,
+    /// Over all targets; at least 1.
+    #[prost(uint32, tag = "5")]
+    pub max_attempts: u32,
     #[prost(message, optional, tag = "6")]
     pub timeouts: ::core::option::Option<Timeouts>,
-    #[prost(bool, tag = "7")]
-    pub disabled: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Target {
@@ -191,19 +166,10 @@ pub struct Target {
     pub deployment_id: ::prost::alloc::string::String,
     /// Lower is tried first; equal ones share by weight.
     #[prost(uint32, tag = "2")]
-    pub order: u32,
-    /// At least 1.
+    pub priority: u32,
+    /// 0: only when nothing else of the priority is left.
     #[prost(uint32, tag = "3")]
     pub weight: u32,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RetryRule {
-    /// Attempts over all targets; at least 1.
-    #[prost(uint32, tag = "1")]
-    pub max_attempts: u32,
-    /// Statuses that move on to the next target, beside the built-in ones.
-    #[prost(uint32, repeated, tag = "2")]
-    pub on_status: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Price {
@@ -212,21 +178,39 @@ pub struct Price {
     #[prost(string, tag = "2")]
     pub provider: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
-    pub model: ::prost::alloc::string::String,
+    pub upstream_model: ::prost::alloc::string::String,
     #[prost(int64, tag = "4")]
     pub effective_at_us: i64,
     #[prost(enumeration = "PriceSource", tag = "5")]
     pub source: i32,
-    #[prost(message, repeated, tag = "6")]
-    pub rates: ::prost::alloc::vec::Vec<PriceRate>,
+    #[prost(message, optional, tag = "6")]
+    pub rates: ::core::option::Option<Rates>,
+    /// Ascending by bound.
+    #[prost(message, repeated, tag = "7")]
+    pub long_context: ::prost::alloc::vec::Vec<LongContextRates>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PriceRate {
-    /// What is counted, such as `input` or `cached_input`.
-    #[prost(string, tag = "1")]
-    pub meter: ::prost::alloc::string::String,
-    #[prost(int64, tag = "2")]
-    pub nano_usd_per_million: i64,
+/// Nano-dollars per million tokens.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rates {
+    #[prost(int64, tag = "1")]
+    pub input: i64,
+    #[prost(int64, optional, tag = "2")]
+    pub cached_input: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "3")]
+    pub cache_write_5m: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "4")]
+    pub cache_write_1h: ::core::option::Option<i64>,
+    #[prost(int64, tag = "5")]
+    pub output: i64,
+    #[prost(int64, optional, tag = "6")]
+    pub reasoning: ::core::option::Option<i64>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LongContextRates {
+    #[prost(uint64, tag = "1")]
+    pub above_input_tokens: u64,
+    #[prost(message, optional, tag = "2")]
+    pub rates: ::core::option::Option<Rates>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -566,7 +550,15 @@ pub struct Delta {
     #[prost(message, repeated, tag = "3")]
     pub upserts: ::prost::alloc::vec::Vec<Resource>,
     #[prost(message, repeated, tag = "4")]
-    pub removals: ::prost::alloc::vec::Vec<ResourceKey>,
+    pub removals: ::prost::alloc::vec::Vec<Removal>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Removal {
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<ResourceKey>,
+    /// As in the resource that is removed.
+    #[prost(string, tag = "2")]
+    pub workspace_id: ::prost::alloc::string::String,
 }
 /// A whole set comes as begin, chunks and end, with nothing else of the organization in between.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -626,7 +618,7 @@ pub struct Urgent {
     #[prost(int64, tag = "3")]
     pub issued_at_us: i64,
     #[prost(message, repeated, tag = "4")]
-    pub revoked: ::prost::alloc::vec::Vec<ResourceKey>,
+    pub revoked: ::prost::alloc::vec::Vec<Removal>,
     #[prost(string, tag = "5")]
     pub signing_key_id: ::prost::alloc::string::String,
     #[prost(bytes = "bytes", tag = "6")]
@@ -1471,7 +1463,7 @@ pub struct RefusedEvent {
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
 }
-/// One client call: its single billing fact.
+/// One client call: its single billing fact. The node is the one that the certificate names.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UsageEvent {
     #[prost(string, tag = "1")]
@@ -1484,117 +1476,120 @@ pub struct UsageEvent {
     pub environment_id: ::prost::alloc::string::String,
     #[prost(string, tag = "5")]
     pub virtual_key_id: ::prost::alloc::string::String,
-    #[prost(uint64, tag = "6")]
-    pub policy_revision: u64,
-    #[prost(int64, tag = "7")]
-    pub started_at_us: i64,
-    /// As the client asked.
-    #[prost(string, tag = "8")]
-    pub requested_model: ::prost::alloc::string::String,
-    #[prost(string, tag = "9")]
+    /// Stable text of the operation, such as `chat_completions`.
+    #[prost(string, tag = "6")]
     pub endpoint: ::prost::alloc::string::String,
-    #[prost(string, tag = "10")]
-    pub dialect: ::prost::alloc::string::String,
-    #[prost(bool, tag = "11")]
-    pub streamed: bool,
-    /// How it ended, such as `completed` or `client_disconnected`.
-    #[prost(string, tag = "12")]
+    /// As the client asked.
+    #[prost(string, tag = "7")]
+    pub model: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "8")]
+    pub route_id: ::core::option::Option<::prost::alloc::string::String>,
+    /// What answered.
+    #[prost(string, optional, tag = "9")]
+    pub deployment_id: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "10")]
+    pub provider: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "11")]
+    pub upstream_model: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(bool, tag = "12")]
+    pub is_stream: bool,
+    /// Stable text, such as `success` or `client_closed`.
+    #[prost(string, tag = "13")]
     pub outcome: ::prost::alloc::string::String,
-    #[prost(uint32, tag = "13")]
-    pub http_status: u32,
-    /// Stable code when the answer was an error; empty otherwise.
-    #[prost(string, tag = "14")]
-    pub error_code: ::prost::alloc::string::String,
-    #[prost(message, optional, tag = "15")]
-    pub tokens: ::core::option::Option<Tokens>,
-    /// Sum over the attempts.
-    #[prost(int64, tag = "16")]
-    pub cost_nano_usd: i64,
-    /// True when any count is an estimate because the upstream reported none.
-    #[prost(bool, tag = "17")]
-    pub estimated: bool,
+    /// The status the client saw.
+    #[prost(uint32, tag = "14")]
+    pub status: u32,
+    #[prost(string, optional, tag = "15")]
+    pub code: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "16")]
+    pub finish_reason: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(int64, tag = "17")]
+    pub started_at_us: i64,
     #[prost(uint64, tag = "18")]
-    pub latency_us: u64,
+    pub duration_us: u64,
     #[prost(uint64, optional, tag = "19")]
     pub first_byte_us: ::core::option::Option<u64>,
     #[prost(uint64, tag = "20")]
     pub overhead_us: u64,
-    #[prost(message, repeated, tag = "21")]
-    pub attempts: ::prost::alloc::vec::Vec<UsageAttempt>,
-    #[prost(string, tag = "22")]
-    pub route_id: ::prost::alloc::string::String,
-    /// The deployment that answered.
-    #[prost(string, tag = "23")]
-    pub deployment_id: ::prost::alloc::string::String,
-    #[prost(string, tag = "24")]
-    pub provider: ::prost::alloc::string::String,
-    /// As served.
-    #[prost(string, tag = "25")]
-    pub model: ::prost::alloc::string::String,
-    #[prost(string, tag = "26")]
-    pub price_id: ::prost::alloc::string::String,
-    #[prost(string, tag = "27")]
-    pub user: ::prost::alloc::string::String,
-    #[prost(string, tag = "28")]
-    pub conversation_id: ::prost::alloc::string::String,
-    #[prost(string, tag = "29")]
-    pub trace_id: ::prost::alloc::string::String,
-    #[prost(btree_map = "string, string", tag = "30")]
-    pub metadata: ::prost::alloc::collections::BTreeMap<
-        ::prost::alloc::string::String,
-        ::prost::alloc::string::String,
-    >,
-    #[prost(string, repeated, tag = "31")]
+    #[prost(message, optional, tag = "21")]
+    pub usage: ::core::option::Option<TokenUsage>,
+    #[prost(bool, tag = "22")]
+    pub is_estimated: bool,
+    #[prost(int64, tag = "23")]
+    pub cost_nano_usd: i64,
+    #[prost(string, optional, tag = "24")]
+    pub price_id: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, tag = "25")]
+    pub policy_revision: u64,
+    #[prost(string, optional, tag = "26")]
+    pub end_user: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "27")]
+    pub conversation_id: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "28")]
+    pub trace_id: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "29")]
+    pub metadata: ::prost::alloc::vec::Vec<Pair>,
+    #[prost(string, repeated, tag = "30")]
     pub tags: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What could not be expressed at the target, as JSON paths.
+    #[prost(string, repeated, tag = "31")]
+    pub dropped: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "32")]
+    pub attempts: ::prost::alloc::vec::Vec<Attempt>,
+}
+/// Order is kept.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Pair {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
 }
 /// Disjoint counts, except reasoning, which is part of output.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Tokens {
+pub struct TokenUsage {
     #[prost(uint64, tag = "1")]
     pub input: u64,
     #[prost(uint64, tag = "2")]
     pub cached_input: u64,
     #[prost(uint64, tag = "3")]
-    pub cache_write: u64,
+    pub cache_write_5m: u64,
     #[prost(uint64, tag = "4")]
-    pub output: u64,
+    pub cache_write_1h: u64,
     #[prost(uint64, tag = "5")]
+    pub output: u64,
+    #[prost(uint64, tag = "6")]
     pub reasoning: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct UsageAttempt {
+pub struct Attempt {
     #[prost(uint32, tag = "1")]
-    pub number: u32,
+    pub n: u32,
     #[prost(string, tag = "2")]
     pub deployment_id: ::prost::alloc::string::String,
-    #[prost(string, tag = "3")]
-    pub credential_id: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "3")]
+    pub credential_id: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, tag = "4")]
     pub provider: ::prost::alloc::string::String,
     #[prost(string, tag = "5")]
     pub upstream_model: ::prost::alloc::string::String,
-    #[prost(string, tag = "6")]
-    pub outcome: ::prost::alloc::string::String,
-    #[prost(uint32, tag = "7")]
-    pub http_status: u32,
-    #[prost(string, tag = "8")]
-    pub upstream_request_id: ::prost::alloc::string::String,
-    #[prost(message, optional, tag = "9")]
-    pub tokens: ::core::option::Option<Tokens>,
-    #[prost(int64, tag = "10")]
-    pub cost_nano_usd: i64,
-    #[prost(bool, tag = "11")]
-    pub estimated: bool,
-    #[prost(string, tag = "12")]
-    pub price_id: ::prost::alloc::string::String,
-    #[prost(int64, tag = "13")]
+    #[prost(int64, tag = "6")]
     pub started_at_us: i64,
-    #[prost(uint64, tag = "14")]
-    pub latency_us: u64,
-    #[prost(uint64, optional, tag = "15")]
+    #[prost(uint64, tag = "7")]
+    pub duration_us: u64,
+    #[prost(uint64, optional, tag = "8")]
     pub first_byte_us: ::core::option::Option<u64>,
-    #[prost(string, tag = "16")]
-    pub error_code: ::prost::alloc::string::String,
+    /// Stable text, such as `success` or `timeout`.
+    #[prost(string, tag = "9")]
+    pub outcome: ::prost::alloc::string::String,
+    #[prost(uint32, optional, tag = "10")]
+    pub status: ::core::option::Option<u32>,
+    #[prost(string, optional, tag = "11")]
+    pub upstream_request_id: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "12")]
+    pub usage: ::core::option::Option<TokenUsage>,
+    #[prost(int64, tag = "13")]
+    pub cost_nano_usd: i64,
 }
 /// Generated client implementations.
 #[cfg(feature = "grpc")]
