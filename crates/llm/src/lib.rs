@@ -19,3 +19,5 @@
 pub mod canonical;
 pub mod codec;
 pub mod dialect;
+pub mod scan;
+pub mod skim;
