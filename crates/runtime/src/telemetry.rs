@@ -1,0 +1,225 @@
+//! Logs to standard error and traces over OTLP.
+//!
+//! Standard output belongs to the command (`headgate up --json`), so nothing is logged there. Invariant: what looks like a
+//! secret of ours or of a provider is masked on its way out ([`mask_secrets`]); that is the last wall, not the first: code
+//! does not log secrets, prompts or answers at all.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write};
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::WithExportConfig as _;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// For a person at a terminal.
+    Text,
+}
+
+/// What to log and where traces go.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Levels, as `tracing` filters write them: `info`, `info,gateway=debug`.
+    pub filter: String,
+    /// JSON or text; `None` takes text at a terminal and JSON elsewhere.
+    pub format: Option<Format>,
+    /// OTLP collector (gRPC), the value of `OTEL_EXPORTER_OTLP_ENDPOINT`; `None` exports nothing.
+    pub otlp_endpoint: Option<String>,
+    /// `service.instance.id` of this process.
+    pub instance: String,
+    /// `service.version` of this process.
+    pub version: &'static str,
+}
+
+/// Why telemetry cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter cannot be read.
+    #[error("`{filter}` is not a log filter such as `info` or `info,gateway=debug`")]
+    Filter {
+        /// The filter as given.
+        filter: String,
+    },
+    /// The exporter cannot be made.
+    #[error("the OTLP endpoint cannot be used: {0}")]
+    Exporter(String),
+    /// Telemetry was started before in this process.
+    #[error("telemetry is already running in this process")]
+    AlreadyRunning,
+}
+
+/// Keeps the exporter; [`Telemetry::stop`] sends what is left.
+#[derive(Debug)]
+#[must_use = "stop it at the end, or the last spans are lost"]
+pub struct Telemetry {
+    provider: Option<SdkTracerProvider>,
+}
+
+/// Starts logging and, with an endpoint, tracing. Call inside the tokio runtime: the exporter connects through it.
+///
+/// Errors: see [`TelemetryError`]; nothing is installed then.
+pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
+    let refused = |_| TelemetryError::Filter { filter: settings.filter.clone() };
+    let filter = EnvFilter::builder().parse(&settings.filter).map_err(refused)?;
+    let is_terminal = io::stderr().is_terminal();
+    let format = settings.format.unwrap_or(if is_terminal { Format::Text } else { Format::Json });
+    let lines = tracing_subscriber::fmt::layer().with_writer(MaskedStderr).with_ansi(is_terminal);
+    let lines = match format {
+        Format::Text => lines.compact().boxed(),
+        Format::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
+    };
+    let provider = settings.otlp_endpoint.as_deref().map(|endpoint| exporting_to(endpoint, settings)).transpose()?;
+    let tracer = provider.as_ref().map(|provider| provider.tracer("headgate"));
+    let traces = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer));
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .with(traces)
+        .try_init()
+        .map_err(|_| TelemetryError::AlreadyRunning)?;
+    Ok(Telemetry { provider })
+}
+
+fn exporting_to(endpoint: &str, settings: &Settings) -> Result<SdkTracerProvider, TelemetryError> {
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .build()
+        .map_err(|error| TelemetryError::Exporter(error.to_string()))?;
+    let resource = Resource::builder()
+        .with_service_name("headgate")
+        .with_attribute(opentelemetry::KeyValue::new("service.version", settings.version))
+        .with_attribute(opentelemetry::KeyValue::new("service.instance.id", settings.instance.clone()))
+        .build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+impl Telemetry {
+    /// Sends what is left and stops exporting.
+    pub fn stop(self) {
+        if let Some(provider) = self.provider
+            && let Err(error) = provider.shutdown()
+        {
+            tracing::warn!(error = %error, "the last spans could not be exported");
+        }
+    }
+}
+
+/// Writes an error and all its causes in one line: `first: second: third`.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Some libraries repeat the cause in their own text; saying it once is enough.
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) && write!(text, ": {cause_text}").is_err() {
+            break;
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Masks everything that looks like a secret: our tokens keep their public part, providers' keys their prefix.
+#[must_use]
+pub fn mask_secrets(line: &str) -> Cow<'_, str> {
+    const PREFIXES: &[&str] =
+        &["hgk_", "hga_", "hgj_", "hgs_", "hgc_", "hgi_", "sk-", "Bearer ", "AIza", "gsk_", "AKIA"];
+    let mut masked = String::new();
+    let mut rest = line;
+    while let Some((at, prefix)) = PREFIXES.iter().filter_map(|prefix| rest.find(prefix).map(|at| (at, *prefix))).min()
+    {
+        let (before, found) = rest.split_at(at);
+        let body = &found[prefix.len()..];
+        let end = body.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.~+/=".contains(c))).unwrap_or(body.len());
+        let kept = public_length(prefix, &body[..end]);
+        masked.push_str(before);
+        masked.push_str(prefix);
+        masked.push_str(&body[..kept]);
+        if end > kept {
+            masked.push_str("(hidden)");
+        }
+        rest = &body[end..];
+    }
+    if masked.is_empty() {
+        return Cow::Borrowed(line);
+    }
+    masked.push_str(rest);
+    Cow::Owned(masked)
+}
+
+/// How much of the text after `prefix` may be seen: all of a short word that only looks alike, `l1_<kid12>` of our own.
+fn public_length(prefix: &str, body: &str) -> usize {
+    const SHORTEST_SECRET: usize = 16;
+    if body.len() < SHORTEST_SECRET {
+        return body.len();
+    }
+    let is_ours = prefix.starts_with("hg");
+    let kid_end = body.match_indices('_').nth(1).map(|(at, _)| at);
+    if is_ours { kid_end.unwrap_or(0) } else { 0 }
+}
+
+struct MaskedStderr;
+
+struct MaskedLine;
+
+impl<'a> MakeWriter<'a> for MaskedStderr {
+    type Writer = MaskedLine;
+
+    fn make_writer(&'a self) -> MaskedLine {
+        MaskedLine
+    }
+}
+
+impl Write for MaskedLine {
+    // The formatter hands over one whole line per call, so a secret is never split between two.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        io::stderr().lock().write_all(mask_secrets(&text).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_and_their_public_part_is_kept() {
+        let line = "key=hgk_l1_9aQbCdEfGhIj_ABCDEFGHIJKLMNOPQRSTUVWXYZ012345_abc123 upstream=sk-proj-ABCDEFGHIJKLMNOP1234 done";
+        assert_eq!(mask_secrets(line), "key=hgk_l1_9aQbCdEfGhIj(hidden) upstream=sk-(hidden) done");
+        assert_eq!(mask_secrets("authorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.x"), "authorization: Bearer (hidden)");
+    }
+
+    #[test]
+    fn ordinary_lines_are_untouched() {
+        for line in ["listening on 127.0.0.1:7410", "task-list done", "desk-top sk-1", "Bearer of news"] {
+            assert_eq!(mask_secrets(line), line);
+        }
+        assert!(matches!(mask_secrets("nothing here"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_chain_names_every_cause_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("reading the file")]
+        struct Outer(#[source] io::Error);
+        assert_eq!(chain(&Outer(io::Error::other("disk full"))), "reading the file: disk full");
+    }
+}
