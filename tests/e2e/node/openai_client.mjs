@@ -1,0 +1,143 @@
+// The unchanged OpenAI SDK for JavaScript against Headgate. The upstream may speak either dialect; this side must not notice.
+
+import OpenAI from "openai";
+import { GREETING, PERSON_SCHEMA, PROMPTS, RED_PIXEL, WEATHER_SCHEMA, assert, run } from "./story.mjs";
+
+const connect = ({ baseURL, apiKey }) => new OpenAI({ baseURL: `${baseURL}/v1`, apiKey, maxRetries: 0, timeout: 20_000 });
+const user = (content) => [{ role: "user", content }];
+
+await run({
+  async chat(at) {
+    const answer = await connect(at).chat.completions.create({
+      model: at.model,
+      messages: [{ role: "system", content: "Be kind." }, ...user(PROMPTS.chat)],
+      max_tokens: 50,
+      temperature: 0.5,
+    });
+    assert.equal(answer.choices[0].message.content, GREETING);
+    assert.equal(answer.choices[0].message.role, "assistant");
+    assert.equal(answer.choices[0].finish_reason, "stop");
+    assert.equal(answer.object, "chat.completion");
+    assert.equal(answer.usage.prompt_tokens, 12);
+    assert.equal(answer.usage.completion_tokens, 5);
+  },
+
+  async stream(at) {
+    const stream = await connect(at).chat.completions.create({
+      model: at.model,
+      messages: user(PROMPTS.stream),
+      max_tokens: 50,
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    let text = "";
+    let finish = null;
+    let usage = null;
+    let n_chunks = 0;
+    for await (const chunk of stream) {
+      n_chunks += 1;
+      assert.equal(chunk.object, "chat.completion.chunk");
+      text += chunk.choices[0]?.delta?.content ?? "";
+      finish = chunk.choices[0]?.finish_reason ?? finish;
+      usage = chunk.usage ?? usage;
+    }
+    assert.equal(text, GREETING);
+    assert.equal(finish, "stop");
+    assert.ok(n_chunks > 2, `only ${n_chunks} chunks: the stream was folded`);
+    assert.equal(usage?.completion_tokens, 5);
+  },
+
+  async tools(at) {
+    const client = connect(at);
+    const tools = [
+      { type: "function", function: { name: "get_weather", description: "Weather of a city.", parameters: WEATHER_SCHEMA } },
+    ];
+    const messages = user(PROMPTS.tools);
+    const first = await client.chat.completions.create({ model: at.model, messages, tools, max_tokens: 50 });
+    assert.equal(first.choices[0].finish_reason, "tool_calls");
+    const [call] = first.choices[0].message.tool_calls;
+    assert.equal(call.function.name, "get_weather");
+    assert.deepEqual(JSON.parse(call.function.arguments), { city: "Paris" });
+    messages.push(first.choices[0].message, { role: "tool", tool_call_id: call.id, content: "sunny" });
+    const second = await client.chat.completions.create({ model: at.model, messages, tools, max_tokens: 50 });
+    assert.equal(second.choices[0].message.content, "It is sunny in Paris.");
+
+    const stream = await client.chat.completions.create({
+      model: at.model, messages: user(PROMPTS.tools), tools, max_tokens: 50, stream: true,
+    });
+    let name = "";
+    let json = "";
+    for await (const chunk of stream) {
+      for (const part of chunk.choices[0]?.delta?.tool_calls ?? []) {
+        name += part.function?.name ?? "";
+        json += part.function?.arguments ?? "";
+      }
+    }
+    assert.equal(name, "get_weather");
+    assert.deepEqual(JSON.parse(json), { city: "Paris" });
+  },
+
+  async schema(at) {
+    const answer = await connect(at).chat.completions.create({
+      model: at.model,
+      messages: user(PROMPTS.schema),
+      max_tokens: 50,
+      response_format: { type: "json_schema", json_schema: { name: "person", strict: true, schema: PERSON_SCHEMA } },
+    });
+    assert.deepEqual(JSON.parse(answer.choices[0].message.content), { name: "Ada", age: 36 });
+  },
+
+  async image(at) {
+    const answer = await connect(at).chat.completions.create({
+      model: at.model,
+      max_tokens: 50,
+      messages: user([
+        { type: "text", text: PROMPTS.image },
+        { type: "image_url", image_url: { url: `data:image/png;base64,${RED_PIXEL}` } },
+      ]),
+    });
+    assert.equal(answer.choices[0].message.content, "A single red pixel.");
+  },
+
+  async error(at) {
+    const client = connect(at);
+    const refused = client.chat.completions.create({ model: at.model, messages: user(PROMPTS.refused), max_tokens: 50 });
+    await assert.rejects(refused, (error) => {
+      assert.ok(error instanceof OpenAI.BadRequestError, `${error.constructor.name}: ${error.message}`);
+      assert.match(error.message, /malformed/);
+      return true;
+    });
+    const broken = client.chat.completions.create({ model: at.model, messages: user(PROMPTS.broken), max_tokens: 50 });
+    await assert.rejects(broken, (error) => {
+      assert.equal(error.status, 502);
+      assert.equal(error.code, "upstream_error");
+      return true;
+    });
+    const stranger = connect({ ...at, apiKey: "not-a-key" });
+    const unknown = stranger.chat.completions.create({ model: at.model, messages: user(PROMPTS.chat) });
+    await assert.rejects(unknown, (error) => {
+      assert.ok(error instanceof OpenAI.AuthenticationError, `${error.constructor.name}: ${error.message}`);
+      assert.equal(error.code, "key_invalid");
+      return true;
+    });
+    const nowhere = client.chat.completions.create({ model: "no-such-model", messages: user(PROMPTS.chat) });
+    await assert.rejects(nowhere, (error) => {
+      assert.ok(error instanceof OpenAI.NotFoundError, `${error.constructor.name}: ${error.message}`);
+      assert.equal(error.code, "model_unknown");
+      return true;
+    });
+  },
+
+  async disconnect(at) {
+    const stream = await connect(at).chat.completions.create({
+      model: at.model, messages: user(PROMPTS.disconnect), max_tokens: 4000, stream: true,
+    });
+    let text = "";
+    for await (const chunk of stream) {
+      text += chunk.choices[0]?.delta?.content ?? "";
+      if (text.length > 30) break;
+    }
+    stream.controller.abort();
+    assert.match(text, /^Sentence number 0/);
+  },
+});
