@@ -149,8 +149,8 @@ impl Audit {
     pub fn new(
         action: &'static str,
         subject_kind: &'static str,
-        subject_id: impl ToString,
-        subject_name: impl ToString,
+        subject_id: &impl ToString,
+        subject_name: &impl ToString,
     ) -> Self {
         Self {
             action,
@@ -317,7 +317,7 @@ mod tests {
         let entries = (0..n)
             .map(|i| {
                 let audit =
-                    Audit { after: Some(format!("{{\"n\":{i}}}")), ..Audit::new("thing.create", "thing", i, "name") };
+                    Audit { after: Some(format!("{{\"n\":{i}}}")), ..Audit::new("thing.create", "thing", &i, &"name") };
                 let actor = ActorKind::System(JobName::Bootstrap);
                 let id = AuditEntryId::from_uuid(u128::from(i));
                 let entry =

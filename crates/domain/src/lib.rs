@@ -26,6 +26,8 @@ pub mod price;
 pub mod rbac;
 pub mod rng;
 pub mod route;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod secret;
 pub mod session;
 pub mod time;

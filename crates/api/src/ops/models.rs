@@ -1,0 +1,162 @@
+//! What can be used and what it costs: providers, the model catalog, and prices.
+
+use domain::price::PriceSource;
+use domain::{NanoUsd, Permission, PriceId, Timestamp};
+
+use super::OrganizationPath;
+use crate::operation::{Access, Empty, NoQuery, operations, shapes};
+
+operations! {
+    /// Lists the providers Headgate can speak to.
+    ListProviders: Get "/organizations/{organization_id}/providers" as "providers.list"
+        needs Access::Organization(Permission::OrganizationRead), path OrganizationPath, query NoQuery, body Empty, gives 200 domain::Page<ProviderView>;
+
+    /// Lists the catalog of models with the prices that hold now.
+    ListModels: Get "/organizations/{organization_id}/models" as "models.list"
+        needs Access::Organization(Permission::PricesRead), path OrganizationPath, query ModelQuery, body Empty, gives 200 domain::Page<ModelView>;
+
+    /// Lists the organization's price book: every dated price of its models, newest first.
+    ListPrices: Get "/organizations/{organization_id}/prices" as "prices.list"
+        needs Access::Organization(Permission::PricesRead), path OrganizationPath, query PriceQuery, body Empty, gives 200 domain::Page<PriceView>;
+
+    /// Sets an own price of a model from a date on; earlier calls keep the price they were made at.
+    SetPrice: Post "/organizations/{organization_id}/prices" as "prices.set"
+        needs Access::Organization(Permission::PricesManage), path OrganizationPath, query NoQuery, body NewPrice, gives 201 PriceView;
+}
+
+shapes! {
+    /// A page of models.
+    #[derive(Eq, Default)]
+    pub struct ModelQuery {
+        /// Only this provider's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub provider: Option<String>,
+        /// Only names that contain this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub search: Option<String>,
+        /// How many rows; 1–200, 50 unless told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub limit: Option<u16>,
+        /// The `next_cursor` of the page before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub cursor: Option<domain::page::Cursor>,
+    }
+
+    /// A page of prices.
+    #[derive(Eq, Default)]
+    pub struct PriceQuery {
+        /// Only this provider's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub provider: Option<String>,
+        /// Only this model's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub upstream_model: Option<String>,
+        /// How many rows; 1–200, 50 unless told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub limit: Option<u16>,
+        /// The `next_cursor` of the page before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub cursor: Option<domain::page::Cursor>,
+    }
+
+    /// A provider.
+    #[derive(Eq)]
+    pub struct ProviderView {
+        /// Its name.
+        pub name: String,
+        /// Its name for people.
+        pub title: String,
+        /// Its own address; absent when every credential must say.
+        pub base_url: Option<String>,
+        /// Whether it wants a secret.
+        pub needs_secret: bool,
+        /// Whether a deployment needs a credential at all.
+        pub needs_credential: bool,
+    }
+
+    /// A model of the catalog.
+    #[derive(Eq)]
+    pub struct ModelView {
+        /// The provider's name.
+        pub provider: String,
+        /// The model as the upstream names it.
+        pub upstream_model: String,
+        /// Its name for people.
+        pub title: String,
+        /// The most tokens of input and output together, when known.
+        pub context_tokens: Option<u64>,
+        /// The most tokens of output, when known.
+        pub max_output_tokens: Option<u64>,
+        /// What it can do: `chat`, `embeddings`, `tools`, `json_schema`, `vision`, `reasoning`, `prompt_cache`.
+        pub capabilities: Vec<String>,
+        /// The price that holds now for this organization; absent when nobody stated one.
+        pub price: Option<PriceView>,
+    }
+
+    /// Prices in dollars per million tokens.
+    #[derive(Copy, Eq)]
+    pub struct RatesView {
+        /// Input at the full price.
+        pub input: NanoUsd,
+        /// Input read from a cache; as `input` when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub cached_input: Option<NanoUsd>,
+        /// Input written to a cache of five minutes; as `input` when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub cache_write_5m: Option<NanoUsd>,
+        /// Input written to a cache of one hour; as `input` when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub cache_write_1h: Option<NanoUsd>,
+        /// Output.
+        pub output: NanoUsd,
+        /// The reasoning part of output; as `output` when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub reasoning: Option<NanoUsd>,
+    }
+
+    /// Rates that hold for a call whose input exceeds a bound.
+    #[derive(Copy, Eq)]
+    pub struct LongContextRatesView {
+        /// The bound, in tokens of input.
+        pub above_input_tokens: u64,
+        /// What holds above it.
+        pub usd_per_million_tokens: RatesView,
+    }
+
+    /// A dated price.
+    #[derive(Eq)]
+    pub struct PriceView {
+        /// Its id; usage events name it. Absent for a catalog price that is not in the price book because nothing uses it.
+        pub id: Option<PriceId>,
+        /// The provider's name.
+        pub provider: String,
+        /// The model as the upstream names it.
+        pub upstream_model: String,
+        /// From when it holds.
+        pub effective_at: Timestamp,
+        /// Where it comes from.
+        pub source: PriceSource,
+        /// The rates.
+        pub usd_per_million_tokens: RatesView,
+        /// Rates for long contexts, ascending.
+        pub long_context: Vec<LongContextRatesView>,
+    }
+
+    /// An own price.
+    #[derive(Eq)]
+    #[serde(deny_unknown_fields)]
+    pub struct NewPrice {
+        /// The provider's name.
+        pub provider: String,
+        /// The model as the upstream names it.
+        pub upstream_model: String,
+        /// From when it holds; absent for now. Never in the past.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub effective_at: Option<Timestamp>,
+        /// The rates.
+        pub usd_per_million_tokens: RatesView,
+        /// Rates for long contexts, ascending.
+        #[serde(default)]
+        pub long_context: Vec<LongContextRatesView>,
+    }
+}

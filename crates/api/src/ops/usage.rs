@@ -1,0 +1,245 @@
+//! Who spent what: sums and single requests.
+
+use domain::usage::{AttemptOutcome, Endpoint, Outcome, TokenUsage};
+use domain::{
+    CredentialId, DeploymentId, EnvironmentId, NanoUsd, NodeId, Permission, PriceId, RequestId, RouteId, Timestamp,
+    VirtualKeyId, WorkspaceId,
+};
+
+use super::{OrganizationPath, WorkspacePath};
+use crate::operation::{Access, Empty, NoQuery, operations, shapes};
+
+operations! {
+    /// Sums the usage of a workspace.
+    WorkspaceUsage: Get "/workspaces/{workspace_id}/usage" as "usage.workspace"
+        needs Access::Workspace(Permission::UsageRead), path WorkspacePath, query UsageQuery, body Empty, gives 200 UsageReport;
+
+    /// Sums the usage of an organization over all its workspaces.
+    OrganizationUsage: Get "/organizations/{organization_id}/usage" as "usage.organization"
+        needs Access::Organization(Permission::OrganizationUsageRead), path OrganizationPath, query UsageQuery, body Empty, gives 200 UsageReport;
+
+    /// Lists requests, newest first.
+    ListRequests: Get "/workspaces/{workspace_id}/logs" as "requests.list"
+        needs Access::Workspace(Permission::RequestsRead), path WorkspacePath, query RequestQuery, body Empty, gives 200 domain::Page<RequestView>;
+
+    /// Shows a request with all its attempts.
+    GetRequest: Get "/workspaces/{workspace_id}/logs/{request_id}" as "requests.get"
+        needs Access::Workspace(Permission::RequestsRead), path RequestPath, query NoQuery, body Empty, gives 200 RequestView;
+}
+
+shapes! {
+    /// A request of a workspace.
+    #[derive(Copy, Eq)]
+    pub struct RequestPath {
+        /// The workspace.
+        pub workspace_id: WorkspaceId,
+        /// The request.
+        pub request_id: RequestId,
+    }
+
+    /// What to sum.
+    #[derive(Eq, Default)]
+    pub struct UsageQuery {
+        /// From this hour on; seven days ago unless told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub from: Option<Timestamp>,
+        /// Before this time; now unless told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub to: Option<Timestamp>,
+        /// Up to three, comma-separated, of `workspace`, `environment`, `virtual_key`, `model`, `provider`, `deployment`, `hour`, `day`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub group_by: Option<String>,
+        /// Only this environment's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub environment_id: Option<EnvironmentId>,
+        /// Only this key's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub virtual_key_id: Option<VirtualKeyId>,
+        /// Only this model's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub model: Option<String>,
+        /// Only this provider's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub provider: Option<String>,
+    }
+
+    /// Sums by group, and over all.
+    #[derive(Eq)]
+    pub struct UsageReport {
+        /// From this time on.
+        pub from: Timestamp,
+        /// Before this time.
+        pub to: Timestamp,
+        /// The dimensions, in the order asked.
+        pub group_by: Vec<String>,
+        /// One row per group; ordered by time where time is a dimension, then by cost, largest first; at most 5 000.
+        pub rows: Vec<UsageRow>,
+        /// Whether rows beyond the bound were left out (they are in `total`).
+        pub is_truncated: bool,
+        /// Over all groups.
+        pub total: UsageSums,
+        /// When the newest event in here was booked; events reach the ledger within seconds.
+        pub fresh_at: Option<Timestamp>,
+    }
+
+    /// One group.
+    #[derive(Eq)]
+    pub struct UsageRow {
+        /// The values of the dimensions, in the order asked: ids, names, or RFC 3339 times.
+        pub group: Vec<String>,
+        /// The names for people of the same values.
+        pub labels: Vec<String>,
+        /// The sums.
+        pub sums: UsageSums,
+    }
+
+    /// Sums over requests.
+    #[derive(Eq, Default)]
+    pub struct UsageSums {
+        /// All requests.
+        pub requests: u64,
+        /// Requests that did not succeed, client mistakes included.
+        pub errors: u64,
+        /// Requests that failed for a reason that is not the client's.
+        pub failures: u64,
+        /// Tokens by kind.
+        pub tokens: TokenUsage,
+        /// Cost.
+        pub cost_usd: NanoUsd,
+        /// Median duration in milliseconds, from a histogram with steps of about 12 %; absent without requests.
+        pub p50_ms: Option<u64>,
+        /// 95th percentile of the duration in milliseconds.
+        pub p95_ms: Option<u64>,
+        /// Median time to the first byte in milliseconds.
+        pub first_byte_p50_ms: Option<u64>,
+        /// Median time spent in Headgate itself, in microseconds.
+        pub overhead_p50_us: Option<u64>,
+    }
+
+    /// Which requests.
+    #[derive(Eq, Default)]
+    pub struct RequestQuery {
+        /// From this time on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub from: Option<Timestamp>,
+        /// Before this time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub to: Option<Timestamp>,
+        /// Only this environment's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub environment_id: Option<EnvironmentId>,
+        /// Only this key's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub virtual_key_id: Option<VirtualKeyId>,
+        /// Only this model's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub model: Option<String>,
+        /// Only requests that ended so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub outcome: Option<Outcome>,
+        /// How many rows; 1–200, 50 unless told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub limit: Option<u16>,
+        /// The `next_cursor` of the page before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub cursor: Option<domain::page::Cursor>,
+    }
+
+    /// One client call.
+    #[derive(Eq)]
+    pub struct RequestView {
+        /// Its id, as in `x-headgate-request-id`.
+        pub id: RequestId,
+        /// The environment of its key.
+        pub environment_id: EnvironmentId,
+        /// Its key.
+        pub virtual_key_id: VirtualKeyId,
+        /// The node that served.
+        pub node_id: NodeId,
+        /// What was called.
+        pub endpoint: Endpoint,
+        /// The model the client asked for.
+        pub model: String,
+        /// The route taken.
+        pub route_id: Option<RouteId>,
+        /// The deployment that answered.
+        pub deployment_id: Option<DeploymentId>,
+        /// The provider that answered.
+        pub provider: Option<String>,
+        /// The model that answered.
+        pub upstream_model: Option<String>,
+        /// Whether the client asked for a stream.
+        pub is_stream: bool,
+        /// How it ended.
+        pub outcome: Outcome,
+        /// The HTTP status the client saw.
+        pub status: u16,
+        /// The gateway code, when Headgate refused or gave up.
+        pub code: Option<String>,
+        /// Why the model stopped.
+        pub finish_reason: Option<String>,
+        /// When it arrived.
+        pub started_at: Timestamp,
+        /// To the last byte, in microseconds.
+        pub duration_us: u64,
+        /// To the first byte of the answer.
+        pub first_byte_us: Option<u64>,
+        /// Time spent in Headgate itself.
+        pub overhead_us: u64,
+        /// Tokens over all attempts.
+        pub usage: TokenUsage,
+        /// Whether they are an estimate.
+        pub is_estimated: bool,
+        /// Cost over all attempts.
+        pub cost_usd: NanoUsd,
+        /// The price it was computed with.
+        pub price_id: Option<PriceId>,
+        /// The revision of policy that decided.
+        pub policy_revision: u64,
+        /// `x-headgate-user`.
+        pub end_user: Option<String>,
+        /// `x-headgate-conversation-id`.
+        pub conversation_id: Option<String>,
+        /// The trace.
+        pub trace_id: Option<String>,
+        /// `x-headgate-metadata`.
+        pub metadata: Vec<(String, String)>,
+        /// `x-headgate-tags`.
+        pub tags: Vec<String>,
+        /// What could not be expressed at the target.
+        pub dropped: Vec<String>,
+        /// Every try.
+        pub attempts: Vec<AttemptView>,
+    }
+
+    /// One try.
+    #[derive(Eq)]
+    pub struct AttemptView {
+        /// Counts from 1.
+        pub n: u16,
+        /// The deployment tried.
+        pub deployment_id: DeploymentId,
+        /// The credential used.
+        pub credential_id: Option<CredentialId>,
+        /// The provider.
+        pub provider: String,
+        /// The model as the upstream names it.
+        pub upstream_model: String,
+        /// When it was sent.
+        pub started_at: Timestamp,
+        /// To its end, in microseconds.
+        pub duration_us: u64,
+        /// To the first byte of its answer.
+        pub first_byte_us: Option<u64>,
+        /// How it ended.
+        pub outcome: AttemptOutcome,
+        /// The upstream's HTTP status.
+        pub status: Option<u16>,
+        /// The upstream's request id.
+        pub upstream_request_id: Option<String>,
+        /// What the upstream counted.
+        pub usage: TokenUsage,
+        /// What it cost.
+        pub cost_usd: NanoUsd,
+    }
+}

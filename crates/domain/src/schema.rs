@@ -1,0 +1,103 @@
+//! JSON schemas of the vocabulary's text forms, for the OpenAPI document. Nothing here is used at run time.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+macro_rules! text_schemas {
+    ($($type:ty, $name:literal, $schema:expr;)+) => {$(
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    )+};
+}
+
+macro_rules! id_schemas {
+    ($($name:ident)+) => {$(
+        impl JsonSchema for crate::$name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": format!("^{}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$", crate::$name::PREFIX) })
+            }
+        }
+    )+};
+}
+
+id_schemas! {
+    OrganizationId WorkspaceId EnvironmentId UserId MemberId RoleBindingId VirtualKeyId AccessTokenId SessionId CredentialId
+    DeploymentId RouteId PriceId NodeGroupId NodeId JoinTokenId RequestId AuditEntryId
+}
+
+fn texts(values: impl Iterator<Item = &'static str>) -> Schema {
+    json_schema!({ "type": "string", "enum": values.collect::<Vec<_>>() })
+}
+
+text_schemas! {
+    crate::Timestamp, "Timestamp", json_schema!({ "type": "string", "format": "date-time" });
+    crate::NanoUsd, "Usd", json_schema!({ "type": "string", "pattern": "^-?[0-9]+(\\.[0-9]{1,9})?$", "description": "US dollars as a decimal text, exact to the nano-dollar." });
+    crate::Slug, "Slug", json_schema!({ "type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$" });
+    crate::DisplayName, "DisplayName", json_schema!({ "type": "string", "minLength": 1, "maxLength": 80 });
+    crate::ModelName, "ModelName", json_schema!({ "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9._:@+/-]+$" });
+    crate::ModelPattern, "ModelPattern", json_schema!({ "type": "string", "minLength": 1, "maxLength": 129, "description": "A model name, or a prefix followed by `*`." });
+    crate::Email, "Email", json_schema!({ "type": "string", "format": "email", "maxLength": 254 });
+    crate::secret::Kid, "KeyHint", json_schema!({ "type": "string", "pattern": "^[0-9A-Za-z]{12}$" });
+    crate::Permission, "Permission", texts(crate::Permission::ALL.iter().map(|value| value.as_str()));
+    crate::Role, "Role", texts(crate::Role::ALL.iter().map(|value| value.as_str()));
+    crate::usage::Outcome, "Outcome", texts(crate::usage::Outcome::ALL.iter().map(|value| value.as_str()));
+    crate::usage::AttemptOutcome, "AttemptOutcome", texts(crate::usage::AttemptOutcome::ALL.iter().map(|value| value.as_str()));
+    crate::usage::Endpoint, "Endpoint", texts(crate::usage::Endpoint::ALL.iter().map(|value| value.as_str()));
+    crate::audit::AuditOutcome, "AuditOutcome", texts(["success", "denied"].into_iter());
+    crate::virtual_key::KeyStatus, "KeyStatus", texts(["active", "expired", "revoked"].into_iter());
+    crate::price::PriceSource, "PriceSource", texts(["catalog", "own"].into_iter());
+    crate::page::Cursor, "Cursor", json_schema!({ "type": "string", "description": "Opaque; give it back as `cursor` for the next page." });
+    crate::usage::TokenUsage, "TokenUsage", json_schema!({
+        "type": "object",
+        "description": "Tokens by kind. The four input kinds are disjoint; reasoning is a part of output.",
+        "required": ["input", "cached_input", "cache_write_5m", "cache_write_1h", "output", "reasoning"],
+        "properties": {
+            "input": { "type": "integer", "minimum": 0 }, "cached_input": { "type": "integer", "minimum": 0 },
+            "cache_write_5m": { "type": "integer", "minimum": 0 }, "cache_write_1h": { "type": "integer", "minimum": 0 },
+            "output": { "type": "integer", "minimum": 0 }, "reasoning": { "type": "integer", "minimum": 0 }
+        }
+    });
+    crate::route::Target, "Target", json_schema!({
+        "type": "object", "required": ["deployment_id", "priority", "weight"],
+        "properties": {
+            "deployment_id": { "type": "string" },
+            "priority": { "type": "integer", "minimum": 0, "maximum": 65535, "description": "Lowest first; the next is the fallback." },
+            "weight": { "type": "integer", "minimum": 0, "description": "The share among targets of the same priority." }
+        }
+    });
+    crate::route::Timeouts, "Timeouts", json_schema!({
+        "type": "object",
+        "properties": {
+            "connect_ms": { "type": "integer", "minimum": 1 }, "first_byte_ms": { "type": "integer", "minimum": 1 },
+            "idle_ms": { "type": "integer", "minimum": 1 }, "total_ms": { "type": "integer", "minimum": 1 }
+        }
+    });
+}
+
+impl<T: JsonSchema> JsonSchema for crate::Page<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("PageOf{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object", "required": ["items", "next_cursor"],
+            "properties": {
+                "items": { "type": "array", "items": generator.subschema_for::<T>() },
+                "next_cursor": generator.subschema_for::<Option<crate::page::Cursor>>()
+            }
+        })
+    }
+}
