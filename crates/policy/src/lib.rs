@@ -1,0 +1,26 @@
+//! Policy as nodes see it: resources, the hashed set of an organization, and the compiled snapshot that requests read.
+//!
+//! Control plane and node share this crate, so both compute the same hash over the same bytes and a change that would not
+//! compile at a node is refused before it is committed. No IO, no clock, no cryptography beyond digests: signatures and
+//! secrets come through the ports [`sign::Verifier`] and [`compile::SecretOpener`].
+//!
+//! Architecture invariants: a delta applied to a set equals the full set of its revision (`set::tests`); compiling rebuilds
+//! only touched workspaces; one bad resource never takes a good one with it; nothing here panics on any input.
+
+#![deny(missing_docs)]
+
+pub mod compile;
+pub mod plan;
+pub mod resource;
+pub mod set;
+pub mod sign;
+pub mod snapshot;
+pub mod table;
+pub mod wire;
+
+pub use compile::{BadResource, SecretOpener, compile};
+pub use plan::{Attempt, Health, plan};
+pub use resource::{Content, Kind, Resource, ResourceKey};
+pub use set::{ResourceSet, SetHash};
+pub use sign::{Refusal, Revision, Signer, Verifier};
+pub use snapshot::{Caller, KeyRefusal, Snapshot};

@@ -1,0 +1,442 @@
+//! A node's immutable compiled policy: what the request path reads, without locks and without allocation.
+//!
+//! Cloning shares everything; [`crate::compile()`] makes the next snapshot by replacing only what changed. Secrets are in clear
+//! here and nowhere else in a node. Invariant: [`Snapshot::identify`] accepts a key only when its MAC matches, it is active,
+//! its workspace exists, and the organization's policy is not older than the organization allows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::price::{PriceSource, Rates};
+use domain::route::{Target, Timeouts};
+use domain::secret::{Kid, TokenMac};
+use domain::{
+    CredentialId, DeploymentId, EnvironmentId, OrganizationId, PriceId, RouteId, Secret, Timestamp, TokenKind,
+    TokenSecret, WorkspaceId,
+};
+use rustc_hash::FxHashMap;
+
+use crate::compile::BadReason;
+use crate::resource::{KeyStatus, Price, VirtualKey};
+use crate::set::{Location, SetHash};
+use crate::table::Table;
+
+/// All organizations a node holds.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub(crate) organizations: Table<OrganizationId, Arc<OrganizationPolicy>>,
+    pub(crate) workspaces: Table<WorkspaceId, Arc<WorkspacePolicy>>,
+    pub(crate) keys: Table<Kid, Arc<KeyPolicy>>,
+}
+
+/// When the control plane last said that the policy of one organization is current. Shared by successive snapshots.
+#[derive(Debug, Default)]
+pub struct Freshness(AtomicI64);
+
+/// A clock that went back by more than this makes policy unverifiable rather than eternal.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
+
+impl Freshness {
+    /// Starts at a known confirmation.
+    #[must_use]
+    pub const fn new(at: Timestamp) -> Self {
+        Self(AtomicI64::new(at.as_micros()))
+    }
+
+    /// Returns the last confirmation; the epoch when there was none.
+    #[must_use]
+    pub fn confirmed_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Records that the policy was current at `at`.
+    pub fn confirm(&self, at: Timestamp) {
+        self.0.store(at.as_micros(), Ordering::Relaxed);
+    }
+
+    /// Says whether the last confirmation is older than `max_stale`, or in a future that only a wrong clock explains.
+    #[must_use]
+    pub fn is_stale(&self, now: Timestamp, max_stale: Duration) -> bool {
+        let confirmed = self.confirmed_at();
+        now.since(confirmed) > max_stale || confirmed > now.plus(CLOCK_TOLERANCE)
+    }
+}
+
+/// One organization.
+#[derive(Debug, Clone)]
+pub struct OrganizationPolicy {
+    /// Its id.
+    pub id: OrganizationId,
+    /// Its short name.
+    pub slug: String,
+    /// The revision in force.
+    pub revision: u64,
+    /// The hash of the resources in force.
+    pub set_hash: SetHash,
+    /// How long keys and credentials may be used without word from the control plane.
+    pub max_stale: Duration,
+    /// When the control plane last confirmed it.
+    pub freshness: Arc<Freshness>,
+    pub(crate) peppers: Arc<Vec<(u32, Secret<[u8; 32]>)>>,
+    pub(crate) credentials: Arc<FxHashMap<CredentialId, Arc<CredentialPolicy>>>,
+    pub(crate) prices: Arc<PriceBook>,
+    pub(crate) bad: Arc<BTreeMap<Location, Bad>>,
+}
+
+/// A resource that did not compile.
+#[derive(Debug, Clone)]
+pub(crate) struct Bad {
+    pub(crate) reason: BadReason,
+    /// The content that is in force instead.
+    pub(crate) last_good: Option<Bytes>,
+}
+
+/// One workspace.
+#[derive(Debug, Clone)]
+pub struct WorkspacePolicy {
+    /// Its id.
+    pub id: WorkspaceId,
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// Its short name.
+    pub slug: String,
+    pub(crate) environments: BTreeMap<EnvironmentId, String>,
+    pub(crate) deployments: Vec<Arc<DeploymentPolicy>>,
+    pub(crate) models: BTreeMap<Box<str>, Arc<ModelPolicy>>,
+}
+
+/// What a requested model name means in a workspace.
+#[derive(Debug, Clone)]
+pub struct ModelPolicy {
+    /// The name.
+    pub name: Box<str>,
+    /// The route of that name; `None` when the name is that of a deployment or `provider/model`.
+    pub route: Option<RouteId>,
+    /// What may serve it; empty when all of it was bad.
+    pub targets: Vec<TargetPolicy>,
+    /// Attempts over all targets.
+    pub max_attempts: u16,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// Whether lists of models show it; `provider/model` forms are understood but not listed.
+    pub is_listed: bool,
+}
+
+/// One target of a model.
+#[derive(Debug, Clone)]
+pub struct TargetPolicy {
+    /// Priority and weight.
+    pub target: Target,
+    /// What serves.
+    pub deployment: Arc<DeploymentPolicy>,
+}
+
+/// One deployment.
+#[derive(Debug, Clone)]
+pub struct DeploymentPolicy {
+    /// Its id.
+    pub id: DeploymentId,
+    /// Its public name.
+    pub name: String,
+    /// The provider's registered name.
+    pub provider: String,
+    /// The model's name at the provider.
+    pub upstream_model: String,
+    /// How it authenticates.
+    pub credential: CredentialUse,
+    /// Whether it takes part in routing.
+    pub is_enabled: bool,
+}
+
+impl DeploymentPolicy {
+    /// Says whether it can be tried at all: enabled, and its credential at hand.
+    #[must_use]
+    pub const fn is_usable(&self) -> bool {
+        self.is_enabled && !matches!(self.credential, CredentialUse::Unavailable)
+    }
+}
+
+/// How a deployment authenticates.
+#[derive(Debug, Clone)]
+pub enum CredentialUse {
+    /// The provider needs none.
+    None,
+    /// With this one.
+    Ready(Arc<CredentialPolicy>),
+    /// It names one that is absent, revoked, of another provider, or cannot be opened at this node.
+    Unavailable,
+}
+
+/// One credential, opened.
+#[derive(Debug)]
+pub struct CredentialPolicy {
+    /// Its id.
+    pub id: CredentialId,
+    /// The provider's registered name.
+    pub provider: String,
+    /// The only address the secret may be sent to.
+    pub base_url: String,
+    /// The secret in clear; `None` for upstreams that want none.
+    pub secret: Option<Secret<String>>,
+}
+
+/// One virtual key.
+#[derive(Debug)]
+pub struct KeyPolicy {
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// The key.
+    pub key: VirtualKey,
+    /// Set when the latest state of the key could not be read here: neither accepted nor called invalid.
+    pub is_unverifiable: bool,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    /// The key that was presented.
+    pub key: &'a Arc<KeyPolicy>,
+    /// The tenant.
+    pub organization: &'a Arc<OrganizationPolicy>,
+    /// The workspace of the key.
+    pub workspace: &'a Arc<WorkspacePolicy>,
+}
+
+/// Why a presented key was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRefusal {
+    /// Not a key, not known, or with a wrong secret: `key_invalid`, 401.
+    #[error("key is not valid")]
+    Invalid,
+    /// Past its end, or a rotated secret past its overlap: `key_expired`, 401.
+    #[error("key has expired")]
+    Expired,
+    /// Revoked, or its workspace is archived: `key_revoked`, 401.
+    #[error("key was revoked")]
+    Revoked,
+    /// It cannot be verified at this node now: `policy_stale`, 503.
+    #[error("policy is too old, or this key's policy could not be read, so that keys cannot be verified")]
+    Unverifiable,
+}
+
+impl Snapshot {
+    /// Returns an organization.
+    #[must_use]
+    pub fn organization(&self, id: OrganizationId) -> Option<&Arc<OrganizationPolicy>> {
+        self.organizations.get(&id)
+    }
+
+    /// Lists the organizations in no useful order.
+    pub fn organizations(&self) -> impl Iterator<Item = &Arc<OrganizationPolicy>> {
+        self.organizations.values()
+    }
+
+    /// Returns a workspace.
+    #[must_use]
+    pub fn workspace(&self, id: WorkspaceId) -> Option<&Arc<WorkspacePolicy>> {
+        self.workspaces.get(&id)
+    }
+
+    /// Returns the number of virtual keys.
+    #[must_use]
+    pub const fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Returns the number of workspaces.
+    #[must_use]
+    pub const fn workspace_count(&self) -> usize {
+        self.workspaces.len()
+    }
+
+    /// Finds a key by its public part; does not verify anything.
+    #[must_use]
+    pub fn find_key(&self, kid: Kid) -> Option<&Arc<KeyPolicy>> {
+        self.keys.get(&kid)
+    }
+
+    /// Verifies a presented virtual key.
+    ///
+    /// The MAC is checked before status and expiry, so that only the holder of the secret learns them. Costs one or two
+    /// HMACs; allocates nothing.
+    pub fn identify(&self, token: &str, now: Timestamp) -> Result<Caller<'_>, KeyRefusal> {
+        let kid = TokenSecret::kid_of(TokenKind::VirtualKey, token).map_err(|_| KeyRefusal::Invalid)?;
+        let Some(key) = self.keys.get(&kid) else {
+            // A key that was made after word from the control plane ended is unknown here and yet may be good.
+            let is_current = !self.organizations.is_empty() && !self.organizations().any(|it| it.is_stale(now));
+            return Err(if is_current { KeyRefusal::Invalid } else { KeyRefusal::Unverifiable });
+        };
+        let organization = self.organizations.get(&key.organization).ok_or(KeyRefusal::Unverifiable)?;
+        if key.is_unverifiable || organization.is_stale(now) {
+            return Err(KeyRefusal::Unverifiable);
+        }
+        let retires_at = organization.verify(&key.key, token)?;
+        if key.key.status == KeyStatus::Revoked {
+            return Err(KeyRefusal::Revoked);
+        }
+        if [retires_at, key.key.expires_at].into_iter().flatten().any(|at| at <= now) {
+            return Err(KeyRefusal::Expired);
+        }
+        let workspace = self.workspaces.get(&key.key.workspace).ok_or(KeyRefusal::Revoked)?;
+        Ok(Caller { key, organization, workspace })
+    }
+}
+
+impl OrganizationPolicy {
+    /// Says whether keys and credentials of the organization can no longer be relied on.
+    #[must_use]
+    pub fn is_stale(&self, now: Timestamp) -> bool {
+        self.freshness.is_stale(now, self.max_stale)
+    }
+
+    /// Returns the end of the secret that matches, or why none does.
+    fn verify(&self, key: &VirtualKey, token: &str) -> Result<Option<Timestamp>, KeyRefusal> {
+        // The id's text is the MAC's scope; 30 bytes on the stack instead of a String.
+        let scope = IdText::of(self.id);
+        let mut computed: Option<(u32, TokenMac)> = None;
+        for secret in &key.secrets {
+            let mac = match computed {
+                Some((version, mac)) if version == secret.pepper_version => mac,
+                _ => {
+                    let pepper = self.peppers.iter().find(|(version, _)| *version == secret.pepper_version);
+                    let (version, pepper) = pepper.ok_or(KeyRefusal::Unverifiable)?;
+                    let mac = TokenMac::compute(pepper.expose(), scope.as_str(), token);
+                    computed = Some((*version, mac));
+                    mac
+                }
+            };
+            if secret.mac.matches(&mac) {
+                return Ok(secret.retires_at);
+            }
+        }
+        Err(KeyRefusal::Invalid)
+    }
+
+    /// Returns a credential.
+    #[must_use]
+    pub fn credential(&self, id: CredentialId) -> Option<&Arc<CredentialPolicy>> {
+        self.credentials.get(&id)
+    }
+
+    /// Finds the price of a model that holds at `at`; the organization's own goes before the catalog's.
+    #[must_use]
+    pub fn price(&self, provider: &str, upstream_model: &str, at: Timestamp) -> Option<&Price> {
+        self.prices.find(provider, upstream_model, at)
+    }
+
+    /// Lists what did not compile: where, and why as `field.reason`.
+    pub fn bad_resources(&self) -> impl Iterator<Item = (Location, &BadReason)> {
+        self.bad.iter().map(|(location, bad)| (*location, &bad.reason))
+    }
+}
+
+/// An id's text on the stack.
+struct IdText {
+    bytes: [u8; 40],
+    length: usize,
+}
+
+impl IdText {
+    fn of(id: OrganizationId) -> Self {
+        let mut text = Self { bytes: [0; 40], length: 0 };
+        // 30 characters into 40 bytes cannot fail.
+        if std::fmt::Write::write_fmt(&mut text, format_args!("{id}")).is_err() {
+            text.length = 0;
+        }
+        text
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Write for IdText {
+    fn write_str(&mut self, part: &str) -> std::fmt::Result {
+        let end = self.length + part.len();
+        self.bytes.get_mut(self.length..end).ok_or(std::fmt::Error)?.copy_from_slice(part.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+impl WorkspacePolicy {
+    /// Finds what a requested model name means: a route, else a deployment, else `provider/model`.
+    #[must_use]
+    pub fn model(&self, name: &str) -> Option<&Arc<ModelPolicy>> {
+        self.models.get(name)
+    }
+
+    /// Lists the models that clients may ask for, by name.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<ModelPolicy>> {
+        self.models.values().filter(|model| model.is_listed)
+    }
+
+    /// Lists the deployments.
+    pub fn deployments(&self) -> impl Iterator<Item = &Arc<DeploymentPolicy>> {
+        self.deployments.iter()
+    }
+
+    /// Returns the short name of an environment.
+    #[must_use]
+    pub fn environment(&self, id: EnvironmentId) -> Option<&str> {
+        self.environments.get(&id).map(String::as_str)
+    }
+}
+
+impl KeyPolicy {
+    /// Says whether the key may call `model`.
+    #[must_use]
+    pub fn allows(&self, model: &str) -> bool {
+        self.key.allows(model)
+    }
+}
+
+/// Dated prices by provider and model.
+#[derive(Debug, Default)]
+pub struct PriceBook {
+    /// Provider → model → own prices first, then the catalog's, newest first in each.
+    by_provider: FxHashMap<Box<str>, FxHashMap<Box<str>, Vec<Price>>>,
+}
+
+impl PriceBook {
+    /// Builds the book.
+    #[must_use]
+    pub fn new(prices: impl IntoIterator<Item = Price>) -> Self {
+        let mut book = Self::default();
+        for price in prices {
+            let models = book.by_provider.entry(price.provider.as_str().into()).or_default();
+            models.entry(price.upstream_model.as_str().into()).or_default().push(price);
+        }
+        for list in book.by_provider.values_mut().flat_map(FxHashMap::values_mut) {
+            list.sort_by_key(|price| {
+                (price.source == PriceSource::Catalog, std::cmp::Reverse((price.effective_at, price.id)))
+            });
+        }
+        book
+    }
+
+    /// Finds the price that holds at `at`.
+    #[must_use]
+    pub fn find(&self, provider: &str, upstream_model: &str, at: Timestamp) -> Option<&Price> {
+        self.by_provider.get(provider)?.get(upstream_model)?.iter().find(|price| price.effective_at <= at)
+    }
+}
+
+impl Price {
+    /// Returns the rates for a call with this much input: those of the highest long-context bound it exceeds.
+    #[must_use]
+    pub fn rates_for(&self, total_input_tokens: u64) -> &Rates {
+        let long = self.long_context.iter().rev().find(|long| total_input_tokens > long.above_input_tokens);
+        long.map_or(&self.rates, |long| &long.rates)
+    }
+
+    /// Returns the id that usage events name.
+    #[must_use]
+    pub const fn price_id(&self) -> PriceId {
+        self.id
+    }
+}

@@ -1,0 +1,356 @@
+//! Contents of resources: bytes ⇄ [`Content`].
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::price::{LongContextRates, PriceSource, Rates};
+use domain::route::{Target, Timeouts};
+use domain::secret::{Kid, TokenMac};
+use domain::{ModelName, ModelPattern, OrganizationId, Price as Rate, Timestamp};
+use prost::Message;
+use proto::v1;
+
+use super::{Reason, WireError, bounded, id, narrow, optional_id, wrong};
+use crate::resource::{
+    Content, Credential, Deployment, Environment, KeySecret, KeyStatus, Kind, Organization, Price, Resource, Route,
+    SealedSecret, VirtualKey, Workspace,
+};
+
+const MAX_TEXT: usize = 1_024;
+const MAX_PATTERNS: usize = 1_000;
+const MAX_SEALED: usize = 64 * 1_024;
+
+/// Encodes a content into the resource that carries it.
+#[must_use]
+pub fn encode(organization: OrganizationId, content: &Content) -> Resource {
+    let bytes = match content {
+        Content::Organization(it) => organization_message(it).encode_to_vec(),
+        Content::Workspace(it) => v1::Workspace { id: it.id.to_string(), slug: it.slug.clone() }.encode_to_vec(),
+        Content::Environment(it) => {
+            let (id, workspace_id) = (it.id.to_string(), it.workspace.to_string());
+            v1::Environment { id, workspace_id, slug: it.slug.clone() }.encode_to_vec()
+        }
+        Content::VirtualKey(it) => virtual_key_message(it).encode_to_vec(),
+        Content::Credential(it) => credential_message(it).encode_to_vec(),
+        Content::Deployment(it) => deployment_message(it).encode_to_vec(),
+        Content::Route(it) => route_message(it).encode_to_vec(),
+        Content::Price(it) => price_message(it).encode_to_vec(),
+    };
+    Resource { key: content.key(), organization, workspace: content.workspace(), content: Bytes::from(bytes) }
+}
+
+/// Decodes and validates a resource's content; also checks that it agrees with the resource's key and parents.
+pub fn decode(resource: &Resource) -> Result<Content, WireError> {
+    let bytes = resource.content.clone();
+    let content = match resource.key.kind {
+        Kind::Organization => Content::Organization(organization(message(bytes)?)?),
+        Kind::Workspace => {
+            let it: v1::Workspace = message(bytes)?;
+            Content::Workspace(Workspace { id: id("id", &it.id)?, slug: bounded("slug", it.slug, MAX_TEXT)? })
+        }
+        Kind::Environment => {
+            let it: v1::Environment = message(bytes)?;
+            let (id, workspace) = (id("id", &it.id)?, id("workspace_id", &it.workspace_id)?);
+            Content::Environment(Environment { id, workspace, slug: bounded("slug", it.slug, MAX_TEXT)? })
+        }
+        Kind::VirtualKey => Content::VirtualKey(virtual_key(message(bytes)?)?),
+        Kind::Credential => Content::Credential(credential(message(bytes)?)?),
+        Kind::Deployment => Content::Deployment(deployment(message(bytes)?)?),
+        Kind::Route => Content::Route(route(&message(bytes)?)?),
+        Kind::Price => Content::Price(price(message(bytes)?)?),
+    };
+    if content.key() != resource.key {
+        return Err(wrong("id", Reason::Mismatch));
+    }
+    if content.workspace() != resource.workspace {
+        return Err(wrong("workspace_id", Reason::Mismatch));
+    }
+    Ok(content)
+}
+
+fn message<M: Message + Default>(bytes: Bytes) -> Result<M, WireError> {
+    M::decode(bytes).map_err(|_| wrong("content", Reason::Encoding))
+}
+
+// === Organization ===
+
+fn organization(it: v1::Organization) -> Result<Organization, WireError> {
+    let max_stale =
+        it.max_stale_ms.map_or(domain::organization::Organization::DEFAULT_MAX_STALE, Duration::from_millis);
+    let key_peppers =
+        it.key_peppers.into_iter().map(|pepper| sealed("key_peppers", pepper)).collect::<Result<_, _>>()?;
+    Ok(Organization { id: id("id", &it.id)?, slug: bounded("slug", it.slug, MAX_TEXT)?, max_stale, key_peppers })
+}
+
+fn organization_message(it: &Organization) -> v1::Organization {
+    v1::Organization {
+        id: it.id.to_string(),
+        slug: it.slug.clone(),
+        max_stale_ms: Some(u64::try_from(it.max_stale.as_millis()).unwrap_or(u64::MAX)),
+        key_peppers: it.key_peppers.iter().map(sealed_message).collect(),
+    }
+}
+
+fn sealed(field: &'static str, it: v1::SealedSecret) -> Result<SealedSecret, WireError> {
+    // 12 bytes of nonce, 16 of tag, and at least one of content.
+    if it.version == 0 || it.data_key_version == 0 || !(29..=MAX_SEALED).contains(&it.sealed.len()) {
+        return Err(wrong(field, Reason::OutOfBounds));
+    }
+    Ok(SealedSecret { version: it.version, data_key_version: it.data_key_version, sealed: it.sealed })
+}
+
+fn sealed_message(it: &SealedSecret) -> v1::SealedSecret {
+    v1::SealedSecret { version: it.version, data_key_version: it.data_key_version, sealed: it.sealed.clone() }
+}
+
+// === Virtual keys ===
+
+fn virtual_key(it: v1::VirtualKey) -> Result<VirtualKey, WireError> {
+    let status = match v1::KeyStatus::try_from(it.status) {
+        Ok(v1::KeyStatus::Active) => KeyStatus::Active,
+        Ok(v1::KeyStatus::Revoked) => KeyStatus::Revoked,
+        Ok(v1::KeyStatus::Unspecified) => return Err(wrong("status", Reason::Missing)),
+        Err(_) => return Err(wrong("status", Reason::Unknown)),
+    };
+    if !(1..=VirtualKey::MAX_SECRETS).contains(&it.secrets.len()) {
+        return Err(wrong("secrets", Reason::OutOfBounds));
+    }
+    Ok(VirtualKey {
+        id: id("id", &it.id)?,
+        workspace: id("workspace_id", &it.workspace_id)?,
+        environment: id("environment_id", &it.environment_id)?,
+        name: it.name,
+        status,
+        kid: Kid::parse(&it.kid).ok_or(wrong("kid", Reason::Malformed))?,
+        secrets: it.secrets.iter().map(key_secret).collect::<Result<_, _>>()?,
+        models: it.models.map(|list| patterns(&list.patterns)).transpose()?,
+        expires_at: it.expires_at_us.map(Timestamp::from_micros),
+    })
+}
+
+fn key_secret(it: &v1::KeySecret) -> Result<KeySecret, WireError> {
+    let mac = <[u8; 32]>::try_from(it.mac.as_ref()).map_err(|_| wrong("secrets.mac", Reason::OutOfBounds))?;
+    if it.pepper_version == 0 {
+        return Err(wrong("secrets.pepper_version", Reason::Missing));
+    }
+    let retires_at = it.retires_at_us.map(Timestamp::from_micros);
+    Ok(KeySecret { pepper_version: it.pepper_version, mac: TokenMac::from_bytes(mac), retires_at })
+}
+
+fn patterns(list: &[String]) -> Result<Vec<ModelPattern>, WireError> {
+    if list.len() > MAX_PATTERNS {
+        return Err(wrong("models", Reason::OutOfBounds));
+    }
+    list.iter().map(|text| ModelPattern::parse(text).map_err(|_| wrong("models", Reason::Malformed))).collect()
+}
+
+fn virtual_key_message(it: &VirtualKey) -> v1::VirtualKey {
+    let status = match it.status {
+        KeyStatus::Active => v1::KeyStatus::Active,
+        KeyStatus::Revoked => v1::KeyStatus::Revoked,
+    };
+    let secret = |secret: &KeySecret| v1::KeySecret {
+        pepper_version: secret.pepper_version,
+        mac: Bytes::copy_from_slice(secret.mac.as_bytes()),
+        retires_at_us: secret.retires_at.map(Timestamp::as_micros),
+    };
+    v1::VirtualKey {
+        id: it.id.to_string(),
+        workspace_id: it.workspace.to_string(),
+        environment_id: it.environment.to_string(),
+        name: it.name.clone(),
+        status: status.into(),
+        kid: it.kid.to_string(),
+        secrets: it.secrets.iter().map(secret).collect(),
+        models: it
+            .models
+            .as_ref()
+            .map(|list| v1::ModelAllowList { patterns: list.iter().map(ToString::to_string).collect() }),
+        expires_at_us: it.expires_at.map(Timestamp::as_micros),
+    }
+}
+
+// === Credentials and deployments ===
+
+fn credential(it: v1::Credential) -> Result<Credential, WireError> {
+    Ok(Credential {
+        id: id("id", &it.id)?,
+        provider: bounded("provider", it.provider, MAX_TEXT)?,
+        name: it.name,
+        base_url: if it.base_url.len() > MAX_TEXT {
+            return Err(wrong("base_url", Reason::OutOfBounds));
+        } else {
+            it.base_url
+        },
+        secret: it.secret.map(|secret| sealed("secret", secret)).transpose()?,
+    })
+}
+
+fn credential_message(it: &Credential) -> v1::Credential {
+    v1::Credential {
+        id: it.id.to_string(),
+        provider: it.provider.clone(),
+        name: it.name.clone(),
+        base_url: it.base_url.clone(),
+        secret: it.secret.as_ref().map(sealed_message),
+    }
+}
+
+fn model_name(text: &str) -> Result<ModelName, WireError> {
+    ModelName::parse(text).map_err(|_| wrong("name", if text.is_empty() { Reason::Missing } else { Reason::Malformed }))
+}
+
+fn deployment(it: v1::Deployment) -> Result<Deployment, WireError> {
+    Ok(Deployment {
+        id: id("id", &it.id)?,
+        workspace: id("workspace_id", &it.workspace_id)?,
+        name: model_name(&it.name)?,
+        provider: bounded("provider", it.provider, MAX_TEXT)?,
+        upstream_model: bounded("upstream_model", it.upstream_model, MAX_TEXT)?,
+        credential: optional_id("credential_id", it.credential_id.as_ref())?,
+        is_enabled: it.enabled,
+    })
+}
+
+fn deployment_message(it: &Deployment) -> v1::Deployment {
+    v1::Deployment {
+        id: it.id.to_string(),
+        workspace_id: it.workspace.to_string(),
+        name: it.name.to_string(),
+        provider: it.provider.clone(),
+        upstream_model: it.upstream_model.clone(),
+        credential_id: it.credential.map(|id| id.to_string()),
+        enabled: it.is_enabled,
+    }
+}
+
+// === Routes ===
+
+fn route(it: &v1::Route) -> Result<Route, WireError> {
+    if !(1..=domain::route::Route::MAX_TARGETS).contains(&it.targets.len()) {
+        return Err(wrong("targets", Reason::OutOfBounds));
+    }
+    let max_attempts = narrow("max_attempts", it.max_attempts)?;
+    if !(1..=domain::route::Route::MAX_ATTEMPTS).contains(&max_attempts) {
+        return Err(wrong("max_attempts", Reason::OutOfBounds));
+    }
+    let target = |target: &v1::Target| {
+        Ok(Target {
+            deployment_id: id("targets.deployment_id", &target.deployment_id)?,
+            priority: narrow("targets.priority", target.priority)?,
+            weight: target.weight,
+        })
+    };
+    Ok(Route {
+        id: id("id", &it.id)?,
+        workspace: id("workspace_id", &it.workspace_id)?,
+        name: model_name(&it.name)?,
+        targets: it.targets.iter().map(target).collect::<Result<_, WireError>>()?,
+        max_attempts,
+        timeouts: timeouts(it.timeouts.unwrap_or_default())?,
+    })
+}
+
+fn timeouts(it: v1::Timeouts) -> Result<Timeouts, WireError> {
+    let defaults = Timeouts::default();
+    let positive = |field, value: Option<u32>, default| match value {
+        Some(0) => Err(wrong(field, Reason::OutOfBounds)),
+        value => Ok(value.unwrap_or(default)),
+    };
+    Ok(Timeouts {
+        connect_ms: positive("timeouts.connect_ms", it.connect_ms, defaults.connect_ms)?,
+        first_byte_ms: positive("timeouts.first_byte_ms", it.first_byte_ms, defaults.first_byte_ms)?,
+        idle_ms: positive("timeouts.idle_ms", it.idle_ms, defaults.idle_ms)?,
+        total_ms: positive("timeouts.total_ms", it.total_ms, defaults.total_ms)?,
+    })
+}
+
+fn route_message(it: &Route) -> v1::Route {
+    let target = |target: &Target| v1::Target {
+        deployment_id: target.deployment_id.to_string(),
+        priority: u32::from(target.priority),
+        weight: target.weight,
+    };
+    v1::Route {
+        id: it.id.to_string(),
+        workspace_id: it.workspace.to_string(),
+        name: it.name.to_string(),
+        targets: it.targets.iter().map(target).collect(),
+        max_attempts: u32::from(it.max_attempts),
+        timeouts: Some(v1::Timeouts {
+            connect_ms: Some(it.timeouts.connect_ms),
+            first_byte_ms: Some(it.timeouts.first_byte_ms),
+            idle_ms: Some(it.timeouts.idle_ms),
+            total_ms: Some(it.timeouts.total_ms),
+        }),
+    }
+}
+
+// === Prices ===
+
+fn price(it: v1::Price) -> Result<Price, WireError> {
+    let source = match v1::PriceSource::try_from(it.source) {
+        Ok(v1::PriceSource::Catalog) => PriceSource::Catalog,
+        Ok(v1::PriceSource::Own) => PriceSource::Own,
+        Ok(v1::PriceSource::Unspecified) => return Err(wrong("source", Reason::Missing)),
+        Err(_) => return Err(wrong("source", Reason::Unknown)),
+    };
+    let long = |it: v1::LongContextRates| {
+        Ok(LongContextRates { above_input_tokens: it.above_input_tokens, rates: rates(it.rates)? })
+    };
+    Ok(Price {
+        id: id("id", &it.id)?,
+        provider: bounded("provider", it.provider, MAX_TEXT)?,
+        upstream_model: bounded("upstream_model", it.upstream_model, MAX_TEXT)?,
+        effective_at: Timestamp::from_micros(it.effective_at_us),
+        source,
+        rates: rates(it.rates)?,
+        long_context: it.long_context.into_iter().map(long).collect::<Result<_, WireError>>()?,
+    })
+}
+
+fn rates(it: Option<v1::Rates>) -> Result<Rates, WireError> {
+    let it = it.ok_or(wrong("rates", Reason::Missing))?;
+    let rate =
+        |value: i64| if value < 0 { Err(wrong("rates", Reason::OutOfBounds)) } else { Ok(Rate::per_million(value)) };
+    Ok(Rates {
+        input: rate(it.input)?,
+        cached_input: it.cached_input.map(rate).transpose()?,
+        cache_write_5m: it.cache_write_5m.map(rate).transpose()?,
+        cache_write_1h: it.cache_write_1h.map(rate).transpose()?,
+        output: rate(it.output)?,
+        reasoning: it.reasoning.map(rate).transpose()?,
+    })
+}
+
+fn rates_message(it: &Rates) -> v1::Rates {
+    let rate = |rate: Rate| rate.nano_usd_per_million;
+    v1::Rates {
+        input: rate(it.input),
+        cached_input: it.cached_input.map(rate),
+        cache_write_5m: it.cache_write_5m.map(rate),
+        cache_write_1h: it.cache_write_1h.map(rate),
+        output: rate(it.output),
+        reasoning: it.reasoning.map(rate),
+    }
+}
+
+fn price_message(it: &Price) -> v1::Price {
+    let source = match it.source {
+        PriceSource::Catalog => v1::PriceSource::Catalog,
+        PriceSource::Own => v1::PriceSource::Own,
+    };
+    let long = |it: &LongContextRates| v1::LongContextRates {
+        above_input_tokens: it.above_input_tokens,
+        rates: Some(rates_message(&it.rates)),
+    };
+    v1::Price {
+        id: it.id.to_string(),
+        provider: it.provider.clone(),
+        upstream_model: it.upstream_model.clone(),
+        effective_at_us: it.effective_at.as_micros(),
+        source: source.into(),
+        rates: Some(rates_message(&it.rates)),
+        long_context: it.long_context.iter().map(long).collect(),
+    }
+}

@@ -1,0 +1,149 @@
+//! Usage events: [`UsageEvent`] ⇄ message. The node is not part of the message; the certificate names it.
+
+use domain::usage::{AttemptOutcome, AttemptRecord, Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::{NanoUsd, NodeId, Timestamp};
+use proto::v1;
+
+use super::{Reason, WireError, id, narrow, optional_id, wrong};
+
+/// Turns an event into its message.
+#[must_use]
+pub fn encode(it: &UsageEvent) -> v1::UsageEvent {
+    v1::UsageEvent {
+        request_id: it.id.to_string(),
+        organization_id: it.organization_id.to_string(),
+        workspace_id: it.workspace_id.to_string(),
+        environment_id: it.environment_id.to_string(),
+        virtual_key_id: it.virtual_key_id.to_string(),
+        endpoint: it.endpoint.to_string(),
+        model: it.model.clone(),
+        route_id: it.route_id.map(|id| id.to_string()),
+        deployment_id: it.deployment_id.map(|id| id.to_string()),
+        provider: it.provider.clone(),
+        upstream_model: it.upstream_model.clone(),
+        is_stream: it.is_stream,
+        outcome: it.outcome.to_string(),
+        status: u32::from(it.status),
+        code: it.code.clone(),
+        finish_reason: it.finish_reason.clone(),
+        started_at_us: it.started_at.as_micros(),
+        duration_us: it.duration_us,
+        first_byte_us: it.first_byte_us,
+        overhead_us: it.overhead_us,
+        usage: Some(tokens_message(&it.usage)),
+        is_estimated: it.is_estimated,
+        cost_nano_usd: it.cost.as_nanos(),
+        price_id: it.price_id.map(|id| id.to_string()),
+        policy_revision: it.policy_revision,
+        end_user: it.end_user.clone(),
+        conversation_id: it.conversation_id.clone(),
+        trace_id: it.trace_id.clone(),
+        metadata: it
+            .metadata
+            .iter()
+            .map(|(name, value)| v1::Pair { name: name.clone(), value: value.clone() })
+            .collect(),
+        tags: it.tags.clone(),
+        dropped: it.dropped.clone(),
+        attempts: it.attempts.iter().map(attempt_message).collect(),
+    }
+}
+
+/// Reads an event that `node` reported.
+pub fn decode(node: NodeId, it: v1::UsageEvent) -> Result<UsageEvent, WireError> {
+    Ok(UsageEvent {
+        id: id("request_id", &it.request_id)?,
+        organization_id: id("organization_id", &it.organization_id)?,
+        workspace_id: id("workspace_id", &it.workspace_id)?,
+        environment_id: id("environment_id", &it.environment_id)?,
+        virtual_key_id: id("virtual_key_id", &it.virtual_key_id)?,
+        node_id: node,
+        endpoint: Endpoint::find(&it.endpoint).ok_or(wrong("endpoint", Reason::Unknown))?,
+        model: it.model,
+        route_id: optional_id("route_id", it.route_id.as_ref())?,
+        deployment_id: optional_id("deployment_id", it.deployment_id.as_ref())?,
+        provider: it.provider,
+        upstream_model: it.upstream_model,
+        is_stream: it.is_stream,
+        outcome: Outcome::find(&it.outcome).ok_or(wrong("outcome", Reason::Unknown))?,
+        status: narrow("status", it.status)?,
+        code: it.code,
+        finish_reason: it.finish_reason,
+        started_at: Timestamp::from_micros(it.started_at_us),
+        duration_us: it.duration_us,
+        first_byte_us: it.first_byte_us,
+        overhead_us: it.overhead_us,
+        usage: tokens(it.usage),
+        is_estimated: it.is_estimated,
+        cost: NanoUsd::from_nanos(it.cost_nano_usd),
+        price_id: optional_id("price_id", it.price_id.as_ref())?,
+        policy_revision: it.policy_revision,
+        end_user: it.end_user,
+        conversation_id: it.conversation_id,
+        trace_id: it.trace_id,
+        metadata: it.metadata.into_iter().map(|pair| (pair.name, pair.value)).collect(),
+        tags: it.tags,
+        dropped: it.dropped,
+        attempts: it.attempts.into_iter().map(attempt).collect::<Result<_, _>>()?,
+    })
+}
+
+fn attempt(it: v1::Attempt) -> Result<AttemptRecord, WireError> {
+    Ok(AttemptRecord {
+        n: narrow("attempts.n", it.n)?,
+        deployment_id: id("attempts.deployment_id", &it.deployment_id)?,
+        credential_id: optional_id("attempts.credential_id", it.credential_id.as_ref())?,
+        provider: it.provider,
+        upstream_model: it.upstream_model,
+        started_at: Timestamp::from_micros(it.started_at_us),
+        duration_us: it.duration_us,
+        first_byte_us: it.first_byte_us,
+        outcome: AttemptOutcome::find(&it.outcome).ok_or(wrong("attempts.outcome", Reason::Unknown))?,
+        status: it.status.map(|status| narrow("attempts.status", status)).transpose()?,
+        upstream_request_id: it.upstream_request_id,
+        usage: tokens(it.usage),
+        cost: NanoUsd::from_nanos(it.cost_nano_usd),
+    })
+}
+
+fn attempt_message(it: &AttemptRecord) -> v1::Attempt {
+    v1::Attempt {
+        n: u32::from(it.n),
+        deployment_id: it.deployment_id.to_string(),
+        credential_id: it.credential_id.map(|id| id.to_string()),
+        provider: it.provider.clone(),
+        upstream_model: it.upstream_model.clone(),
+        started_at_us: it.started_at.as_micros(),
+        duration_us: it.duration_us,
+        first_byte_us: it.first_byte_us,
+        outcome: it.outcome.to_string(),
+        status: it.status.map(u32::from),
+        upstream_request_id: it.upstream_request_id.clone(),
+        usage: Some(tokens_message(&it.usage)),
+        cost_nano_usd: it.cost.as_nanos(),
+    }
+}
+
+fn tokens(it: Option<v1::TokenUsage>) -> TokenUsage {
+    // Absent is a message of zeros in proto3, and so it is here.
+    let it = it.unwrap_or_default();
+    TokenUsage {
+        input: it.input,
+        cached_input: it.cached_input,
+        cache_write_5m: it.cache_write_5m,
+        cache_write_1h: it.cache_write_1h,
+        output: it.output,
+        reasoning: it.reasoning,
+    }
+}
+
+const fn tokens_message(it: &TokenUsage) -> v1::TokenUsage {
+    v1::TokenUsage {
+        input: it.input,
+        cached_input: it.cached_input,
+        cache_write_5m: it.cache_write_5m,
+        cache_write_1h: it.cache_write_1h,
+        output: it.output,
+        reasoning: it.reasoning,
+    }
+}
