@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -12,6 +12,40 @@ use anyhow::{Context as _, Result, bail};
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+/// Returns the folder that cargo builds into.
+pub(crate) fn target_dir() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) if Path::new(&dir).is_absolute() => PathBuf::from(dir),
+        Some(dir) => root().join(dir),
+        None => root().join("target"),
+    }
+}
+
+/// Returns the folder for what tasks fetch and keep between runs, outside the checkout.
+pub(crate) fn cache_dir() -> Result<PathBuf> {
+    if let Some(dir) = std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()) {
+        return Ok(PathBuf::from(dir).join("headgate"));
+    }
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    let home = home.context("neither HOME nor XDG_CACHE_HOME is set: there is no place for a cache")?;
+    Ok(PathBuf::from(home).join(".cache/headgate"))
+}
+
+/// Finds a program on the `PATH`.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|candidate| candidate.is_file())
+}
+
+/// Writes bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a `String` cannot fail");
+        text
+    })
 }
 
 /// One child process, started in the root of the checkout.
@@ -27,7 +61,12 @@ impl Step {
     /// Describes a call of `program` with no arguments yet.
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program);
-        command.current_dir(root());
+        // `cargo run` tells its own settings to this process; a child cargo must not take them for its own, or it
+        // rebuilds what it has.
+        for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
+            command.env_remove(name);
+        }
+        command.current_dir(root()).stdin(Stdio::null());
         Self(command)
     }
 
@@ -43,14 +82,36 @@ impl Step {
         self
     }
 
+    /// Starts the child elsewhere.
+    pub(crate) fn within(mut self, folder: &Path) -> Self {
+        self.0.current_dir(folder);
+        self
+    }
+
     /// Runs the child to its end; a status other than zero is an error that names the call.
     pub(crate) fn run(mut self) -> Result<()> {
         let shown = self.shown();
-        let status = self.0.status().with_context(|| format!("starting `{shown}`"))?;
+        // Standard output belongs to the task's own result (`up --json` prints one line there).
+        let status = self.0.stdout(std::io::stderr()).status().with_context(|| format!("starting `{shown}`"))?;
         if !status.success() {
             bail!("`{shown}` ended with {status}");
         }
         Ok(())
+    }
+
+    /// Runs the child and returns what it printed.
+    pub(crate) fn output(mut self) -> Result<String> {
+        let shown = self.shown();
+        let output = self.0.stderr(Stdio::inherit()).output().with_context(|| format!("starting `{shown}`"))?;
+        if !output.status.success() {
+            bail!("`{shown}` ended with {}", output.status);
+        }
+        String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed something that is not UTF-8"))
+    }
+
+    /// Gives the command itself, for a caller that needs its streams.
+    pub(crate) fn into_command(self) -> Command {
+        self.0
     }
 
     fn shown(&self) -> String {

@@ -1,0 +1,83 @@
+//! The console's looks come from tokens, and its layers stay apart.
+//!
+//! Components use role tokens only, so that a theme changes everything; `ui` knows no API and no entity; areas of
+//! `features` do not import each other.
+
+use super::File;
+
+pub(crate) fn check(tree: &[File]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for file in tree {
+        if file.path.starts_with("web/src/") && file.is_a("css") {
+            for (number, line) in file.lines() {
+                if let Some(what) = find_raw_value(line) {
+                    findings.push(format!("{}:{number}: {what}", file.path));
+                }
+            }
+        }
+        if file.path.starts_with("web/src/") && file.is_rust() {
+            for (number, line) in file.lines() {
+                if let Some(what) = find_crossing(&file.path, line) {
+                    findings.push(format!("{}:{number}: {what}", file.path));
+                }
+            }
+        }
+    }
+    findings
+}
+
+fn find_raw_value(line: &str) -> Option<&'static str> {
+    let value = line.split("/*").next().unwrap_or_default();
+    let value = value.split_once(':').map_or(value, |(_, value)| value);
+    let is_hex = |rest: &str| rest.bytes().take_while(u8::is_ascii_hexdigit).count() >= 3;
+    if value.match_indices('#').any(|(at, _)| is_hex(&value[at + 1..])) {
+        return Some("a colour is a role token: var(--color-…)");
+    }
+    let is_pixels = |at: usize| at > 0 && value.as_bytes()[at - 1].is_ascii_digit();
+    if value.match_indices("px").any(|(at, _)| is_pixels(at)) {
+        return Some("a length is a role token: var(--space-…), var(--radius-…), var(--text-…)");
+    }
+    None
+}
+
+fn find_crossing(path: &str, line: &str) -> Option<&'static str> {
+    let is_ui = path.starts_with("web/src/ui/");
+    if is_ui && (line.contains("use api::") || line.contains("use domain::") || line.contains("crate::features")) {
+        return Some("`ui` knows no API, no entity and no feature: take plain values");
+    }
+    let area = path.strip_prefix("web/src/features/")?.split('/').next()?;
+    let imported = line.split("crate::features::").nth(1)?;
+    let other = imported.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next()?;
+    let is_own = area.trim_end_matches(".rs") == other || area == "mod.rs";
+    if is_own { None } else { Some("areas do not import each other: move what they share to `ui`") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_console_keeps_its_layers() {
+        super::super::assert_none(&check(&super::super::read_tree().expect("a tree")));
+    }
+
+    #[test]
+    fn raw_values_and_crossings_are_found() {
+        for (path, text) in [
+            ("web/src/ui/a/a.css", "  color: #fff;"),
+            ("web/src/ui/a/a.css", "  margin: 0 12px;"),
+            ("web/src/ui/a/mod.rs", "use domain::Money;"),
+            ("web/src/features/usage/mod.rs", "use crate::features::audit::Row;"),
+        ] {
+            assert_eq!(check(&[File::new(path, text)]).len(), 1, "{path}: {text}");
+        }
+        for (path, text) in [
+            ("web/src/ui/a/a.css", "#main { color: var(--color-text); }"),
+            ("web/style/tokens.css", "--blue-600: #2050ff;"),
+            ("web/src/features/usage/mod.rs", "use crate::features::usage::Row;"),
+            ("web/src/app.rs", "use crate::features::audit;"),
+        ] {
+            assert_eq!(check(&[File::new(path, text)]), Vec::<String>::new(), "{path}: {text}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The walls between crates, read from `cargo metadata`: who may depend on whom, and on what from outside.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::repo::cargo;
+
+/// Which of our crates each may use. A new edge here is its own commit with its reason.
+const EDGES: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("llm", &["domain"]),
+    ("api", &["domain"]),
+    ("proto", &[]),
+    ("policy", &["domain", "llm", "proto"]),
+    ("store", &["domain"]),
+    ("runtime", &["domain"]),
+    ("gateway", &["domain", "llm", "policy", "proto", "runtime"]),
+    // `llm` for the model catalog and its prices, which control copies into an organization.
+    ("control", &["domain", "api", "llm", "policy", "proto", "store", "runtime"]),
+    ("server", &["control", "domain", "gateway", "policy", "runtime", "store"]),
+    ("web", &["api", "domain"]),
+    ("testkit", &["api", "control", "domain", "gateway", "llm", "policy", "proto", "runtime", "store"]),
+    ("tests", &[]),
+    ("xtask", &[]),
+];
+
+/// Which crates may name an outside crate.
+const RESERVED: &[(&str, &[&str])] = &[
+    ("sqlx", &["store"]),
+    ("redis", &["state"]),
+    ("axum", &["gateway", "control"]),
+    ("hyper", &["runtime", "gateway", "control", "testkit", "tests"]),
+    ("hyper-util", &["runtime", "gateway", "control", "testkit", "tests"]),
+    ("tonic-prost-build", &["xtask"]),
+    ("leptos", &["web"]),
+];
+
+/// Crates that decide without IO, and what their whole tree may not contain.
+const PURE: &[&str] = &["domain", "llm", "policy", "api"];
+const IMPURE: &[&str] = &["tokio", "sqlx", "redis", "axum", "hyper", "reqwest"];
+
+const FEATURES: &[(&str, &str)] =
+    &[("api", "schema"), ("domain", "schema"), ("proto", "grpc"), ("server", "console"), ("state", "redis")];
+
+/// One crate of ours: what it names, and how.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Crate {
+    name: String,
+    uses: Vec<String>,
+    dev_uses: Vec<String>,
+    features: Vec<String>,
+}
+
+/// Reads the workspace's own crates.
+pub(crate) fn read_workspace() -> Result<Vec<Crate>> {
+    let text = cargo(&["metadata", "--format-version", "1", "--no-deps", "--offline"]).output()?;
+    let metadata: Value = serde_json::from_str(&text).context("reading cargo metadata")?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists packages")?;
+    Ok(packages.iter().map(read_crate).collect())
+}
+
+fn read_crate(package: &Value) -> Crate {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut found = Crate { name: bare(&text(&package["name"])), ..Crate::default() };
+    for dependency in package["dependencies"].as_array().into_iter().flatten() {
+        let name = bare(&text(&dependency["name"]));
+        if dependency["kind"] == "dev" { found.dev_uses.push(name) } else { found.uses.push(name) }
+    }
+    let declared = package["features"].as_object().into_iter().flatten().map(|(name, _)| name.clone());
+    found.features = declared.collect();
+    found
+}
+
+fn bare(name: &str) -> String {
+    name.strip_prefix("headgate-").unwrap_or(name).to_owned()
+}
+
+/// Checks edges, reserved outside crates and features.
+pub(crate) fn check(workspace: &[Crate]) -> Vec<String> {
+    let mut findings = Vec::new();
+    let is_ours = |name: &str| workspace.iter().any(|member| member.name == name);
+    for member in workspace {
+        let Some((_, allowed)) = EDGES.iter().find(|(name, _)| *name == member.name) else {
+            findings
+                .push(format!("crate {}: not in the graph; a new crate needs an ADR and a line in tidy", member.name));
+            continue;
+        };
+        for used in member.uses.iter().filter(|used| is_ours(used)) {
+            if used == "testkit" || !allowed.contains(&used.as_str()) {
+                findings.push(format!("crate {}: may not depend on `{used}`", member.name));
+            }
+        }
+        for used in member.uses.iter().chain(&member.dev_uses) {
+            let reserved = RESERVED.iter().find(|(name, _)| name == used);
+            if reserved.is_some_and(|(_, owners)| !owners.contains(&member.name.as_str())) {
+                findings.push(format!("crate {}: may not name `{used}`", member.name));
+            }
+        }
+        for feature in &member.features {
+            let is_known = FEATURES.contains(&(member.name.as_str(), feature.as_str()));
+            if !is_known && !matches!(feature.as_str(), "test-support" | "default") {
+                findings.push(format!("crate {}: the feature `{feature}` is not one of the agreed ones", member.name));
+            }
+        }
+    }
+    findings
+}
+
+/// Checks that the pure crates, resolved alone, contain nothing that performs IO.
+pub(crate) fn check_purity() -> Result<Vec<String>> {
+    let mut findings = Vec::new();
+    for name in PURE {
+        let package = format!("headgate-{name}");
+        let tree =
+            ["tree", "--package", &package, "--edges", "normal", "--prefix", "none", "--format", "{p}", "--offline"];
+        let listed = cargo(&tree).output()?;
+        for used in listed.lines().filter_map(|line| line.split(' ').next()) {
+            if IMPURE.contains(&used) {
+                findings.push(format!("crate {name}: its tree contains `{used}`, which performs IO"));
+            }
+        }
+    }
+    Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_walls_stand() {
+        super::super::assert_none(&check(&read_workspace().expect("a workspace")));
+    }
+
+    #[test]
+    fn the_pure_crates_are_pure() {
+        super::super::assert_none(&check_purity().expect("a tree"));
+    }
+
+    fn member(name: &str, uses: &[&str], features: &[&str]) -> Crate {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Crate { name: name.to_owned(), uses: owned(uses), dev_uses: Vec::new(), features: owned(features) }
+    }
+
+    #[test]
+    fn a_breach_is_found() {
+        let others = ["domain", "store", "control", "testkit"].map(|name| member(name, &[], &[]));
+        for breach in [
+            member("gateway", &["store"], &[]),
+            member("gateway", &["control"], &[]),
+            member("llm", &["testkit"], &[]),
+            member("gateway", &["sqlx"], &[]),
+            member("llm", &[], &["extra"]),
+            member("shiny", &[], &[]),
+        ] {
+            let workspace: Vec<Crate> = others.iter().cloned().chain([breach.clone()]).collect();
+            assert_eq!(check(&workspace).len(), 1, "{breach:?}");
+        }
+    }
+}
