@@ -16,8 +16,13 @@
 //! - Any split of the same upstream bytes gives the same events.
 //! - Nothing here panics on any input; what cannot be read is an error that names the place.
 
+pub mod auth;
 pub mod canonical;
+pub mod catalog;
 pub mod codec;
 pub mod dialect;
+pub mod estimate;
+pub mod failure;
+pub mod pricing;
 pub mod scan;
 pub mod skim;
