@@ -262,7 +262,10 @@ impl Work<'_> {
 
     fn organization(&mut self, location: Location) {
         let Some((Content::Organization(it), _)) = self.read(location) else {
-            self.organization.peppers = Arc::default();
+            let OrganizationPolicy { slug, max_stale, peppers, .. } = OrganizationPolicy::empty(self.organization.id);
+            self.organization.slug = slug;
+            self.organization.max_stale = max_stale;
+            self.organization.peppers = peppers;
             return;
         };
         let peppers = self.peppers(&it, location);

@@ -11,15 +11,19 @@
 
 pub mod compile;
 pub mod plan;
+pub mod replica;
 pub mod resource;
 pub mod set;
 pub mod sign;
 pub mod snapshot;
 pub mod table;
+#[cfg(any(test, feature = "test-support"))]
+pub mod testing;
 pub mod wire;
 
 pub use compile::{BadResource, SecretOpener, compile};
 pub use plan::{Attempt, Health, plan};
+pub use replica::{Applied, Refused, Replica};
 pub use resource::{Content, Kind, Resource, ResourceKey};
 pub use set::{ResourceSet, SetHash};
 pub use sign::{Refusal, Revision, Signer, Verifier};
