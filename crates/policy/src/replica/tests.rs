@@ -47,8 +47,8 @@ fn full(set: &ResourceSet, revision: &Signed<Revision>) -> (v1::FullSetBegin, Ve
     (v1::FullSetBegin { target: Some(frame::revision_message(revision)), chunk_count }, chunks, end)
 }
 
-fn feed(replica: &mut Replica, set: &ResourceSet, revision: Signed<Revision>) -> Result<Applied, Refused> {
-    let (begin, chunks, end) = full(set, &revision);
+fn feed(replica: &mut Replica, set: &ResourceSet, revision: &Signed<Revision>) -> Result<Applied, Refused> {
+    let (begin, chunks, end) = full(set, revision);
     replica.begin(begin)?;
     for chunk in chunks {
         replica.chunk(chunk)?;
@@ -71,7 +71,7 @@ fn delta(from: &ResourceSet, from_revision: u64, to: &ResourceSet, target: &Sign
 fn at_revision_5() -> (Replica, ResourceSet) {
     let mut replica = scoped(Holds::All);
     let held = set(&base());
-    feed(&mut replica, &held, ORG.sign(&held, 5, &SIGNER)).unwrap();
+    feed(&mut replica, &held, &ORG.sign(&held, 5, &SIGNER)).unwrap();
     (replica, held)
 }
 
@@ -93,9 +93,9 @@ fn a_full_set_then_a_delta_are_in_force() {
 fn nothing_is_taken_before_a_scope_or_outside_of_it() {
     let held = set(&base());
     let mut unscoped = Replica::new(Arc::new(SIGNER));
-    assert_eq!(feed(&mut unscoped, &held, ORG.sign(&held, 1, &SIGNER)).unwrap_err().refusal, Refusal::Scope);
+    assert_eq!(feed(&mut unscoped, &held, &ORG.sign(&held, 1, &SIGNER)).unwrap_err().refusal, Refusal::Scope);
     let mut other = scoped(Holds::Only(vec![OrganizationId::from_uuid(9)]));
-    assert_eq!(feed(&mut other, &held, ORG.sign(&held, 1, &SIGNER)).unwrap_err().refusal, Refusal::Scope);
+    assert_eq!(feed(&mut other, &held, &ORG.sign(&held, 1, &SIGNER)).unwrap_err().refusal, Refusal::Scope);
     // A narrower scope drops what is held; an older one is not believed.
     let (mut replica, _) = at_revision_5();
     let dropped = replica.set_scope(scope(Holds::Only(Vec::new()), 3), &TestOpener).unwrap();
@@ -167,13 +167,13 @@ fn going_back_and_shrinking_need_signed_flags() {
     let (mut replica, held) = at_revision_5();
     let small = set(&base()[..2]);
     let unflagged = ORG.sign(&small, 6, &SIGNER);
-    assert!(matches!(feed(&mut replica, &small, unflagged.clone()).unwrap_err().refusal, Refusal::Shrink { .. }));
+    assert!(matches!(feed(&mut replica, &small, &unflagged).unwrap_err().refusal, Refusal::Shrink { .. }));
     let confirmed = Signed::new(Revision { flags: FLAG_SHRINK, ..unflagged.statement }, &SIGNER);
-    feed(&mut replica, &small, confirmed).unwrap();
+    feed(&mut replica, &small, &confirmed).unwrap();
     let back = ORG.sign(&held, 3, &SIGNER);
-    assert!(matches!(feed(&mut replica, &held, back.clone()).unwrap_err().refusal, Refusal::Revision { .. }));
+    assert!(matches!(feed(&mut replica, &held, &back).unwrap_err().refusal, Refusal::Revision { .. }));
     let rollback = Revision { flags: FLAG_ROLLBACK, issued_at: Timestamp::from_micros(100), ..back.statement };
-    assert_eq!(feed(&mut replica, &held, Signed::new(rollback, &SIGNER)).unwrap().revision, 3);
+    assert_eq!(feed(&mut replica, &held, &Signed::new(rollback, &SIGNER)).unwrap().revision, 3);
     assert!(accepts(&replica, 1));
 }
 
@@ -306,7 +306,7 @@ fn a_hundred_thousand_keys_compile_quickly_and_one_changed_key_is_nothing() {
     let held = set(&contents);
     let mut replica = scoped(Holds::All);
     let started = std::time::Instant::now();
-    feed(&mut replica, &held, ORG.sign(&held, 1, &SIGNER)).unwrap();
+    feed(&mut replica, &held, &ORG.sign(&held, 1, &SIGNER)).unwrap();
     let full_time = started.elapsed();
     let mut next = held.clone();
     let key = crate::resource::VirtualKey { status: KeyStatus::Revoked, ..ORG.key(1, 500) };
