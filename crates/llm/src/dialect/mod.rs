@@ -3,12 +3,20 @@
 //! One file per dialect; each gives and takes canonical types only. Nothing here knows models, providers, sockets or
 //! money: what depends on a model comes in as [`RequestOptions`].
 
+pub mod anthropic_messages;
+mod cache_control;
+mod json_progress;
+pub mod openai_chat;
+pub mod openai_embeddings;
+mod tool_name;
+
 use bytes::{Bytes, BytesMut};
 
-use crate::canonical::error::DecodeError;
+use crate::canonical::error::{AnswerError, DecodeError, EncodeError};
 use crate::canonical::event::Event;
 use crate::canonical::json::Raw;
 use crate::canonical::loss::Loss;
+use crate::canonical::request::ChatRequest;
 
 /// A chat dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -158,11 +166,78 @@ pub trait Encoder: Send {
 
 impl Dialect {
     /// Returns the dialect's stable name, for logs and settings.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenAiChat => "openai_chat",
             Self::AnthropicMessages => "anthropic_messages",
+        }
+    }
+
+    /// Reads a chat request body.
+    pub fn decode_request(self, body: &[u8]) -> Result<ChatRequest, DecodeError> {
+        match self {
+            Self::OpenAiChat => openai_chat::decode_request(body),
+            Self::AnthropicMessages => anthropic_messages::decode_request(body),
+        }
+    }
+
+    /// Writes a chat request body.
+    pub fn encode_request(
+        self,
+        request: &ChatRequest,
+        options: &RequestOptions,
+    ) -> Result<EncodedRequest, EncodeError> {
+        match self {
+            Self::OpenAiChat => openai_chat::encode_request(request, options),
+            Self::AnthropicMessages => anthropic_messages::encode_request(request, options),
+        }
+    }
+
+    /// Makes a reader of answers in this dialect.
+    pub fn decoder(self, mode: Mode, undo: Undo) -> Box<dyn Decoder> {
+        match self {
+            Self::OpenAiChat => openai_chat::decoder(mode, undo),
+            Self::AnthropicMessages => anthropic_messages::decoder(mode, undo),
+        }
+    }
+
+    /// Makes a writer of answers in this dialect.
+    pub fn encoder(self, mode: Mode, options: AnswerOptions) -> Box<dyn Encoder> {
+        match self {
+            Self::OpenAiChat => openai_chat::encoder(mode, options),
+            Self::AnthropicMessages => anthropic_messages::encoder(mode, options),
+        }
+    }
+
+    /// Reads an error body; never fails, because an upstream's failure may be any bytes.
+    pub fn decode_error(self, status: u16, body: &[u8]) -> AnswerError {
+        match self {
+            Self::OpenAiChat => openai_chat::decode_error(status, body),
+            Self::AnthropicMessages => anthropic_messages::decode_error(status, body),
+        }
+    }
+
+    /// Writes an error body.
+    pub fn encode_error(self, error: &AnswerError) -> Bytes {
+        match self {
+            Self::OpenAiChat => openai_chat::encode_error(error),
+            Self::AnthropicMessages => anthropic_messages::encode_error(error),
+        }
+    }
+
+    /// Writes an error as the last event of a stream that has already begun.
+    pub fn encode_error_event(self, error: &AnswerError) -> Bytes {
+        match self {
+            Self::OpenAiChat => openai_chat::encode_error_event(error),
+            Self::AnthropicMessages => anthropic_messages::encode_error_event(error),
+        }
+    }
+
+    /// Writes the answer of `GET /v1/models`.
+    pub fn encode_models(self, models: &[ModelEntry]) -> Bytes {
+        match self {
+            Self::OpenAiChat => openai_chat::encode_models(models),
+            Self::AnthropicMessages => anthropic_messages::encode_models(models),
         }
     }
 }

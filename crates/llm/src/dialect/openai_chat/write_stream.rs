@@ -1,0 +1,326 @@
+//! Events become a stream of chat completion chunks.
+
+use bytes::BytesMut;
+
+use crate::canonical::event::{BlockStart, Delta, Event, Finish, Start};
+use crate::canonical::json::{Raw, Rest};
+use crate::canonical::loss::Loss;
+use crate::canonical::usage::Usage;
+use crate::codec::json::{ObjectWriter, write_object};
+use crate::codec::sse;
+use crate::dialect::{AnswerOptions, Dialect, Encoder};
+
+use super::error::encode_error_event;
+
+/// Writes chunks as events come.
+pub(super) struct StreamEncoder {
+    options: AnswerOptions,
+    start: Start,
+    blocks: Vec<OpenBlock>,
+    choices: Vec<ChoiceState>,
+    usage: Option<Usage>,
+    extra: Option<Raw>,
+    losses: Vec<Loss>,
+    /// Reused for the JSON of each chunk.
+    chunk: BytesMut,
+}
+
+#[derive(Clone, Copy)]
+struct OpenBlock {
+    index: u32,
+    choice: u32,
+    kind: BlockKind,
+}
+
+#[derive(Clone, Copy)]
+enum BlockKind {
+    Text,
+    Refusal,
+    /// Its number among the choice's reasoning blocks.
+    Reasoning(u32),
+    Tool {
+        /// Its number among the choice's tool calls.
+        number: u32,
+        has_arguments: bool,
+    },
+    /// Nothing of it is sent.
+    Lost,
+}
+
+#[derive(Clone, Copy, Default)]
+struct ChoiceState {
+    index: u32,
+    n_tools: u32,
+    n_reasoning: u32,
+    /// The first chunk of a choice names the role.
+    has_role: bool,
+}
+
+impl StreamEncoder {
+    pub(super) fn new(options: AnswerOptions) -> Self {
+        Self {
+            options,
+            start: Start {
+                origin: Dialect::OpenAiChat,
+                id: Box::default(),
+                model: Box::default(),
+                created: None,
+                rest: Rest::default(),
+            },
+            blocks: Vec::new(),
+            choices: Vec::new(),
+            usage: None,
+            extra: None,
+            losses: Vec::new(),
+            chunk: BytesMut::new(),
+        }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.start.origin == Dialect::OpenAiChat
+    }
+
+    fn lost(&mut self, path: &str, reason: &str) {
+        if !self.losses.iter().any(|loss| &*loss.path == path) {
+            self.losses.push(Loss::dropped(path, reason));
+        }
+    }
+
+    /// Writes one chunk; `fill` writes `choices` and whatever follows.
+    fn write_chunk(&mut self, out: &mut BytesMut, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+        let mut chunk = std::mem::take(&mut self.chunk);
+        chunk.clear();
+        write_object(&mut chunk, |object| {
+            object.str("id", if self.start.id.is_empty() { &self.options.id } else { &self.start.id });
+            object.str("object", "chat.completion.chunk");
+            object.i64("created", self.start.created.unwrap_or(self.options.created));
+            object.str("model", self.options.model.as_deref().unwrap_or(&self.start.model));
+            if self.is_ours() {
+                object.rest(&self.start.rest);
+            }
+            fill(object);
+        });
+        sse::write("", &chunk, out);
+        self.chunk = chunk;
+    }
+
+    fn write_delta(&mut self, choice: u32, out: &mut BytesMut, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+        let is_first = !std::mem::replace(&mut self.choice(choice).has_role, true);
+        self.write_choice(choice, out, |object| {
+            object.object("delta", |object| {
+                if is_first {
+                    object.str("role", "assistant");
+                }
+                fill(object);
+            });
+            object.null("logprobs");
+            object.null("finish_reason");
+        });
+    }
+
+    fn write_choice(&mut self, choice: u32, out: &mut BytesMut, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+        let has_usage = self.options.include_usage;
+        self.write_chunk(out, |object| {
+            object.array("choices", |array| {
+                array.object(|object| {
+                    object.u64("index", choice.into());
+                    fill(object);
+                });
+            });
+            if has_usage {
+                object.null("usage");
+            }
+        });
+    }
+
+    fn choice(&mut self, index: u32) -> &mut ChoiceState {
+        let known = self.choices.iter().position(|choice| choice.index == index);
+        let at = known.unwrap_or(self.choices.len());
+        if known.is_none() {
+            self.choices.push(ChoiceState { index, ..ChoiceState::default() });
+        }
+        &mut self.choices[at]
+    }
+
+    fn begin(&mut self, index: u32, choice: u32, block: &BlockStart, out: &mut BytesMut) {
+        let kind = match block {
+            BlockStart::Text => BlockKind::Text,
+            BlockStart::Refusal => BlockKind::Refusal,
+            BlockStart::Reasoning => BlockKind::Reasoning(next(&mut self.choice(choice).n_reasoning)),
+            BlockStart::RedactedReasoning(data) => {
+                let number = next(&mut self.choice(choice).n_reasoning);
+                self.write_delta(choice, out, |object| {
+                    write_detail(number, object, |object| {
+                        object.str("type", "reasoning.encrypted");
+                        object.str("data", data);
+                    });
+                });
+                BlockKind::Lost
+            }
+            BlockStart::ToolUse { id, name } => {
+                let number = next(&mut self.choice(choice).n_tools);
+                self.write_delta(choice, out, |object| {
+                    write_call(number, object, |object| {
+                        object.str("id", id);
+                        object.str("type", "function");
+                        object.object("function", |object| {
+                            object.str("name", name);
+                            object.str("arguments", "");
+                        });
+                    });
+                });
+                BlockKind::Tool { number, has_arguments: false }
+            }
+            BlockStart::Opaque(opaque) => {
+                self.lost("content", &format!("OpenAI has no {} block", opaque.kind));
+                BlockKind::Lost
+            }
+        };
+        self.blocks.push(OpenBlock { index, choice, kind });
+    }
+
+    fn grow(&mut self, index: u32, delta: &Delta, out: &mut BytesMut) {
+        let Some(at) = self.blocks.iter().rposition(|block| block.index == index) else { return };
+        let OpenBlock { choice, kind, .. } = self.blocks[at];
+        match (kind, delta) {
+            (BlockKind::Text, Delta::Text(text)) => {
+                self.write_delta(choice, out, |object| object.str("content", text));
+            }
+            (BlockKind::Text, Delta::Citation(raw)) if self.is_ours() => {
+                self.write_delta(choice, out, |object| object.array("annotations", |array| array.raw(raw)));
+            }
+            (BlockKind::Text, Delta::Citation(_)) => {
+                self.lost("content.citations", "OpenAI's annotations point elsewhere");
+            }
+            (BlockKind::Refusal, Delta::Refusal(text)) => {
+                self.write_delta(choice, out, |object| object.str("refusal", text));
+            }
+            (BlockKind::Reasoning(number), Delta::Reasoning(text)) => self.write_delta(choice, out, |object| {
+                object.str("reasoning_content", text);
+                write_detail(number, object, |object| {
+                    object.str("type", "reasoning.text");
+                    object.str("text", text);
+                });
+            }),
+            (BlockKind::Reasoning(number), Delta::Signature(proof)) => self.write_delta(choice, out, |object| {
+                write_detail(number, object, |object| {
+                    object.str("type", "reasoning.text");
+                    object.str("signature", proof);
+                });
+            }),
+            (BlockKind::Tool { number, .. }, Delta::Arguments(piece)) => {
+                self.blocks[at].kind = BlockKind::Tool { number, has_arguments: true };
+                self.write_arguments(choice, number, piece, out);
+            }
+            // A delta that does not fit its block, or of a block that is lost.
+            _ => {}
+        }
+    }
+
+    fn write_arguments(&mut self, choice: u32, number: u32, piece: &str, out: &mut BytesMut) {
+        self.write_delta(choice, out, |object| {
+            write_call(number, object, |object| {
+                object.object("function", |object| object.str("arguments", piece));
+            });
+        });
+    }
+
+    fn end_block(&mut self, index: u32, out: &mut BytesMut) {
+        let Some(at) = self.blocks.iter().rposition(|block| block.index == index) else { return };
+        let block = self.blocks.swap_remove(at);
+        // A call without arguments streams nothing; clients parse the joined text and need an object.
+        if let BlockKind::Tool { number, has_arguments: false } = block.kind {
+            self.write_arguments(block.choice, number, "{}", out);
+        }
+    }
+
+    fn finish(&mut self, finish: &Finish, out: &mut BytesMut) {
+        let is_ours = self.is_ours();
+        let is_first = !std::mem::replace(&mut self.choice(finish.choice).has_role, true);
+        self.write_choice(finish.choice, out, |object| {
+            object.object("delta", |object| {
+                if is_first {
+                    object.str("role", "assistant");
+                    object.str("content", "");
+                }
+            });
+            object.null("logprobs");
+            let native = finish.native.as_deref().filter(|_| is_ours);
+            object.str("finish_reason", native.unwrap_or(super::finish_word(finish.reason)));
+            if is_ours {
+                object.rest(&finish.rest);
+            }
+        });
+    }
+
+    fn end(&mut self, out: &mut BytesMut) {
+        let usage = self.usage.take().filter(|_| self.options.include_usage);
+        let extra = self.extra.take();
+        if usage.is_some() || extra.is_some() {
+            let is_ours = self.is_ours();
+            self.write_chunk(out, |object| {
+                object.array("choices", |_| {});
+                if let Some(usage) = &usage {
+                    super::write_usage("usage", usage, is_ours, object);
+                }
+                object.opt_raw("x_headgate", extra.as_ref());
+            });
+        }
+        sse::write("", b"[DONE]", out);
+    }
+}
+
+impl Encoder for StreamEncoder {
+    fn push(&mut self, event: Event, out: &mut BytesMut) {
+        match event {
+            Event::Start(start) => self.start = start,
+            Event::BlockStart { index, choice, block } => self.begin(index, choice, &block, out),
+            Event::Delta { index, delta } => self.grow(index, &delta, out),
+            Event::BlockStop { index } => self.end_block(index, out),
+            Event::Logprobs { choice, raw } if self.is_ours() => self.write_choice(choice, out, |object| {
+                object.object("delta", |_| {});
+                object.raw("logprobs", &raw);
+                object.null("finish_reason");
+            }),
+            Event::Logprobs { .. } => self.lost("logprobs", "the upstream's probabilities have another form"),
+            Event::Finish(finish) => self.finish(&finish, out),
+            Event::Usage(usage) => self.usage.get_or_insert_default().merge(&usage),
+            // A comment: readers skip it, proxies see a live stream.
+            Event::Ping => out.extend_from_slice(b": ping\n\n"),
+            Event::Error(error) => out.extend_from_slice(&encode_error_event(&error)),
+            Event::Done => self.end(out),
+        }
+    }
+
+    fn annotate(&mut self, extra: Raw) {
+        self.extra = Some(extra);
+    }
+
+    fn losses(&self) -> &[Loss] {
+        &self.losses
+    }
+}
+
+fn next(counter: &mut u32) -> u32 {
+    let number = *counter;
+    *counter += 1;
+    number
+}
+
+fn write_detail(number: u32, delta: &mut ObjectWriter<'_>, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+    delta.array("reasoning_details", |array| {
+        array.object(|object| {
+            fill(object);
+            object.u64("index", number.into());
+        });
+    });
+}
+
+fn write_call(number: u32, delta: &mut ObjectWriter<'_>, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+    delta.array("tool_calls", |array| {
+        array.object(|object| {
+            object.u64("index", number.into());
+            fill(object);
+        });
+    });
+}
