@@ -1,0 +1,20 @@
+//! What tests are made of: the real executable, scripted upstreams, faults on the wire, foreign clients, golden files.
+//!
+//! A dev-dependency only; nothing of the product uses it. Invariant: nothing here waits by sleeping. Every wait names its
+//! condition and has a deadline, so a failing test says what did not happen.
+
+#![deny(missing_docs)]
+
+pub mod actor;
+pub mod fault;
+pub mod golden;
+pub mod headgate;
+pub mod script;
+pub mod upstream;
+pub mod wait;
+
+pub use actor::{Actor, Answer};
+pub use headgate::Headgate;
+pub use script::{Aimock, Script};
+pub use upstream::Upstream;
+pub use wait::until;

@@ -1,0 +1,128 @@
+//! Foreign programs that take part in a test: vendor SDKs in Node and Python, the mock provider, the browser.
+//!
+//! `cargo xtask test` installs what they need and links it beside the scripts.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+
+use crate::actor::Actor;
+
+const LONGEST: Duration = Duration::from_secs(180);
+
+/// A script of `tests/e2e/node` or `tests/e2e/python`.
+#[derive(Debug)]
+pub struct Script {
+    command: Command,
+    name: String,
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e")
+}
+
+impl Script {
+    /// A script by its path below `tests/e2e`: `node/openai_client.mjs`, `python/openai_client.py`.
+    pub fn new(path: &str) -> Result<Self> {
+        let file = scripts().join(path);
+        let (program, needs) = match path.split('/').next() {
+            Some("python") => {
+                let python = scripts().join("python/.venv/bin/python");
+                (python.clone(), python)
+            }
+            _ => (PathBuf::from("node"), scripts().join("node/node_modules")),
+        };
+        if !needs.exists() {
+            bail!("{} is not there: run the tests with `cargo xtask test`, which installs it", needs.display());
+        }
+        let mut command = Command::new(program);
+        command.arg(file).stdin(Stdio::null()).kill_on_drop(true);
+        // The SDKs read these; only what the test says may count.
+        for name in [
+            "OPENAI_API_KEY",
+            "OPENAI_BASE_URL",
+            "ANTHROPIC_API_KEY",
+            "ANTHROPIC_BASE_URL",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+        ] {
+            command.env_remove(name);
+        }
+        Ok(Self { command, name: path.to_owned() })
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs the script to its end and reads the last line it printed as JSON, whatever its exit code.
+    ///
+    /// Errors: it printed no JSON; what it said is part of the error.
+    pub async fn run(mut self) -> Result<Value> {
+        let running = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
+        let output = tokio::time::timeout(LONGEST, running).await;
+        let output = output.with_context(|| format!("{} did not end within {LONGEST:?}", self.name))??;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complained = String::from_utf8_lossy(&output.stderr).into_owned();
+        let last = said.lines().last().unwrap_or_default();
+        serde_json::from_str(last)
+            .with_context(|| format!("{} ended with {}:\n{said}\n{complained}", self.name, output.status))
+    }
+}
+
+/// The npm package `@copilotkit/aimock` as the upstream of every provider, behind a recorder.
+#[derive(Debug)]
+pub struct Aimock {
+    url: String,
+    _child: Child,
+    // The script ends with its standard input.
+    _stdin: Option<ChildStdin>,
+}
+
+impl Aimock {
+    /// Starts it on a free port.
+    pub async fn start() -> Result<Self> {
+        let mut script = Script::new("node/upstream.mjs")?;
+        script.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = script.command.spawn().context("starting aimock")?;
+        let stdout = child.stdout.take().context("standard output is piped")?;
+        let line = tokio::time::timeout(LONGEST, BufReader::new(stdout).lines().next_line()).await??;
+        let line = line.context("aimock ended before it was ready")?;
+        let ready: Value = serde_json::from_str(&line)?;
+        let url = ready["url"].as_str().context("aimock says its address")?.to_owned();
+        Ok(Self { url, _stdin: child.stdin.take(), _child: child })
+    }
+
+    /// Returns its address, without `/v1`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns every request it saw: `method`, `path`, `headers`, `body`, `status`, `ended`.
+    pub async fn calls(&self) -> Result<Vec<Value>> {
+        let seen = Actor::new(&self.url, None)?.get("/__record").await?;
+        Ok(seen.as_array().cloned().unwrap_or_default())
+    }
+
+    /// Forgets every request it saw.
+    pub async fn forget(&self) -> Result<()> {
+        Actor::new(&self.url, None)?.send(http::Method::DELETE, "/__record", &[], None).await?;
+        Ok(())
+    }
+}
