@@ -23,6 +23,8 @@ pub mod codec;
 pub mod dialect;
 pub mod estimate;
 pub mod failure;
+pub mod fuzz;
 pub mod pricing;
+pub mod provider;
 pub mod scan;
 pub mod skim;
