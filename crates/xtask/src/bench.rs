@@ -1,19 +1,17 @@
 //! `cargo xtask bench [NAME]`: builds the release server and the load harness, then runs the named cases.
 //!
-//! The harness is the executable `bench` of the tests crate; what it measures and how is said there.
+//! The harness is the bench target `load` of the tests crate; what it measures and how is said there.
 
 use anyhow::{Context as _, Result};
 
 use crate::console::Profile;
-use crate::repo::{Step, cargo, target_dir};
+use crate::repo::cargo;
 use crate::up;
 
 /// Builds what is measured and what measures, then measures; `arguments` go to the harness.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let headgate = up::build(Profile::Release)?;
-    cargo(&["build", "--release", "--package", "headgate-tests", "--bin", "bench"])
-        .run()
-        .context("building the harness")?;
-    let harness = target_dir().join("release/bench");
-    Step::new(harness).env("HEADGATE_BENCH_SERVER", headgate).args(arguments).run()
+    up::build(Profile::Release)?;
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let harness = ["bench", "--package", "headgate-tests", "--bench", "load", "--"];
+    cargo(&[harness.as_slice(), &words].concat()).run().context("running the benchmark")
 }
