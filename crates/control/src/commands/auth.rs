@@ -1,0 +1,221 @@
+//! Signing in and out, and one's own password.
+//!
+//! Invariants: an unknown address, a wrong password and a disabled person give the same answer after the same work; a sign-in
+//! that cannot be written to the audit log does not take place.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use api::Empty;
+use api::ops::auth::{ChangePassword, Login, Logout, MeView, RevokeSession};
+use domain::audit::{Audit, AuditOutcome};
+use domain::code::ProblemCode;
+use domain::id::IdMint as _;
+use domain::session::Session;
+use domain::user::User;
+use domain::{Actor, ActorKind, Email, OrganizationId, Permit, SessionId};
+
+use crate::auth::password::{self, Verdict};
+use crate::auth::throttle::{Attempt, TryAgainIn};
+use crate::auth::{Caller, cookie};
+use crate::call::{Call, Head, Reply};
+use crate::commands::audit::Subject;
+use crate::cx::Cx;
+use crate::error::{Failure, Outcome};
+use crate::http::mount::SET_COOKIE;
+use crate::queries;
+
+/// Signs in.
+pub async fn login(mut call: Call<Login>) -> Outcome<Reply<MeView>> {
+    let cx = std::sync::Arc::clone(&call.cx);
+    let attempt = begin_attempt(&call.head, &call.body.email)?;
+    let user = find_user(&cx, &call.body.email).await?;
+    let user = verify(&cx, user, &call.body.password).await;
+    let user = match user {
+        Ok(user) => user,
+        Err(Refused::Failed(failure)) => return Err(failure),
+        Err(Refused::Wrong(user)) => {
+            if let Some(user) = user {
+                record_failed_login(&call.head, &user).await;
+            }
+            return Err(Failure::of(ProblemCode::LoginFailed, "Check the address and the password, and try again."));
+        }
+    };
+    cx.logins.succeeded(&attempt, cx.now());
+
+    let now = cx.now();
+    let value = cookie::generate(cx.entropy.as_ref());
+    let session = Session {
+        id: SessionId::from_uuid(cx.mint.next_uuid()),
+        user_id: user.id,
+        created_at: now,
+        last_seen_at: now,
+        ip: call.origin.ip.clone(),
+        user_agent: call.origin.user_agent.clone(),
+    };
+    let mut tx = cx.store.system().await?;
+    let grants = store::members::list_grants(&mut tx, user.id).await?;
+    drop(tx);
+    let actor = Actor { kind: ActorKind::Session(user.id, session.id), grants, organization: None };
+    call.head.caller =
+        Caller { name: user.email.to_string(), actor: actor.clone(), session: Some(session.id), ..Caller::anonymous() };
+    record_everywhere(&call.head, &Subject::new("session", session.id, &user.email).act("session.create")).await?;
+    let mut tx = cx.store.system().await?;
+    store::sessions::insert(&mut tx, &session, &cookie::digest(&value)).await?;
+    tx.commit().await?;
+    let view = queries::auth::me_view(&cx, &actor, &user).await?;
+    Ok(Reply::new(view).with_header(SET_COOKIE, cx.config.reach().set(&value)))
+}
+
+/// Why a password was not accepted.
+enum Refused {
+    Wrong(Option<User>),
+    Failed(Failure),
+}
+
+fn begin_attempt(head: &Head, account: &str) -> Outcome<Attempt> {
+    let address = head.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    head.cx.logins.begin(address, account, head.now()).map_err(|TryAgainIn(wait)| {
+        head.cx.metrics.throttled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Failure::Wait(ProblemCode::RateLimited, wait)
+    })
+}
+
+async fn find_user(cx: &Cx, email: &str) -> Outcome<Option<(User, Option<String>)>> {
+    let Ok(email) = Email::parse(email) else { return Ok(None) };
+    let mut tx = cx.store.system().await?;
+    let Some(user) = store::users::find_by_email(&mut tx, &email).await? else { return Ok(None) };
+    let hash = store::users::find_password_hash(&mut tx, user.id).await?;
+    Ok(Some((user, hash)))
+}
+
+async fn verify(cx: &Cx, found: Option<(User, Option<String>)>, password: &str) -> Result<User, Refused> {
+    // Longer ones cannot have been set; what is hashed stays bounded.
+    let bounded: String = password.chars().take(*password::LENGTH.end()).collect();
+    let is_whole = bounded.len() == password.len();
+    let hash = found.as_ref().and_then(|(_, hash)| hash.clone());
+    let verdict =
+        cx.passwords.verify(&bounded, hash.as_deref()).await.map_err(|error| Refused::Failed(error.into()))?;
+    match (verdict, found) {
+        (Verdict::Right { is_outdated }, Some((user, Some(old)))) if is_whole && user.disabled_at.is_none() => {
+            if is_outdated {
+                rehash(cx, &user, &old, &bounded).await.map_err(Refused::Failed)?;
+            }
+            Ok(user)
+        }
+        (_, found) => Err(Refused::Wrong(found.map(|(user, _)| user))),
+    }
+}
+
+async fn rehash(cx: &Cx, user: &User, old: &str, password: &str) -> Outcome<()> {
+    let new = cx.passwords.hash(password, cx.entropy.as_ref()).await?;
+    let mut tx = cx.store.system().await?;
+    store::users::rehash(&mut tx, user.id, old, &new).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Writes a failed sign-in into the log of each organization of the person, the first in a minute.
+async fn record_failed_login(head: &Head, user: &User) {
+    let cx = &head.cx;
+    if !cx.denials.is_new(user.id.to_string(), head.meta.name, cx.now()) {
+        return;
+    }
+    let audit =
+        Audit { outcome: AuditOutcome::Denied, ..Subject::new("user", user.id, &user.email).act("session.create") };
+    let written = async {
+        let mut tx = cx.store.system().await?;
+        let grants = store::members::list_grants(&mut tx, user.id).await?;
+        drop(tx);
+        let person = Actor { kind: ActorKind::Anonymous, grants, organization: None };
+        for organization in person.organizations() {
+            let mut tx = cx.store.write(organization).await?;
+            tx.audit_denied(ActorKind::Anonymous, head.draft(audit.clone()));
+            tx.commit().await?;
+        }
+        Ok::<_, store::StoreError>(())
+    };
+    if let Err(error) = written.await {
+        tracing::warn!(error = crate::error::chain(&error), "a failed sign-in could not be written to the audit log");
+    }
+}
+
+/// Writes an act of a person on their own things into the log of each of their organizations.
+async fn record_everywhere(head: &Head, audit: &Audit) -> Outcome<()> {
+    for organization in head.caller.actor.organizations() {
+        let permit = own_permit(&head.caller.actor, organization)?;
+        let mut write = head.write_as(permit).await?;
+        write.audit(audit.clone());
+        write.commit(Empty {}).await?;
+    }
+    Ok(())
+}
+
+fn own_permit(actor: &Actor, organization: OrganizationId) -> Outcome<Permit> {
+    Permit::own(actor, organization).ok_or_else(|| Failure::unauthenticated("Sign in first."))
+}
+
+/// Signs out.
+pub async fn logout(call: Call<Logout>) -> Outcome<Reply<Empty>> {
+    let session = call.caller.session.ok_or_else(queries::auth::session_needed)?;
+    end_session(&call.head, session, "session.end").await?;
+    Ok(Reply::new(Empty {}).with_header(SET_COOKIE, call.cx.config.reach().clear()))
+}
+
+/// Ends one of one's own sessions.
+pub async fn revoke_session(call: Call<RevokeSession>) -> Outcome<Reply<Empty>> {
+    end_session(&call.head, call.path.session_id, "session.revoke").await?;
+    Ok(Reply::new(Empty {}))
+}
+
+async fn end_session(head: &Head, session: SessionId, action: &'static str) -> Outcome<()> {
+    let user = head.user()?;
+    let mut tx = head.cx.store.system().await?;
+    let is_own = store::sessions::list(&mut tx, user).await?.iter().any(|own| own.id == session);
+    drop(tx);
+    if !is_own {
+        return Err(Failure::not_found());
+    }
+    record_everywhere(head, &Subject::new("session", session, &head.caller.name).act(action)).await?;
+    let mut tx = head.cx.store.system().await?;
+    store::sessions::delete(&mut tx, user, session).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Changes one's own password and ends every other session.
+pub async fn change_password(call: Call<ChangePassword>) -> Outcome<Reply<Empty>> {
+    let cx = &call.cx;
+    let id = call.user()?;
+    let mut tx = cx.store.system().await?;
+    let user = store::users::get(&mut tx, id).await?;
+    let hash = store::users::find_password_hash(&mut tx, id).await?;
+    drop(tx);
+    let attempt = begin_attempt(&call.head, user.email.as_str())?;
+    let user = verify(cx, Some((user, hash)), &call.body.current_password).await.map_err(|refused| match refused {
+        Refused::Failed(failure) => failure,
+        Refused::Wrong(_) => Failure::unacceptable("/current_password", "is not the password that holds now"),
+    })?;
+    cx.logins.succeeded(&attempt, cx.now());
+    let new = &call.body.new_password;
+    if *new == call.body.current_password {
+        return Err(Failure::unacceptable("/new_password", "must differ from the current password"));
+    }
+    password::check_policy(new, &[user.email.as_str(), user.name.as_str(), "headgate"])
+        .map_err(|weak| Failure::unacceptable("/new_password", weak.to_string()))?;
+    let hash = cx.passwords.hash(new, cx.entropy.as_ref()).await?;
+
+    let organizations = call.caller.actor.organizations();
+    if organizations.is_empty() {
+        return Err(Failure::conflict("You are no longer a member of any organization; ask to be added again."));
+    }
+    let audit = Subject::new("user", user.id, &user.email).act("user.change_password");
+    for organization in organizations {
+        let mut write = call.write_as(own_permit(&call.caller.actor, organization)?).await?;
+        let permit = write.permit();
+        store::users::set_password(&mut write, &permit, user.id, &hash, false).await?;
+        write.audit(audit.clone());
+        write.commit(Empty {}).await?;
+    }
+    let mut tx = cx.store.system().await?;
+    store::sessions::delete_all(&mut tx, user.id, call.caller.session).await?;
+    tx.commit().await?;
+    Ok(Reply::new(Empty {}))
+}

@@ -1,0 +1,185 @@
+//! Deployments. Creating one copies the catalog's prices of its model into the organization's price book.
+
+use api::Empty;
+use api::ops::deployments::{ArchiveDeployment, CreateDeployment, DeploymentView, UpdateDeployment};
+use domain::deployment::Deployment;
+use domain::id::IdMint as _;
+use domain::price::{PriceSource, PriceVersion};
+use domain::{Actor, CredentialId, DeploymentId, ModelName, Permission, Permit, PriceId, Scope, WorkspaceId};
+use llm::provider::Spec;
+use store::{StoreError, Tx, WriteTx};
+
+use crate::call::{Call, Reply};
+use crate::commands::audit::Subject;
+use crate::commands::credentials::provider;
+use crate::cx::Cx;
+use crate::error::{Failure, Outcome};
+use crate::queries::deployments::{live, view};
+
+/// A deployment to be created.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    pub workspace: WorkspaceId,
+    pub name: ModelName,
+    pub provider: &'a str,
+    pub upstream_model: &'a str,
+    pub credential: Option<CredentialId>,
+    pub is_enabled: bool,
+}
+
+/// Creates a deployment.
+pub async fn create(call: Call<CreateDeployment>) -> Outcome<Reply<DeploymentView>> {
+    let mut write = call.write().await?;
+    let permit = write.permit();
+    let body = &call.body;
+    if body.credential_id.is_some() {
+        check_use(&call.caller.actor, &permit)?;
+    }
+    let draft = Draft {
+        workspace: call.workspace()?,
+        name: body.name.clone(),
+        provider: &body.provider,
+        upstream_model: &body.upstream_model,
+        credential: body.credential_id,
+        is_enabled: body.is_enabled,
+    };
+    let view = view(insert(&call.cx, &mut write, &permit, draft).await?);
+    write.audit(subject(&view).created("deployment.create", &view));
+    write.commit(view).await
+}
+
+/// Checks and inserts a deployment with its catalog prices; also the first start's way.
+pub(crate) async fn insert(cx: &Cx, tx: &mut WriteTx, permit: &Permit, draft: Draft<'_>) -> Outcome<Deployment> {
+    let spec = provider(draft.provider)?.spec();
+    check_credential(tx, spec, draft.credential).await?;
+    let now = cx.now();
+    let deployment = Deployment {
+        id: DeploymentId::from_uuid(cx.mint.next_uuid()),
+        organization_id: permit.organization(),
+        workspace_id: draft.workspace,
+        name: draft.name,
+        provider: spec.name.to_owned(),
+        upstream_model: upstream_model(draft.upstream_model)?,
+        credential_id: draft.credential,
+        is_enabled: draft.is_enabled,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        archived_at: None,
+    };
+    store::deployments::insert(tx, permit, &deployment).await?;
+    copy_prices(cx, tx, permit, &deployment).await?;
+    Ok(deployment)
+}
+
+/// Using a credential is a right on the organization, whose credentials they are.
+fn check_use(actor: &Actor, permit: &Permit) -> Outcome<()> {
+    actor.permit(Permission::CredentialsUse, Scope::Organization(permit.organization()))?;
+    Ok(())
+}
+
+async fn check_credential(tx: &mut Tx, spec: &Spec, credential: Option<CredentialId>) -> Outcome<()> {
+    let refused = |detail: String| Failure::unacceptable("/credential_id", detail);
+    let Some(id) = credential else {
+        let is_missing = spec.needs_credential;
+        return if is_missing { Err(refused(format!("{} needs a credential", spec.title))) } else { Ok(()) };
+    };
+    if !spec.needs_credential {
+        return Err(refused(format!("{} takes no credential", spec.title)));
+    }
+    match store::credentials::get(tx, id).await {
+        Ok(found) if found.archived_at.is_some() => Err(refused("is not a credential of this organization".to_owned())),
+        Ok(found) if found.provider != spec.name => {
+            Err(refused(format!("is a credential for {}, not for {}", found.provider, spec.name)))
+        }
+        Ok(_) => Ok(()),
+        Err(StoreError::NotFound(_)) => Err(refused("is not a credential of this organization".to_owned())),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn upstream_model(text: &str) -> Outcome<String> {
+    let text = text.trim();
+    let length = text.chars().count();
+    if !(1..=256).contains(&length) || text.chars().any(char::is_control) {
+        return Err(Failure::unacceptable("/upstream_model", "use 1 to 256 printable characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Copies the dated catalog prices of the model; what is in the book already stays as it is.
+async fn copy_prices(cx: &Cx, tx: &mut WriteTx, permit: &Permit, deployment: &Deployment) -> Outcome<()> {
+    let Some(model) = llm::catalog::find(&deployment.provider, &deployment.upstream_model) else { return Ok(()) };
+    for price in &model.prices {
+        let version = PriceVersion {
+            id: PriceId::from_uuid(cx.mint.next_uuid()),
+            organization_id: deployment.organization_id,
+            provider: deployment.provider.clone(),
+            upstream_model: deployment.upstream_model.clone(),
+            effective_at: price.effective_at,
+            source: PriceSource::Catalog,
+            rates: price.rates,
+            long_context: price.long_context.clone(),
+            created_at: cx.now(),
+        };
+        store::prices::insert(tx, permit, &version).await?;
+    }
+    Ok(())
+}
+
+/// Changes a deployment.
+pub async fn update(call: Call<UpdateDeployment>) -> Outcome<Reply<DeploymentView>> {
+    let seen = call.seen_version(call.body.version)?;
+    let mut write = call.write().await?;
+    let permit = write.permit();
+    let mut deployment = live(&mut write, call.workspace()?, call.path.deployment_id).await?;
+    let before = view(deployment.clone());
+    deployment.version = seen;
+    if let Some(name) = &call.body.name {
+        deployment.name = name.clone();
+    }
+    if let Some(model) = &call.body.upstream_model {
+        deployment.upstream_model = upstream_model(model)?;
+    }
+    if let Some(credential) = call.body.credential_id {
+        check_use(&call.caller.actor, &permit)?;
+        deployment.credential_id = Some(credential);
+    }
+    if let Some(is_enabled) = call.body.is_enabled {
+        deployment.is_enabled = is_enabled;
+    }
+    if deployment.is_enabled {
+        check_credential(&mut write, provider(&deployment.provider)?.spec(), deployment.credential_id).await?;
+    }
+    deployment.updated_at = call.now();
+    deployment.version = store::deployments::update(&mut write, &permit, &deployment).await?;
+    copy_prices(&call.cx, &mut write, &permit, &deployment).await?;
+    let after = view(deployment);
+    write.audit(subject(&after).changed("deployment.update", &before, &after));
+    write.commit(after).await
+}
+
+/// Archives a deployment that no route uses.
+pub async fn archive(call: Call<ArchiveDeployment>) -> Outcome<Reply<Empty>> {
+    let mut write = call.write().await?;
+    let permit = write.permit();
+    let deployment = live(&mut write, call.workspace()?, call.path.deployment_id).await?;
+    let routes = store::routes::load(&mut write, None).await?;
+    let user = routes.iter().find(|route| {
+        route.archived_at.is_none() && route.targets.iter().any(|target| target.deployment_id == deployment.id)
+    });
+    if let Some(route) = user {
+        return Err(Failure::conflict(format!(
+            "The route {} sends to this model; change or archive the route first.",
+            route.name
+        )));
+    }
+    store::deployments::archive(&mut write, &permit, deployment.id, call.now()).await?;
+    let before = view(deployment);
+    write.audit(subject(&before).removed("deployment.archive", &before));
+    write.commit(Empty {}).await
+}
+
+fn subject(view: &DeploymentView) -> Subject {
+    Subject::new("deployment", view.id, &view.name).within(view.workspace_id)
+}

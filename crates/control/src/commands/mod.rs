@@ -1,0 +1,15 @@
+//! All writes, one file per aggregate. A command takes a decided [`crate::call::Call`] and works in one write transaction.
+
+pub mod access_tokens;
+pub(crate) mod audit;
+pub mod auth;
+pub mod credentials;
+pub mod deployments;
+pub mod environments;
+pub mod members;
+pub mod models;
+pub mod nodes;
+pub mod organizations;
+pub mod routes;
+pub mod virtual_keys;
+pub mod workspaces;

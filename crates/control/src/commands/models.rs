@@ -1,0 +1,80 @@
+//! Own prices: facts of their date, added and never changed.
+
+use api::ops::models::{PriceView, RatesView, SetPrice};
+use domain::id::IdMint as _;
+use domain::price::{LongContextRates, PriceSource, PriceVersion, Rates};
+use domain::{NanoUsd, Price, PriceId};
+
+use crate::call::{Call, Reply};
+use crate::commands::audit::Subject;
+use crate::commands::credentials::provider;
+use crate::error::{Failure, Outcome};
+use crate::queries::models::price_view;
+
+/// The dearest price accepted: 100 000 dollars per million tokens.
+const MAX_NANOS: i64 = 100_000_000_000_000;
+
+/// Sets an own price of a model from a date on.
+pub async fn set_price(call: Call<SetPrice>) -> Outcome<Reply<PriceView>> {
+    let now = call.now();
+    let body = &call.body;
+    let effective_at = body.effective_at.unwrap_or(now);
+    if effective_at < now {
+        return Err(Failure::unacceptable("/effective_at", "must not be in the past: what was billed stays as it was"));
+    }
+    let provider = provider(&body.provider)?.spec().name;
+    let upstream_model = body.upstream_model.trim();
+    if upstream_model.is_empty() || upstream_model.chars().count() > 256 {
+        return Err(Failure::unacceptable("/upstream_model", "use 1 to 256 characters"));
+    }
+    let mut long_context = Vec::with_capacity(body.long_context.len());
+    for (at, long) in body.long_context.iter().enumerate() {
+        let pointer = format!("/long_context/{at}");
+        let is_ascending =
+            long_context.last().is_none_or(|last: &LongContextRates| last.above_input_tokens < long.above_input_tokens);
+        if !is_ascending {
+            return Err(Failure::unacceptable(&pointer, "bounds must ascend"));
+        }
+        let rates = rates(&long.usd_per_million_tokens, &pointer)?;
+        long_context.push(LongContextRates { above_input_tokens: long.above_input_tokens, rates });
+    }
+    let mut write = call.write().await?;
+    let permit = write.permit();
+    let price = PriceVersion {
+        id: PriceId::from_uuid(call.cx.mint.next_uuid()),
+        organization_id: permit.organization(),
+        provider: provider.to_owned(),
+        upstream_model: upstream_model.to_owned(),
+        effective_at,
+        source: PriceSource::Own,
+        rates: rates(&body.usd_per_million_tokens, "")?,
+        long_context,
+        created_at: now,
+    };
+    if !store::prices::insert(&mut write, &permit, &price).await? {
+        return Err(Failure::conflict("An own price of this model from this very moment exists already."));
+    }
+    let view = price_view(price);
+    let name = format!("{}/{}", view.provider, view.upstream_model);
+    let id = view.id.map_or_else(String::new, |id| id.to_string());
+    write.audit(Subject::new("price", id, name).created("price.set", &view));
+    write.commit(view).await
+}
+
+fn rates(view: &RatesView, pointer: &str) -> Outcome<Rates> {
+    let read = |name: &str, amount: NanoUsd| {
+        if (0..=MAX_NANOS).contains(&amount.as_nanos()) {
+            return Ok(Price::per_million(amount.as_nanos()));
+        }
+        Err(Failure::unacceptable(&format!("{pointer}/usd_per_million_tokens/{name}"), "use 0 to 100000 dollars"))
+    };
+    let read_opt = |name: &str, amount: Option<NanoUsd>| amount.map(|amount| read(name, amount)).transpose();
+    Ok(Rates {
+        input: read("input", view.input)?,
+        cached_input: read_opt("cached_input", view.cached_input)?,
+        cache_write_5m: read_opt("cache_write_5m", view.cache_write_5m)?,
+        cache_write_1h: read_opt("cache_write_1h", view.cache_write_1h)?,
+        output: read("output", view.output)?,
+        reasoning: read_opt("reasoning", view.reasoning)?,
+    })
+}

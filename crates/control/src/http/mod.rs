@@ -1,0 +1,96 @@
+//! The HTTP face of the control plane: the API, the console, the documentation, health.
+
+pub mod console;
+pub mod csrf;
+pub mod docs;
+pub mod edge;
+pub mod health;
+pub mod idempotency;
+pub mod mount;
+pub mod rate;
+pub mod table;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use api::Problem;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{OriginalUri, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use domain::code::ProblemCode;
+use http::{HeaderValue, Method, header};
+use runtime::health::Readiness;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::cx::Cx;
+use crate::http::console::{Console, ConsoleFiles};
+use crate::http::mount::TableMismatch;
+
+/// Files that the executable brings along.
+#[derive(Clone)]
+pub struct Assets {
+    /// The console; none in a build without it.
+    pub console: Option<ConsoleFiles>,
+    /// The OpenAPI document, JSON text.
+    pub openapi: &'static str,
+}
+
+impl std::fmt::Debug for Assets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Assets").field("has_console", &self.console.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// Builds the whole router of the control address.
+pub fn router(cx: Arc<Cx>, assets: Assets, readiness: Arc<Readiness>) -> Result<Router, TableMismatch> {
+    let Assets { console, openapi } = assets;
+    let console = console.map_or_else(Console::absent, Console::new);
+    let page: Arc<str> = docs::render(&serde_json::from_str(openapi).unwrap_or_default()).into();
+    let operations = table::mount().finish(api::ops::all())?;
+    let router = operations
+        .route("/api/v1/openapi.json", get(move || async move { typed("application/json", openapi) }))
+        .route("/docs", get(move || async move { docs_page(page.to_string()) }))
+        .route("/docs/style.css", get(|| async { typed("text/css; charset=utf-8", docs::STYLE) }))
+        .route("/api/{*rest}", axum::routing::any(unknown_path))
+        .merge(health::router(readiness))
+        .fallback(move |OriginalUri(uri), request: Request| {
+            let response = console.respond(request.method(), uri.path(), request.headers());
+            std::future::ready(response)
+        })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&cx), edge::wrap))
+        .with_state(cx);
+    Ok(router)
+}
+
+async fn unknown_path(State(_): State<Arc<Cx>>, method: Method) -> Response {
+    let detail = format!("There is no such operation for {method}; see /docs.");
+    crate::error::render(&Problem::new(ProblemCode::NotFound).with_detail(detail))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
+fn panicked(reason: Box<dyn Any + Send>) -> Response {
+    let text = reason.downcast_ref::<&str>().copied().or_else(|| reason.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("no reason given"), "a request handler panicked");
+    crate::error::render(&Problem::new(ProblemCode::Internal))
+}
+
+fn typed(media: &'static str, text: &'static str) -> Response {
+    let mut response = Body::from(text).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+fn docs_page(page: String) -> Response {
+    let mut response = Body::from(page).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
+    );
+    response
+}

@@ -1,0 +1,91 @@
+//! The one place where operations meet their handlers.
+
+use api::ops::{
+    access_tokens as tokens, audit, auth, credentials, deployments, environments, members, models, nodes,
+    organizations, routes, usage, virtual_keys as keys, workspaces,
+};
+
+use crate::http::mount::Mount;
+use crate::{commands, queries};
+
+/// Mounts every operation of the management API.
+#[must_use]
+pub fn mount() -> Mount {
+    traffic(tenancy(Mount::default()))
+}
+
+fn tenancy(mount: Mount) -> Mount {
+    mount
+        .operation::<auth::Login, _, _>(commands::auth::login)
+        .operation::<auth::Logout, _, _>(commands::auth::logout)
+        .operation::<auth::Me, _, _>(queries::auth::me)
+        .operation::<auth::ChangePassword, _, _>(commands::auth::change_password)
+        .operation::<auth::ListSessions, _, _>(queries::auth::list_sessions)
+        .operation::<auth::RevokeSession, _, _>(commands::auth::revoke_session)
+        .operation::<organizations::ListOrganizations, _, _>(queries::organizations::list)
+        .operation::<organizations::CreateOrganization, _, _>(commands::organizations::create)
+        .operation::<organizations::GetOrganization, _, _>(queries::organizations::get)
+        .operation::<organizations::UpdateOrganization, _, _>(commands::organizations::update)
+        .operation::<workspaces::ListWorkspaces, _, _>(queries::workspaces::list)
+        .operation::<workspaces::CreateWorkspace, _, _>(commands::workspaces::create)
+        .operation::<workspaces::GetWorkspace, _, _>(queries::workspaces::get)
+        .operation::<workspaces::UpdateWorkspace, _, _>(commands::workspaces::update)
+        .operation::<workspaces::ArchiveWorkspace, _, _>(commands::workspaces::archive)
+        .operation::<environments::ListEnvironments, _, _>(queries::environments::list)
+        .operation::<environments::CreateEnvironment, _, _>(commands::environments::create)
+        .operation::<environments::UpdateEnvironment, _, _>(commands::environments::update)
+        .operation::<environments::DeleteEnvironment, _, _>(commands::environments::delete)
+        .operation::<members::ListMembers, _, _>(queries::members::list)
+        .operation::<members::AddMember, _, _>(commands::members::add)
+        .operation::<members::RemoveMember, _, _>(commands::members::remove)
+        .operation::<members::ListWorkspaceMembers, _, _>(queries::members::list_of_workspace)
+        .operation::<members::ListRoles, _, _>(queries::members::roles)
+        .operation::<members::BindRole, _, _>(commands::members::bind)
+        .operation::<members::UnbindRole, _, _>(commands::members::unbind)
+        .operation::<tokens::ListAccessTokens, _, _>(queries::access_tokens::list)
+        .operation::<tokens::CreateAccessToken, _, _>(commands::access_tokens::create)
+        .operation::<tokens::RevokeAccessToken, _, _>(commands::access_tokens::revoke)
+        .operation::<audit::ListAuditEntries, _, _>(queries::audit::list)
+        .operation::<audit::VerifyAudit, _, _>(queries::audit::verify)
+        .operation::<audit::ExportAudit, _, _>(queries::audit::export)
+}
+
+fn traffic(mount: Mount) -> Mount {
+    mount
+        .operation::<credentials::ListCredentials, _, _>(queries::credentials::list)
+        .operation::<credentials::CreateCredential, _, _>(commands::credentials::create)
+        .operation::<credentials::GetCredential, _, _>(queries::credentials::get)
+        .operation::<credentials::UpdateCredential, _, _>(commands::credentials::update)
+        .operation::<credentials::ArchiveCredential, _, _>(commands::credentials::archive)
+        .operation::<models::ListProviders, _, _>(queries::models::providers)
+        .operation::<models::ListModels, _, _>(queries::models::models)
+        .operation::<models::ListPrices, _, _>(queries::models::prices)
+        .operation::<models::SetPrice, _, _>(commands::models::set_price)
+        .operation::<deployments::ListDeployments, _, _>(queries::deployments::list)
+        .operation::<deployments::CreateDeployment, _, _>(commands::deployments::create)
+        .operation::<deployments::GetDeployment, _, _>(queries::deployments::get)
+        .operation::<deployments::UpdateDeployment, _, _>(commands::deployments::update)
+        .operation::<deployments::ArchiveDeployment, _, _>(commands::deployments::archive)
+        .operation::<routes::ListRoutes, _, _>(queries::routes::list)
+        .operation::<routes::CreateRoute, _, _>(commands::routes::create)
+        .operation::<routes::GetRoute, _, _>(queries::routes::get)
+        .operation::<routes::UpdateRoute, _, _>(commands::routes::update)
+        .operation::<routes::ArchiveRoute, _, _>(commands::routes::archive)
+        .operation::<keys::ListVirtualKeys, _, _>(queries::virtual_keys::list)
+        .operation::<keys::IssueVirtualKey, _, _>(commands::virtual_keys::issue)
+        .operation::<keys::GetVirtualKey, _, _>(queries::virtual_keys::get)
+        .operation::<keys::UpdateVirtualKey, _, _>(commands::virtual_keys::update)
+        .operation::<keys::RotateVirtualKey, _, _>(commands::virtual_keys::rotate)
+        .operation::<keys::RevokeVirtualKey, _, _>(commands::virtual_keys::revoke)
+        .operation::<usage::WorkspaceUsage, _, _>(queries::usage::of_workspace)
+        .operation::<usage::OrganizationUsage, _, _>(queries::usage::of_organization)
+        .operation::<usage::ListRequests, _, _>(queries::usage::requests)
+        .operation::<usage::GetRequest, _, _>(queries::usage::request)
+        .operation::<nodes::ListNodeGroups, _, _>(queries::nodes::list_groups)
+        .operation::<nodes::CreateNodeGroup, _, _>(commands::nodes::create_group)
+        .operation::<nodes::ListNodes, _, _>(queries::nodes::list)
+        .operation::<nodes::RevokeNode, _, _>(commands::nodes::revoke)
+        .operation::<nodes::ListJoinTokens, _, _>(queries::nodes::list_join_tokens)
+        .operation::<nodes::CreateJoinToken, _, _>(commands::nodes::create_join_token)
+        .operation::<nodes::RevokeJoinToken, _, _>(commands::nodes::revoke_join_token)
+}

@@ -1,0 +1,108 @@
+//! Node groups, nodes with what they last reported, and unused join tokens.
+
+use std::collections::BTreeMap;
+
+use api::ops::nodes::{
+    JoinTokenView, ListJoinTokens, ListNodeGroups, ListNodes, NackReasonView, NackView, NodeGroupView, NodeView,
+};
+use domain::node::{Holds, JoinToken, Nack, Node, NodeGroup, NodeStatus};
+use domain::{NodeId, OrganizationId, Page};
+use store::Tx;
+
+use crate::call::{Call, Reply};
+use crate::error::Outcome;
+
+/// Lists the node groups that the organization administers.
+pub async fn list_groups(call: Call<ListNodeGroups>) -> Outcome<Reply<Page<NodeGroupView>>> {
+    let limit = super::limit(call.query.limit)?;
+    let mut tx = call.read().await?;
+    let page = store::nodes::list_groups(&mut tx, call.query.cursor.as_ref(), limit).await?;
+    Ok(Reply::new(page.map(group_view)))
+}
+
+pub(crate) fn group_view(group: NodeGroup) -> NodeGroupView {
+    let (holds_all, organization_ids) = match group.holds {
+        Holds::All => (true, Vec::new()),
+        Holds::Only(ids) => (false, ids),
+    };
+    NodeGroupView {
+        id: group.id,
+        slug: group.slug,
+        region: group.region,
+        holds_all,
+        organization_ids,
+        version: group.version,
+        created_at: group.created_at,
+    }
+}
+
+/// Lists nodes, newest first.
+pub async fn list(call: Call<ListNodes>) -> Outcome<Reply<Page<NodeView>>> {
+    let limit = super::limit(call.query.limit)?;
+    let organization = call.organization()?;
+    let mut tx = call.read().await?;
+    let page = store::nodes::list(&mut tx, call.query.cursor.as_ref(), limit).await?;
+    let ids: Vec<NodeId> = page.items.iter().map(|node| node.id).collect();
+    let mut status: BTreeMap<_, _> = store::nodes::list_status(&mut tx, &ids).await?.into_iter().collect();
+    let desired = store::changes::revision(&mut tx).await?;
+    Ok(Reply::new(page.map(|node| {
+        let status = status.remove(&node.id).unwrap_or_default();
+        view(node, status, organization, desired)
+    })))
+}
+
+/// Shows one node of the organization.
+pub(crate) async fn get(tx: &mut Tx, id: NodeId) -> Outcome<NodeView> {
+    let node = store::nodes::get(tx, id).await?;
+    let status = store::nodes::list_status(tx, &[id]).await?.pop().map(|(_, status)| status).unwrap_or_default();
+    let desired = store::changes::revision(tx).await?;
+    let organization = tx.organization();
+    Ok(view(node, status, organization, desired))
+}
+
+fn view(node: Node, status: NodeStatus, organization: OrganizationId, desired: u64) -> NodeView {
+    let acknowledged =
+        status.acknowledged.iter().find(|(id, _)| *id == organization).map_or(0, |(_, revision)| *revision);
+    // A node of a shared fleet may have refused something of another organization: that is not this one's to see.
+    let nack = status.last_nack.filter(|nack| nack.organization_id == organization).map(nack_view);
+    NodeView {
+        id: node.id,
+        group_id: node.group_id,
+        name: node.name,
+        build: status.build,
+        is_connected: status.is_connected && node.revoked_at.is_none(),
+        desired_revision: desired,
+        acknowledged_revision: acknowledged,
+        last_contact_at: status.last_contact_at,
+        last_nack: nack,
+        spool_depth: status.spool_depth,
+        spool_dropped: status.spool_dropped,
+        certificate_expires_at: node.certificate_expires_at,
+        created_at: node.created_at,
+        revoked_at: node.revoked_at,
+    }
+}
+
+fn nack_view(nack: Nack) -> NackView {
+    let reasons = nack.reasons.into_iter().map(|(resource, reason)| NackReasonView { resource, reason });
+    NackView { revision: nack.revision, at: nack.at, reasons: reasons.collect() }
+}
+
+/// Lists join tokens that still work.
+pub async fn list_join_tokens(call: Call<ListJoinTokens>) -> Outcome<Reply<Page<JoinTokenView>>> {
+    let (limit, now) = (super::limit(call.query.limit)?, call.now());
+    let mut tx = call.read().await?;
+    let mut page = store::join_tokens::list(&mut tx, call.query.cursor.as_ref(), limit).await?;
+    page.items.retain(|token| token.expires_at > now);
+    Ok(Reply::new(page.map(|token| join_token_view(&token))))
+}
+
+pub(crate) fn join_token_view(token: &JoinToken) -> JoinTokenView {
+    JoinTokenView {
+        id: token.id,
+        group_id: token.group_id,
+        hint: token.kid.to_string(),
+        created_at: token.created_at,
+        expires_at: token.expires_at,
+    }
+}

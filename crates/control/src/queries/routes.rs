@@ -1,0 +1,44 @@
+//! Routes of a workspace.
+
+use api::ops::routes::{GetRoute, ListRoutes, RouteView};
+use domain::route::Route;
+use domain::{Page, RouteId, WorkspaceId};
+use store::Tx;
+
+use crate::call::{Call, Reply};
+use crate::error::{Failure, Outcome};
+
+/// Lists routes, newest first.
+pub async fn list(call: Call<ListRoutes>) -> Outcome<Reply<Page<RouteView>>> {
+    let limit = super::limit(call.query.limit)?;
+    let mut tx = call.read().await?;
+    let page = store::routes::list(&mut tx, call.workspace()?, call.query.cursor.as_ref(), limit).await?;
+    Ok(Reply::new(page.map(view)))
+}
+
+/// Shows a route.
+pub async fn get(call: Call<GetRoute>) -> Outcome<Reply<RouteView>> {
+    let mut tx = call.read().await?;
+    Ok(Reply::new(view(live(&mut tx, call.workspace()?, call.path.route_id).await?)))
+}
+
+/// Returns a route of the workspace; one of another workspace, or an archived one, is absent.
+pub(crate) async fn live(tx: &mut Tx, workspace: WorkspaceId, id: RouteId) -> Outcome<Route> {
+    let found = store::routes::get(tx, id).await?;
+    let is_here = found.workspace_id == workspace && found.archived_at.is_none();
+    if is_here { Ok(found) } else { Err(Failure::not_found()) }
+}
+
+pub(crate) fn view(route: Route) -> RouteView {
+    RouteView {
+        id: route.id,
+        workspace_id: route.workspace_id,
+        name: route.name,
+        targets: route.targets,
+        max_attempts: route.max_attempts,
+        timeouts: route.timeouts,
+        version: route.version,
+        created_at: route.created_at,
+        updated_at: route.updated_at,
+    }
+}

@@ -1,0 +1,52 @@
+//! Virtual keys, without their secrets.
+
+use api::ops::virtual_keys::{GetVirtualKey, ListVirtualKeys, VirtualKeyView};
+use domain::virtual_key::VirtualKey;
+use domain::{Page, Timestamp, VirtualKeyId, WorkspaceId};
+use store::Tx;
+
+use crate::call::{Call, Reply};
+use crate::error::{Failure, Outcome};
+
+/// Lists virtual keys, newest first.
+pub async fn list(call: Call<ListVirtualKeys>) -> Outcome<Reply<Page<VirtualKeyView>>> {
+    let (limit, now) = (super::limit(call.query.limit)?, call.now());
+    let mut tx = call.read().await?;
+    let (workspace, query) = (call.workspace()?, &call.query);
+    let page =
+        store::virtual_keys::list(&mut tx, workspace, query.environment_id, query.cursor.as_ref(), limit).await?;
+    Ok(Reply::new(page.map(|key| view(key, now))))
+}
+
+/// Shows a virtual key.
+pub async fn get(call: Call<GetVirtualKey>) -> Outcome<Reply<VirtualKeyView>> {
+    let mut tx = call.read().await?;
+    let key = find(&mut tx, call.workspace()?, call.path.virtual_key_id).await?;
+    Ok(Reply::new(view(key, call.now())))
+}
+
+/// Returns a key of the workspace; one of another workspace is absent.
+pub(crate) async fn find(tx: &mut Tx, workspace: WorkspaceId, id: VirtualKeyId) -> Outcome<VirtualKey> {
+    let key = store::virtual_keys::get(tx, id).await?;
+    if key.workspace_id == workspace { Ok(key) } else { Err(Failure::not_found()) }
+}
+
+pub(crate) fn view(key: VirtualKey, now: Timestamp) -> VirtualKeyView {
+    let old = key.secrets.get(1).and_then(|secret| secret.retires_at).filter(|at| *at > now);
+    VirtualKeyView {
+        id: key.id,
+        workspace_id: key.workspace_id,
+        environment_id: key.environment_id,
+        status: key.status(now),
+        name: key.name,
+        hint: key.kid.to_string(),
+        allowed_models: key.allowed_models,
+        created_by: key.created_by,
+        expires_at: key.expires_at,
+        revoked_at: key.revoked_at,
+        last_used_at: key.last_used_at,
+        old_secret_retires_at: old,
+        version: key.version,
+        created_at: key.created_at,
+    }
+}

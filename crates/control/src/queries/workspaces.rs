@@ -1,0 +1,36 @@
+//! Workspaces as their members see them.
+
+use api::ops::workspaces::{GetWorkspace, ListWorkspaces, WorkspaceView};
+use domain::Page;
+use domain::workspace::Workspace;
+
+use crate::call::{Call, Reply};
+use crate::error::Outcome;
+
+/// Lists the workspaces one sees.
+///
+/// Those one does not see are left out after the page is cut, so a page may be short while more follow.
+pub async fn list(call: Call<ListWorkspaces>) -> Outcome<Reply<Page<WorkspaceView>>> {
+    let limit = super::limit(call.query.limit)?;
+    let mut tx = call.read().await?;
+    let mut page = store::workspaces::list(&mut tx, call.query.cursor.as_ref(), limit).await?;
+    page.items.retain(|workspace| call.caller.actor.sees(workspace.scope()));
+    Ok(Reply::new(page.map(view)))
+}
+
+/// Shows a workspace.
+pub async fn get(call: Call<GetWorkspace>) -> Outcome<Reply<WorkspaceView>> {
+    let mut tx = call.read().await?;
+    Ok(Reply::new(view(store::workspaces::get(&mut tx, call.workspace()?).await?)))
+}
+
+pub(crate) fn view(workspace: Workspace) -> WorkspaceView {
+    WorkspaceView {
+        id: workspace.id,
+        organization_id: workspace.organization_id,
+        slug: workspace.slug,
+        name: workspace.name,
+        version: workspace.version,
+        created_at: workspace.created_at,
+    }
+}
