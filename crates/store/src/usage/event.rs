@@ -1,0 +1,155 @@
+//! A usage event as a row: the same struct is written (as one JSON parameter for a whole batch) and read.
+
+use domain::Timestamp;
+use domain::usage::{AttemptRecord, Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::{NanoUsd, RequestId};
+use sqlx::types::Json;
+
+use crate::Result;
+use crate::row::{Row, signed, time, unsigned};
+
+/// The day inside an event's id, in days since 1970: its partition.
+pub(super) fn day_of(id: RequestId) -> i32 {
+    day(id.minted_at())
+}
+
+pub(super) fn day(at: Timestamp) -> i32 {
+    i32::try_from(at.as_secs().div_euclid(86_400)).unwrap_or(i32::MAX)
+}
+
+#[derive(serde::Serialize, sqlx::FromRow)]
+pub(super) struct EventRow {
+    pub(super) organization_id: String,
+    pub(super) day: i32,
+    pub(super) id: String,
+    workspace_id: String,
+    environment_id: String,
+    virtual_key_id: String,
+    node_id: String,
+    endpoint: String,
+    model: String,
+    route_id: Option<String>,
+    deployment_id: Option<String>,
+    provider: Option<String>,
+    upstream_model: Option<String>,
+    is_stream: bool,
+    outcome: String,
+    status: i32,
+    code: Option<String>,
+    finish_reason: Option<String>,
+    started_at: i64,
+    duration_us: i64,
+    first_byte_us: Option<i64>,
+    overhead_us: i64,
+    input: i64,
+    cached_input: i64,
+    cache_write_5m: i64,
+    cache_write_1h: i64,
+    output: i64,
+    reasoning: i64,
+    is_estimated: bool,
+    cost_nanos: i64,
+    price_id: Option<String>,
+    policy_revision: i64,
+    end_user: Option<String>,
+    conversation_id: Option<String>,
+    trace_id: Option<String>,
+    metadata: Json<Vec<(String, String)>>,
+    tags: Json<Vec<String>>,
+    dropped: Json<Vec<String>>,
+    attempts: Json<Vec<AttemptRecord>>,
+    received_at: i64,
+}
+
+impl EventRow {
+    pub(super) fn new(event: &UsageEvent, received_at: Timestamp) -> Self {
+        Self {
+            organization_id: event.organization_id.to_string(),
+            day: day_of(event.id),
+            id: event.id.to_string(),
+            workspace_id: event.workspace_id.to_string(),
+            environment_id: event.environment_id.to_string(),
+            virtual_key_id: event.virtual_key_id.to_string(),
+            node_id: event.node_id.to_string(),
+            endpoint: event.endpoint.as_str().to_owned(),
+            model: event.model.clone(),
+            route_id: event.route_id.map(|id| id.to_string()),
+            deployment_id: event.deployment_id.map(|id| id.to_string()),
+            provider: event.provider.clone(),
+            upstream_model: event.upstream_model.clone(),
+            is_stream: event.is_stream,
+            outcome: event.outcome.as_str().to_owned(),
+            status: i32::from(event.status),
+            code: event.code.clone(),
+            finish_reason: event.finish_reason.clone(),
+            started_at: event.started_at.as_micros(),
+            duration_us: signed(event.duration_us),
+            first_byte_us: event.first_byte_us.map(signed),
+            overhead_us: signed(event.overhead_us),
+            input: signed(event.usage.input),
+            cached_input: signed(event.usage.cached_input),
+            cache_write_5m: signed(event.usage.cache_write_5m),
+            cache_write_1h: signed(event.usage.cache_write_1h),
+            output: signed(event.usage.output),
+            reasoning: signed(event.usage.reasoning),
+            is_estimated: event.is_estimated,
+            cost_nanos: event.cost.as_nanos(),
+            price_id: event.price_id.map(|id| id.to_string()),
+            policy_revision: signed(event.policy_revision),
+            end_user: event.end_user.clone(),
+            conversation_id: event.conversation_id.clone(),
+            trace_id: event.trace_id.clone(),
+            metadata: Json(event.metadata.clone()),
+            tags: Json(event.tags.clone()),
+            dropped: Json(event.dropped.clone()),
+            attempts: Json(event.attempts.clone()),
+            received_at: received_at.as_micros(),
+        }
+    }
+
+    pub(super) fn read(self) -> Result<UsageEvent> {
+        let row = Row { table: "usage_events", id: &self.id };
+        Ok(UsageEvent {
+            id: row.parse("id", &self.id)?,
+            organization_id: row.parse("organization_id", &self.organization_id)?,
+            workspace_id: row.parse("workspace_id", &self.workspace_id)?,
+            environment_id: row.parse("environment_id", &self.environment_id)?,
+            virtual_key_id: row.parse("virtual_key_id", &self.virtual_key_id)?,
+            node_id: row.parse("node_id", &self.node_id)?,
+            endpoint: Endpoint::find(&self.endpoint).ok_or_else(|| row.corrupt("endpoint"))?,
+            model: self.model,
+            route_id: row.parse_opt("route_id", self.route_id.as_deref())?,
+            deployment_id: row.parse_opt("deployment_id", self.deployment_id.as_deref())?,
+            provider: self.provider,
+            upstream_model: self.upstream_model,
+            is_stream: self.is_stream,
+            outcome: Outcome::find(&self.outcome).ok_or_else(|| row.corrupt("outcome"))?,
+            status: row.small("status", self.status)?,
+            code: self.code,
+            finish_reason: self.finish_reason,
+            started_at: time(self.started_at),
+            duration_us: unsigned(self.duration_us),
+            first_byte_us: self.first_byte_us.map(unsigned),
+            overhead_us: unsigned(self.overhead_us),
+            usage: TokenUsage {
+                input: unsigned(self.input),
+                cached_input: unsigned(self.cached_input),
+                cache_write_5m: unsigned(self.cache_write_5m),
+                cache_write_1h: unsigned(self.cache_write_1h),
+                output: unsigned(self.output),
+                reasoning: unsigned(self.reasoning),
+            },
+            is_estimated: self.is_estimated,
+            cost: NanoUsd::from_nanos(self.cost_nanos),
+            price_id: row.parse_opt("price_id", self.price_id.as_deref())?,
+            policy_revision: unsigned(self.policy_revision),
+            end_user: self.end_user,
+            conversation_id: self.conversation_id,
+            trace_id: self.trace_id,
+            metadata: self.metadata.0,
+            tags: self.tags.0,
+            dropped: self.dropped.0,
+            attempts: self.attempts.0,
+        })
+    }
+}
