@@ -311,6 +311,13 @@ impl ResourceSet {
         bucket.entries.get(&location.key).map(|entry| &entry.content)
     }
 
+    /// Finds where a resource lies; costs one look-up per workspace.
+    #[must_use]
+    pub fn find(&self, key: ResourceKey) -> Option<Location> {
+        let locations = self.workspaces.keys().map(|workspace| Location { workspace: *workspace, key });
+        locations.into_iter().find(|location| self.get(*location).is_some())
+    }
+
     /// Lists the workspaces that hold resources.
     pub fn workspaces(&self) -> impl Iterator<Item = WorkspaceId> {
         self.workspaces.keys().filter_map(|id| *id)

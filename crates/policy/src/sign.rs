@@ -28,6 +28,15 @@ pub const FLAG_ROLLBACK: u32 = 1;
 /// The set may shrink by more than half or become empty.
 pub const FLAG_SHRINK: u32 = 2;
 
+/// The HPKE `info` of a key grant.
+pub const KEY_GRANT_INFO: &[u8] = b"headgate.v1.key-grant";
+
+/// Returns the HPKE associated data that binds a granted data key to its organization, version and node.
+#[must_use]
+pub fn grant_place(organization: OrganizationId, data_key_version: u32, node: domain::NodeId) -> String {
+    format!("v1|{organization}|{data_key_version}|{node}")
+}
+
 /// The state of one organization at one revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revision {

@@ -346,7 +346,7 @@ pub mod node_message {
 pub struct ControlMessage {
     #[prost(
         oneof = "control_message::Body",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
     )]
     pub body: ::core::option::Option<control_message::Body>,
 }
@@ -378,6 +378,8 @@ pub mod control_message {
         Pong(super::Pong),
         #[prost(message, tag = "12")]
         Drain(super::Drain),
+        #[prost(message, tag = "13")]
+        Synced(super::Synced),
     }
 }
 /// The first message of a stream.
@@ -638,6 +640,9 @@ pub struct Pong {
     #[prost(uint64, tag = "1")]
     pub nonce: u64,
 }
+/// Everything this node may hold has been sent once since Welcome; from here on come changes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Synced {}
 /// Go away and come back after retry_after_ms.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Drain {
@@ -1099,6 +1104,37 @@ pub mod node_sync_server {
     impl<T> tonic::server::NamedService for NodeSyncServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
+}
+/// One organization.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PolicyCopy {
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<SignedScope>,
+    #[prost(message, optional, tag = "2")]
+    pub revision: ::core::option::Option<SignedRevision>,
+    #[prost(message, repeated, tag = "3")]
+    pub resources: ::prost::alloc::vec::Vec<Resource>,
+    /// Last good versions of resources that did not compile.
+    #[prost(message, repeated, tag = "4")]
+    pub last_good: ::prost::alloc::vec::Vec<Resource>,
+    /// As granted: sealed to the node.
+    #[prost(message, repeated, tag = "5")]
+    pub grants: ::prost::alloc::vec::Vec<KeyGrant>,
+    #[prost(int64, tag = "6")]
+    pub confirmed_at_us: i64,
+}
+/// When the control plane last confirmed each organization; written more often than the copies.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PolicyFreshness {
+    #[prost(message, repeated, tag = "1")]
+    pub confirmations: ::prost::alloc::vec::Vec<Confirmation>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Confirmation {
+    #[prost(string, tag = "1")]
+    pub organization_id: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub confirmed_at_us: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EnrolRequest {
