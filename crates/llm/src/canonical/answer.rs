@@ -127,6 +127,8 @@ pub struct Fold {
     choices: Vec<Choice>,
     /// By block number: where the block lives.
     places: Vec<(u32, Place)>,
+    /// By block number: the arguments of an opaque block, which streams send apart from it.
+    inputs: Vec<(u32, String)>,
     usage: Option<Usage>,
     error: Option<AnswerError>,
 }
@@ -149,12 +151,9 @@ impl Fold {
                 let place = Place { choice, block: blocks.len() - 1 };
                 self.places.push((index, place));
             }
-            Event::Delta { index, delta } => {
-                if let Some(&(_, place)) = self.places.iter().rev().find(|(known, _)| *known == index) {
-                    grow(&mut self.choices[place.choice].blocks[place.block].content, delta);
-                }
-            }
-            Event::BlockStop { .. } | Event::Ping | Event::Done => {}
+            Event::Delta { index, delta } => self.grow(index, delta),
+            Event::BlockStop { index } => self.complete(index),
+            Event::Ping | Event::Done => {}
             Event::Logprobs { choice, raw } => {
                 let choice = self.choice(choice);
                 let known = &mut self.choices[choice].logprobs;
@@ -183,6 +182,35 @@ impl Fold {
         answer.usage = self.usage;
         answer.error = self.error;
         answer
+    }
+
+    fn block(&mut self, index: u32) -> Option<&mut Content> {
+        let (_, place) = self.places.iter().rev().find(|(known, _)| *known == index)?;
+        Some(&mut self.choices[place.choice].blocks[place.block].content)
+    }
+
+    fn grow(&mut self, index: u32, delta: Delta) {
+        match (self.block(index), delta) {
+            (Some(Content::Opaque(_)), Delta::Arguments(more)) => {
+                match self.inputs.iter_mut().find(|(known, _)| *known == index) {
+                    Some((_, input)) => input.push_str(&more),
+                    None => self.inputs.push((index, more.into())),
+                }
+            }
+            (Some(content), delta) => grow(content, delta),
+            (None, _) => {}
+        }
+    }
+
+    /// Puts the arguments of an opaque block where the whole answer has them, in `input`.
+    fn complete(&mut self, index: u32) {
+        let Some(at) = self.inputs.iter().position(|(known, _)| *known == index) else { return };
+        let (_, input) = self.inputs.swap_remove(at);
+        if let (Some(input), Some(Content::Opaque(opaque))) = (Raw::parse(&input), self.block(index))
+            && let Some(raw) = opaque.raw.with_field("input", &input)
+        {
+            opaque.raw = raw;
+        }
     }
 
     fn choice(&mut self, index: u32) -> usize {

@@ -8,6 +8,8 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::codec::json;
+
 /// Holds one well-formed JSON value as text.
 #[derive(Clone)]
 pub struct Raw(Box<RawValue>);
@@ -33,6 +35,18 @@ impl Raw {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.get()
+    }
+
+    /// Returns the object with one field set, at its place or last; `None` when the value is no object.
+    #[must_use]
+    pub fn with_field(&self, name: &str, value: &Self) -> Option<Self> {
+        let root = json::root(self.as_str().as_bytes()).ok()?;
+        let mut fields = root.object().ok()?.rest();
+        match fields.0.iter_mut().find(|(known, _)| **known == *name) {
+            Some((_, known)) => *known = value.clone(),
+            None => fields.push(name, value.clone()),
+        }
+        Some(json::raw_object(|object| object.rest(&fields)))
     }
 
     /// Says whether the value is a JSON object.

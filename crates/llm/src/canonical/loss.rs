@@ -7,7 +7,8 @@ use std::fmt;
 /// Names one field that the target dialect could not express as the caller wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Where it was, in the source dialect's JSON: `messages[2].content[0].cache_control`.
+    /// Where it was: `messages[2].content[0].cache_control`. Messages are counted as in the canonical request, where a
+    /// top-level `system` is message 0 and results of tools are messages of their own.
     pub path: Box<str>,
     /// What happened to it.
     pub effect: Effect,

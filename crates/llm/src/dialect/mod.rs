@@ -240,6 +240,15 @@ impl Dialect {
             Self::AnthropicMessages => anthropic_messages::encode_models(models),
         }
     }
+
+    /// Writes one model, the answer of `GET /v1/models/{id}`.
+    #[must_use]
+    pub fn encode_model(self, model: &ModelEntry) -> Bytes {
+        match self {
+            Self::OpenAiChat => openai_chat::encode_model(model),
+            Self::AnthropicMessages => anthropic_messages::encode_model(model),
+        }
+    }
 }
 
 /// One line of the models list.

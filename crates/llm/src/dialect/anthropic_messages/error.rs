@@ -116,12 +116,7 @@ pub fn encode_models(models: &[ModelEntry]) -> Bytes {
     write_object(&mut out, |object| {
         object.array("data", |array| {
             for model in models {
-                array.object(|object| {
-                    object.str("type", "model");
-                    object.str("id", &model.id);
-                    object.str("display_name", model.display_name.as_deref().unwrap_or(&model.id));
-                    object.str("created_at", &rfc3339(model.created));
-                });
+                array.object(|object| write_model(model, object));
             }
         });
         object.bool("has_more", false);
@@ -133,6 +128,21 @@ pub fn encode_models(models: &[ModelEntry]) -> Bytes {
         }
     });
     out.freeze()
+}
+
+/// Writes the answer of `GET /v1/models/{id}`.
+#[must_use]
+pub fn encode_model(model: &ModelEntry) -> Bytes {
+    let mut out = BytesMut::new();
+    write_object(&mut out, |object| write_model(model, object));
+    out.freeze()
+}
+
+fn write_model(model: &ModelEntry, object: &mut ObjectWriter<'_>) {
+    object.str("type", "model");
+    object.str("id", &model.id);
+    object.str("display_name", model.display_name.as_deref().unwrap_or(&model.id));
+    object.str("created_at", &rfc3339(model.created));
 }
 
 /// Writes seconds since the epoch as RFC 3339 in UTC (days to civil date after Howard Hinnant's algorithm).

@@ -24,7 +24,7 @@ use crate::codec::json::{self, Object, ObjectWriter, write_object};
 
 use super::{AnswerOptions, Decoder, Encoder, Mode, Undo};
 
-pub use error::{decode_error, encode_error, encode_error_event, encode_models};
+pub use error::{decode_error, encode_error, encode_error_event, encode_model, encode_models};
 pub use read_request::{decode_count_request, decode_request};
 pub use write_request::{encode_count_request, encode_request};
 
@@ -84,6 +84,11 @@ fn finish_word(reason: FinishReason) -> &'static str {
         FinishReason::ContentFilter => "refusal",
         FinishReason::ContextWindow => "model_context_window_exceeded",
     }
+}
+
+/// OpenAI says `stop` after a refusal in words; Anthropic has a reason for it.
+fn reason(reason: FinishReason, has_refusal: bool) -> FinishReason {
+    if has_refusal && reason == FinishReason::Stop { FinishReason::ContentFilter } else { reason }
 }
 
 /// Reads a `usage` object; its `input_tokens` excludes what came from and went to the cache, as canonical counts do.

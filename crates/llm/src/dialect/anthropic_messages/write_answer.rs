@@ -55,10 +55,12 @@ impl WholeEncoder {
         if choice.is_some_and(|choice| choice.logprobs.is_some()) {
             self.losses.push(Loss::dropped("logprobs", "Anthropic's answers have no probabilities"));
         }
+        let is_refusal = |block: &Block| matches!(block.content, Content::Refusal(_));
+        let has_refusal = choice.is_some_and(|choice| choice.blocks.iter().any(is_refusal));
         let finish = choice.and_then(|choice| choice.finish.as_ref());
         if let Some(finish) = finish {
             let native = finish.native.as_deref().filter(|_| is_ours);
-            object.str("stop_reason", native.unwrap_or(super::finish_word(finish.reason)));
+            object.str("stop_reason", native.unwrap_or(super::finish_word(super::reason(finish.reason, has_refusal))));
             write_stop_sequence(finish.reason, finish.stop_sequence.as_deref(), object);
         } else {
             object.null("stop_reason");

@@ -25,25 +25,29 @@ struct Placed<'r> {
     block: &'r Block,
 }
 
+/// Says whether a block is empty text, which Anthropic refuses and nobody misses.
+fn is_nothing(block: &Block) -> bool {
+    matches!(&block.content, Content::Text(text) if text.text.is_empty())
+}
+
 impl<'r> Writer<'r> {
     pub(super) fn write_conversation(&mut self, object: &mut ObjectWriter<'_>) {
         let messages = &self.request.messages;
-        let mut n_leading = messages.iter().take_while(|message| message.role.is_instruction()).count();
-        if n_leading == messages.len() && n_leading > 0 && !self.is_ours {
-            n_leading -= 1;
-            self.changed(
-                format!("messages[{n_leading}].role"),
-                "sent as user, because Anthropic wants one user message",
-            );
-        }
+        let n_instructions = messages.iter().take_while(|message| message.role.is_instruction()).count();
+        // Without any other message the last instruction must be the user's.
+        let is_lonely = n_instructions == messages.len() && n_instructions > 0 && !self.is_ours;
+        let n_leading = n_instructions - usize::from(is_lonely);
         let mut system = Vec::new();
         for (index, message) in messages[..n_leading].iter().enumerate() {
             system.extend(self.place(index, message));
         }
         let mut turns: Vec<Turn<'r>> = Vec::new();
         for (index, message) in messages.iter().enumerate().skip(n_leading) {
-            let role = self.role(index, message, n_leading);
+            let role = self.role(index, message);
             let blocks = self.place(index, message);
+            if !self.is_ours && message.content.iter().all(is_nothing) {
+                continue;
+            }
             match turns.last_mut() {
                 Some(turn) if turn.role == role && role != "system" => turn.blocks.extend(blocks),
                 _ => turns.push(Turn { role, blocks }),
@@ -67,19 +71,14 @@ impl<'r> Writer<'r> {
         blocks.map(|(at, block)| Placed { path: format!("{path}.content[{at}]"), block }).collect()
     }
 
-    fn role(&mut self, index: usize, message: &Message, n_leading: usize) -> &'static str {
+    fn role(&mut self, index: usize, message: &Message) -> &'static str {
         match message.role {
             Role::Assistant => "assistant",
             Role::User | Role::Tool => "user",
             Role::System | Role::Developer if self.is_ours => "system",
             Role::System | Role::Developer => {
-                // The only message was reported before.
-                if index > n_leading || n_leading == 0 {
-                    self.changed(
-                        format!("messages[{index}].role"),
-                        "an instruction amid the conversation, sent as user",
-                    );
-                }
+                let reason = "an instruction that cannot be hoisted, sent as user";
+                self.changed(format!("messages[{index}].role"), reason);
                 "user"
             }
         }

@@ -348,7 +348,7 @@ impl Writer<'_> {
             match &tool.parameters {
                 None => object.literal("input_schema", EMPTY_SCHEMA),
                 Some(schema) if self.is_ours => object.raw("input_schema", schema),
-                Some(schema) => object.raw("input_schema", &with_type(schema)),
+                Some(schema) => object.raw("input_schema", &self.fit_parameters(&path, tool, schema)),
             }
             match tool.strict {
                 // Strictness is part of structured output: models without it refuse the field.
@@ -361,6 +361,19 @@ impl Writer<'_> {
             cache_control::write(tool.cache, object);
             self.rest(&path, &tool.rest, object);
         });
+    }
+
+    /// A strict tool's schema must obey the rules of structured output.
+    fn fit_parameters(&mut self, path: &str, tool: &FunctionTool, schema: &Raw) -> Raw {
+        if tool.strict != Some(true) || self.options.json_schema == SchemaStyle::ForcedTool {
+            return with_type(schema);
+        }
+        let path = format!("{path}.function.parameters");
+        if let Some(fitted) = schema::fit(schema, &path, &mut self.losses) {
+            return with_type(&fitted);
+        }
+        self.fail(&path, "the schema is nested too deeply; keep it under 128 levels");
+        with_type(schema)
     }
 
     fn write_thinking(&mut self, object: &mut ObjectWriter<'_>) {

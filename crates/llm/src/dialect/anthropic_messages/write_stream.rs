@@ -21,11 +21,14 @@ use super::write_answer::write_stop_sequence;
 pub(super) struct StreamEncoder {
     options: AnswerOptions,
     is_ours: bool,
+    /// Not written yet: the usage that belongs into it comes right after.
+    start: Option<Start>,
     /// Begun and not over: the first is open, the others wait.
     blocks: VecDeque<Block>,
     /// The number of the next block in the client's stream.
     next_index: u32,
     is_open: bool,
+    has_refusal: bool,
     usage: Usage,
     finish: Option<Finish>,
     extra: Option<Raw>,
@@ -47,9 +50,11 @@ impl StreamEncoder {
         Self {
             options,
             is_ours: false,
+            start: None,
             blocks: VecDeque::new(),
             next_index: 0,
             is_open: false,
+            has_refusal: false,
             usage: Usage::default(),
             finish: None,
             extra: None,
@@ -73,8 +78,8 @@ impl StreamEncoder {
         sse::write(name, &self.data, out);
     }
 
-    fn start(&mut self, start: &Start, out: &mut BytesMut) {
-        self.is_ours = start.origin == Dialect::AnthropicMessages;
+    fn write_start(&mut self, out: &mut BytesMut) {
+        let Some(start) = self.start.take() else { return };
         let id = if start.id.is_empty() { self.options.id.clone() } else { start.id.clone() };
         let model = self.options.model.clone().unwrap_or_else(|| start.model.clone());
         let usage = self.usage.clone();
@@ -105,6 +110,7 @@ impl StreamEncoder {
         {
             return self.lost("content", &format!("Anthropic has no {} block", opaque.kind));
         }
+        self.has_refusal |= matches!(start, BlockStart::Refusal);
         self.blocks.push_back(Block { index, start, waiting: Vec::new(), is_over: false });
         self.advance(out);
     }
@@ -225,10 +231,11 @@ impl StreamEncoder {
         let usage = std::mem::take(&mut self.usage);
         let extra = self.extra.take();
         let is_ours = self.is_ours;
+        let reason = super::reason(finish.reason, self.has_refusal);
         self.write("message_delta", out, |object| {
             object.object("delta", |object| {
                 let native = finish.native.as_deref().filter(|_| is_ours);
-                object.str("stop_reason", native.unwrap_or(super::finish_word(finish.reason)));
+                object.str("stop_reason", native.unwrap_or(super::finish_word(reason)));
                 write_stop_sequence(finish.reason, finish.stop_sequence.as_deref(), object);
                 if is_ours {
                     object.rest(&finish.rest);
@@ -242,8 +249,14 @@ impl StreamEncoder {
 
 impl Encoder for StreamEncoder {
     fn push(&mut self, event: Event, out: &mut BytesMut) {
+        if !matches!(event, Event::Usage(_)) {
+            self.write_start(out);
+        }
         match event {
-            Event::Start(start) => self.start(&start, out),
+            Event::Start(start) => {
+                self.is_ours = start.origin == Dialect::AnthropicMessages;
+                self.start = Some(start);
+            }
             Event::BlockStart { index, choice, block } => self.begin(index, choice, block, out),
             Event::Delta { index, delta } => self.grow(index, delta, out),
             Event::BlockStop { index } => self.end_block(index, out),

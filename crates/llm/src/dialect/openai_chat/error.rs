@@ -157,6 +157,14 @@ pub fn encode_models(models: &[ModelEntry]) -> Bytes {
     out.freeze()
 }
 
+/// Writes the answer of `GET /v1/models/{id}`.
+#[must_use]
+pub fn encode_model(model: &ModelEntry) -> Bytes {
+    let mut out = BytesMut::new();
+    write_object(&mut out, |object| write_model(model, object));
+    out.freeze()
+}
+
 fn write_model(model: &ModelEntry, object: &mut ObjectWriter<'_>) {
     object.str("id", &model.id);
     object.str("object", "model");

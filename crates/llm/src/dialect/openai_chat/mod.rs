@@ -19,7 +19,7 @@ use crate::codec::json::{Object, ObjectWriter};
 
 use super::{AnswerOptions, Decoder, Encoder, Mode, Undo};
 
-pub use error::{decode_error, encode_error, encode_error_event, encode_models};
+pub use error::{decode_error, encode_error, encode_error_event, encode_model, encode_models};
 pub use read_request::decode_request;
 pub use write_request::encode_request;
 

@@ -275,12 +275,7 @@ impl State {
         events: &mut Vec<Event>,
     ) -> usize {
         self.close(at, events);
-        for tool in &mut self.choices[at].tools {
-            if tool.is_open && tool.progress.is_complete() {
-                tool.is_open = false;
-                events.push(Event::BlockStop { index: tool.block });
-            }
-        }
+        self.close_complete_tools(at, events);
         let number = self.choices[at].n_tools;
         self.choices[at].n_tools += 1;
         let id = id.unwrap_or_else(|| format!("call_{}_{number}", self.answer_id).into());
@@ -304,6 +299,7 @@ impl State {
             Some((open, index)) if open == kind => index,
             _ => {
                 self.close(at, events);
+                self.close_complete_tools(at, events);
                 let block = match kind {
                     Kind::Text => BlockStart::Text,
                     Kind::Reasoning => BlockStart::Reasoning,
@@ -319,6 +315,15 @@ impl State {
     fn close(&mut self, at: usize, events: &mut Vec<Event>) {
         if let Some((_, index)) = self.choices[at].open.take() {
             events.push(Event::BlockStop { index });
+        }
+    }
+
+    fn close_complete_tools(&mut self, at: usize, events: &mut Vec<Event>) {
+        for tool in &mut self.choices[at].tools {
+            if tool.is_open && tool.progress.is_complete() {
+                tool.is_open = false;
+                events.push(Event::BlockStop { index: tool.block });
+            }
         }
     }
 

@@ -95,13 +95,15 @@ impl StreamEncoder {
             object.str("object", "chat.completion.chunk");
             object.i64("created", self.start.created.unwrap_or(self.options.created));
             object.str("model", self.options.model.as_deref().unwrap_or(&self.start.model));
-            if self.is_ours() {
+            if self.start.origin == Dialect::OpenAiChat {
                 object.rest(&self.start.rest);
             }
             fill(object);
         });
         sse::write("", &chunk, out);
         self.chunk = chunk;
+        // These belong to every chunk; whatever else came around the answer is said once.
+        self.start.rest.0.retain(|(name, _)| matches!(&**name, "system_fingerprint" | "service_tier"));
     }
 
     fn write_delta(&mut self, choice: u32, out: &mut BytesMut, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
