@@ -1,0 +1,13 @@
+//! End-to-end stories: the real executable, real clients, real upstream protocols, real faults.
+//!
+//! One test executable, one file per story. A story acts through the public doors only and asserts what a user or an
+//! operator would see. `cargo xtask test` builds and installs what they need.
+
+mod browser;
+mod chat;
+mod crash;
+mod faults;
+mod first_start;
+mod hostile;
+mod planes;
+mod sdks;

@@ -182,7 +182,9 @@ impl Headgate {
 
     /// Asks the process to stop and waits for its end.
     pub async fn stop(&mut self) -> Result<ExitStatus> {
-        self.signal("TERM").await?;
+        if self.child.try_wait()?.is_none() {
+            self.signal("TERM").await?;
+        }
         let ended = tokio::time::timeout(STOPPED_WITHIN, self.child.wait()).await;
         ended
             .with_context(|| format!("headgate did not stop within {STOPPED_WITHIN:?}:\n{}", self.log()))?

@@ -7,6 +7,7 @@
 
 pub mod actor;
 pub mod fault;
+pub mod fleet;
 pub mod golden;
 pub mod headgate;
 pub mod script;
@@ -14,6 +15,7 @@ pub mod upstream;
 pub mod wait;
 
 pub use actor::{Actor, Answer};
+pub use fleet::{Control, Gateway};
 pub use headgate::Headgate;
 pub use script::{Aimock, Script};
 pub use upstream::Upstream;

@@ -1,4 +1,4 @@
-//! `cargo xtask bench [NAME]`: builds the release server and the load harness, then runs the named cases.
+//! `cargo xtask bench [NAME]`: builds the release server and the harness, then runs the named cases.
 //!
 //! The harness is the bench target `load` of the tests crate; what it measures and how is said there.
 
@@ -11,7 +11,7 @@ use crate::up;
 /// Builds what is measured and what measures, then measures; `arguments` go to the harness.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     up::build(Profile::Release)?;
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // The harness finds the executable beside itself.
     let harness = ["bench", "--package", "headgate-tests", "--bench", "load", "--"];
-    cargo(&[harness.as_slice(), &words].concat()).run().context("running the benchmark")
+    cargo(&harness).args(arguments).run().context("running the benchmarks")
 }

@@ -1,0 +1,126 @@
+//! One command on a clean machine, then the same command again.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+use testkit::headgate::{Start, data_dir};
+use testkit::{Headgate, Upstream, until};
+
+use crate::chat::{MODEL, chat, openai_at};
+
+#[tokio::test]
+async fn the_first_start_gives_everything_and_the_second_keeps_it() -> Result<()> {
+    let folder = data_dir()?;
+    let mut first = Headgate::up(folder.path()).await?;
+    for field in [
+        "console_url",
+        "api_url",
+        "gateway_url",
+        "sync_url",
+        "admin_url",
+        "organization_id",
+        "workspace_id",
+        "admin_email",
+        "admin_password",
+        "access_token",
+        "virtual_key",
+    ] {
+        assert!(!first.field(field).is_empty(), "{field} is missing: {}", first.ready_line());
+    }
+    for environment in ["development", "staging", "production"] {
+        assert!(first.ready_line()["environments"][environment].is_string(), "{environment}");
+    }
+
+    let client = first.as_client()?;
+    let answer = chat(&client, "echo/echo-1", "Hello, Headgate").await?;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let content = answer.json()["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned();
+    assert!(content.contains("Hello, Headgate"), "{content}");
+    for header in ["request-id", "model", "provider", "attempts", "cache", "cost-usd", "overhead-us", "policy-revision"]
+    {
+        assert!(
+            !answer.header(&format!("x-headgate-{header}")).is_empty(),
+            "x-headgate-{header}: {:?}",
+            answer.headers
+        );
+    }
+    assert_eq!(answer.header("x-headgate-provider"), "echo");
+
+    let models = client.get("/v1/models").await?.to_string();
+    assert!(models.contains("echo/echo-1"), "{models}");
+
+    let (key, token) = (first.field("virtual_key").to_owned(), first.field("access_token").to_owned());
+    let workspace = first.field("workspace_id").to_owned();
+    let admin = first.as_admin()?;
+    let requests = until("the call is in the usage", Duration::from_secs(20), || async {
+        let usage = admin.get(&format!("/api/v1/workspaces/{workspace}/usage")).await?;
+        Ok(usage["total"]["requests"].as_u64().filter(|n| *n > 0))
+    })
+    .await?;
+    assert_eq!(requests, 1);
+
+    assert!(first.stop().await?.success(), "{}", first.log());
+    let mut second = Headgate::up(folder.path()).await?;
+    for secret in ["admin_password", "access_token", "virtual_key"] {
+        assert!(second.ready_line()[secret].is_null(), "{secret} is stored as a hash and cannot be shown again");
+    }
+    for id in ["organization_id", "workspace_id"] {
+        assert_eq!(second.field(id), first.field(id));
+    }
+    let again = chat(&second.as_client()?.with_bearer(&key), "echo/echo-1", "Still there?").await?;
+    assert_eq!(again.status, 200, "{}", again.text());
+    let admin = second.as_admin()?.with_bearer(&token);
+    let usage = admin.get(&format!("/api/v1/workspaces/{workspace}/usage")).await?;
+    assert!(usage["total"]["requests"].as_u64() >= Some(1), "usage survives: {usage}");
+    assert!(second.stop().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_headgate_on_the_same_data_directory_is_refused() -> Result<()> {
+    let folder = data_dir()?;
+    let mut first = Headgate::up(folder.path()).await?;
+    let (status, said) = Start::role("up", folder.path())?.ended().await?;
+    assert!(!status.success());
+    assert!(said.contains("another Headgate") && said.contains("--data-dir"), "{said}");
+    assert_eq!(chat(&first.as_client()?, "echo/echo-1", "Unharmed?").await?.status, 200);
+    assert!(first.stop().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn provider_variables_make_credentials_and_models() -> Result<()> {
+    let upstream = Upstream::counting().await?;
+    let folder = data_dir()?;
+    let variables = openai_at(&upstream.url());
+    let start = variables.iter().fold(Start::role("up", folder.path())?, |start, (name, value)| start.env(name, value));
+    let mut headgate = start.ready().await?;
+    let client = headgate.as_client()?;
+    let answer = chat(&client, MODEL, "Hi").await?;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("x-headgate-provider"), "openai");
+
+    let call = upstream.calls().first().cloned().expect("the upstream was called");
+    assert_eq!(call.headers["authorization"], "Bearer sk-upstream-secret-000000");
+    assert_eq!(call.body, json!({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 50}));
+    assert!(!format!("{:?}", call.headers).contains(headgate.field("virtual_key")), "the virtual key was forwarded");
+    for secret in [headgate.field("virtual_key"), headgate.field("access_token"), "sk-upstream-secret-000000"] {
+        assert!(!headgate.log().contains(secret), "a secret is in the log");
+    }
+    assert!(headgate.stop().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_environment_or_a_flag_gets_wrong_is_said_before_anything_starts() -> Result<()> {
+    let folder = data_dir()?;
+    let (status, said) = Start::role("up", folder.path())?.env("HEADGATE_IDLE_TIMEOUT", "soon").ended().await?;
+    assert!(!status.success() && said.contains("idle_timeout") && said.contains("expected a time"), "{said}");
+    let file = folder.path().join("headgate.toml");
+    std::fs::write(&file, "gateway-addr = '127.0.0.1:0'\n")?;
+    let start = Start::role("up", folder.path())?.flag("--config", &file.to_string_lossy());
+    let (status, said) = start.ended().await?;
+    assert!(!status.success() && said.contains("did you mean `gateway_addr`?"), "{said}");
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! Hostile input: each gets a clear 4xx, touches nothing, and the next ordinary call works.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use http::Method;
+use http_body_util::BodyExt as _;
+use serde_json::json;
+use testkit::headgate::{Start, data_dir};
+use testkit::{Actor, Headgate, Upstream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::chat::{MODEL, chat, openai_at};
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+struct Target {
+    upstream: Upstream,
+    headgate: Headgate,
+    _folder: tempfile::TempDir,
+}
+
+async fn start() -> Result<Target> {
+    let upstream = Upstream::counting().await?;
+    let folder = data_dir()?;
+    let variables = openai_at(&upstream.url());
+    let start = variables.iter().fold(Start::role("up", folder.path())?, |start, (name, value)| start.env(name, value));
+    Ok(Target { upstream, headgate: start.ready().await?, _folder: folder })
+}
+
+impl Target {
+    /// Nothing reached the upstream so far, and an ordinary call still works.
+    async fn is_untouched(&self) -> Result<()> {
+        assert_eq!(self.upstream.n_calls(), 0, "hostile input reached the upstream: {:?}", self.upstream.calls());
+        let answer = chat(&self.headgate.as_client()?, MODEL, "ordinary").await?;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        Ok(())
+    }
+}
+
+async fn post(client: &Actor, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Result<(u16, String)> {
+    let answering = async {
+        let answer = client.open(Method::POST, path, headers, body.into()).await?;
+        let status = answer.status().as_u16();
+        let text = answer.into_body().collect().await?.to_bytes();
+        anyhow::Ok((status, String::from_utf8_lossy(&text).into_owned()))
+    };
+    tokio::time::timeout(ANSWER_WITHIN, answering).await.context("no answer in time")?
+}
+
+#[tokio::test]
+async fn bodies_that_are_not_what_they_should_be_are_refused() -> Result<()> {
+    let target = start().await?;
+    let client = target.headgate.as_client()?;
+    let deep = format!(r#"{{"model":"{MODEL}","messages":{}1{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+    let cases: Vec<(&str, String)> = vec![
+        ("not JSON", "{\"model\": ".to_owned()),
+        ("empty", String::new()),
+        ("not an object", "[1,2,3]".to_owned()),
+        (
+            "two models",
+            format!(r#"{{"model":"{MODEL}","model":"other","messages":[{{"role":"user","content":"x"}}]}}"#),
+        ),
+        (
+            "two models, one escaped",
+            format!(r#"{{"model":"{MODEL}","mod\u0065l":"other","messages":[{{"role":"user","content":"x"}}]}}"#),
+        ),
+        ("depth 10,000", deep),
+        ("a number for a model", r#"{"model":7,"messages":[{"role":"user","content":"x"}]}"#.to_owned()),
+        ("a text for messages", format!(r#"{{"model":"{MODEL}","messages":"x"}}"#)),
+        (
+            "a text for stream",
+            format!(r#"{{"model":"{MODEL}","stream":"yes","messages":[{{"role":"user","content":"x"}}]}}"#),
+        ),
+        ("no model", r#"{"messages":[{"role":"user","content":"x"}]}"#.to_owned()),
+        ("text after the end", format!(r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":"x"}}]}} {{}}"#)),
+    ];
+    for (name, body) in cases {
+        for path in ["/v1/chat/completions", "/v1/messages"] {
+            let (status, text) =
+                post(&client, path, &[], body.clone()).await.with_context(|| format!("{name} to {path}"))?;
+            assert_eq!(status, 400, "{name} to {path}: {text}");
+            assert!(text.contains("request_invalid"), "{name} to {path}: {text}");
+        }
+    }
+    target.is_untouched().await
+}
+
+#[tokio::test]
+async fn model_names_with_tricks_are_unknown_models() -> Result<()> {
+    let target = start().await?;
+    let client = target.headgate.as_client()?;
+    for model in [
+        "../../admin",
+        "gpt-4o-mini/../../v1/files",
+        "%2e%2e%2fadmin",
+        "gpt-4o-mini\u{0}",
+        "gpt-4o-mini\r\nx: y",
+        "openai/../anthropic/x",
+        "http://169.254.169.254/",
+        "gpt-4o-mini?x=1",
+        "gpt-4o-mini#",
+        " gpt-4o-mini",
+        "",
+        &"m".repeat(100_000),
+    ] {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "x"}]}).to_string();
+        let (status, text) = post(&client, "/v1/chat/completions", &[], body).await?;
+        assert!(matches!(status, 400 | 404), "{model:?}: {status} {text}");
+        assert!(text.contains("model_unknown") || text.contains("request_invalid"), "{model:?}: {text}");
+    }
+    target.is_untouched().await
+}
+
+#[tokio::test]
+async fn bodies_that_are_too_large_are_refused_without_being_taken() -> Result<()> {
+    let target = start().await?;
+    let client = target.headgate.as_client()?;
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    bomb.write_all(&vec![b' '; 100 << 20])?;
+    let (status, text) = post(&client, "/v1/chat/completions", &[("content-encoding", "gzip")], bomb.finish()?).await?;
+    assert_eq!(status, 413, "a gzip bomb: {text}");
+    assert!(text.contains("request_too_large"), "{text}");
+
+    // A declared length alone is enough; not a byte of the body is needed.
+    let declared = raw(&target, "content-length: 104857600\r\n", b"").await?;
+    assert!(declared.starts_with("HTTP/1.1 413"), "{declared}");
+    // Without a declared length, the answer comes while the body is still being sent.
+    let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 0x10000], b"\r\n"].concat();
+    let chunked = raw(&target, "transfer-encoding: chunked\r\n", &chunk.repeat(1_600)).await?;
+    assert!(chunked.starts_with("HTTP/1.1 413"), "{chunked}");
+    target.is_untouched().await
+}
+
+#[tokio::test]
+async fn ambiguous_framing_and_broken_heads_are_refused() -> Result<()> {
+    let target = start().await?;
+    let smuggled = b"0\r\n\r\nPOST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n\r\n";
+    for (name, headers) in [
+        ("both lengths", "content-length: 5\r\ntransfer-encoding: chunked\r\n"),
+        ("two lengths", "content-length: 5\r\ncontent-length: 6\r\n"),
+        ("a negative length", "content-length: -1\r\n"),
+        ("an unknown coding", "transfer-encoding: chunked, identity\r\n"),
+        ("a folded header", "content-length: 5\r\nx-a: b\r\n c\r\n"),
+        ("a space before the colon", "content-length : 5\r\n"),
+        ("a header with a NUL", "x-a: \0\r\ncontent-length: 5\r\n"),
+    ] {
+        let answer = raw(&target, headers, smuggled).await.with_context(|| name.to_owned())?;
+        let n_answers = answer.matches("HTTP/1.1 ").count();
+        assert!(n_answers <= 1, "{name}: the smuggled request was answered: {answer}");
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{name}: {answer}");
+    }
+    let many = "x-a: y
+"
+    .repeat(5_000);
+    let answer = raw(&target, &many, b"").await?;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "5,000 headers: {answer}");
+    target.is_untouched().await
+}
+
+#[tokio::test]
+async fn strangers_get_no_further_than_the_door() -> Result<()> {
+    let target = start().await?;
+    let url = target.headgate.field("gateway_url");
+    let key = target.headgate.field("virtual_key");
+    let mut forged = key.to_owned();
+    let last = forged.pop().unwrap_or('a');
+    forged.push(if last == 'a' { 'b' } else { 'a' });
+    for bearer in ["", "x", "hgk_", &forged, &"k".repeat(20_000), target.headgate.field("access_token")] {
+        let answer = chat(&Actor::new(url, Some(bearer))?, MODEL, "x").await?;
+        assert!(matches!(answer.status.as_u16(), 401 | 431), "{bearer:.40}: {} {}", answer.status, answer.text());
+    }
+    // The key in any of the five headers opens the door.
+    for header in ["x-api-key", "api-key", "x-goog-api-key", "x-headgate-key"] {
+        let stranger = Actor::new(url, None)?;
+        let answer = stranger.send(Method::GET, "/v1/models", &[(header, key)], None).await?;
+        assert_eq!(answer.status, 200, "{header}: {}", answer.text());
+    }
+    target.is_untouched().await
+}
+
+/// Sends a request head with these headers, then a body, and reads what comes until the connection ends or falls silent.
+async fn raw(target: &Target, headers: &str, body: &[u8]) -> Result<String> {
+    let url = target.headgate.field("gateway_url");
+    let address = url.strip_prefix("http://").context("a plain address")?;
+    let stream = TcpStream::connect(address).await?;
+    let (mut from, mut to) = stream.into_split();
+    let key = target.headgate.field("virtual_key");
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n{headers}\r\n"
+    );
+    let sent = [head.as_bytes(), body].concat();
+    // The server may close while it is still being sent to: that is an answer, not a failure.
+    let sending = runtime::tasks::spawn("hostile.send", async move { to.write_all(&sent).await.is_ok() });
+    let mut answer = Vec::new();
+    let reading = async {
+        let mut buffer = [0_u8; 4_096];
+        while let Ok(n) = from.read(&mut buffer).await {
+            if n == 0 {
+                break;
+            }
+            answer.extend_from_slice(&buffer[..n]);
+            if answer.windows(4).any(|window| window == b"\r\n\r\n") {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(ANSWER_WITHIN, reading).await.context("neither an answer nor an end in time")?;
+    sending.abort();
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}

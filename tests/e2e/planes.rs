@@ -1,0 +1,154 @@
+//! Control plane and gateways as separate processes: revocation, loss of the control plane, the ledger afterwards.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use http::Method;
+use serde_json::{Value, json};
+use testkit::{Control, Gateway, Upstream, until};
+
+use crate::chat::{MODEL, chat, ledger_of, openai_at};
+
+async fn start(upstream: &Upstream) -> Result<Control> {
+    let variables = openai_at(&upstream.url());
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Control::start(&variables).await
+}
+
+/// The numbers of the upstream's answers, as the ledger has them. Each must stand once.
+fn numbers_in(ledger: &[Value]) -> BTreeSet<u64> {
+    let numbers: Vec<u64> = ledger.iter().filter_map(|event| event["usage"]["input"].as_u64()).collect();
+    let unique: BTreeSet<u64> = numbers.iter().copied().collect();
+    assert_eq!(numbers.len(), unique.len(), "an event stands twice: {numbers:?}");
+    unique
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_refused_on_a_separate_gateway_within_a_second() -> Result<()> {
+    let upstream = Upstream::counting().await?;
+    let control = start(&upstream).await?;
+    let gateways = [
+        Gateway::join(&control, control.sync_address()).await?,
+        Gateway::join(&control, control.sync_address()).await?,
+    ];
+    let (key_id, key) = control.issue_key("to be revoked").await?;
+    let clients = [gateways[0].as_client(&key)?, gateways[1].as_client(&key)?];
+    for client in &clients {
+        until("the new key works", Duration::from_secs(5), || async {
+            Ok((chat(client, MODEL, "Hi").await?.status == 200).then_some(()))
+        })
+        .await?;
+    }
+
+    let path = format!("/api/v1/workspaces/{}/virtual-keys/{key_id}/revoke", control.first("workspace_id"));
+    let started = Instant::now();
+    control.as_admin()?.post(&path, &json!({})).await?;
+    for client in &clients {
+        let answer = until("the revoked key is refused", Duration::from_secs(5), || async {
+            let answer = chat(client, MODEL, "Hi").await?;
+            Ok((answer.status == 401).then_some(answer))
+        })
+        .await?;
+        assert_eq!(answer.code(), "key_revoked", "{}", answer.text());
+    }
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(1), "both gateways refused it only after {took:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn calls_go_on_without_the_control_plane_and_the_ledger_is_whole_afterwards() -> Result<()> {
+    let upstream = Upstream::counting().await?;
+    let mut control = start(&upstream).await?;
+    let mut gateway = Gateway::join(&control, control.sync_address()).await?;
+    let key = control.first("virtual_key").to_owned();
+    for _ in 0..3 {
+        assert_eq!(chat(&gateway.as_client(&key)?, MODEL, "with a control plane").await?.status, 200);
+    }
+
+    control.process.kill().await?;
+    for _ in 0..4 {
+        assert_eq!(chat(&gateway.as_client(&key)?, MODEL, "without one").await?.status, 200);
+    }
+
+    // A node that starts while the control plane is down serves from its sealed copy.
+    assert!(gateway.process.stop().await?.success());
+    gateway.again().await?;
+    for _ in 0..5 {
+        let answer = chat(&gateway.as_client(&key)?, MODEL, "from the sealed copy").await?;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let unknown =
+        chat(&gateway.as_client("hgk_l1_AAAAAAAAAAAA_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA_AAAAAA")?, MODEL, "x").await?;
+    assert_eq!(unknown.status, 401);
+
+    control.again().await?;
+    let ledger = ledger_of(&control, 12).await?;
+    let expected: BTreeSet<u64> = (1..=upstream.n_calls()).collect();
+    assert_eq!(expected.len(), 12);
+    assert_eq!(numbers_in(&ledger), expected, "the ledger is not the upstream's own count");
+    let usage = control.as_admin()?.get(&format!("/api/v1/workspaces/{}/usage", control.first("workspace_id"))).await?;
+    assert_eq!(usage["total"]["requests"], 12, "{usage}");
+    assert_eq!(usage["total"]["tokens"]["input"], expected.iter().sum::<u64>());
+    assert_eq!(usage["total"]["tokens"]["output"], 3 * 12);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_says_in_the_api_which_revision_it_holds() -> Result<()> {
+    let upstream = Upstream::counting().await?;
+    let control = start(&upstream).await?;
+    let _gateway = Gateway::join(&control, control.sync_address()).await?;
+    let admin = control.as_admin()?;
+    let nodes = format!("/api/v1/organizations/{}/nodes", control.first("organization_id"));
+    control.issue_key("makes a revision").await?;
+    until("the node acknowledges the newest revision", Duration::from_secs(5), || async {
+        let page = admin.get(&nodes).await?;
+        let node =
+            page["items"].as_array().context("a list")?.iter().find(|node| node["is_connected"] == true).cloned();
+        Ok(node.filter(|node| {
+            node["acknowledged_revision"].as_u64() > Some(0)
+                && node["acknowledged_revision"] == node["desired_revision"]
+        }))
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_drained_gateway_finishes_the_stream_it_is_in() -> Result<()> {
+    use http_body_util::BodyExt as _;
+    use testkit::upstream::{Gate, Reply, Step, openai_chunk, openai_end};
+
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |call| {
+        let mut steps = vec![Step::Send(openai_chunk(call.number, "first ")), Step::Wait(held.clone())];
+        steps.extend(openai_end(call.number, 7));
+        Reply::stream(steps)
+    })
+    .await?;
+    let control = start(&upstream).await?;
+    let mut gateway = Gateway::join(&control, control.sync_address()).await?;
+    let client = gateway.as_client(control.first("virtual_key"))?;
+    let body = json!({"model": MODEL, "stream": true, "messages": [{"role": "user", "content": "Hi"}]}).to_string();
+    let answer = client.open(Method::POST, "/v1/chat/completions", &[], body.into()).await?;
+    assert_eq!(answer.status(), 200);
+    let mut stream = answer.into_body();
+    stream.frame().await.context("a first frame")??;
+
+    gateway.process.signal("TERM").await?;
+    let newcomer = gateway.as_client(control.first("virtual_key"))?;
+    until("a draining node takes no new connection", Duration::from_secs(10), || async {
+        Ok(chat(&newcomer, MODEL, "late").await.map_or(Some(()), |answer| (!answer.status.is_success()).then_some(())))
+    })
+    .await?;
+    gate.open();
+    let rest = stream.collect().await?.to_bytes();
+    assert!(rest.ends_with(b"data: [DONE]\n\n"), "{rest:?}");
+    assert!(gateway.process.stop().await?.success(), "{}", gateway.process.log());
+    let ledger = ledger_of(&control, 1).await?;
+    assert_eq!(ledger[0]["usage"]["output"], 7, "{ledger:?}");
+    Ok(())
+}
