@@ -1,0 +1,100 @@
+//! Settings of the data plane: addresses and limits. Settings of the node's link and spool live with those modules; the four
+//! timeouts of an upstream call come with each model's policy.
+//!
+//! Invariant: whatever a client may send, or make the node wait for, has a bound here.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Settings of one node's data plane.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Where clients call.
+    pub gateway_addr: SocketAddr,
+    /// Where operators look: health, metrics, explain. Never exposed to clients.
+    pub admin_addr: SocketAddr,
+    /// Listener threads, each with its own runtime and upstream connections; 0 means one for each core.
+    pub worker_threads: usize,
+    /// What a client may send and how much of it at a time.
+    pub limits: Limits,
+    /// How long calls in flight may go on after a stop was asked for.
+    pub drain_ms: u64,
+}
+
+/// Bounds on what clients may send.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Largest request body, compressed and decompressed.
+    pub max_body_bytes: usize,
+    /// Largest ratio of decompressed to compressed size, once past `COMPRESSION_ALLOWANCE` bytes.
+    pub max_compression_ratio: usize,
+    /// Largest request head.
+    pub max_header_bytes: usize,
+    /// Most header lines of one request.
+    pub max_headers: usize,
+    /// Most open client connections of the node.
+    pub max_connections: usize,
+    /// Most calls in flight on the node.
+    pub max_in_flight: usize,
+    /// Most calls in flight of one virtual key on the node.
+    pub max_in_flight_per_key: usize,
+    /// Longest wait for a request head; also how long an idle connection is kept.
+    pub header_read_ms: u64,
+    /// Longest time for a whole request body.
+    pub body_read_ms: u64,
+    /// Most concurrent streams of one HTTP/2 connection.
+    pub max_h2_streams: u32,
+    /// Largest answer of an upstream that is read as a whole.
+    pub max_answer_bytes: usize,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            gateway_addr: SocketAddr::from(([127, 0, 0, 1], 7410)),
+            admin_addr: SocketAddr::from(([127, 0, 0, 1], 7411)),
+            worker_threads: 0,
+            limits: Limits::default(),
+            drain_ms: 30_000,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 32 * 1024 * 1024,
+            max_compression_ratio: 100,
+            max_header_bytes: 32 * 1024,
+            max_headers: 100,
+            max_connections: 20_000,
+            max_in_flight: 10_000,
+            max_in_flight_per_key: 5_000,
+            header_read_ms: 75_000,
+            body_read_ms: 60_000,
+            max_h2_streams: 250,
+            max_answer_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+impl GatewayConfig {
+    /// Returns the number of listener threads to start.
+    #[must_use]
+    pub fn n_workers(&self) -> usize {
+        match self.worker_threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            n => n,
+        }
+    }
+
+    /// Returns how long a drain may last.
+    #[must_use]
+    pub fn drain(&self) -> Duration {
+        Duration::from_millis(self.drain_ms)
+    }
+}

@@ -1,0 +1,236 @@
+//! The data plane: takes client calls, finds an upstream, relays the answer, settles the bill.
+//!
+//! ```text
+//! client ─▶ server ─▶ admit ─▶ identify ─▶ resolve ─▶ reserve ─▶ dispatch ⇄ upstream ─▶ relay ─▶ client
+//!                        │        │           │          │           │                   │
+//!                        └────────┴───────────┴── meter ─┴───────────┴───────────────────┴─▶ settle ─▶ usage spool
+//! ```
+//!
+//! Everything a request needs is in one immutable snapshot of policy; nothing on its way asks the control plane, a disk or a
+//! lock that another thread holds for long.
+//!
+//! # Invariants
+//!
+//! - **Commit point.** Until the first byte of an answer has been handed to the client an attempt may be abandoned; after it,
+//!   never. Whole answers commit when complete.
+//! - **Settle once.** An identified call yields exactly one usage event, also when its client leaves or its code panics.
+//! - **Keys stay here.** Upstream requests are built from nothing; a client's key is in none of them.
+//! - **Known bad is 401, cannot verify is 503.**
+
+#![deny(missing_docs)]
+
+mod admin;
+mod config;
+mod ingress;
+pub mod metrics;
+mod pipeline;
+mod rejection;
+mod server;
+pub mod sync;
+pub mod upstream;
+pub mod usage;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use domain::{Clock, Entropy, NodeId};
+use policy::Snapshot;
+use runtime::health::Readiness;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+pub use crate::config::{GatewayConfig, Limits};
+pub use crate::metrics::Metrics;
+pub use crate::pipeline::settle::{CLIENT_CLOSED, SinkFull, UsageSink};
+pub use crate::pipeline::trace::TARGET as REQUEST_SPAN;
+use crate::pipeline::{Shared, Worker};
+use crate::server::Stop;
+use crate::upstream::dial::Dial;
+
+/// The build that a node names to its control plane.
+pub const BUILD: &str = env!("CARGO_PKG_VERSION");
+
+/// Writes further metrics in the Prometheus text format.
+pub type MetricsWriter = Box<dyn Fn(&mut String) + Send + Sync>;
+
+/// What a node's data plane is made of.
+pub struct Parts {
+    /// Addresses and limits.
+    pub config: GatewayConfig,
+    /// The node's id, for usage events.
+    pub node_id: NodeId,
+    /// The policy in force; whoever syncs swaps it.
+    pub policy: Arc<ArcSwap<Snapshot>>,
+    /// Where usage events go.
+    pub usage: Arc<dyn UsageSink>,
+    /// Opens upstream connections.
+    pub dial: Arc<dyn Dial>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Random bits for ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// Why the node should not get traffic; shown by `/readyz`.
+    pub readiness: Readiness,
+    /// Further metrics for `/metrics`, such as those of spool and sync.
+    pub more_metrics: Vec<MetricsWriter>,
+}
+
+/// Why a data plane could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("listening on {addr}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A listener thread could not be started.
+    #[error("starting a listener thread")]
+    Thread(#[source] io::Error),
+}
+
+/// A running data plane.
+pub struct GatewayHandle {
+    /// Where clients call; the real port when 0 was asked for.
+    pub addr: SocketAddr,
+    /// Where operators look.
+    pub admin_addr: SocketAddr,
+    /// What it counts.
+    pub metrics: Metrics,
+    stop: Stop,
+    drain: std::time::Duration,
+    readiness: Readiness,
+    workers: Vec<oneshot::Receiver<()>>,
+    admin: runtime::tasks::Group,
+}
+
+/// Starts listener threads and the admin endpoints. Call inside a tokio runtime, which runs only the latter.
+pub async fn start(parts: Parts) -> Result<GatewayHandle, StartError> {
+    let Gateway { shared, dial, entropy, readiness, more_metrics } = Gateway::new(parts);
+    let config = shared.config.clone();
+    let n_workers = config.n_workers();
+    let refuse = |addr| move |source| StartError::Listen { addr, source };
+    let listeners = server::bind(config.gateway_addr, n_workers).map_err(refuse(config.gateway_addr))?;
+    let addr = listeners.first().map_or(Ok(config.gateway_addr), std::net::TcpListener::local_addr);
+    let addr = addr.map_err(refuse(config.gateway_addr))?;
+    let admin_listener = TcpListener::bind(config.admin_addr).await.map_err(refuse(config.admin_addr))?;
+    let admin_addr = admin_listener.local_addr().map_err(refuse(config.admin_addr))?;
+    let stop = Stop::default();
+    let mut workers = Vec::with_capacity(n_workers);
+    let n_connections = u32::try_from(config.limits.max_connections / n_workers).unwrap_or(u32::MAX).max(1);
+    for (index, listener) in listeners.into_iter().enumerate() {
+        let worker = Arc::new(Worker::new(shared.clone(), index, dial.clone(), entropy.clone()));
+        let (ended, end) = oneshot::channel();
+        let stop = stop.clone();
+        std::thread::Builder::new()
+            .name(format!("gateway-{index}"))
+            .spawn(move || server::run_worker(worker, listener, n_connections, &stop, ended))
+            .map_err(StartError::Thread)?;
+        workers.push(end);
+    }
+    let metrics = shared.metrics.clone();
+    let admin = runtime::tasks::Group::new();
+    let state = admin::Admin::new(shared, readiness.clone(), more_metrics);
+    admin.spawn("gateway.admin", |stop| admin::serve(admin_listener, state, stop));
+    Ok(GatewayHandle { addr, admin_addr, metrics, stop, drain: config.drain(), readiness, workers, admin })
+}
+
+impl GatewayHandle {
+    /// Stops: not ready at once, nothing new accepted, calls in flight finish until the drain's deadline, the rest is cut.
+    pub async fn drain(self) {
+        self.readiness.hold("gateway", "the node is draining");
+        self.stop.soft.cancel();
+        let hard = self.stop.hard.clone();
+        let mut workers = self.workers;
+        let all = async {
+            for worker in &mut workers {
+                // An error means that the thread is gone, which is what is waited for.
+                drop(worker.await);
+            }
+        };
+        if tokio::time::timeout(self.drain, all).await.is_err() {
+            tracing::warn!(drain_ms = self.drain.as_millis(), "calls still in flight at the end of the drain are cut");
+        }
+        hard.cancel();
+        for worker in workers {
+            drop(worker.await);
+        }
+        self.admin.drain(std::time::Duration::from_secs(1)).await;
+    }
+}
+
+/// A data plane without listeners: serves connections that are handed to it, on the current runtime.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    dial: Arc<dyn Dial>,
+    entropy: Arc<dyn Entropy>,
+    readiness: Readiness,
+    more_metrics: Vec<MetricsWriter>,
+}
+
+/// One worker of a [`Gateway`].
+#[derive(Clone)]
+pub struct Lane {
+    worker: Arc<Worker>,
+    stop: Stop,
+}
+
+impl Gateway {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { config, node_id, policy, usage, dial, clock, entropy, readiness, more_metrics } = parts;
+        let metrics = Metrics::new(config.n_workers());
+        let shared = Shared {
+            config,
+            node_id,
+            policy,
+            clock,
+            usage,
+            health: upstream::health::Health::default(),
+            metrics,
+            in_flight: pipeline::reserve::InFlight::default(),
+            retries: pipeline::retry::RetryBudgets::default(),
+        };
+        Self { shared: Arc::new(shared), dial, entropy, readiness, more_metrics }
+    }
+
+    /// Returns what it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Makes a worker with its own upstream connections.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        let worker = Worker::new(self.shared.clone(), 0, self.dial.clone(), self.entropy.clone());
+        Lane { worker: Arc::new(worker), stop: Stop::default() }
+    }
+}
+
+impl Lane {
+    /// Serves one connection until it ends.
+    pub async fn serve<T>(&self, stream: T)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        server::serve(self.worker.clone(), stream, self.stop.clone()).await;
+    }
+
+    /// Lets calls in flight finish and ends their connections.
+    pub fn stop(&self) {
+        self.stop.soft.cancel();
+    }
+
+    /// Cuts what still runs.
+    pub fn cut(&self) {
+        self.stop.hard.cancel();
+    }
+}

@@ -1,0 +1,206 @@
+//! The request path: eight stages, one file each.
+//!
+//! | # | stage | takes → gives |
+//! |---|---|---|
+//! | 1 | `admit` | request head → what is asked for |
+//! | 2 | `identify` | presented key → caller |
+//! | 3 | `resolve` | body and model name → call and targets |
+//! | 4 | `reserve` | caller → a place in flight |
+//! | 5 | guard | nothing yet: a node is told of no guardrails, so there is nothing to run |
+//! | 6 | `dispatch` | attempts until one answers |
+//! | 7 | `relay` | upstream bytes → client bytes |
+//! | 8 | `settle` | what happened → usage event, metrics, span |
+//!
+//! Invariants: no body is read for an unknown key; nothing that costs money runs before the limits; until the first byte is
+//! handed to the client another target may be tried, after it never; the meter settles exactly once.
+
+pub(crate) mod admit;
+pub(crate) mod body;
+pub(crate) mod dispatch;
+pub(crate) mod identify;
+mod ids;
+mod models;
+pub(crate) mod relay;
+mod reply;
+pub(crate) mod reserve;
+pub(crate) mod resolve;
+pub(crate) mod retry;
+pub(crate) mod settle;
+pub(crate) mod trace;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use domain::code::GatewayCode;
+use domain::usage::Endpoint as EndpointName;
+use domain::{Clock, NodeId};
+use http::request::Parts;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use llm::dialect::Dialect;
+use llm::provider::Operation;
+use policy::{KeyRefusal, Snapshot};
+
+use self::ids::Ids;
+use self::relay::ReplyBody;
+use self::reply::Reply;
+use self::reserve::InFlight;
+use self::retry::RetryBudgets;
+use self::settle::{CallerIds, Meter, UsageSink};
+use crate::config::GatewayConfig;
+use crate::ingress::{self, Endpoint};
+use crate::metrics::{Metrics, Shard};
+use crate::rejection::Rejection;
+use crate::upstream::client::Client;
+use crate::upstream::dial::Dial;
+use crate::upstream::health::Health;
+
+/// Most of an unread body that is read and thrown away after a refusal, so that the client gets to read it.
+const MAX_DISCARD: usize = 1024 * 1024;
+/// Longest time for that.
+const DISCARD_FOR: Duration = Duration::from_secs(2);
+
+/// What all workers of a node share.
+pub(crate) struct Shared {
+    pub(crate) config: GatewayConfig,
+    pub(crate) node_id: NodeId,
+    pub(crate) policy: Arc<ArcSwap<Snapshot>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) usage: Arc<dyn UsageSink>,
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    pub(crate) in_flight: InFlight,
+    pub(crate) retries: RetryBudgets,
+}
+
+/// One listener thread's own things.
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) metrics: Arc<Shard>,
+    pub(crate) client: Client,
+    pub(crate) ids: Ids,
+    pub(crate) bases: dispatch::Bases,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, index: usize, dial: Arc<dyn Dial>, entropy: Arc<dyn domain::Entropy>) -> Self {
+        Self {
+            metrics: shared.metrics.shard(index),
+            client: Client::new(dial),
+            ids: Ids::new(entropy),
+            bases: dispatch::Bases::default(),
+            shared,
+        }
+    }
+}
+
+/// Serves one client call. The meter settles exactly once: on rejection, on the last byte, or when the body is dropped.
+pub(crate) async fn handle(
+    worker: Arc<Worker>,
+    request: Request<Incoming>,
+    is_double_framed: bool,
+) -> Response<ReplyBody> {
+    let (parts, body) = request.into_parts();
+    let mut meter = Meter::start(worker.clone());
+    let mut body = Some(body);
+    let answered =
+        if is_double_framed { Err(admit::refuse_double_framing()) } else { run(&worker, &parts, &mut body, &mut meter).await };
+    match answered {
+        Ok(reply) => reply.respond(meter),
+        Err(rejection) => {
+            if let Some(unread) = body.take() {
+                discard(unread);
+            }
+            let dialect = ingress::error_dialect(parts.uri.path(), &parts.headers);
+            reply::reject(&rejection, dialect, meter)
+        }
+    }
+}
+
+async fn run(
+    worker: &Arc<Worker>,
+    parts: &Parts,
+    body: &mut Option<Incoming>,
+    meter: &mut Box<Meter>,
+) -> Result<Reply, Rejection> {
+    // One snapshot, pinned for the whole call.
+    let snapshot = worker.shared.policy.load_full();
+    let head = admit::admit(&parts.method, &parts.uri, &parts.headers, &worker.shared.config.limits)?;
+    meter.endpoint = endpoint_name(head.endpoint);
+    let presented = identify::find_presented(&parts.headers)?;
+    let caller = snapshot.identify(presented, meter.started_at).map_err(refuse_key)?;
+    meter.caller = Some(CallerIds {
+        organization: caller.organization.id,
+        workspace: caller.workspace.id,
+        environment: caller.key.key.environment,
+        key: caller.key.key.id,
+    });
+    meter.policy_revision = caller.organization.revision;
+    let operation = match head.endpoint {
+        Endpoint::Models => return Ok(models::list(&caller, ingress::error_dialect(parts.uri.path(), &parts.headers))),
+        Endpoint::Model(id) => {
+            return models::get(&caller, id, ingress::error_dialect(parts.uri.path(), &parts.headers));
+        }
+        Endpoint::ChatCompletions => Operation::Chat(Dialect::OpenAiChat),
+        Endpoint::Messages => Operation::Chat(Dialect::AnthropicMessages),
+        Endpoint::Embeddings => Operation::Embeddings,
+        Endpoint::CountTokens => Operation::CountTokens,
+    };
+    meter.notes = admit::Notes::read(&parts.headers)?;
+    let wanted = resolve::resolve(worker, &caller, &head, operation, body, meter).await?;
+    meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
+    dispatch::dispatch(worker, caller.organization, &head, &parts.headers, &wanted, meter).await
+}
+
+fn refuse_key(refusal: KeyRefusal) -> Rejection {
+    match refusal {
+        KeyRefusal::Invalid => Rejection::new(
+            GatewayCode::KeyInvalid,
+            "this key is not a Headgate key of this gateway; copy it again, or issue a new one in the console",
+        ),
+        KeyRefusal::Expired => {
+            Rejection::new(GatewayCode::KeyExpired, "this key has expired; issue a new one, or move its end, in the console")
+        }
+        KeyRefusal::Revoked => {
+            Rejection::new(GatewayCode::KeyRevoked, "this key was revoked; issue a new one in the console")
+        }
+        KeyRefusal::Unverifiable => Rejection::new(
+            GatewayCode::PolicyStale,
+            "this gateway node cannot verify keys at the moment, because it has had no word from its control plane; try again \
+             shortly",
+        )
+        .with_retry_after(Some(identify::STALE_RETRY)),
+    }
+}
+
+const fn endpoint_name(endpoint: Endpoint<'_>) -> EndpointName {
+    match endpoint {
+        Endpoint::ChatCompletions => EndpointName::ChatCompletions,
+        Endpoint::Embeddings => EndpointName::Embeddings,
+        Endpoint::Messages => EndpointName::Messages,
+        Endpoint::CountTokens => EndpointName::CountTokens,
+        Endpoint::Models | Endpoint::Model(_) => EndpointName::Models,
+    }
+}
+
+/// Reads what is left of a refused request's body, within bounds. A client that is still sending would otherwise see its
+/// connection reset before it has read the refusal.
+fn discard(mut body: Incoming) {
+    if body.is_end_stream() {
+        return;
+    }
+    runtime::tasks::spawn("gateway.discard", async move {
+        let discarding = async {
+            let mut n_bytes = 0;
+            while n_bytes < MAX_DISCARD
+                && let Some(Ok(frame)) = body.frame().await
+            {
+                n_bytes += frame.data_ref().map_or(0, bytes::Bytes::len);
+            }
+        };
+        // Out of time is as good an end as any.
+        let _ = tokio::time::timeout(DISCARD_FOR, discarding).await;
+    });
+}

@@ -1,0 +1,283 @@
+//! Stage 1: reads the request head. No IO, no look-ups.
+//!
+//! Gives [`Head`]: what is asked for, how long it may take, what the caller wants noted. Everything that can be refused
+//! without knowing the caller is refused here.
+
+use std::time::Duration;
+
+use domain::code::GatewayCode;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Uri};
+
+use crate::config::Limits;
+use crate::ingress::{self, Endpoint, Miss};
+use crate::rejection::Rejection;
+
+/// Longest value kept of `x-headgate-user`, `-conversation-id` and `-trace-id`, in characters.
+const MAX_NOTE: usize = 256;
+/// Most pairs of `x-headgate-metadata` and most `x-headgate-tags`.
+const MAX_NOTES: usize = 32;
+
+/// What the head of a request says.
+#[derive(Debug)]
+pub(crate) struct Head<'a> {
+    pub(crate) endpoint: Endpoint<'a>,
+    pub(crate) encoding: Encoding,
+    /// The declared length of the body.
+    pub(crate) length: Option<u64>,
+    /// `x-headgate-timeout-ms`: may only shorten what the route allows.
+    pub(crate) timeout: Option<Duration>,
+    /// `x-headgate-debug: 1`.
+    pub(crate) is_debug: bool,
+}
+
+/// How the body is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Identity,
+    Gzip,
+    Deflate,
+}
+
+/// What the caller wants noted in the usage event.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) end_user: Option<String>,
+    pub(crate) conversation_id: Option<String>,
+    pub(crate) trace_id: Option<String>,
+    pub(crate) metadata: Vec<(String, String)>,
+    pub(crate) tags: Vec<String>,
+}
+
+/// Reads the head.
+pub(crate) fn admit<'a>(
+    method: &Method,
+    uri: &'a Uri,
+    headers: &HeaderMap,
+    limits: &Limits,
+) -> Result<Head<'a>, Rejection> {
+    let endpoint = ingress::find_endpoint(method, uri.path()).map_err(refuse_miss)?;
+    check_size(headers, limits)?;
+    let has_body = !matches!(endpoint, Endpoint::Models | Endpoint::Model(_));
+    if has_body {
+        check_content_type(headers)?;
+    }
+    Ok(Head {
+        endpoint,
+        encoding: encoding(headers)?,
+        length: declared_length(headers, limits)?,
+        timeout: timeout(headers)?,
+        is_debug: headers.get("x-headgate-debug").is_some_and(|value| value == "1" || value == "true"),
+    })
+}
+
+/// Refuses a request that declares its length twice, in two ways.
+pub(crate) fn refuse_double_framing() -> Rejection {
+    Rejection::new(
+        GatewayCode::RequestInvalid,
+        "the request has both Transfer-Encoding and Content-Length; send one of them (RFC 9112, section 6.1)",
+    )
+    .closing()
+}
+
+fn refuse_miss(miss: Miss) -> Rejection {
+    match miss {
+        Miss::Path => Rejection::new(
+            GatewayCode::EndpointUnknown,
+            "this path does not exist; Headgate serves /v1/chat/completions, /v1/embeddings, /v1/models (OpenAI, base URL \
+             ending in /v1) and /v1/messages, /v1/messages/count_tokens (Anthropic, base URL without /v1)",
+        ),
+        Miss::Method { allow } => Rejection::new(GatewayCode::MethodNotAllowed, format!("send this path a {allow} request"))
+            .with_allow(allow),
+    }
+}
+
+fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Rejection> {
+    // Four bytes a line for `: ` and the line end.
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if size > limits.max_header_bytes {
+        let detail = format!("the request head has {size} bytes, more than the {} allowed", limits.max_header_bytes);
+        return Err(Rejection::new(GatewayCode::RequestInvalid, detail).closing());
+    }
+    Ok(())
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Rejection> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let text = value.to_str().unwrap_or_default();
+    let kind = text.split(';').next().unwrap_or_default().trim();
+    let is_json = kind.eq_ignore_ascii_case("application/json")
+        || (kind.len() > 5 && kind.as_bytes()[kind.len() - 5..].eq_ignore_ascii_case(b"+json"));
+    if is_json {
+        Ok(())
+    } else {
+        Err(Rejection::new(GatewayCode::RequestInvalid, "send the body as content-type: application/json"))
+    }
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Rejection> {
+    let mut values = headers.get_all(CONTENT_ENCODING).iter();
+    let Some(value) = values.next() else { return Ok(Encoding::Identity) };
+    let found = match value.as_bytes() {
+        text if text.eq_ignore_ascii_case(b"gzip") || text.eq_ignore_ascii_case(b"x-gzip") => Some(Encoding::Gzip),
+        text if text.eq_ignore_ascii_case(b"deflate") => Some(Encoding::Deflate),
+        text if text.eq_ignore_ascii_case(b"identity") => Some(Encoding::Identity),
+        _ => None,
+    };
+    match found {
+        Some(encoding) if values.next().is_none() => Ok(encoding),
+        _ => Err(Rejection::new(
+            GatewayCode::RequestInvalid,
+            "this content-encoding is not supported; send the body plain, or with one of gzip and deflate",
+        )),
+    }
+}
+
+fn declared_length(headers: &HeaderMap, limits: &Limits) -> Result<Option<u64>, Rejection> {
+    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+        return Err(refuse_double_framing());
+    }
+    let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
+    let length = value.to_str().ok().and_then(|text| text.parse().ok());
+    let Some(length) = length else {
+        return Err(Rejection::new(GatewayCode::RequestInvalid, "the content-length is not a number").closing());
+    };
+    if length > limits.max_body_bytes as u64 {
+        return Err(Rejection::too_large(limits.max_body_bytes).closing());
+    }
+    Ok(Some(length))
+}
+
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Rejection> {
+    let Some(value) = headers.get("x-headgate-timeout-ms") else { return Ok(None) };
+    match value.to_str().ok().and_then(|text| text.parse::<u32>().ok()) {
+        Some(ms @ 1..) => Ok(Some(Duration::from_millis(u64::from(ms)))),
+        _ => Err(Rejection::new(
+            GatewayCode::RequestInvalid,
+            "x-headgate-timeout-ms must be a whole number of milliseconds above zero",
+        )),
+    }
+}
+
+// === Notes ===
+
+impl Notes {
+    /// Reads the `x-headgate-…` headers that only travel into the usage event.
+    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Rejection> {
+        let mut notes = Self::default();
+        for (name, value) in headers {
+            let Some(name) = name.as_str().strip_prefix("x-headgate-") else { continue };
+            match name {
+                "user" => notes.end_user = note(value),
+                "conversation-id" => notes.conversation_id = note(value),
+                "trace-id" => notes.trace_id = note(value),
+                "metadata" => notes.metadata = metadata(value)?,
+                "tags" => notes.tags = tags(value),
+                _ => {}
+            }
+        }
+        if notes.trace_id.is_none() {
+            notes.trace_id = headers.get("traceparent").and_then(trace_id);
+        }
+        Ok(notes)
+    }
+}
+
+fn note(value: &http::HeaderValue) -> Option<String> {
+    let text: String = String::from_utf8_lossy(value.as_bytes()).chars().filter(|c| !c.is_control()).take(MAX_NOTE).collect();
+    (!text.is_empty()).then_some(text)
+}
+
+fn tags(value: &http::HeaderValue) -> Vec<String> {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let tags = text.split(',').map(str::trim).filter(|tag| !tag.is_empty());
+    tags.take(MAX_NOTES).map(|tag| tag.chars().filter(|c| !c.is_control()).take(MAX_NOTE).collect()).collect()
+}
+
+fn metadata(value: &http::HeaderValue) -> Result<Vec<(String, String)>, Rejection> {
+    let refused = || {
+        Rejection::new(
+            GatewayCode::RequestInvalid,
+            "x-headgate-metadata must be a JSON object of at most 32 strings, each of at most 256 characters",
+        )
+    };
+    let read: std::collections::BTreeMap<String, String> =
+        serde_json::from_slice(value.as_bytes()).map_err(|_| refused())?;
+    let is_short = |text: &String| text.chars().count() <= MAX_NOTE;
+    if read.len() > MAX_NOTES || !read.iter().all(|(name, value)| is_short(name) && is_short(value)) {
+        return Err(refused());
+    }
+    Ok(read.into_iter().collect())
+}
+
+/// Reads the trace id of a W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>` (Trace Context, section 3.2).
+fn trace_id(value: &http::HeaderValue) -> Option<String> {
+    let text = value.to_str().ok()?;
+    let mut parts = text.split('-');
+    let (version, trace_id) = (parts.next()?, parts.next()?);
+    let is_hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_valid = version.len() == 2 && version != "ff" && trace_id.len() == 32 && is_hex(trace_id);
+    (is_valid && trace_id.bytes().any(|byte| byte != b'0')).then(|| trace_id.to_owned())
+}
+
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).expect("a header value"));
+        }
+        headers
+    }
+
+    fn admitted(lines: &[(&'static str, &str)]) -> Result<(), (GatewayCode, String)> {
+        let uri = Uri::from_static("/v1/messages?beta=true");
+        admit(&Method::POST, &uri, &headers(lines), &Limits::default())
+            .map(|_| ())
+            .map_err(|rejection| (rejection.code, rejection.detail.to_string()))
+    }
+
+    #[test]
+    fn what_can_be_refused_by_the_head_is_refused() {
+        assert_eq!(admitted(&[]), Ok(()));
+        assert_eq!(admitted(&[("content-type", "application/json; charset=utf-8"), ("content-encoding", "gzip")]), Ok(()));
+        assert_eq!(admitted(&[("content-type", "application/vnd.x+json")]), Ok(()));
+        for (line, code) in [
+            (("content-type", "multipart/form-data"), GatewayCode::RequestInvalid),
+            (("content-type", "text/plain"), GatewayCode::RequestInvalid),
+            (("content-encoding", "br"), GatewayCode::RequestInvalid),
+            (("content-encoding", "gzip, gzip"), GatewayCode::RequestInvalid),
+            (("content-length", "104857600"), GatewayCode::RequestTooLarge),
+            (("x-headgate-timeout-ms", "0"), GatewayCode::RequestInvalid),
+            (("x-headgate-timeout-ms", "-5"), GatewayCode::RequestInvalid),
+        ] {
+            assert_eq!(admitted(&[line]).expect_err("is refused").0, code, "{line:?}");
+        }
+        let long = "x".repeat(40_000);
+        assert_eq!(admitted(&[("x-long", &long)]).expect_err("is refused").0, GatewayCode::RequestInvalid);
+    }
+
+    #[test]
+    fn notes_are_bounded_and_cleaned() {
+        let long = "u".repeat(1_000);
+        let read = Notes::read(&headers(&[
+            ("x-headgate-user", &long),
+            ("x-headgate-tags", " a, b ,,c"),
+            ("x-headgate-metadata", r#"{"team":"x"}"#),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ]))
+        .expect("valid notes");
+        assert_eq!(read.end_user.map(|user| user.len()), Some(MAX_NOTE));
+        assert_eq!(read.tags, ["a", "b", "c"]);
+        assert_eq!(read.metadata, [("team".to_owned(), "x".to_owned())]);
+        assert_eq!(read.trace_id.as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
+        for bad in ["[1]", "{\"a\":1}", "nope"] {
+            assert!(Notes::read(&headers(&[("x-headgate-metadata", bad)])).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Stage 6: tries targets until one answers, up to the commit point.
+//!
+//! Which failure allows what comes from `llm::failure`: a fact about the request ends the call, one about a credential skips all
+//! targets with it, one about a deployment or provider moves on. All attempts share one deadline; only repeated tries of one
+//! target are charged to the retry budget. Invariant: nothing of a failed attempt has reached the client.
+
+mod attempt;
+mod bases;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::code::GatewayCode;
+use domain::usage::AttemptOutcome;
+use domain::{CredentialId, DeploymentId};
+use http::{HeaderMap, StatusCode};
+use llm::failure::{Failure, FailureKind, Scope};
+use llm::provider::Call;
+use policy::plan::Attempt;
+use policy::snapshot::{CredentialUse, DeploymentPolicy, OrganizationPolicy};
+use tokio::time::Instant;
+
+pub(crate) use self::bases::Bases;
+use super::admit::Head;
+use super::reply::Reply;
+use super::resolve::Wanted;
+use super::settle::Meter;
+use super::{Worker, retry};
+use crate::rejection::Rejection;
+
+/// The clocks of a call.
+#[derive(Debug, Clone, Copy)]
+struct Clocks {
+    connect: Duration,
+    first_byte: Duration,
+    idle: Duration,
+    total_at: Instant,
+}
+
+/// What every attempt of a call has in common.
+struct Context<'a> {
+    worker: &'a Arc<Worker>,
+    organization: &'a Arc<OrganizationPolicy>,
+    call: Call<'a>,
+    clocks: Clocks,
+    is_debug: bool,
+}
+
+/// An attempt that gave no answer.
+#[derive(Debug)]
+struct Failed {
+    failure: Failure,
+    outcome: AttemptOutcome,
+    /// The refusal to hand on when no other target does better.
+    rejection: Rejection,
+}
+
+/// Finds an answer.
+pub(crate) async fn dispatch(
+    worker: &Arc<Worker>,
+    organization: &Arc<OrganizationPolicy>,
+    head: &Head<'_>,
+    headers: &HeaderMap,
+    wanted: &Wanted,
+    meter: &mut Meter,
+) -> Result<Reply, Rejection> {
+    let timeouts = &wanted.model.timeouts;
+    let ms = |ms: u32| Duration::from_millis(u64::from(ms));
+    let total = head.timeout.map_or(ms(timeouts.total_ms), |asked| asked.min(ms(timeouts.total_ms)));
+    let context = Context {
+        worker,
+        organization,
+        call: Call { operation: wanted.operation, body: &wanted.body, scan: &wanted.scan, headers },
+        clocks: Clocks {
+            connect: ms(timeouts.connect_ms),
+            first_byte: ms(timeouts.first_byte_ms),
+            idle: ms(timeouts.idle_ms),
+            total_at: meter.started + total,
+        },
+        is_debug: head.is_debug,
+    };
+    let now = meter.started_at;
+    let mut health = |id: DeploymentId| {
+        if worker.shared.health.target(id).is_available(now) { policy::Health::Healthy } else { policy::Health::Ejected }
+    };
+    let plan = policy::plan(&wanted.model, worker.ids.seed(), &mut health);
+    let mut tries = Tries::new(wanted, &plan);
+    if !plan.is_empty() {
+        meter.open();
+    }
+    while let Some(next) = tries.next(worker, meter, context.clocks.total_at) {
+        if !next.pause.is_zero() {
+            tokio::time::sleep(next.pause).await;
+            meter.waited += next.pause;
+        }
+        match attempt::attempt(&context, next.deployment, meter).await {
+            Ok(reply) => return Ok(reply),
+            Err(failed) => tries.failed(worker, meter, next.deployment, *failed),
+        }
+    }
+    Err(tries.into_rejection())
+}
+
+/// The next try.
+struct Next<'a> {
+    deployment: &'a Arc<DeploymentPolicy>,
+    pause: Duration,
+}
+
+/// What has been tried, and what is left.
+struct Tries<'a> {
+    plan: std::slice::Iter<'a, Attempt>,
+    /// Whose retry budget pays.
+    payer: u128,
+    tried: Vec<(DeploymentId, u32, Failure)>,
+    barred_credentials: Vec<CredentialId>,
+    barred_deployments: Vec<DeploymentId>,
+    last: Option<Rejection>,
+    is_over: bool,
+}
+
+impl<'a> Tries<'a> {
+    fn new(wanted: &'a Wanted, plan: &'a [Attempt]) -> Self {
+        let first = plan.first().map_or(0, |attempt| attempt.deployment.id.as_uuid());
+        Self {
+            plan: plan.iter(),
+            payer: wanted.model.route.map_or(first, domain::RouteId::as_uuid),
+            tried: Vec::new(),
+            barred_credentials: Vec::new(),
+            barred_deployments: Vec::new(),
+            last: None,
+            is_over: false,
+        }
+    }
+
+    fn next(&mut self, worker: &Worker, meter: &Meter, total_at: Instant) -> Option<Next<'a>> {
+        while !self.is_over {
+            let deployment = &self.plan.next()?.deployment;
+            if self.is_barred(deployment) {
+                continue;
+            }
+            let Some((_, n, failure)) = self.tried.iter().find(|(id, ..)| *id == deployment.id) else {
+                // Another provider first, when the last failure was of this one as a whole.
+                return Some(Next { deployment, pause: Duration::ZERO });
+            };
+            let pause = retry::pause(*n, failure.retry_after, worker.ids.seed());
+            let now = Instant::now();
+            let Some(pause) = pause.filter(|pause| now + *pause < total_at) else { continue };
+            if !failure.can_retry() || !worker.shared.retries.take(self.payer, now) {
+                continue;
+            }
+            tracing::debug!(request.id = %meter.request_id, deployment.id = %deployment.id, attempt.n = n + 1, "retrying");
+            return Some(Next { deployment, pause });
+        }
+        None
+    }
+
+    fn is_barred(&self, deployment: &DeploymentPolicy) -> bool {
+        let credential = match &deployment.credential {
+            CredentialUse::Ready(credential) => Some(credential.id),
+            _ => None,
+        };
+        self.barred_deployments.contains(&deployment.id)
+            || credential.is_some_and(|id| self.barred_credentials.contains(&id))
+    }
+
+    fn failed(&mut self, worker: &Worker, meter: &Meter, deployment: &DeploymentPolicy, failed: Failed) {
+        let Failed { failure, outcome, rejection } = failed;
+        note_health(worker, deployment, &failure);
+        tracing::info!(
+            request.id = %meter.request_id,
+            deployment.id = %deployment.id,
+            attempt.n = meter.attempts.len(),
+            outcome = outcome.as_str(),
+            failure = failure.kind.as_str(),
+            status = failure.status,
+            "an attempt failed",
+        );
+        match (failure.scope, &deployment.credential) {
+            (Scope::Request, _) => self.is_over = true,
+            (Scope::Credential, CredentialUse::Ready(credential)) if !failure.can_retry() => {
+                self.barred_credentials.push(credential.id);
+            }
+            _ if !failure.can_retry() => self.barred_deployments.push(deployment.id),
+            _ => {}
+        }
+        match self.tried.iter_mut().find(|(id, ..)| *id == deployment.id) {
+            Some((_, n, last)) => (*n, *last) = (*n + 1, failure),
+            None => self.tried.push((deployment.id, 1, failure)),
+        }
+        self.last = Some(rejection);
+    }
+
+    fn into_rejection(self) -> Rejection {
+        self.last.unwrap_or_else(|| {
+            Rejection::new(
+                GatewayCode::NoHealthyTarget,
+                "no deployment can serve this model at the moment: each is switched off or lacks a usable credential; an \
+                 administrator can mend that in the console",
+            )
+        })
+    }
+}
+
+fn note_health(worker: &Worker, deployment: &DeploymentPolicy, failure: &Failure) {
+    if failure.scope == Scope::Request || failure.kind == FailureKind::NotFound {
+        return;
+    }
+    let now = worker.shared.clock.now();
+    let target = worker.shared.health.target(deployment.id);
+    if target.failed(now) {
+        tracing::warn!(
+            deployment.id = %deployment.id,
+            provider = %deployment.provider,
+            failure = failure.kind.as_str(),
+            "a deployment failed repeatedly and is tried last until a probe succeeds",
+        );
+    }
+    if let Some(retry_after) = failure.retry_after {
+        target.pause(now, retry_after);
+    }
+}
+
+impl Failed {
+    /// The upstream gave no usable answer.
+    fn upstream(failure: Failure, outcome: AttemptOutcome) -> Box<Self> {
+        let rejection = refuse(&failure);
+        Box::new(Self { failure, outcome, rejection })
+    }
+
+    /// The call cannot be sent to this target.
+    fn unsendable(scope: Scope, rejection: Rejection) -> Box<Self> {
+        let mut failure = Failure::transport(FailureKind::InvalidRequest);
+        failure.scope = scope;
+        Box::new(Self { failure, outcome: AttemptOutcome::Unsendable, rejection })
+    }
+
+    /// The upstream refused the client's own request; `body` says so in the client's dialect.
+    fn refused(failure: Failure, status: StatusCode, body: bytes::Bytes) -> Box<Self> {
+        let detail = failure.message.to_string();
+        Box::new(Self { failure, outcome: AttemptOutcome::Status, rejection: Rejection::upstream(status, body, detail) })
+    }
+}
+
+/// Says why no upstream answered, without an upstream's own words.
+fn refuse(failure: &Failure) -> Rejection {
+    let (code, detail) = match failure.kind {
+        FailureKind::Timeout => (
+            GatewayCode::UpstreamTimeout,
+            "the upstream did not answer in time; try again, or ask for a shorter answer",
+        ),
+        FailureKind::Connect => (GatewayCode::UpstreamError, "the upstream could not be reached; try again shortly"),
+        FailureKind::RateLimited => {
+            (GatewayCode::UpstreamError, "the upstream's rate limit is used up; try again after the time in Retry-After")
+        }
+        FailureKind::Overloaded => (GatewayCode::UpstreamError, "the upstream is overloaded; try again shortly"),
+        FailureKind::Unauthorized | FailureKind::Forbidden => (
+            GatewayCode::UpstreamError,
+            "the upstream refused the credential that Headgate holds for it; an administrator has to enter a valid one",
+        ),
+        FailureKind::QuotaExhausted => (
+            GatewayCode::UpstreamError,
+            "the account that Headgate uses at the upstream has no quota left; an administrator has to raise it",
+        ),
+        FailureKind::NotFound => (
+            GatewayCode::UpstreamError,
+            "the upstream does not know this deployment's model; an administrator has to correct the deployment",
+        ),
+        FailureKind::Broken | FailureKind::Malformed => (
+            GatewayCode::UpstreamError,
+            "the upstream's answer broke off or could not be read; try again, and tell an administrator if it stays so",
+        ),
+        _ => (GatewayCode::UpstreamError, "the upstream failed; try again shortly"),
+    };
+    Rejection::new(code, detail).with_retry_after(failure.retry_after)
+}

@@ -1,0 +1,507 @@
+//! One try against one target: prepare, sign, send, read up to the commit point.
+//!
+//! A whole answer is read to its end here, so that it may still fail over late; a stream is read until the first bytes for
+//! the client are ready. One timer serves all clocks of the attempt.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::{Bytes, BytesMut};
+use domain::code::GatewayCode;
+use domain::usage::{AttemptOutcome, AttemptRecord, TokenUsage};
+use http::header::CONTENT_TYPE;
+use http::response::Parts;
+use http::{HeaderMap, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use llm::canonical::json::Raw;
+use llm::dialect::{AnswerOptions, Dialect, Mode};
+use llm::failure::{self, Failure, FailureKind, MAX_ERROR_BODY, Scope};
+use llm::provider::{LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Stamp, Target};
+use llm::skim::{Skimmed, skim_body};
+use policy::snapshot::{CredentialUse, DeploymentPolicy};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{Context, Failed};
+use crate::pipeline::relay::{Annotate, Billing, End, Source, Translation, Writer};
+use crate::pipeline::relay::stream::Start;
+use crate::pipeline::reply::Reply;
+use crate::pipeline::settle::{Meter, Served, micros};
+use crate::rejection::{self, Rejection};
+use crate::upstream::client::{Lease, SendError};
+
+type Tried<T> = Result<T, Box<Failed>>;
+
+/// Tries one target. The attempt is noted in the meter whatever its end; a committed stream's attempt stays open.
+pub(super) async fn attempt(
+    context: &Context<'_>,
+    deployment: &Arc<DeploymentPolicy>,
+    meter: &mut Meter,
+) -> Tried<Reply> {
+    let started = Instant::now();
+    let first_at = meter.started_at.plus(started.duration_since(meter.started));
+    let credential_id = match &deployment.credential {
+        CredentialUse::Ready(credential) => Some(credential.id),
+        _ => None,
+    };
+    meter.served = None;
+    meter.begin_attempt(
+        AttemptRecord {
+            n: u16::try_from(meter.attempts.len() + 1).unwrap_or(u16::MAX),
+            deployment_id: deployment.id,
+            credential_id,
+            provider: deployment.provider.clone(),
+            upstream_model: deployment.upstream_model.clone(),
+            started_at: first_at,
+            duration_us: 0,
+            first_byte_us: None,
+            outcome: AttemptOutcome::Cancelled,
+            status: None,
+            upstream_request_id: None,
+            usage: TokenUsage::default(),
+            cost: domain::NanoUsd::ZERO,
+        },
+        started,
+    );
+    let tried = try_target(context, deployment, meter).await;
+    match &tried {
+        Ok(_) => {
+            meter.served = Some(Served {
+                deployment: deployment.id,
+                provider: deployment.provider.clone(),
+                upstream_model: deployment.upstream_model.clone(),
+            });
+        }
+        Err(failed) => meter.end_attempt(failed.outcome, &crate::pipeline::relay::Bill::default(), Instant::now()),
+    }
+    tried
+}
+
+async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, meter: &mut Meter) -> Tried<Reply> {
+    let Some(provider) = llm::provider::find(&deployment.provider) else {
+        return Err(unsendable(Scope::Deployment, "this deployment's provider is not known to this version of Headgate"));
+    };
+    let billing = Billing {
+        organization: context.organization.clone(),
+        deployment: deployment.clone(),
+        input_guess: llm::estimate::input_guess(context.call.scan),
+        is_stream: meter.is_stream,
+    };
+    let making = Making { context, provider, billing, id: meter.request_id.to_string() };
+    let stamp = Stamp { id: &making.id, now: meter.started_at };
+    if let Some(answered) = provider.local(&context.call, &deployment.upstream_model, &stamp) {
+        let local = answered.map_err(|error| refuse_prepare(&error))?;
+        return answer_locally(&making, local, meter);
+    }
+    let prepared = prepare(context, provider, deployment, meter)?;
+    let exchange = Exchange { making, clock: pin!(sleep_until(context.clocks.total_at)) };
+    exchange.run(prepared, meter).await
+}
+
+fn prepare(
+    context: &Context<'_>,
+    provider: &'static dyn Provider,
+    deployment: &DeploymentPolicy,
+    meter: &mut Meter,
+) -> Tried<Prepared> {
+    let base = context.worker.bases.base(provider.spec(), &deployment.credential).map_err(|error| {
+        tracing::warn!(deployment.id = %deployment.id, %error, "a credential's base address cannot be used");
+        unsendable(Scope::Credential, "this deployment's base address cannot be used; an administrator has to correct it")
+    })?;
+    let target = Target { base: &base, upstream_model: &deployment.upstream_model };
+    let mut prepared = provider.prepare(&context.call, &target).map_err(|error| refuse_prepare(&error))?;
+    let secret = match &deployment.credential {
+        CredentialUse::Ready(credential) => credential.secret.as_ref(),
+        _ => None,
+    };
+    provider.sign(&mut prepared.request, secret, meter.started_at).map_err(|error| {
+        tracing::warn!(deployment.id = %deployment.id, %error, "a credential's secret cannot be used");
+        unsendable(Scope::Credential, "this deployment's credential cannot be used; an administrator has to enter it again")
+    })?;
+    meter.dropped = prepared.losses.iter().map(|loss| loss.path.to_string()).collect();
+    Ok(prepared)
+}
+
+fn unsendable(scope: Scope, detail: &'static str) -> Box<Failed> {
+    Failed::unsendable(scope, Rejection::new(GatewayCode::UpstreamError, detail))
+}
+
+fn refuse_prepare(error: &PrepareError) -> Box<Failed> {
+    // Another target may speak the client's dialect, so only a body that nobody can read ends the call.
+    let scope = match error {
+        PrepareError::Decode(_) | PrepareError::Invalid { .. } => Scope::Request,
+        PrepareError::Unsupported { .. } | PrepareError::Encode(_) => Scope::Deployment,
+    };
+    Failed::unsendable(scope, Rejection::new(GatewayCode::RequestInvalid, error.to_string()))
+}
+
+// === An answer made here ===
+
+fn answer_locally(making: &Making<'_>, local: LocalAnswer, meter: &mut Meter) -> Tried<Reply> {
+    let now = Instant::now();
+    meter.attempt_answered(now);
+    let mut chunks = local.chunks.into_iter();
+    if meter.is_stream
+        && let Operation::Chat(dialect) = making.context.call.operation
+    {
+        let mut writer = making.writer(Relay::Untouched { dialect, withhold_usage: false }, meter)?;
+        let first = writer.push(chunks.next().unwrap_or_default()).map_err(|_| failed(FailureKind::Malformed))?;
+        return Ok(making.stream(Source::Local(chunks), first, writer, Some(local.usage)));
+    }
+    let bill = making.billing.bill_known(local.usage, meter.started_at);
+    meter.end_attempt(AttemptOutcome::Success, &bill, now);
+    let first = chunks.next().unwrap_or_default();
+    let body = chunks.fold(first, |whole, chunk| [whole, chunk].concat().into());
+    Ok(Reply::Whole(body))
+}
+
+// === An answer over the network ===
+
+/// What it takes to make an answer for the client.
+struct Making<'a> {
+    context: &'a Context<'a>,
+    provider: &'static dyn Provider,
+    billing: Billing,
+    /// The request's id as text.
+    id: String,
+}
+
+/// One exchange with an upstream.
+struct Exchange<'a, 'b> {
+    making: Making<'a>,
+    clock: Pin<&'b mut Sleep>,
+}
+
+impl Exchange<'_, '_> {
+    async fn run(mut self, prepared: Prepared, meter: &mut Meter) -> Tried<Reply> {
+        let Prepared { request, relay, .. } = prepared;
+        let sent_at = Instant::now();
+        let tried = self.exchange(request, relay, meter).await;
+        // Everything until here was waiting for the upstream, save for reading its answer, which took microseconds.
+        meter.waited += sent_at.elapsed();
+        tried
+    }
+
+    async fn exchange(&mut self, request: http::Request<Bytes>, relay: Relay, meter: &mut Meter) -> Tried<Reply> {
+        let deadline = (Instant::now() + self.making.context.clocks.first_byte).min(self.making.context.clocks.total_at);
+        let (parts, mut source) = self.send(request, deadline, meter).await?;
+        if let Some(record) = meter.current_attempt() {
+            record.status = Some(parts.status.as_u16());
+            record.upstream_request_id = request_id(&parts.headers, self.making.provider.spec().request_id_header);
+        }
+        if !parts.status.is_success() {
+            return Err(self.refused(&parts, source).await);
+        }
+        if meter.is_stream {
+            if is_json(&parts.headers) {
+                return Err(failed(FailureKind::Malformed));
+            }
+            return self.open_stream(relay, source, deadline, meter).await;
+        }
+        let body = self.collect(&mut source, deadline, self.making.context.worker.shared.config.limits.max_answer_bytes).await?;
+        self.making.answer(relay, body, meter)
+    }
+
+    async fn send(
+        &mut self,
+        request: http::Request<Bytes>,
+        deadline: Instant,
+        meter: &mut Meter,
+    ) -> Tried<(Parts, Source)> {
+        let client = &self.making.context.worker.client;
+        let connect = self.making.context.clocks.connect;
+        let mut sent = within(self.clock.as_mut(), deadline, client.send(request.map(Full::new), connect)).await;
+        // An idle connection that the upstream closed just then says nothing about the upstream: once more, on another one.
+        if let Some(Err(SendError::Closed { is_reused: true, .. })) = &sent {
+            let again = prepare(self.making.context, self.making.provider, &self.making.billing.deployment, meter)?.request;
+            sent = within(self.clock.as_mut(), deadline, client.send(again.map(Full::new), connect)).await;
+        }
+        match sent {
+            Some(Ok((response, lease))) => {
+                let (parts, body) = response.into_parts();
+                Ok((parts, upstream(body, lease)))
+            }
+            None => Err(timed_out()),
+            Some(Err(error)) => {
+                tracing::debug!(%error, deployment.id = %self.making.billing.deployment.id, "sending failed");
+                Err(match error {
+                    SendError::ConnectTimeout { .. } => timed_out(),
+                    SendError::Closed { .. } => failed(FailureKind::Broken),
+                    SendError::Connect { .. } | SendError::Url { .. } | SendError::Denied { .. } => {
+                        Failed::upstream(Failure::transport(FailureKind::Connect), AttemptOutcome::Connect)
+                    }
+                })
+            }
+        }
+    }
+
+    /// Reads a body to its end. The first bytes have until `first_by`, each later chunk the idle time.
+    async fn collect(&mut self, source: &mut Source, first_by: Instant, max_bytes: usize) -> Tried<Bytes> {
+        let mut first: Option<Bytes> = None;
+        let mut whole = BytesMut::new();
+        let mut until = first_by;
+        loop {
+            let Some(next) = within(self.clock.as_mut(), until, poll_fn(|cx| source.poll_chunk(cx))).await else {
+                return Err(timed_out());
+            };
+            let chunk = match next {
+                None => break,
+                Some(Err(_)) => return Err(failed(FailureKind::Broken)),
+                Some(Ok(chunk)) => chunk,
+            };
+            if whole.len() + first.as_ref().map_or(0, Bytes::len) + chunk.len() > max_bytes {
+                return Err(failed(FailureKind::Malformed));
+            }
+            until = (Instant::now() + self.making.context.clocks.idle).min(self.making.context.clocks.total_at);
+            match first.take() {
+                // Most answers are one chunk: no copy then.
+                None if whole.is_empty() => first = Some(chunk),
+                None => whole.extend_from_slice(&chunk),
+                Some(earlier) => {
+                    whole.reserve(earlier.len() + chunk.len());
+                    whole.extend_from_slice(&earlier);
+                    whole.extend_from_slice(&chunk);
+                }
+            }
+        }
+        source.release(Instant::now());
+        Ok(first.unwrap_or_else(|| whole.freeze()))
+    }
+
+    async fn refused(&mut self, parts: &Parts, mut source: Source) -> Box<Failed> {
+        let until = (Instant::now() + self.making.context.clocks.idle).min(self.making.context.clocks.total_at);
+        let status = parts.status.as_u16();
+        // An error body that is too long or breaks off still leaves the status.
+        let body = self.collect(&mut source, until, MAX_ERROR_BODY).await.unwrap_or_default();
+        let now = self.making.context.worker.shared.clock.now();
+        let failure = self.making.provider.classify(status, &parts.headers, &body, now);
+        if !failure.is_clients_fault() {
+            return Failed::upstream(failure, AttemptOutcome::Status);
+        }
+        let (client, upstream) = self.making.dialects();
+        // The statuses that the public contract keeps; others of the client's making are 400.
+        let status = if matches!(status, 400 | 404 | 413 | 422) { parts.status } else { StatusCode::BAD_REQUEST };
+        let body = if client == upstream && is_json(&parts.headers) && status == parts.status {
+            body
+        } else {
+            let mut error = upstream.decode_error(status.as_u16(), &body);
+            error.kind = failure.kind.error_kind();
+            error.request_id = Some(self.making.id.as_str().into());
+            rejection::encode(client, &error)
+        };
+        Failed::refused(failure, status, body)
+    }
+
+    async fn open_stream(
+        &mut self,
+        relay: Relay,
+        mut source: Source,
+        first_by: Instant,
+        meter: &mut Meter,
+    ) -> Tried<Reply> {
+        let mut writer = self.making.writer(relay, meter)?;
+        let first = loop {
+            let Some(next) = within(self.clock.as_mut(), first_by, poll_fn(|cx| source.poll_chunk(cx))).await else {
+                return Err(timed_out());
+            };
+            let out = match next {
+                Some(Ok(chunk)) => writer.push(chunk).map_err(|_| failed(FailureKind::Malformed))?,
+                None => writer.finish().map_err(|_| failed(FailureKind::Broken))?,
+                Some(Err(_)) => return Err(failed(FailureKind::Broken)),
+            };
+            // A stream whose first word is an error can still be answered by another target.
+            if !writer.found().has_output() {
+                check_in_band(writer.found())?;
+            }
+            if !out.is_empty() {
+                break out;
+            }
+        };
+        meter.attempt_answered(Instant::now());
+        Ok(self.making.stream(source, first, writer, None))
+    }
+}
+
+impl Making<'_> {
+    /// Returns the client's dialect and the upstream's.
+    fn dialects(&self) -> (Dialect, Dialect) {
+        let client = match self.context.call.operation {
+            Operation::Chat(dialect) => dialect,
+            Operation::CountTokens => Dialect::AnthropicMessages,
+            Operation::Embeddings => Dialect::OpenAiChat,
+        };
+        let spoken = self.provider.spec().dialects;
+        let upstream = if spoken.contains(&client) { client } else { spoken.first().copied().unwrap_or(client) };
+        (client, upstream)
+    }
+
+    fn answer_options(&self, meter: &Meter) -> AnswerOptions {
+        AnswerOptions {
+            model: None,
+            id: self.id.as_str().into(),
+            created: meter.started_at.as_secs(),
+            include_usage: self.context.call.scan.wants_usage(),
+        }
+    }
+
+    // === Whole answers ===
+
+    fn answer(&self, relay: Relay, body: Bytes, meter: &mut Meter) -> Tried<Reply> {
+        let (client, _) = self.dialects();
+        let (body, found) = match relay {
+            Relay::Untouched { dialect, .. } => {
+                let found = skim_body(dialect, &body);
+                (body, found)
+            }
+            Relay::Embeddings => {
+                let found = skim_body(Dialect::OpenAiChat, &body);
+                (body, found)
+            }
+            Relay::Count => {
+                let is_complete = skim_body(Dialect::AnthropicMessages, &body).is_complete;
+                (body, Skimmed { is_complete, ..Skimmed::default() })
+            }
+            Relay::Translated { dialect, undo } => {
+                let decoder = self.provider.decoder(dialect, Mode::Whole, undo);
+                let encoder = client.encoder(Mode::Whole, self.answer_options(meter));
+                let mut translation = Translation::new(decoder, encoder);
+                let read = translation.push(&body).and_then(|out| Ok([out, translation.finish()?].concat().into()));
+                let Ok(written) = read else { return Err(failed(FailureKind::Malformed)) };
+                meter.dropped.extend(translation.list_losses());
+                (written, translation.found().clone())
+            }
+        };
+        check_in_band(&found)?;
+        if !found.is_complete {
+            return Err(failed(FailureKind::Malformed));
+        }
+        let now = Instant::now();
+        meter.attempt_answered(now);
+        meter.finish = found.finish;
+        let bill = self.billing.bill(&found, End::Complete, meter.started_at);
+        meter.end_attempt(AttemptOutcome::Success, &bill, now);
+        self.context.worker.shared.health.target(self.billing.deployment.id).succeeded();
+        Ok(Reply::Whole(body))
+    }
+
+    // === Streams ===
+
+    fn writer(&self, relay: Relay, meter: &Meter) -> Tried<Writer> {
+        let (client, _) = self.dialects();
+        let (dialect, undo) = match relay {
+            // What the client asks to be told at the end has to be written into its events.
+            Relay::Untouched { dialect, .. } if self.context.is_debug => (dialect, llm::dialect::Undo::default()),
+            Relay::Untouched { dialect, withhold_usage } => return Ok(Writer::untouched(dialect, withhold_usage)),
+            Relay::Translated { dialect, undo } => (dialect, undo),
+            // Neither is ever streamed.
+            Relay::Embeddings | Relay::Count => return Err(failed(FailureKind::Malformed)),
+        };
+        let decoder = self.provider.decoder(dialect, Mode::Stream, undo);
+        let encoder = client.encoder(Mode::Stream, self.answer_options(meter));
+        let mut translation = Translation::new(decoder, encoder);
+        if self.context.is_debug {
+            translation.annotate = Some(self.annotation(meter));
+        }
+        Ok(Writer::Translated(Box::new(translation)))
+    }
+
+    fn stream(&self, source: Source, first: Bytes, writer: Writer, known_usage: Option<TokenUsage>) -> Reply {
+        let clocks = self.context.clocks;
+        Reply::Stream(Box::new(Start {
+            source,
+            first,
+            writer,
+            known_usage,
+            billing: self.billing.clone(),
+            idle: clocks.idle,
+            total_at: clocks.total_at,
+        }))
+    }
+
+    fn annotation(&self, meter: &Meter) -> Annotate {
+        let (billing, id, at) = (self.billing.clone(), self.id.clone(), meter.started_at);
+        let (attempts, revision, before) = (meter.n_attempts(), meter.policy_revision, meter.cost());
+        let started = meter.started;
+        Box::new(move |found| {
+            let bill = billing.bill(found, End::Complete, at);
+            Raw::of(&Annotation {
+                request_id: &id,
+                model: &billing.deployment.upstream_model,
+                provider: &billing.deployment.provider,
+                attempts,
+                cache: "off",
+                cost_usd: before.saturating_add(bill.cost).to_string(),
+                duration_us: micros(started.elapsed()),
+                policy_revision: revision,
+                usage: bill.usage,
+                usage_is_estimated: bill.is_estimated,
+            })
+        })
+    }
+}
+
+/// The `x_headgate` object of a stream's last event.
+#[derive(serde::Serialize)]
+struct Annotation<'a> {
+    request_id: &'a str,
+    model: &'a str,
+    provider: &'a str,
+    attempts: usize,
+    cache: &'static str,
+    cost_usd: String,
+    duration_us: u64,
+    policy_revision: u64,
+    usage: TokenUsage,
+    usage_is_estimated: bool,
+}
+
+fn upstream(body: Incoming, lease: Lease) -> Source {
+    Source::Upstream { body, lease: Some(lease) }
+}
+
+/// Waits for a future until a deadline. The timer is only touched when the future has to wait.
+async fn within<F: Future>(mut clock: Pin<&mut Sleep>, until: Instant, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut is_armed = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        if !std::mem::replace(&mut is_armed, true) {
+            clock.as_mut().reset(until);
+        }
+        clock.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
+fn timed_out() -> Box<Failed> {
+    Failed::upstream(Failure::transport(FailureKind::Timeout), AttemptOutcome::Timeout)
+}
+
+fn failed(kind: FailureKind) -> Box<Failed> {
+    Failed::upstream(Failure::transport(kind), AttemptOutcome::Broken)
+}
+
+/// Finds an error that came in place of an answer, under status 200.
+fn check_in_band(found: &Skimmed) -> Tried<()> {
+    match &found.error {
+        None => Ok(()),
+        Some(error) => {
+            let failure = failure::classify_in_band(&error.kind, &error.code, &error.message);
+            Err(Failed::upstream(failure, AttemptOutcome::Broken))
+        }
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
+}
+
+/// Reads the upstream's request id; what is not short plain text is left out.
+fn request_id(headers: &HeaderMap, name: &str) -> Option<String> {
+    let text = headers.get(name)?.to_str().ok()?;
+    (text.len() <= 128).then(|| text.to_owned())
+}

@@ -1,0 +1,98 @@
+//! Stage 7: hands the answer to the client. One hand-written body; no channel and no task stands between upstream and client.
+//!
+//! Same dialect in and out: the bytes pass as they came and are only looked at (*skim*). Otherwise the decoder's events are
+//! written by the client's encoder. A stream that dies after its first byte ends with the dialect's error event. Invariant:
+//! whatever way a body ends (last byte, broken upstream, timeout, dropped by a client that left), its attempt is billed with
+//! what is known and its meter settles once.
+
+mod billing;
+pub(crate) mod stream;
+mod writer;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use domain::usage::Outcome;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
+
+pub(crate) use self::billing::{Bill, Billing, End};
+pub(crate) use self::stream::{Source, StreamRelay};
+pub(crate) use self::writer::{Annotate, Translation, Writer};
+use super::settle::Meter;
+
+pin_project! {
+    /// The body of every answer.
+    #[project = Projected]
+    pub(crate) enum ReplyBody {
+        /// Nothing is left to send.
+        Ended,
+        /// A body in one piece.
+        Whole { bytes: Bytes, meter: Option<Box<Meter>> },
+        /// A body that is still arriving.
+        Stream { #[pin] sleep: Sleep, relay: Box<StreamRelay> },
+    }
+}
+
+impl ReplyBody {
+    /// A body that settles nothing.
+    pub(crate) fn bytes(bytes: Bytes) -> Self {
+        if bytes.is_empty() { Self::Ended } else { Self::Whole { bytes, meter: None } }
+    }
+
+    /// A whole answer; its call is a success once the body has been handed over.
+    pub(crate) fn answer(bytes: Bytes, meter: Box<Meter>) -> Self {
+        if bytes.is_empty() {
+            meter.end(Outcome::Success, None);
+            return Self::Ended;
+        }
+        Self::Whole { bytes, meter: Some(meter) }
+    }
+
+    /// A streamed answer.
+    pub(crate) fn stream(relay: Box<StreamRelay>) -> Self {
+        Self::Stream { sleep: tokio::time::sleep_until(relay.first_deadline()), relay }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = match self.as_mut().project() {
+            Projected::Ended => return Poll::Ready(None),
+            Projected::Whole { bytes, meter } => {
+                if let Some(meter) = meter.take() {
+                    meter.end(Outcome::Success, None);
+                }
+                Some(std::mem::take(bytes))
+            }
+            Projected::Stream { sleep, relay } => match relay.poll_next(sleep, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Poll::Ready(None) => None,
+            },
+        };
+        self.set(Self::Ended);
+        Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Ended)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Ended => SizeHint::with_exact(0),
+            Self::Whole { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream { .. } => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What one attempt used and cost, from what its answer said about itself.
+//!
+//! The upstream's own count is exact. Where it is missing the tokens are estimated and the event says so; an answer that the
+//! upstream broke off without a count costs nothing, because nobody can show what it was.
+
+use std::sync::Arc;
+
+use domain::usage::TokenUsage;
+use domain::{NanoUsd, PriceId, Timestamp};
+use llm::pricing;
+use llm::skim::Skimmed;
+use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
+
+/// Bytes of a whole answer per output token, when it must be estimated: four of text, and the JSON around it.
+const ANSWER_BYTES_PER_TOKEN: u64 = 5;
+
+/// What an attempt used and cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Bill {
+    pub(crate) usage: TokenUsage,
+    pub(crate) cost: NanoUsd,
+    pub(crate) price: Option<PriceId>,
+    pub(crate) is_estimated: bool,
+}
+
+/// How an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Complete,
+    Broken,
+    ClientClosed,
+}
+
+/// What it takes to bill an attempt.
+#[derive(Debug, Clone)]
+pub(crate) struct Billing {
+    pub(crate) organization: Arc<OrganizationPolicy>,
+    pub(crate) deployment: Arc<DeploymentPolicy>,
+    /// The likely input tokens.
+    pub(crate) input_guess: u64,
+    /// Whether the answer came as a stream.
+    pub(crate) is_stream: bool,
+}
+
+impl Billing {
+    /// Bills an answer by what it said about itself.
+    pub(crate) fn bill(&self, found: &Skimmed, end: End, at: Timestamp) -> Bill {
+        let (usage, is_estimated) = self.usage(found, end);
+        if usage == TokenUsage::default() {
+            return Bill { is_estimated, ..Bill::default() };
+        }
+        let is_free = end == End::Broken && found.usage.is_none();
+        let price = self.organization.price(&self.deployment.provider, &self.deployment.upstream_model, at);
+        let Some(price) = price.filter(|_| !is_free) else {
+            return Bill { usage, is_estimated, ..Bill::default() };
+        };
+        let cost = pricing::cost(usage, &price.rates, &price.long_context).total();
+        Bill { usage, cost, price: Some(price.id), is_estimated }
+    }
+
+    /// Bills an answer made here, whose usage is known.
+    pub(crate) fn bill_known(&self, usage: TokenUsage, at: Timestamp) -> Bill {
+        self.bill(&Skimmed { usage: Some(usage), ..Skimmed::default() }, End::Complete, at)
+    }
+
+    fn usage(&self, found: &Skimmed, end: End) -> (TokenUsage, bool) {
+        match (found.usage, end) {
+            (Some(usage), End::Complete) => (usage, false),
+            // A running total that stopped early: the events seen are a lower bound of the output.
+            (Some(usage), End::Broken | End::ClientClosed) => {
+                (TokenUsage { output: usage.output.max(found.n_output_events), ..usage }, true)
+            }
+            (None, _) if !found.has_output() => (TokenUsage::default(), false),
+            (None, _) => {
+                let output = if self.is_stream { found.n_output_events } else { found.n_bytes / ANSWER_BYTES_PER_TOKEN };
+                (TokenUsage { input: self.input_guess, output: output.max(1), ..TokenUsage::default() }, true)
+            }
+        }
+    }
+}

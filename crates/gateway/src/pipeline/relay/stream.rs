@@ -1,0 +1,225 @@
+//! A streamed answer on its way: polls the upstream, keeps the two clocks that still run (idle and total), settles at the end.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::code::GatewayCode;
+use domain::usage::{AttemptOutcome, Outcome, TokenUsage};
+use hyper::body::{Body as _, Incoming};
+use llm::canonical::error::{AnswerError, ErrorKind};
+use tokio::time::{Instant, Sleep};
+
+use super::billing::{Billing, End};
+use super::writer::Writer;
+use crate::pipeline::settle::Meter;
+use crate::upstream::client::Lease;
+
+/// Where an answer's bytes come from.
+pub(crate) enum Source {
+    /// A connection, given back when the answer has been read to its end.
+    Upstream { body: Incoming, lease: Option<Lease> },
+    /// An answer made here.
+    Local(std::vec::IntoIter<Bytes>),
+}
+
+/// Why a stream broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Break {
+    Idle,
+    Total,
+    Upstream,
+    Unreadable,
+}
+
+/// What a relay starts with.
+pub(crate) struct Start {
+    pub(crate) source: Source,
+    /// Client bytes that are ready: the stream is committed with them.
+    pub(crate) first: Bytes,
+    pub(crate) writer: Writer,
+    /// What the answer consumed, when that is known from elsewhere than the answer.
+    pub(crate) known_usage: Option<TokenUsage>,
+    pub(crate) billing: Billing,
+    pub(crate) idle: Duration,
+    pub(crate) total_at: Instant,
+}
+
+/// A committed stream.
+pub(crate) struct StreamRelay {
+    source: Source,
+    first: Option<Bytes>,
+    writer: Writer,
+    known_usage: Option<TokenUsage>,
+    billing: Billing,
+    meter: Option<Box<Meter>>,
+    idle: Duration,
+    total_at: Instant,
+    is_armed: bool,
+    is_over: bool,
+}
+
+impl Source {
+    /// Takes the next bytes. Frames without data are passed over.
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, hyper::Error>>> {
+        match self {
+            Self::Local(chunks) => Poll::Ready(chunks.next().map(Ok)),
+            Self::Upstream { body, .. } => loop {
+                let Some(frame) = ready!(Pin::new(&mut *body).poll_frame(cx)) else { return Poll::Ready(None) };
+                match frame.map(hyper::body::Frame::into_data) {
+                    Ok(Ok(data)) if !data.is_empty() => return Poll::Ready(Some(Ok(data))),
+                    Ok(_) => {}
+                    Err(error) => return Poll::Ready(Some(Err(error))),
+                }
+            },
+        }
+    }
+
+    /// Gives the connection back; the answer was read to its end.
+    pub(crate) fn release(&mut self, now: Instant) {
+        if let Self::Upstream { lease, .. } = self
+            && let Some(lease) = lease.take()
+        {
+            lease.finish(now);
+        }
+    }
+}
+
+impl StreamRelay {
+    pub(crate) fn new(start: Start, meter: Box<Meter>) -> Self {
+        let Start { source, first, writer, known_usage, billing, idle, total_at } = start;
+        Self {
+            source,
+            first: Some(first).filter(|first| !first.is_empty()),
+            writer,
+            known_usage,
+            billing,
+            meter: Some(meter),
+            idle,
+            total_at,
+            is_armed: false,
+            is_over: false,
+        }
+    }
+
+    /// Returns the deadline to make the timer with; it is moved before it is first waited for.
+    pub(super) fn first_deadline(&self) -> Instant {
+        self.total_at
+    }
+
+    pub(super) fn poll_next(&mut self, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(first));
+        }
+        while !self.is_over {
+            let out = match self.source.poll_chunk(cx) {
+                Poll::Ready(Some(Ok(chunk))) => {
+                    self.is_armed = false;
+                    match self.writer.push(chunk) {
+                        Ok(out) => out,
+                        Err(_) => self.break_off(Break::Unreadable),
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => self.break_off(Break::Upstream),
+                Poll::Ready(None) => self.finish(),
+                Poll::Pending => {
+                    if !std::mem::replace(&mut self.is_armed, true) {
+                        sleep.as_mut().reset((Instant::now() + self.idle).min(self.total_at));
+                    }
+                    ready!(sleep.as_mut().poll(cx));
+                    let why = if Instant::now() >= self.total_at { Break::Total } else { Break::Idle };
+                    self.break_off(why)
+                }
+            };
+            if !out.is_empty() {
+                return Poll::Ready(Some(out));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn finish(&mut self) -> Bytes {
+        let Ok(rest) = self.writer.finish() else { return self.break_off(Break::Upstream) };
+        self.source.release(Instant::now());
+        // The upstream's own error event has been relayed; nothing is to be added.
+        let end = if self.writer.found().error.is_some() { End::Broken } else { End::Complete };
+        self.settle(end, AttemptOutcome::Broken, GatewayCode::UpstreamError);
+        rest
+    }
+
+    fn break_off(&mut self, why: Break) -> Bytes {
+        if self.writer.found().is_complete {
+            // Everything was said; only the connection's end is missing.
+            self.settle(End::Complete, AttemptOutcome::Success, GatewayCode::UpstreamError);
+            return Bytes::new();
+        }
+        let (code, kind, text) = match why {
+            Break::Idle => (
+                GatewayCode::UpstreamTimeout,
+                ErrorKind::Timeout,
+                "the upstream sent nothing for too long in the middle of its answer; ask again",
+            ),
+            Break::Total => (
+                GatewayCode::UpstreamTimeout,
+                ErrorKind::Timeout,
+                "the answer took longer than this model's time limit; ask for less, or have the limit raised",
+            ),
+            Break::Upstream | Break::Unreadable => (
+                GatewayCode::UpstreamError,
+                ErrorKind::Server,
+                "the upstream broke off in the middle of its answer; ask again",
+            ),
+        };
+        let mut error = AnswerError::new(code.status(), code.as_str(), text);
+        error.kind = kind;
+        error.request_id = self.meter.as_ref().map(|meter| meter.request_id.to_string().into());
+        let is_timeout = matches!(why, Break::Idle | Break::Total);
+        let outcome = if is_timeout { AttemptOutcome::Timeout } else { AttemptOutcome::Broken };
+        let event = self.writer.break_off(error);
+        self.settle(End::Broken, outcome, code);
+        event
+    }
+
+    fn settle(&mut self, end: End, broken_as: AttemptOutcome, code: GatewayCode) {
+        self.is_over = true;
+        let Some(mut meter) = self.meter.take() else { return };
+        let now = Instant::now();
+        let found = self.writer.found();
+        let bill = match self.known_usage.filter(|_| end == End::Complete) {
+            Some(usage) => self.billing.bill_known(usage, meter.started_at),
+            None => self.billing.bill(found, end, meter.started_at),
+        };
+        meter.finish = found.finish;
+        if let Writer::Translated(translation) = &self.writer {
+            meter.dropped.extend(translation.list_losses());
+        }
+        let health = meter.worker().shared.health.target(self.billing.deployment.id);
+        match end {
+            End::Complete => {
+                health.succeeded();
+                meter.end_attempt(AttemptOutcome::Success, &bill, now);
+                meter.end(Outcome::Success, None);
+            }
+            End::Broken => {
+                health.failed(meter.worker().shared.clock.now());
+                meter.end_attempt(broken_as, &bill, now);
+                meter.end(Outcome::UpstreamBroken, Some(code));
+            }
+            End::ClientClosed => {
+                meter.end_attempt(AttemptOutcome::Cancelled, &bill, now);
+                meter.end(Outcome::ClientClosed, None);
+            }
+        }
+    }
+}
+
+impl Drop for StreamRelay {
+    fn drop(&mut self) {
+        if self.meter.is_some() {
+            // Some clients hang up as soon as they have read the end mark.
+            let end = if self.writer.found().is_complete { End::Complete } else { End::ClientClosed };
+            self.settle(end, AttemptOutcome::Cancelled, GatewayCode::UpstreamError);
+        }
+    }
+}

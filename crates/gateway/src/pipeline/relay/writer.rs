@@ -1,0 +1,184 @@
+//! Turns upstream bytes into client bytes, chunk by chunk: untouched, or through the hub model.
+//!
+//! No IO and no clock. Whatever the way, what the answer says about itself ends up in one [`Skimmed`].
+
+use bytes::{Bytes, BytesMut};
+use llm::canonical::error::{AnswerError, DecodeError};
+use llm::canonical::event::Event;
+use llm::canonical::json::Raw;
+use llm::dialect::{Decoder, Dialect, Encoder};
+use llm::skim::{InBandError, Skimmed, StreamSkim};
+
+/// Writes one answer for one client.
+pub(crate) enum Writer {
+    /// The client's dialect is the upstream's.
+    Untouched {
+        /// Gone once the upstream has ended.
+        skim: Option<Box<StreamSkim>>,
+        /// What is known after that.
+        ended: Skimmed,
+        /// Keep the usage event from the client, who did not ask for it.
+        withholds_usage: bool,
+        dialect: Dialect,
+        /// The last two bytes that went out.
+        tail: [u8; 2],
+    },
+    /// The answer is read and written anew.
+    Translated(Box<Translation>),
+}
+
+/// Makes the `x_headgate` object of a stream's last event.
+pub(crate) type Annotate = Box<dyn FnOnce(&Skimmed) -> Option<Raw> + Send>;
+
+/// An answer on its way through the hub model.
+pub(crate) struct Translation {
+    pub(crate) decoder: Box<dyn Decoder>,
+    pub(crate) encoder: Box<dyn Encoder>,
+    /// Makes the `x_headgate` object of the last event, when the client asked for it.
+    pub(crate) annotate: Option<Annotate>,
+    events: Vec<Event>,
+    found: Skimmed,
+}
+
+impl Translation {
+    pub(crate) fn new(decoder: Box<dyn Decoder>, encoder: Box<dyn Encoder>) -> Self {
+        Self { decoder, encoder, annotate: None, events: Vec::new(), found: Skimmed::default() }
+    }
+
+    fn drain(&mut self, out: &mut BytesMut) {
+        for event in std::mem::take(&mut self.events) {
+            note(&event, &mut self.found);
+            if matches!(event, Event::Done)
+                && let Some(annotate) = self.annotate.take()
+                && let Some(extra) = annotate(&self.found)
+            {
+                self.encoder.annotate(extra);
+            }
+            self.encoder.push(event, out);
+        }
+    }
+
+    /// Reads the next bytes and returns what they let the client see.
+    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<Bytes, DecodeError> {
+        let mut out = BytesMut::with_capacity(chunk.len());
+        self.found.n_bytes += chunk.len() as u64;
+        let read = self.decoder.push(chunk, &mut self.events);
+        // What was read before the error still reaches the client.
+        self.drain(&mut out);
+        read.map(|()| out.freeze())
+    }
+
+    /// Ends the answer and returns what is left of it.
+    pub(crate) fn finish(&mut self) -> Result<Bytes, DecodeError> {
+        let mut out = BytesMut::new();
+        let read = self.decoder.finish(&mut self.events);
+        self.drain(&mut out);
+        read.map(|()| out.freeze())
+    }
+
+    /// Returns what is known of the answer.
+    pub(crate) fn found(&self) -> &Skimmed {
+        &self.found
+    }
+
+    /// Lists what of the answer could not be said.
+    pub(crate) fn list_losses(&self) -> impl Iterator<Item = String> {
+        self.encoder.losses().iter().map(|loss| loss.path.to_string())
+    }
+}
+
+impl Writer {
+    /// Writes for a client that speaks the upstream's dialect.
+    pub(crate) fn untouched(dialect: Dialect, withholds_usage: bool) -> Self {
+        let skim = Some(Box::new(StreamSkim::new(dialect)));
+        Self::Untouched { skim, ended: Skimmed::default(), withholds_usage, dialect, tail: *b"\n\n" }
+    }
+
+    /// Takes the next bytes of the upstream and returns those for the client, perhaps none yet.
+    pub(crate) fn push(&mut self, chunk: Bytes) -> Result<Bytes, DecodeError> {
+        match self {
+            Self::Untouched { skim, withholds_usage, tail, .. } => {
+                let out = match skim {
+                    Some(skim) if *withholds_usage => skim.relay(chunk),
+                    Some(skim) => {
+                        skim.push(&chunk);
+                        chunk
+                    }
+                    None => chunk,
+                };
+                match out[..] {
+                    [] => {}
+                    [only] => *tail = [tail[1], only],
+                    [.., last_but_one, last] => *tail = [last_but_one, last],
+                }
+                Ok(out)
+            }
+            Self::Translated(translation) => translation.push(&chunk),
+        }
+    }
+
+    /// Ends the answer. `Err` when the upstream ended it too early.
+    pub(crate) fn finish(&mut self) -> Result<Bytes, DecodeError> {
+        match self {
+            Self::Untouched { skim, ended, .. } => {
+                let Some(mut skim) = skim.take() else { return Ok(Bytes::new()) };
+                let rest = skim.rest();
+                *ended = skim.finish();
+                // Some compatible servers send no end mark after the reason to stop.
+                let is_complete = ended.is_complete || ended.finish.is_some() || ended.error.is_some();
+                if is_complete { Ok(rest) } else { Err(DecodeError::Truncated) }
+            }
+            Self::Translated(translation) => translation.finish(),
+        }
+    }
+
+    /// Returns what is known of the answer.
+    pub(crate) fn found(&self) -> &Skimmed {
+        match self {
+            Self::Untouched { skim, ended, .. } => skim.as_ref().map_or(ended, |skim| skim.found()),
+            Self::Translated(translation) => translation.found(),
+        }
+    }
+
+    /// Writes the error that ends a stream in place of the rest.
+    pub(crate) fn break_off(&mut self, error: AnswerError) -> Bytes {
+        match self {
+            Self::Untouched { dialect, tail, .. } => {
+                let event = dialect.encode_error_event(&error);
+                if tail == b"\n\n" {
+                    return event;
+                }
+                // An event that was cut must end, or the error would be read as part of it.
+                let mut out = BytesMut::with_capacity(event.len() + 2);
+                out.extend_from_slice(b"\n\n");
+                out.extend_from_slice(&event);
+                out.freeze()
+            }
+            Self::Translated(translation) => {
+                let mut out = BytesMut::new();
+                translation.encoder.push(Event::Error(error), &mut out);
+                out.freeze()
+            }
+        }
+    }
+}
+
+/// Notes what an event says about the answer.
+fn note(event: &Event, found: &mut Skimmed) {
+    match event {
+        Event::Delta { .. } => found.n_output_events += 1,
+        Event::Usage(usage) => {
+            found.usage = Some(found.usage.map_or(usage.tokens, |earlier| earlier.max(usage.tokens)));
+        }
+        Event::Finish(finish) if finish.choice == 0 => found.finish = Some(finish.reason),
+        Event::Error(error) => {
+            found.error = Some(InBandError {
+                kind: error.native_type.clone().unwrap_or_default(),
+                code: error.code.clone().unwrap_or_default(),
+                message: error.message.clone(),
+            });
+        }
+        Event::Done => found.is_complete = true,
+        _ => {}
+    }
+}

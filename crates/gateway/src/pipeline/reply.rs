@@ -1,0 +1,123 @@
+//! Puts an answer's head together: status, content type and the `x-headgate-…` headers of the public contract.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use llm::dialect::Dialect;
+use tokio::time::Instant;
+
+use super::relay::{ReplyBody, StreamRelay};
+use super::relay::stream::Start;
+use super::settle::{Meter, micros};
+use crate::rejection::Rejection;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-headgate-request-id");
+const MODEL: HeaderName = HeaderName::from_static("x-headgate-model");
+const PROVIDER: HeaderName = HeaderName::from_static("x-headgate-provider");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-headgate-attempts");
+const CACHE: HeaderName = HeaderName::from_static("x-headgate-cache");
+const COST: HeaderName = HeaderName::from_static("x-headgate-cost-usd");
+const OVERHEAD: HeaderName = HeaderName::from_static("x-headgate-overhead-us");
+const REVISION: HeaderName = HeaderName::from_static("x-headgate-policy-revision");
+const DROPPED: HeaderName = HeaderName::from_static("x-headgate-dropped");
+/// Where OpenAI's and Anthropic's SDKs look for the request id that they show with errors.
+const OPENAI_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+const OFF: HeaderValue = HeaderValue::from_static("off");
+
+/// Longest list of losses in a header; the usage event has them all.
+const MAX_DROPPED: usize = 1_024;
+
+/// An answer that is ready to be handed over.
+pub(crate) enum Reply {
+    /// Made by Headgate itself; no upstream took part.
+    Own(Bytes),
+    /// A whole answer; its attempt is already billed.
+    Whole(Bytes),
+    /// A committed stream; its attempt is under way.
+    Stream(Box<Start>),
+}
+
+impl Reply {
+    /// A JSON body of Headgate's own.
+    pub(crate) fn own(body: Bytes) -> Self {
+        Self::Own(body)
+    }
+
+    /// Makes the response; the meter goes with the body.
+    pub(crate) fn respond(self, mut meter: Box<Meter>) -> Response<ReplyBody> {
+        let overhead = meter.answered(Instant::now());
+        let mut headers = HeaderMap::with_capacity(16);
+        stamp(&mut headers, &meter);
+        headers.insert(OVERHEAD, HeaderValue::from(micros(overhead)));
+        let body = match self {
+            Self::Own(body) => {
+                headers.insert(CONTENT_TYPE, JSON);
+                ReplyBody::answer(body, meter)
+            }
+            Self::Whole(body) => {
+                headers.insert(CONTENT_TYPE, JSON);
+                insert_text(&mut headers, COST, &meter.cost().to_string());
+                ReplyBody::answer(body, meter)
+            }
+            Self::Stream(start) => {
+                headers.insert(CONTENT_TYPE, EVENTS);
+                headers.insert(CACHE_CONTROL, NO_CACHE);
+                ReplyBody::stream(Box::new(StreamRelay::new(*start, meter)))
+            }
+        };
+        let mut response = Response::new(body);
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// Makes the response of a refusal and settles its call.
+pub(crate) fn reject(rejection: &Rejection, dialect: Dialect, meter: Box<Meter>) -> Response<ReplyBody> {
+    let mut response = rejection.respond(dialect, Some(meter.request_id));
+    stamp(response.headers_mut(), &meter);
+    meter.reject(rejection);
+    response
+}
+
+fn stamp(headers: &mut HeaderMap, meter: &Meter) {
+    if let Ok(request_id) = HeaderValue::try_from(meter.request_id.to_string()) {
+        let native = match meter.endpoint {
+            domain::usage::Endpoint::Messages | domain::usage::Endpoint::CountTokens => ANTHROPIC_REQUEST_ID,
+            _ => OPENAI_REQUEST_ID,
+        };
+        headers.insert(native, request_id.clone());
+        headers.insert(REQUEST_ID, request_id);
+    }
+    if meter.caller.is_some() {
+        headers.insert(REVISION, HeaderValue::from(meter.policy_revision));
+    }
+    let n_attempts = meter.n_attempts();
+    if n_attempts > 0 {
+        headers.insert(ATTEMPTS, HeaderValue::from(n_attempts));
+    }
+    if let Some(served) = &meter.served {
+        insert_text(headers, MODEL, &served.upstream_model);
+        insert_text(headers, PROVIDER, &served.provider);
+        headers.insert(CACHE, OFF);
+    }
+    if !meter.dropped.is_empty() {
+        let mut list = meter.dropped.join(",");
+        if list.len() > MAX_DROPPED {
+            let end = (0..=MAX_DROPPED).rev().find(|at| list.is_char_boundary(*at)).unwrap_or(0);
+            list.truncate(end);
+        }
+        insert_text(headers, DROPPED, &list);
+    }
+}
+
+/// Inserts a value unless it holds what no header may hold.
+fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,104 @@
+//! Stage 3: reads the body and finds out what may serve it.
+//!
+//! The body is scanned once for the few fields that policy needs; it is parsed further only when it must be translated. A model
+//! name is only ever looked up, never part of a path.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::code::GatewayCode;
+use hyper::body::Incoming;
+use llm::provider::Operation;
+use llm::scan::{self, Scan, ScanError};
+use policy::Caller;
+use policy::snapshot::ModelPolicy;
+use tokio::time::Instant;
+
+use super::admit::Head;
+use super::settle::Meter;
+use super::{Worker, body};
+use crate::rejection::Rejection;
+
+/// Longest part of a model name that an error repeats.
+const MAX_SHOWN: usize = 100;
+
+/// What is to be done, and what may serve it.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) operation: Operation,
+    pub(crate) body: Bytes,
+    pub(crate) scan: Scan,
+    pub(crate) model: Arc<ModelPolicy>,
+}
+
+/// Reads the body and looks up its model.
+pub(crate) async fn resolve(
+    worker: &Worker,
+    caller: &Caller<'_>,
+    head: &Head<'_>,
+    operation: Operation,
+    unread: &mut Option<Incoming>,
+    meter: &mut Meter,
+) -> Result<Wanted, Rejection> {
+    let Some(incoming) = unread.take() else { return Err(Rejection::internal()) };
+    let waiting_since = Instant::now();
+    let read = body::read(incoming, head.length, head.encoding, &worker.shared.config.limits).await;
+    meter.waited += waiting_since.elapsed();
+    let body = read?;
+    let scan = scan::scan(&body).map_err(|error| refuse_body(&error))?;
+    let Some(name) = scan.model.as_ref().map(|model| &model.value) else {
+        let detail = "the body has no \"model\"; name one of those that GET /v1/models lists";
+        return Err(Rejection::new(GatewayCode::RequestInvalid, detail).with_param("model"));
+    };
+    meter.model = clip(name, 256);
+    meter.is_stream = matches!(operation, Operation::Chat(_)) && scan.is_stream();
+    let model = caller.workspace.model(name).ok_or_else(|| refuse_unknown(name))?.clone();
+    if !caller.key.allows(name) {
+        let detail = format!(
+            "this key may not use the model `{}`; use one that GET /v1/models lists, or let an administrator add it to the key",
+            clip(name, MAX_SHOWN)
+        );
+        return Err(Rejection::new(GatewayCode::ModelNotAllowed, detail).with_param("model"));
+    }
+    check_prompt(operation, &scan)?;
+    meter.route = model.route;
+    Ok(Wanted { operation, body, scan, model })
+}
+
+/// Refuses a model that the workspace does not have.
+pub(crate) fn refuse_unknown(name: &str) -> Rejection {
+    let detail = format!(
+        "there is no model `{}` in this workspace; GET /v1/models lists those that this key may use",
+        clip(name, MAX_SHOWN)
+    );
+    Rejection::new(GatewayCode::ModelUnknown, detail).with_param("model")
+}
+
+fn check_prompt(operation: Operation, scan: &Scan) -> Result<(), Rejection> {
+    let (field, is_there) = match operation {
+        Operation::Chat(_) | Operation::CountTokens => ("messages", scan.messages.is_some()),
+        Operation::Embeddings => ("input", scan.input.is_some()),
+    };
+    if is_there {
+        return Ok(());
+    }
+    Err(Rejection::new(GatewayCode::RequestInvalid, format!("the body has no \"{field}\"; it is required")).with_param(field))
+}
+
+fn refuse_body(error: &ScanError) -> Rejection {
+    let param = match error {
+        ScanError::WrongKind { field, .. } => Some(*field),
+        ScanError::DuplicateKey { key } if key == "model" => Some("model"),
+        _ => None,
+    };
+    let rejection = Rejection::new(GatewayCode::RequestInvalid, error.to_string());
+    match param {
+        Some(param) => rejection.with_param(param),
+        None => rejection,
+    }
+}
+
+/// Returns at most `limit` characters without control characters.
+fn clip(text: &str, limit: usize) -> String {
+    text.chars().take(limit).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

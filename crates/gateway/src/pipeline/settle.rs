@@ -1,0 +1,327 @@
+//! Stage 8: the meter of one call. It settles exactly once: on rejection, at the last byte, or when it is dropped.
+//!
+//! Everything the usage event tells is noted here while the call runs. Dropping the meter (the client left, a panic) settles
+//! with what is known by then; settling hands one struct to a bounded queue and waits for nothing. Invariant: an identified
+//! call yields exactly one usage event.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::code::GatewayCode;
+use domain::usage::{AttemptOutcome, AttemptRecord, Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::{
+    DeploymentId, EnvironmentId, NanoUsd, OrganizationId, PriceId, RequestId, RouteId, Timestamp, VirtualKeyId,
+    WorkspaceId,
+};
+use llm::canonical::event::FinishReason;
+use tokio::time::Instant;
+
+use super::Worker;
+use super::admit::Notes;
+use super::relay::Bill;
+use super::reserve::Hold;
+use crate::metrics;
+use crate::rejection::Rejection;
+use crate::usage::event::OpenedCall;
+use crate::usage::spool::Spool;
+
+/// The status noted for a client that left before it was answered; nginx's convention.
+pub const CLIENT_CLOSED: u16 = 499;
+
+/// Takes what is told of a call. The node's spool is one; it must not block.
+pub trait UsageSink: Send + Sync {
+    /// Notes that a call is about to be sent upstream, so that it is not forgotten when the node dies.
+    fn opened(&self, call: OpenedCall);
+
+    /// Takes the one event of a call that has ended; `Err` when it is full, so that the loss is counted.
+    fn record(&self, event: UsageEvent) -> Result<(), SinkFull>;
+}
+
+/// The sink can take no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the usage spool is full")]
+pub struct SinkFull;
+
+impl UsageSink for Spool {
+    fn opened(&self, call: OpenedCall) {
+        Self::opened(self, call);
+    }
+
+    fn record(&self, event: UsageEvent) -> Result<(), SinkFull> {
+        Self::record(self, event)
+    }
+}
+
+/// Who calls, for the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CallerIds {
+    pub(crate) organization: OrganizationId,
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) environment: EnvironmentId,
+    pub(crate) key: VirtualKeyId,
+}
+
+/// What served the call.
+#[derive(Debug, Clone)]
+pub(crate) struct Served {
+    pub(crate) deployment: DeploymentId,
+    pub(crate) provider: String,
+    pub(crate) upstream_model: String,
+}
+
+/// Measures one call.
+pub(crate) struct Meter {
+    worker: Arc<Worker>,
+    pub(crate) request_id: RequestId,
+    pub(crate) started_at: Timestamp,
+    pub(crate) started: Instant,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) is_stream: bool,
+    pub(crate) caller: Option<CallerIds>,
+    pub(crate) model: String,
+    pub(crate) route: Option<RouteId>,
+    pub(crate) policy_revision: u64,
+    pub(crate) notes: Notes,
+    pub(crate) attempts: Vec<AttemptRecord>,
+    current: Option<(AttemptRecord, Instant)>,
+    pub(crate) served: Option<Served>,
+    pub(crate) finish: Option<FinishReason>,
+    price: Option<PriceId>,
+    is_estimated: bool,
+    pub(crate) dropped: Vec<String>,
+    pub(crate) hold: Option<Hold>,
+    /// Time spent waiting for the client's body and for upstreams, until the answer's head.
+    pub(crate) waited: Duration,
+    overhead: Option<Duration>,
+    first_byte: Option<Duration>,
+    span: tracing::Span,
+    is_settled: bool,
+}
+
+impl Meter {
+    /// Starts measuring when the head of a request has arrived.
+    pub(crate) fn start(worker: Arc<Worker>) -> Box<Self> {
+        worker.metrics.in_flight.add(1);
+        let started_at = worker.shared.clock.now();
+        let request_id = worker.ids.next_request(started_at);
+        Box::new(Self {
+            request_id,
+            started_at,
+            started: Instant::now(),
+            endpoint: Endpoint::Other,
+            is_stream: false,
+            caller: None,
+            model: String::new(),
+            route: None,
+            policy_revision: 0,
+            notes: Notes::default(),
+            attempts: Vec::new(),
+            current: None,
+            served: None,
+            finish: None,
+            price: None,
+            is_estimated: false,
+            dropped: Vec::new(),
+            hold: None,
+            waited: Duration::ZERO,
+            overhead: None,
+            first_byte: None,
+            span: super::trace::start(),
+            is_settled: false,
+            worker,
+        })
+    }
+
+    /// Returns the worker that serves the call.
+    pub(crate) fn worker(&self) -> &Arc<Worker> {
+        &self.worker
+    }
+
+    /// Tells the spool that the call is about to be sent upstream.
+    pub(crate) fn open(&self) {
+        let Some(caller) = self.caller else { return };
+        self.worker.shared.usage.opened(OpenedCall {
+            id: self.request_id,
+            organization_id: caller.organization,
+            workspace_id: caller.workspace,
+            environment_id: caller.environment,
+            virtual_key_id: caller.key,
+            node_id: self.worker.shared.node_id,
+            endpoint: self.endpoint,
+            model: self.model.clone(),
+            is_stream: self.is_stream,
+            started_at: self.started_at,
+            policy_revision: self.policy_revision,
+        });
+    }
+
+    /// Notes that the answer begins, and returns the time spent in Headgate itself until now.
+    pub(crate) fn answered(&mut self, now: Instant) -> Duration {
+        let elapsed = now.duration_since(self.started);
+        let overhead = elapsed.saturating_sub(self.waited);
+        self.first_byte = Some(elapsed);
+        self.overhead = Some(overhead);
+        overhead
+    }
+
+    /// Notes that an attempt starts. One that is not ended by [`Meter::end_attempt`] counts as cancelled.
+    pub(crate) fn begin_attempt(&mut self, record: AttemptRecord, now: Instant) {
+        self.current = Some((record, now));
+    }
+
+    /// Notes the first byte of the body of the attempt under way.
+    pub(crate) fn attempt_answered(&mut self, now: Instant) {
+        if let Some((record, started)) = &mut self.current {
+            record.first_byte_us = Some(micros(now.duration_since(*started)));
+        }
+    }
+
+    /// Returns the record of the attempt under way.
+    pub(crate) fn current_attempt(&mut self) -> Option<&mut AttemptRecord> {
+        self.current.as_mut().map(|(record, _)| record)
+    }
+
+    /// Ends the attempt under way.
+    pub(crate) fn end_attempt(&mut self, outcome: AttemptOutcome, bill: &Bill, now: Instant) {
+        let Some((mut record, started)) = self.current.take() else { return };
+        record.duration_us = micros(now.duration_since(started));
+        record.outcome = outcome;
+        record.usage = bill.usage;
+        record.cost = bill.cost;
+        self.price = bill.price.or(self.price);
+        self.is_estimated |= bill.is_estimated;
+        self.worker.metrics.attempt(outcome);
+        self.attempts.push(record);
+    }
+
+    /// Returns the number of attempts so far, the one under way included.
+    pub(crate) fn n_attempts(&self) -> usize {
+        self.attempts.len() + usize::from(self.current.is_some())
+    }
+
+    /// Returns the tokens over all attempts.
+    pub(crate) fn usage(&self) -> TokenUsage {
+        self.attempts.iter().fold(TokenUsage::default(), |sum, attempt| add(sum, attempt.usage))
+    }
+
+    /// Returns the cost over all attempts.
+    pub(crate) fn cost(&self) -> NanoUsd {
+        self.attempts.iter().map(|attempt| attempt.cost).sum()
+    }
+
+    /// Settles a refused call.
+    pub(crate) fn reject(mut self: Box<Self>, rejection: &Rejection) {
+        self.settle(rejection.outcome(), rejection.status().as_u16(), Some(rejection.code));
+    }
+
+    /// Settles a call that was answered.
+    pub(crate) fn end(mut self: Box<Self>, outcome: Outcome, code: Option<GatewayCode>) {
+        self.settle(outcome, 200, code);
+    }
+
+    fn settle(&mut self, outcome: Outcome, status: u16, code: Option<GatewayCode>) {
+        if std::mem::replace(&mut self.is_settled, true) {
+            return;
+        }
+        self.hold = None;
+        self.end_attempt(AttemptOutcome::Cancelled, &Bill::default(), Instant::now());
+        self.worker.metrics.in_flight.sub(1);
+        let duration = self.started.elapsed();
+        let overhead = self.overhead.unwrap_or_else(|| duration.saturating_sub(self.waited));
+        let (usage, cost) = (self.usage(), self.cost());
+        self.worker.metrics.settle(&metrics::Call {
+            endpoint: self.endpoint,
+            outcome,
+            code,
+            duration,
+            first_byte: self.first_byte,
+            overhead,
+            usage,
+            cost_nano_usd: cost.as_nanos(),
+        });
+        super::trace::end(&self.span, self, outcome, status, usage, cost);
+        let Some(caller) = self.caller else { return };
+        let (deployment_id, provider, upstream_model) = match self.served.take() {
+            Some(served) => (Some(served.deployment), Some(served.provider), Some(served.upstream_model)),
+            None => (None, None, None),
+        };
+        let notes = std::mem::take(&mut self.notes);
+        let event = UsageEvent {
+            id: self.request_id,
+            organization_id: caller.organization,
+            workspace_id: caller.workspace,
+            environment_id: caller.environment,
+            virtual_key_id: caller.key,
+            node_id: self.worker.shared.node_id,
+            endpoint: self.endpoint,
+            model: std::mem::take(&mut self.model),
+            route_id: self.route,
+            deployment_id,
+            provider,
+            upstream_model,
+            is_stream: self.is_stream,
+            outcome,
+            status,
+            code: code.map(|code| code.as_str().to_owned()),
+            finish_reason: self.finish.map(|reason| finish_word(reason).to_owned()),
+            started_at: self.started_at,
+            duration_us: micros(duration),
+            first_byte_us: self.first_byte.map(micros),
+            overhead_us: micros(overhead),
+            usage,
+            is_estimated: self.is_estimated,
+            cost,
+            price_id: self.price,
+            policy_revision: self.policy_revision,
+            end_user: notes.end_user,
+            conversation_id: notes.conversation_id,
+            trace_id: notes.trace_id,
+            metadata: notes.metadata,
+            tags: notes.tags,
+            dropped: std::mem::take(&mut self.dropped),
+            attempts: std::mem::take(&mut self.attempts),
+        };
+        if self.worker.shared.usage.record(event).is_err() {
+            self.worker.metrics.events_lost.add(1);
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            let status = if self.first_byte.is_some() { 200 } else { CLIENT_CLOSED };
+            self.settle(Outcome::ClientClosed, status, None);
+        }
+    }
+}
+
+/// Returns whole microseconds.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn add(left: TokenUsage, right: TokenUsage) -> TokenUsage {
+    TokenUsage {
+        input: left.input.saturating_add(right.input),
+        cached_input: left.cached_input.saturating_add(right.cached_input),
+        cache_write_5m: left.cache_write_5m.saturating_add(right.cache_write_5m),
+        cache_write_1h: left.cache_write_1h.saturating_add(right.cache_write_1h),
+        output: left.output.saturating_add(right.output),
+        reasoning: left.reasoning.saturating_add(right.reasoning),
+    }
+}
+
+/// Returns the word for a finish reason in usage events.
+pub(crate) const fn finish_word(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::StopSequence => "stop_sequence",
+        FinishReason::Length => "length",
+        FinishReason::ContextWindow => "context_window",
+        FinishReason::ToolUse => "tool_calls",
+        FinishReason::ContentFilter => "content_filter",
+        FinishReason::Pause => "pause",
+        FinishReason::Other => "other",
+    }
+}

@@ -1,0 +1,150 @@
+//! Every way the gateway says no, and how it says it in the client's dialect.
+//!
+//! A rejection is a code of the closed registry, words that tell what to do next, and for an upstream's own refusal its status
+//! and body. Invariant: no rejection carries a secret, a prompt or an upstream's words unless the client's own request is at
+//! fault.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::RequestId;
+use domain::code::{Blame, GatewayCode};
+use domain::usage::Outcome;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use llm::canonical::error::{AnswerError, ErrorKind};
+use llm::dialect::Dialect;
+
+use crate::pipeline::relay::ReplyBody;
+
+/// A refusal.
+#[derive(Debug)]
+pub(crate) struct Rejection {
+    /// The stable code.
+    pub(crate) code: GatewayCode,
+    /// What is wrong and what to do.
+    pub(crate) detail: Cow<'static, str>,
+    /// The field at fault.
+    pub(crate) param: Option<&'static str>,
+    /// When to come back.
+    pub(crate) retry_after: Option<Duration>,
+    /// The method that the path takes.
+    allow: Option<&'static str>,
+    /// The connection cannot be used further.
+    is_closing: bool,
+    /// The upstream's refusal of the client's request, already in the client's dialect.
+    upstream: Option<UpstreamRefusal>,
+}
+
+#[derive(Debug)]
+struct UpstreamRefusal {
+    status: StatusCode,
+    body: Bytes,
+}
+
+impl Rejection {
+    pub(crate) fn new(code: GatewayCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, detail: detail.into(), param: None, retry_after: None, allow: None, is_closing: false, upstream: None }
+    }
+
+    /// Headgate itself failed.
+    pub(crate) fn internal() -> Self {
+        Self::new(
+            GatewayCode::Internal,
+            "Headgate failed on this request; try again, and tell your administrator the request id if it happens again",
+        )
+    }
+
+    pub(crate) fn too_large(max_bytes: usize) -> Self {
+        let detail = format!("the body is larger than the {max_bytes} bytes this gateway accepts; send less, such as smaller images");
+        Self::new(GatewayCode::RequestTooLarge, detail)
+    }
+
+    /// The upstream refused the client's request; `body` is in the client's dialect.
+    pub(crate) fn upstream(status: StatusCode, body: Bytes, detail: String) -> Self {
+        Self { upstream: Some(UpstreamRefusal { status, body }), ..Self::new(GatewayCode::UpstreamError, detail) }
+    }
+
+    pub(crate) fn with_param(mut self, param: &'static str) -> Self {
+        self.param = Some(param);
+        self
+    }
+
+    pub(crate) fn with_allow(mut self, allow: &'static str) -> Self {
+        self.allow = Some(allow);
+        self
+    }
+
+    pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+
+    /// Ends the connection after the answer, because what follows on it cannot be trusted or would be read in vain.
+    pub(crate) fn closing(mut self) -> Self {
+        self.is_closing = true;
+        self
+    }
+
+    /// Returns the HTTP status that the client sees.
+    #[must_use]
+    pub(crate) fn status(&self) -> StatusCode {
+        match &self.upstream {
+            Some(upstream) => upstream.status,
+            None => StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// Returns how the request ended.
+    #[must_use]
+    pub(crate) fn outcome(&self) -> Outcome {
+        match (&self.upstream, self.code.blame()) {
+            (Some(_), _) => Outcome::UpstreamRejected,
+            (None, Blame::Upstream) => Outcome::UpstreamFailed,
+            (None, Blame::Client | Blame::Headgate) => Outcome::Rejected,
+        }
+    }
+
+    /// Renders the refusal.
+    pub(crate) fn respond(&self, dialect: Dialect, request_id: Option<RequestId>) -> Response<ReplyBody> {
+        let body = match &self.upstream {
+            Some(upstream) => upstream.body.clone(),
+            None => encode(dialect, &self.to_answer_error(request_id)),
+        };
+        let mut response = Response::new(ReplyBody::bytes(body));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.is_closing {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(retry_after) = self.retry_after {
+            // Whole seconds, rounded up: earlier would be refused again.
+            let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        response
+    }
+
+    /// Returns the refusal as an error of the hub model, for an in-band event or another rendering.
+    pub(crate) fn to_answer_error(&self, request_id: Option<RequestId>) -> AnswerError {
+        let mut error = AnswerError::new(self.status().as_u16(), self.code.as_str(), &*self.detail);
+        error.kind = match self.code {
+            GatewayCode::UpstreamTimeout => ErrorKind::Timeout,
+            GatewayCode::UpstreamError => ErrorKind::Server,
+            _ => error.kind,
+        };
+        error.param = self.param.map(Into::into);
+        error.request_id = request_id.map(|id| id.to_string().into());
+        error
+    }
+}
+
+/// Writes an error body in a dialect.
+pub(crate) fn encode(dialect: Dialect, error: &AnswerError) -> Bytes {
+    dialect.encode_error(error)
+}

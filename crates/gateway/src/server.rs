@@ -1,0 +1,225 @@
+//! Listeners and connections: one thread, one runtime and one `SO_REUSEPORT` socket for each worker.
+//!
+//! A request never changes threads, so nothing on its way is contended. Not here: what a request means (`pipeline`).
+//! Invariants: a connection that sends no request is closed after `header_read_ms`; a panic in one call answers that call with
+//! 500 and touches no other; after a stop every call in flight may finish until the drain's deadline.
+
+mod framing;
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::pipeline::{self, Worker};
+use crate::pipeline::relay::ReplyBody;
+use crate::server::framing::{Connection, Watched};
+
+/// How long a connection without a request may hold up a drain: enough for a request that is on its way.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// Pause after an accept error that may repeat at once, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The two steps of stopping.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop {
+    /// Accept nothing new, finish what runs.
+    pub(crate) soft: CancellationToken,
+    /// Cut what still runs.
+    pub(crate) hard: CancellationToken,
+}
+
+/// Opens one listening socket for each worker, all on the same port.
+pub(crate) fn bind(addr: SocketAddr, n_workers: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    // A shared port would silently split the traffic with another process of the same user; a plain bind notices it.
+    drop(listen(addr, false)?);
+    let first = listen(addr, true)?;
+    let addr = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..n_workers {
+        listeners.push(listen(addr, true)?);
+    }
+    Ok(listeners)
+}
+
+fn listen(addr: SocketAddr, is_shared: bool) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(is_shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
+}
+
+/// Runs one worker's thread until it is stopped.
+pub(crate) fn run_worker(
+    worker: Arc<Worker>,
+    listener: std::net::TcpListener,
+    n_connections: u32,
+    stop: &Stop,
+    ended: oneshot::Sender<()>,
+) {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let served = built.and_then(|runtime| {
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener)?;
+            accept(worker, listener, n_connections, stop).await;
+            Ok(())
+        })
+    });
+    if let Err(error) = served {
+        tracing::error!(%error, "a listener thread could not start; the process ends");
+        runtime::tasks::fatal().cancel();
+    }
+    // The receiver is gone when nobody waits for the end.
+    let _ = ended.send(());
+}
+
+/// Accepts connections until the soft stop, then waits for those that are open.
+async fn accept(worker: Arc<Worker>, listener: TcpListener, n_connections: u32, stop: &Stop) {
+    let permits = Arc::new(Semaphore::new(n_connections as usize));
+    while let Some(permit) = stop.soft.run_until_cancelled(permits.clone().acquire_owned()).await {
+        let Ok(permit) = permit else { break };
+        match stop.soft.run_until_cancelled(listener.accept()).await {
+            None => break,
+            Some(Ok((stream, _))) => open(&worker, stream, permit, stop),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "accepting a connection failed");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    // Connections the kernel has already completed would be reset by closing the socket.
+    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+        let Ok(permit) = permits.clone().try_acquire_owned() else { break };
+        open(&worker, stream, permit, stop);
+    }
+    drop(listener);
+    let _all_closed = stop.hard.run_until_cancelled(permits.acquire_many(n_connections)).await;
+}
+
+fn open(worker: &Arc<Worker>, stream: tokio::net::TcpStream, permit: tokio::sync::OwnedSemaphorePermit, stop: &Stop) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "the client left before its connection was set up");
+        return;
+    }
+    let (worker, stop) = (worker.clone(), stop.clone());
+    runtime::tasks::spawn("gateway.connection", async move {
+        // A panic while a body is polled ends this connection alone; the meter settled while unwinding.
+        let served = AssertUnwindSafe(serve(worker.clone(), stream, stop)).catch_unwind().await;
+        if served.is_err() {
+            worker.metrics.panics.add(1);
+        }
+        drop(permit);
+    });
+}
+
+/// Serves one client connection until it ends, HTTP/1.1 or HTTP/2 by its first bytes.
+pub(crate) async fn serve<T>(worker: Arc<Worker>, stream: T, stop: Stop)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = Arc::new(Connection::default());
+    let metrics = worker.metrics.clone();
+    metrics.connections.add(1);
+    let builder = builder(&worker);
+    let first_request = Duration::from_millis(worker.shared.config.limits.header_read_ms);
+    let io = TokioIo::new(Watched::new(stream, connection.clone()));
+    let service = {
+        let connection = connection.clone();
+        service_fn(move |request| {
+            let (worker, connection) = (worker.clone(), connection.clone());
+            async move { Ok::<_, Infallible>(answer(worker, &connection, request).await) }
+        })
+    };
+    let mut served = pin!(builder.serve_connection(io, service));
+    let mut soft = pin!(stop.soft.cancelled());
+    let mut hard = pin!(stop.hard.cancelled());
+    let mut deadline: Option<Pin<Box<Sleep>>> = Some(Box::pin(sleep(first_request)));
+    let mut is_draining = false;
+    let mut is_graceful = false;
+    poll_fn(|cx| {
+        if hard.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !is_draining && soft.as_mut().poll(cx).is_ready() {
+            is_draining = true;
+            if let Some(deadline) = &mut deadline {
+                deadline.as_mut().reset(Instant::now() + DRAIN_GRACE);
+            }
+        }
+        let polled = served.as_mut().poll(cx);
+        if deadline.is_some() && connection.has_request() {
+            deadline = None;
+        }
+        if polled.is_ready() {
+            return Poll::Ready(());
+        }
+        if is_draining && !is_graceful && deadline.is_none() {
+            is_graceful = true;
+            served.as_mut().graceful_shutdown();
+            return served.as_mut().poll(cx).map(|_| ());
+        }
+        match &mut deadline {
+            Some(deadline) => deadline.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    })
+    .await;
+    metrics.connections.sub(1);
+}
+
+fn builder(worker: &Worker) -> auto::Builder<TokioExecutor> {
+    let limits = &worker.shared.config.limits;
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits.header_read_ms))
+        .max_headers(limits.max_headers)
+        // hyper bounds the head by its read buffer; bodies are read through it as well, so it is not the head's limit itself.
+        .max_buf_size(limits.max_header_bytes.max(8_192) * 2);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_h2_streams)
+        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+/// Answers one request; a panic on the way becomes a 500 in the client's dialect.
+async fn answer(worker: Arc<Worker>, connection: &Connection, request: Request<Incoming>) -> Response<ReplyBody> {
+    let is_double_framed =
+        connection.take_content_length() && request.headers().contains_key(http::header::TRANSFER_ENCODING);
+    let dialect = crate::ingress::error_dialect(request.uri().path(), request.headers());
+    let handled = pipeline::handle(worker.clone(), request, is_double_framed);
+    let Ok(response) = AssertUnwindSafe(handled).catch_unwind().await else {
+        // The panic hook has logged the place; the meter settled while unwinding.
+        worker.metrics.panics.add(1);
+        return crate::rejection::Rejection::internal().respond(dialect, None);
+    };
+    response
+}

@@ -1,0 +1,153 @@
+//! Watches a connection's raw bytes for a `Content-Length` line.
+//!
+//! hyper accepts a request with both `Transfer-Encoding` and `Content-Length` by dropping the latter (1.12,
+//! `proto/h1/role.rs`), as RFC 9112 §6.3 allows. Headgate refuses such a request, because a proxy in front may have framed it
+//! the other way; so the lost line has to be noticed here. Invariant: any split of the same bytes gives the same answer.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+const NAME: &[u8] = b"content-length";
+
+/// What is known of one connection, shared between its socket and its service.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    has_content_length: AtomicBool,
+    has_request: AtomicBool,
+}
+
+impl Connection {
+    /// Notes that a request head was read, and returns whether a `Content-Length` line was seen since the one before.
+    pub(crate) fn take_content_length(&self) -> bool {
+        self.has_request.store(true, Ordering::Relaxed);
+        self.has_content_length.swap(false, Ordering::Relaxed)
+    }
+
+    /// Says whether any request head was read.
+    pub(crate) fn has_request(&self) -> bool {
+        self.has_request.load(Ordering::Relaxed)
+    }
+}
+
+/// A socket whose incoming bytes are watched.
+pub(crate) struct Watched<T> {
+    inner: T,
+    matcher: Matcher,
+    connection: Arc<Connection>,
+}
+
+impl<T> Watched<T> {
+    pub(crate) fn new(inner: T, connection: Arc<Connection>) -> Self {
+        Self { inner, matcher: Matcher::default(), connection }
+    }
+}
+
+/// Finds the header name at the start of a line, over any split.
+#[derive(Debug, Default)]
+struct Matcher {
+    /// Bytes of the name matched so far on this line; `None` while no line start is pending.
+    matched: Option<usize>,
+}
+
+impl Matcher {
+    fn push(&mut self, bytes: &[u8]) -> bool {
+        let mut at = 0;
+        let mut is_found = false;
+        while at < bytes.len() {
+            let Some(matched) = self.matched else {
+                let Some(line_end) = memchr::memchr(b'\n', &bytes[at..]) else { return is_found };
+                at += line_end + 1;
+                self.matched = Some(0);
+                continue;
+            };
+            if matched == NAME.len() {
+                // RFC 9112 §5.1 forbids space before the colon and hyper refuses it, so the colon comes next or never.
+                is_found |= bytes[at] == b':';
+                self.matched = None;
+            } else if bytes[at].eq_ignore_ascii_case(&NAME[matched]) {
+                self.matched = Some(matched + 1);
+                at += 1;
+            } else {
+                self.matched = None;
+            }
+        }
+        is_found
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if let Poll::Ready(Ok(())) = polled
+            && self.matcher.push(&buf.filled()[before..])
+        {
+            self.connection.has_content_length.store(true, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(pieces: &[&[u8]]) -> bool {
+        let mut matcher = Matcher::default();
+        pieces.iter().fold(false, |found, piece| matcher.push(piece) | found)
+    }
+
+    #[test]
+    fn any_split_of_a_head_gives_the_same_answer() {
+        let head = b"POST / HTTP/1.1\r\nhost: a\r\nConTent-LENGTH: 3\r\n\r\nabc";
+        for at in 0..head.len() {
+            let (left, right) = head.split_at(at);
+            assert!(found(&[left, right]), "split at {at}");
+        }
+        assert!(found(&head.chunks(1).collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn other_lines_and_values_do_not_count() {
+        for head in ["x: content-length: 3\r\n", "\ncontent-lengthy: 3", "\nx-content-length: 1", "\ncontent-lengt\nh:", "content-length: 1"] {
+            assert!(!found(&[head.as_bytes()]), "{head}");
+        }
+    }
+
+    #[test]
+    fn a_mismatch_on_a_line_feed_starts_the_next_line() {
+        assert!(found(&[b"a\ncont\ncontent-length:"]));
+        assert!(found(&[b"\n\n\ncontent-length:"]));
+    }
+}

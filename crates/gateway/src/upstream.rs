@@ -1,0 +1,5 @@
+//! Calls to upstreams: connections, pools, health of targets.
+
+pub mod client;
+pub mod dial;
+pub mod health;

@@ -1,0 +1,113 @@
+//! A gateway, its policy, its upstreams and its clients, all in one thread.
+
+pub(crate) mod client;
+pub(crate) mod policy;
+pub(crate) mod upstream;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use domain::rng::SeededEntropy;
+use domain::usage::UsageEvent;
+use domain::{Clock, NodeId, Timestamp};
+use gateway::usage::event::OpenedCall;
+use gateway::{Gateway, GatewayConfig, Lane, Parts, SinkFull, UsageSink};
+use parking_lot::Mutex;
+use runtime::health::Readiness;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use self::policy::World;
+use self::upstream::Upstreams;
+
+/// Keeps what is settled.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    pub events: Mutex<Vec<UsageEvent>>,
+    pub opened: Mutex<Vec<OpenedCall>>,
+    changed: Notify,
+}
+
+impl UsageSink for Ledger {
+    fn opened(&self, call: OpenedCall) {
+        self.opened.lock().push(call);
+    }
+
+    fn record(&self, event: UsageEvent) -> Result<(), SinkFull> {
+        self.events.lock().push(event);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+}
+
+impl Ledger {
+    /// Waits until `n` events are settled and returns them.
+    pub(crate) async fn wait(&self, n: usize) -> Vec<UsageEvent> {
+        loop {
+            let changed = self.changed.notified();
+            if self.events.lock().len() >= n {
+                return self.events.lock().clone();
+            }
+            changed.await;
+        }
+    }
+}
+
+/// Tells virtual time.
+pub(crate) struct VirtualClock {
+    started: Instant,
+}
+
+/// When every test starts.
+pub(crate) const START: &str = "2026-11-22T12:00:00Z";
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        START.parse::<Timestamp>().expect("a valid instant").plus(self.started.elapsed())
+    }
+}
+
+/// Everything of one test.
+pub(crate) struct Bench {
+    pub upstreams: Upstreams,
+    pub ledger: Arc<Ledger>,
+    pub policy: Arc<ArcSwap<::policy::Snapshot>>,
+    pub gateway: Gateway,
+    pub lane: Lane,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self::with(GatewayConfig::default(), &World::standard())
+    }
+
+    pub(crate) fn of(world: &World) -> Self {
+        Self::with(GatewayConfig::default(), world)
+    }
+
+    pub(crate) fn with(config: GatewayConfig, world: &World) -> Self {
+        let (upstreams, ledger) = (Upstreams::default(), Arc::new(Ledger::default()));
+        let policy = Arc::new(ArcSwap::from_pointee(world.snapshot()));
+        let parts = Parts {
+            config: GatewayConfig { worker_threads: 1, ..config },
+            node_id: NodeId::from_uuid(1),
+            policy: policy.clone(),
+            usage: ledger.clone(),
+            dial: Arc::new(upstreams.clone()),
+            clock: Arc::new(VirtualClock { started: Instant::now() }),
+            entropy: Arc::new(SeededEntropy::new(1)),
+            readiness: Readiness::new(),
+            more_metrics: Vec::new(),
+        };
+        let gateway = Gateway::new(parts);
+        let lane = gateway.lane();
+        Self { upstreams, ledger, policy, gateway, lane }
+    }
+
+    /// Waits for the single event of a test that makes one call.
+    pub(crate) async fn event(&self) -> UsageEvent {
+        let events = self.ledger.wait(1).await;
+        assert_eq!(events.len(), 1, "exactly one event");
+        events.into_iter().next().expect("one event")
+    }
+}

@@ -1,0 +1,1 @@
+//! Real sockets: start, drain, admin endpoints.
