@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::console::{self, Profile};
 use crate::repo::{Step, cache_dir, cargo, find_program, hex, root};
 
-const FEATURES: &str = "headgate-server/console";
+const FEATURES: &str = "headgate-server/console,headgate-api/schema";
 
 /// Prepares and runs the whole suite; `arguments` go to the runner.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
