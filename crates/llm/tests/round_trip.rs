@@ -29,6 +29,10 @@ fn a_request_written_and_read_again_is_the_same_request() {
         for (path, body) in inputs(dialect, "request.json") {
             let request = dialect.decode_request(&body).unwrap();
             let encoded = dialect.encode_request(&request, &RequestOptions::STANDARD).unwrap();
+            if path.contains("reasoning_unsigned") {
+                assert_eq!(encoded.losses.len(), 1, "Anthropic refuses thinking without its signature");
+                continue;
+            }
             assert_eq!(encoded.losses, [], "{path}");
             let again = dialect.decode_request(&encoded.body).unwrap();
             let twice = dialect.encode_request(&again, &RequestOptions::STANDARD).unwrap();

@@ -30,6 +30,18 @@ fn is_nothing(block: &Block) -> bool {
     matches!(&block.content, Content::Text(text) if text.text.is_empty())
 }
 
+/// The text of content that is one plain text, which both ends write as a string.
+fn plain_text<'r>(blocks: &[Placed<'r>]) -> Option<&'r str> {
+    match blocks {
+        [Placed { block: Block { content: Content::Text(text), cache: None, rest }, .. }]
+            if rest.is_empty() && text.citations.is_none() =>
+        {
+            Some(&text.text)
+        }
+        _ => None,
+    }
+}
+
 impl<'r> Writer<'r> {
     pub(super) fn write_conversation(&mut self, object: &mut ObjectWriter<'_>) {
         let messages = &self.request.messages;
@@ -85,6 +97,12 @@ impl<'r> Writer<'r> {
     }
 
     fn write_system(&mut self, system: &[Placed<'_>], object: &mut ObjectWriter<'_>) {
+        if let Some(text) = plain_text(system) {
+            if self.is_ours || !text.trim().is_empty() {
+                object.str("system", text);
+            }
+            return;
+        }
         let mut blocks = BytesMut::new();
         let is_empty = write_array(&mut blocks, |array| {
             for placed in system {
@@ -95,17 +113,8 @@ impl<'r> Writer<'r> {
                 }
             }
         });
-        if is_empty {
-            return;
-        }
-        // The shortest form for the commonest case.
-        match system {
-            [Placed { block: Block { content: Content::Text(text), cache: None, rest }, .. }]
-                if rest.is_empty() && text.citations.is_none() =>
-            {
-                object.str("system", &text.text);
-            }
-            _ => object.literal("system", std::str::from_utf8(&blocks).unwrap_or("[]")),
+        if !is_empty {
+            object.literal("system", std::str::from_utf8(&blocks).unwrap_or("[]"));
         }
     }
 
@@ -113,8 +122,11 @@ impl<'r> Writer<'r> {
         let mut is_first = true;
         for (index, turn) in turns.iter().enumerate() {
             let is_last = index + 1 == turns.len();
+            // Written apart, because a turn whose blocks all fall away must not be sent.
             let mut content = BytesMut::new();
-            let is_empty = write_array(&mut content, |array| self.write_turn(turn, is_last, array));
+            let is_prefill = is_last && turn.role == "assistant";
+            let text = plain_text(&turn.blocks).filter(|text| !is_prefill && (self.is_ours || !text.trim().is_empty()));
+            let is_empty = text.is_none() && write_array(&mut content, |array| self.write_turn(turn, is_last, array));
             if is_empty && !self.is_ours {
                 continue;
             }
@@ -127,13 +139,9 @@ impl<'r> Writer<'r> {
             }
             array.object(|object| {
                 object.str("role", turn.role);
-                match &*turn.blocks {
-                    [Placed { block: Block { content: Content::Text(text), cache: None, rest }, .. }]
-                        if rest.is_empty() && text.citations.is_none() && !(is_last && turn.role == "assistant") =>
-                    {
-                        object.str("content", &text.text);
-                    }
-                    _ => object.literal("content", std::str::from_utf8(&content).unwrap_or("[]")),
+                match text {
+                    Some(text) => object.str("content", text),
+                    None => object.literal("content", std::str::from_utf8(&content).unwrap_or("[]")),
                 }
             });
         }
@@ -185,21 +193,19 @@ impl<'r> Writer<'r> {
         });
     }
 
-    /// Anthropic takes back only thinking that it signed, and only while thinking is on.
+    /// Anthropic takes back only thinking that it signed, and only while thinking is on. Its own clients hold unsigned
+    /// thinking too when an earlier answer came from elsewhere.
     fn takes_reasoning(&mut self, path: &str, content: &Content) -> bool {
-        if self.is_ours {
-            return true;
-        }
         let is_signed = match content {
             Content::Reasoning(reasoning) => reasoning.signature.is_some(),
             _ => true,
         };
         if !is_signed {
             self.dropped(path, "reasoning without Anthropic's signature");
-        } else if !self.thinking.is_on() {
+        } else if !self.is_ours && !self.thinking.is_on() {
             self.dropped(path, "Anthropic takes reasoning back only while thinking is on");
         }
-        is_signed && self.thinking.is_on()
+        is_signed && (self.is_ours || self.thinking.is_on())
     }
 
     fn write_fields(&mut self, path: &str, role: &str, content: &Content, object: &mut ObjectWriter<'_>) {

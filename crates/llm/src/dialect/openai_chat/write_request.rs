@@ -136,13 +136,13 @@ impl Writer<'_> {
         array.object(|object| {
             object.str("role", role);
             object.opt_str("name", message.name.as_deref());
-            self.write_content(path, &message.content, object);
+            self.write_content(path, &message.content.iter().collect::<Vec<_>>(), object);
             self.rest(path, &message.rest, object);
         });
     }
 
     /// Writes `content`: a string when one plain text is all there is, else parts.
-    fn write_content(&mut self, path: &str, blocks: &[Block], object: &mut ObjectWriter<'_>) {
+    fn write_content(&mut self, path: &str, blocks: &[&Block], object: &mut ObjectWriter<'_>) {
         match blocks {
             [] => object.str("content", ""),
             [Block { content: Content::Text(text), cache, rest }]
@@ -274,7 +274,7 @@ impl Writer<'_> {
                 }
                 Content::Reasoning(_) | Content::RedactedReasoning(_) => reasoning.push(&block.content),
                 Content::Refusal(text) => refusal.push_str(text),
-                _ => said.push(block.clone()),
+                _ => said.push(block),
             }
         }
         if said.is_empty() {
@@ -345,13 +345,13 @@ impl Writer<'_> {
         }
     }
 
-    fn write_tool_result(
+    fn write_tool_result<'m>(
         &mut self,
         path: &str,
         message: &Message,
         block: &Block,
-        result: &ToolResult,
-        pictures: &mut Vec<Block>,
+        result: &'m ToolResult,
+        pictures: &mut Vec<&'m Block>,
         object: &mut ObjectWriter<'_>,
     ) {
         object.str("role", "tool");
@@ -364,8 +364,8 @@ impl Writer<'_> {
         let mut said = Vec::new();
         for item in &result.content {
             match &item.content {
-                Content::Image(_) | Content::Document(_) if !self.is_ours => pictures.push(item.clone()),
-                _ => said.push(item.clone()),
+                Content::Image(_) | Content::Document(_) if !self.is_ours => pictures.push(item),
+                _ => said.push(item),
             }
         }
         self.write_content(path, &said, object);
