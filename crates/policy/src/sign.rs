@@ -224,7 +224,9 @@ pub fn admit(held: Option<&Revision>, offered: &Revision) -> Result<(), Refusal>
         return Err(Refusal::Scope);
     }
     let is_same = offered.number == held.number && offered.set_hash == held.set_hash;
-    let goes_back = !is_same && offered.number <= held.number;
+    // Another build of the control plane may encode the same revision differently; the later statement counts.
+    let is_reissued = offered.number == held.number && offered.issued_at > held.issued_at;
+    let goes_back = !is_same && !is_reissued && offered.number <= held.number;
     // A replayed rollback is older than what it would replace.
     let may_go_back = offered.flags & FLAG_ROLLBACK != 0 && offered.issued_at > held.issued_at;
     if goes_back && !may_go_back {
@@ -257,6 +259,7 @@ mod tests {
         assert_eq!(admit(Some(&held), &revision(4, 10)), Err(Refusal::Revision { held: 5, offered: 4 }));
         let forked = Revision { set_hash: SetHash([9; 32]), ..held };
         assert_eq!(admit(Some(&held), &forked), Err(Refusal::Revision { held: 5, offered: 5 }));
+        assert_eq!(admit(Some(&held), &Revision { issued_at: Timestamp::from_micros(6), ..forked }), Ok(()));
         assert_eq!(admit(Some(&held), &held), Ok(()));
         let replayed = Revision { flags: FLAG_ROLLBACK, ..revision(4, 10) };
         assert!(admit(Some(&held), &replayed).is_err());
