@@ -39,7 +39,8 @@ impl Thinking {
     pub(super) fn cap(&self, cap: Option<u64>, default: u64) -> u64 {
         match (cap, self) {
             (Some(cap), _) => cap,
-            (None, Self::Budget(budget)) => default.saturating_add(*budget),
+            // A large default may be all the model can write; only a small one needs lifting.
+            (None, Self::Budget(budget)) if default / 4 < *budget => default.saturating_add(*budget),
             (None, _) => default,
         }
     }
