@@ -69,6 +69,14 @@ impl TestDatabase {
         self.database.owner.connect().await
     }
 
+    /// Changes stored rows past every policy, as somebody with the disk in hand could; returns how many.
+    pub async fn tamper(&self, sql: &'static str) -> Result<u64, sqlx::Error> {
+        let mut connection = self.superuser().await?;
+        let done = sqlx::raw_sql(sql).execute(&mut connection).await?;
+        connection.close().await?;
+        Ok(done.rows_affected())
+    }
+
     /// Opens a connection as the superuser of the cluster, past every policy.
     pub async fn superuser(&self) -> Result<PgConnection, sqlx::Error> {
         let name = self.database.owner.get_database().unwrap_or_default();

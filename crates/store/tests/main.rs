@@ -1,7 +1,13 @@
 //! The store on a real PostgreSQL: every aggregate, row security, isolation, and the private cluster itself.
 
+mod audit;
+mod embedded;
+mod identity;
 mod isolation;
 mod migrations;
+mod nodes;
+mod routing;
 mod row_security;
 mod statements;
 mod support;
+mod usage;

@@ -54,8 +54,11 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// A file and a statement in it.
+type Found = (String, String);
+
 /// Returns every statement with the file it stands in, and how often a file puts one together.
-fn statements() -> (Vec<(String, String)>, Vec<(String, usize)>) {
+fn statements() -> (Vec<Found>, Vec<(String, usize)>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let (mut files, mut found, mut assembled) = <(Vec<PathBuf>, Vec<_>, Vec<_>)>::default();
     sources(&root, &mut files);

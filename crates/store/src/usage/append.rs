@@ -60,13 +60,11 @@ pub async fn append(store: &Store, batch: &Batch<'_>) -> Result<Appended> {
             None => drop(rows.insert((event.organization_id, event.id), event)),
         }
     }
-    let mut tx = store.system().await?;
-    for day in missing_partitions(&mut tx, rows.values().map(|event| day_of(event.id)).collect()).await? {
-        // In a transaction of its own, so that no reader waits for the whole batch.
-        let mut apart = store.system().await?;
-        make_partition(&mut apart, day).await?;
-        apart.commit().await?;
+    // Before the transaction and apart from it, so that no reader waits for the whole batch and one connection is enough.
+    for day in missing_partitions(store, rows.values().map(|event| day_of(event.id)).collect()).await? {
+        sqlx::query("SELECT headgate_usage_partition($1)").bind(day).execute(&store.pools.jobs).await?;
     }
+    let mut tx = store.system().await?;
     let before = find_watermark(&mut tx, batch).await?;
     let new = insert_events(&mut tx, rows.values().copied(), batch.received_at).await?;
     let booked: Vec<&UsageEvent> = rows.values().copied().filter(|event| new.contains(&event.id.to_string())).collect();
@@ -109,24 +107,20 @@ fn refusal(event: &UsageEvent, received_at: Timestamp) -> Option<&'static str> {
 
 // === Partitions ===
 
-async fn missing_partitions(tx: &mut SystemTx, days: BTreeSet<i32>) -> Result<Vec<i32>> {
+async fn missing_partitions(store: &Store, days: BTreeSet<i32>) -> Result<Vec<i32>> {
     Ok(sqlx::query_scalar(
         "SELECT day FROM unnest($1::integer[]) AS day
           WHERE to_regclass('usage_events_' || to_char(DATE '1970-01-01' + day, 'YYYYMMDD')) IS NULL ORDER BY day",
     )
     .bind(Vec::from_iter(days))
-    .fetch_all(tx.conn())
+    .fetch_all(&store.pools.jobs)
     .await?)
-}
-
-async fn make_partition(tx: &mut SystemTx, day: i32) -> Result<()> {
-    sqlx::query("SELECT headgate_usage_partition($1)").bind(day).execute(tx.conn()).await?;
-    Ok(())
 }
 
 /// Makes the partition of a day ahead of its first event.
 pub async fn prepare_day(tx: &mut SystemTx, at: Timestamp) -> Result<()> {
-    make_partition(tx, day(at)).await
+    sqlx::query("SELECT headgate_usage_partition($1)").bind(day(at)).execute(tx.conn()).await?;
+    Ok(())
 }
 
 /// Drops the events of all days up to and including one, whole partitions at a time, and returns how many days. Sums stay.

@@ -1,0 +1,345 @@
+//! The ledger: every event once, sums that agree with the events, and percentiles from histograms.
+
+use std::time::Duration;
+
+use domain::page::Limit;
+use domain::usage::{AttemptOutcome, AttemptRecord, Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::{CredentialId, DeploymentId, NanoUsd, NodeId, RequestId, Timestamp, VirtualKeyId, WorkspaceId};
+use store::usage::{self, Batch, Dimension, Query, RequestFilter, Step};
+use store::{StoreError, virtual_keys};
+
+use crate::support::{NOON, Tenant, World, key, note, permit, uuid_at};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn event(tenant: &Tenant, at: Timestamp) -> UsageEvent {
+    let usage = TokenUsage { input: 100, output: 20, reasoning: 5, ..TokenUsage::default() };
+    let deployment_id = DeploymentId::from_uuid(7);
+    UsageEvent {
+        id: RequestId::from_uuid(uuid_at(at)),
+        organization_id: tenant.id,
+        workspace_id: tenant.workspace.id,
+        environment_id: tenant.environment.id,
+        virtual_key_id: VirtualKeyId::from_uuid(5),
+        node_id: node(),
+        endpoint: Endpoint::ChatCompletions,
+        model: "gpt-4o-mini".to_owned(),
+        route_id: None,
+        deployment_id: Some(deployment_id),
+        provider: Some("openai".to_owned()),
+        upstream_model: Some("gpt-4o-mini-2024".to_owned()),
+        is_stream: true,
+        outcome: Outcome::Success,
+        status: 200,
+        code: None,
+        finish_reason: Some("stop".to_owned()),
+        started_at: at,
+        duration_us: 1_000_000,
+        first_byte_us: Some(200_000),
+        overhead_us: 120,
+        usage,
+        is_estimated: false,
+        cost: NanoUsd::from_nanos(27_000),
+        price_id: None,
+        policy_revision: 3,
+        end_user: Some("user-1".to_owned()),
+        conversation_id: None,
+        trace_id: Some("trace".to_owned()),
+        metadata: vec![("team".to_owned(), "a".to_owned())],
+        tags: vec!["blue".to_owned()],
+        dropped: Vec::new(),
+        attempts: vec![AttemptRecord {
+            n: 1,
+            deployment_id,
+            credential_id: Some(CredentialId::from_uuid(6)),
+            provider: "openai".to_owned(),
+            upstream_model: "gpt-4o-mini-2024".to_owned(),
+            started_at: at,
+            duration_us: 999_000,
+            first_byte_us: Some(199_000),
+            outcome: AttemptOutcome::Success,
+            status: Some(200),
+            upstream_request_id: Some("up-1".to_owned()),
+            usage,
+            cost: NanoUsd::from_nanos(27_000),
+        }],
+    }
+}
+
+const fn node() -> NodeId {
+    NodeId::from_uuid(4)
+}
+
+fn batch(first_sequence: u64, events: &[UsageEvent]) -> Batch<'_> {
+    let last_sequence = first_sequence + events.len() as u64 - 1;
+    Batch { node_id: node(), boot: "boot-1", first_sequence, last_sequence, events, received_at: NOON.plus(HOUR) }
+}
+
+async fn total(world: &World, tenant: &Tenant) -> usage::Sums {
+    let mut tx = world.store.read(tenant.id).await.expect("a read");
+    let query = Query::all(NOON.minus(Duration::from_hours(72)), NOON.plus(Duration::from_hours(72)));
+    usage::sum(&mut tx, &query).await.expect("summed").pop().map(|group| group.sums).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn an_event_is_booked_once_however_often_it_comes() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    let events: Vec<UsageEvent> = (0..10).map(|_| event(&tenant, NOON)).collect();
+    let first = usage::append(&world.store, &batch(1, &events[..6])).await.expect("booked");
+    assert_eq!((first.inserted, first.repeated, first.watermark, first.missing), (6, 0, 6, None));
+    let again = usage::append(&world.store, &batch(1, &events[..6])).await.expect("booked");
+    assert_eq!((again.inserted, again.repeated, again.watermark), (0, 6, 6));
+    // An overlap, as after a lost acknowledgement, and an event twice in one batch.
+    let mut overlap = events[4..].to_vec();
+    overlap.push(events[9].clone());
+    let more = usage::append(&world.store, &batch(5, &overlap)).await.expect("booked");
+    assert_eq!((more.inserted, more.repeated, more.watermark), (4, 2, 11));
+    // An old batch never takes the watermark back.
+    assert_eq!(usage::append(&world.store, &batch(1, &events[..2])).await.expect("booked").watermark, 11);
+    let sums = total(&world, &tenant).await;
+    assert_eq!((sums.requests, sums.cost, sums.tokens.input), (10, NanoUsd::from_nanos(270_000), 1_000));
+    let mut system = world.store.system().await.expect("a transaction");
+    assert_eq!(usage::watermark(&mut system, node(), "boot-1").await.expect("known"), Some(11));
+    assert_eq!(usage::watermark(&mut system, node(), "boot-2").await.expect("unknown"), None);
+}
+
+#[tokio::test]
+async fn concurrent_repeats_still_book_once() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    let events: Vec<UsageEvent> = (0..40).map(|_| event(&tenant, NOON)).collect();
+    let mut reports = tokio::task::JoinSet::new();
+    for round in 0..6_u64 {
+        let (store, events) = (world.store.clone(), events.clone());
+        reports.spawn(async move {
+            let from = usize::try_from(round).expect("small") * 4;
+            usage::append(&store, &batch(1, &events[from..from + 20])).await.expect("booked").inserted
+        });
+    }
+    let booked: u64 = reports.join_all().await.into_iter().sum();
+    assert_eq!((booked, total(&world, &tenant).await.requests), (40, 40));
+}
+
+#[tokio::test]
+async fn an_event_is_read_back_whole_and_only_in_its_workspace() {
+    let world = World::new().await;
+    let (tenant, other) = (world.tenant("first").await, world.tenant("second").await);
+    let mut sent = event(&tenant, NOON);
+    sent.end_user = Some("nul \0 here".to_owned());
+    sent.metadata = vec![("b".to_owned(), "\\u0000".to_owned()), ("a".to_owned(), "ä".to_owned())];
+    usage::append(&world.store, &batch(1, &[sent.clone()])).await.expect("booked");
+    let mut tx = world.store.read(tenant.id).await.expect("a read");
+    sent.end_user = Some("nul \u{fffd} here".to_owned());
+    assert_eq!(usage::get(&mut tx, tenant.workspace.id, sent.id).await.expect("found"), sent);
+    let elsewhere = usage::get(&mut tx, WorkspaceId::from_uuid(1), sent.id).await;
+    assert!(matches!(elsewhere, Err(StoreError::NotFound("request"))));
+    let mut tx = world.store.read(other.id).await.expect("a read");
+    let foreign = usage::get(&mut tx, tenant.workspace.id, sent.id).await;
+    assert!(matches!(foreign, Err(StoreError::NotFound("request"))));
+    assert_eq!(total(&world, &other).await, usage::Sums::default());
+}
+
+#[tokio::test]
+async fn what_can_never_be_booked_is_refused_without_stopping_the_rest() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    let good = event(&tenant, NOON);
+    let ancient = event(&tenant, NOON.minus(Duration::from_hours(24 * 500)));
+    let future = event(&tenant, NOON.plus(Duration::from_hours(24 * 5)));
+    let torn = UsageEvent { started_at: NOON.minus(Duration::from_hours(90)), ..event(&tenant, NOON) };
+    let absurd = UsageEvent { cost: NanoUsd::from_nanos(i64::MAX), ..event(&tenant, NOON) };
+    let events = [ancient, future, good.clone(), torn, absurd];
+    let booked = usage::append(&world.store, &batch(1, &events)).await.expect("booked");
+    let refused: Vec<RequestId> = booked.refused.iter().map(|(id, _)| *id).collect();
+    assert_eq!((booked.inserted, booked.watermark), (1, 5));
+    assert_eq!(refused, [events[0].id, events[1].id, events[3].id, events[4].id]);
+}
+
+#[tokio::test]
+async fn a_gap_in_the_sequence_is_told() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    usage::append(&world.store, &batch(1, &[event(&tenant, NOON)])).await.expect("booked");
+    let booked = usage::append(&world.store, &batch(5, &[event(&tenant, NOON)])).await.expect("booked");
+    assert_eq!((booked.missing, booked.watermark), (Some((2, 4)), 5));
+}
+
+#[tokio::test]
+async fn events_fall_into_the_day_of_their_id_and_old_days_are_dropped_whole() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    let yesterday = NOON.minus(Duration::from_hours(24));
+    let events = [event(&tenant, yesterday), event(&tenant, NOON)];
+    usage::append(&world.store, &batch(1, &events)).await.expect("booked");
+    let mut system = world.store.system().await.expect("a transaction");
+    usage::prepare_day(&mut system, NOON.plus(Duration::from_hours(24))).await.expect("made");
+    usage::prepare_day(&mut system, NOON).await.expect("there already");
+    assert_eq!(usage::drop_days_until(&mut system, yesterday).await.expect("dropped"), 1);
+    system.commit().await.expect("committed");
+    let mut tx = world.store.read(tenant.id).await.expect("a read");
+    let filter = RequestFilter::default();
+    let left = usage::list(&mut tx, tenant.workspace.id, &filter, None, Limit::default()).await.expect("listed");
+    assert_eq!(left.items.iter().map(|event| event.id).collect::<Vec<_>>(), [events[1].id]);
+    tx.end().await.expect("ended");
+    // Sums stay.
+    assert_eq!(total(&world, &tenant).await.requests, 2);
+}
+
+#[tokio::test]
+async fn sums_answer_by_every_dimension_and_step() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    let mut events = Vec::new();
+    for number in 0..12_u32 {
+        let at = NOON.minus(HOUR * number);
+        let mut made = event(&tenant, at);
+        made.cost = NanoUsd::from_nanos(i64::from(number) + 1);
+        if number % 3 == 0 {
+            made.model = "claude".to_owned();
+            made.provider = Some("anthropic".to_owned());
+            made.deployment_id = None;
+        }
+        if number % 4 == 0 {
+            made.virtual_key_id = VirtualKeyId::from_uuid(55);
+        }
+        if number == 11 {
+            (made.outcome, made.status, made.provider) = (Outcome::Rejected, 503, None);
+        }
+        if number == 10 {
+            made.outcome = Outcome::ClientClosed;
+        }
+        events.push(made);
+    }
+    usage::append(&world.store, &batch(1, &events)).await.expect("booked");
+    let mut tx = world.store.read(tenant.id).await.expect("a read");
+    let all = Query { limit: 100, ..Query::all(NOON.minus(HOUR * 24), NOON.plus(HOUR)) };
+    let whole = usage::sum(&mut tx, &all).await.expect("summed").remove(0).sums;
+    assert_eq!((whole.requests, whole.errors, whole.failures), (12, 2, 1));
+    assert_eq!(whole.cost, NanoUsd::from_nanos(78));
+
+    let by = |group_by: Vec<Dimension>| Query { group_by, ..all.clone() };
+    for (dimension, count) in [
+        (Dimension::Workspace, 1),
+        (Dimension::Environment, 1),
+        (Dimension::VirtualKey, 2),
+        (Dimension::Model, 2),
+        (Dimension::Provider, 3),
+        (Dimension::Deployment, 2),
+    ] {
+        let groups = usage::sum(&mut tx, &by(vec![dimension])).await.expect("summed");
+        assert_eq!(groups.len(), count, "{dimension:?}");
+        assert_eq!(groups.iter().map(|group| group.sums.requests).sum::<u64>(), 12);
+        assert!(groups.windows(2).all(|pair| pair[0].sums.cost >= pair[1].sums.cost), "largest first");
+    }
+    let pair = usage::sum(&mut tx, &by(vec![Dimension::Provider, Dimension::Model])).await.expect("summed");
+    assert!(pair.iter().any(|group| group.values == ["anthropic", "claude"]));
+    let hours = usage::sum(&mut tx, &Query { step: Some(Step::Hour), ..all.clone() }).await.expect("summed");
+    assert_eq!(hours.len(), 12);
+    assert_eq!(hours[11].at, Some(NOON));
+    // Noon down to one o'clock in the morning is one day; the last hour before midnight would be another.
+    let days = usage::sum(&mut tx, &Query { step: Some(Step::Day), ..all.clone() }).await.expect("summed");
+    assert_eq!(days.iter().map(|day| (day.at, day.sums.requests)).collect::<Vec<_>>(), [(Some(NOON.day()), 12)]);
+
+    for (filtered, count) in [
+        (Query { model: Some("claude".to_owned()), ..all.clone() }, 4),
+        (Query { provider: Some("openai".to_owned()), ..all.clone() }, 7),
+        (Query { virtual_key_id: Some(VirtualKeyId::from_uuid(55)), ..all.clone() }, 3),
+        (Query { deployment_id: Some(DeploymentId::from_uuid(7)), ..all.clone() }, 8),
+        (Query { workspace_id: Some(tenant.workspace.id), ..all.clone() }, 12),
+        (Query { environment_id: Some(tenant.environment.id), ..all.clone() }, 12),
+        (Query { from: NOON.minus(HOUR * 2), to: NOON, ..all.clone() }, 2),
+    ] {
+        let groups = usage::sum(&mut tx, &filtered).await.expect("summed");
+        assert_eq!(groups.first().map(|group| group.sums.requests), Some(count), "{filtered:?}");
+    }
+}
+
+#[tokio::test]
+async fn percentiles_survive_many_batches() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    for number in 0..10_u64 {
+        let events: Vec<UsageEvent> = (1..=10)
+            .map(|step| UsageEvent { duration_us: (number * 10 + step) * 10_000, ..event(&tenant, NOON) })
+            .collect();
+        usage::append(&world.store, &batch(number * 10 + 1, &events)).await.expect("booked");
+    }
+    let sums = total(&world, &tenant).await;
+    assert_eq!(sums.duration.total(), 100);
+    for (per_cent, exact) in [(50, 500_000_u64), (95, 950_000)] {
+        let found = sums.duration.percentile(per_cent).expect("not empty");
+        assert!(found.abs_diff(exact) * 8 <= exact, "p{per_cent} = {found}");
+    }
+    assert!(sums.overhead.percentile(50).is_some_and(|micros| (105..=136).contains(&micros)));
+    assert_eq!(sums.last_received_at, Some(NOON.plus(HOUR)));
+}
+
+#[tokio::test]
+async fn requests_are_paged_newest_first_and_each_appears_once() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    let events: Vec<UsageEvent> = (0..25).map(|number| event(&tenant, NOON.minus(HOUR * 5 * number))).collect();
+    usage::append(&world.store, &batch(1, &events)).await.expect("booked");
+    let mut tx = world.store.read(tenant.id).await.expect("a read");
+    let (mut cursor, mut seen) = (None, Vec::new());
+    let limit = Limit::new(4).expect("a limit");
+    loop {
+        let filter = RequestFilter::default();
+        let page = usage::list(&mut tx, tenant.workspace.id, &filter, cursor.as_ref(), limit).await.expect("listed");
+        seen.extend(page.items.into_iter().map(|event| event.id));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, events.iter().map(|event| event.id).collect::<Vec<_>>());
+
+    let only = RequestFilter { from: Some(NOON.minus(HOUR * 10)), to: Some(NOON), ..RequestFilter::default() };
+    let page = usage::list(&mut tx, tenant.workspace.id, &only, None, Limit::default()).await.expect("listed");
+    assert_eq!(page.items.iter().map(|event| event.id).collect::<Vec<_>>(), [events[1].id, events[2].id]);
+    for (filter, count) in [
+        (RequestFilter { model: Some("gpt-4o-mini".to_owned()), ..RequestFilter::default() }, 25),
+        (RequestFilter { outcome: Some(Outcome::Rejected), ..RequestFilter::default() }, 0),
+        (RequestFilter { end_user: Some("user-1".to_owned()), ..RequestFilter::default() }, 25),
+        (RequestFilter { conversation_id: Some("none".to_owned()), ..RequestFilter::default() }, 0),
+        (RequestFilter { trace_id: Some("trace".to_owned()), ..RequestFilter::default() }, 25),
+        (RequestFilter { virtual_key_id: Some(VirtualKeyId::from_uuid(5)), ..RequestFilter::default() }, 25),
+        (RequestFilter { environment_id: Some(tenant.environment.id), ..RequestFilter::default() }, 25),
+        (RequestFilter { provider: Some("openai".to_owned()), ..RequestFilter::default() }, 25),
+        (RequestFilter { deployment_id: Some(DeploymentId::from_uuid(7)), ..RequestFilter::default() }, 25),
+    ] {
+        let page = usage::list(&mut tx, tenant.workspace.id, &filter, None, Limit::default()).await.expect("listed");
+        assert_eq!(page.items.len(), count, "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_marks_its_key_as_used() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    let issued = key(&tenant, "ci");
+    let mut tx = world.store.write(tenant.id).await.expect("our turn");
+    virtual_keys::insert(&mut tx, &permit(tenant.id), &issued).await.expect("added");
+    note(&mut tx, &permit(tenant.id), "virtual_key.issue");
+    tx.commit().await.expect("committed");
+    let late = UsageEvent { virtual_key_id: issued.id, ..event(&tenant, NOON) };
+    let early = UsageEvent { virtual_key_id: issued.id, ..event(&tenant, NOON.minus(HOUR)) };
+    for (sequence, event) in [(1, late), (2, early)] {
+        usage::append(&world.store, &batch(sequence, &[event])).await.expect("booked");
+    }
+    let mut tx = world.store.read(tenant.id).await.expect("a read");
+    assert_eq!(virtual_keys::get(&mut tx, issued.id).await.expect("found").last_used_at, Some(NOON));
+}
+
+#[tokio::test]
+async fn one_batch_may_span_organizations_and_each_sees_its_own() {
+    let world = World::new().await;
+    let (first, second) = (world.tenant("first").await, world.tenant("second").await);
+    let mut events: Vec<UsageEvent> = (0..3).map(|_| event(&first, NOON)).collect();
+    events.extend((0..2).map(|_| event(&second, NOON)));
+    // A key that both happen to name: ids are minted apart, but nothing may depend on it.
+    assert_eq!(usage::append(&world.store, &batch(1, &events)).await.expect("booked").inserted, 5);
+    assert_eq!(total(&world, &first).await.requests, 3);
+    assert_eq!(total(&world, &second).await.requests, 2);
+}
