@@ -143,10 +143,18 @@ fn render_policy(admin: &Admin, out: &mut String) {
     let bad: usize = snapshot.organizations().map(|it| it.bad_resources().count()).sum();
     let mut text = Text(out);
     for (name, help, value) in [
-        ("headgate_policy_organizations", "Organizations whose policy the node holds.", snapshot.organizations().count() as u64),
+        (
+            "headgate_policy_organizations",
+            "Organizations whose policy the node holds.",
+            snapshot.organizations().count() as u64,
+        ),
         ("headgate_policy_keys", "Virtual keys that the node holds.", snapshot.key_count() as u64),
         ("headgate_policy_bad_resources", "Resources that did not compile.", bad as u64),
-        ("headgate_policy_age_seconds", "Time since the control plane last confirmed the oldest policy.", oldest.as_secs()),
+        (
+            "headgate_policy_age_seconds",
+            "Time since the control plane last confirmed the oldest policy.",
+            oldest.as_secs(),
+        ),
         ("headgate_ready", "Whether the node is ready.", u64::from(admin.readiness.is_ready())),
     ] {
         text.head(name, "gauge", help);
@@ -196,7 +204,8 @@ struct ExplainedAttempt {
 async fn explain(State(admin): State<Arc<Admin>>, Query(asked): Query<Asked>) -> Response {
     let snapshot = admin.shared.policy.load_full();
     let Some(key) = Kid::parse(&asked.kid).and_then(|kid| snapshot.find_key(kid)) else {
-        let text = "no key with this kid; it is the part after the second underscore of a virtual key, twelve characters\n";
+        let text =
+            "no key with this kid; it is the part after the second underscore of a virtual key, twelve characters\n";
         return (StatusCode::NOT_FOUND, text).into_response();
     };
     match explained(&admin, &snapshot, key, &asked.model) {
@@ -228,7 +237,9 @@ fn explained(admin: &Admin, snapshot: &Snapshot, key: &KeyPolicy, name: &str) ->
             Some(route) => ("dispatched", format!("route {route}")),
             None => ("dispatched", "the deployment of that name".to_owned()),
         },
-        ("active", Some(_), None) => ("model_unknown", "no route or deployment of that name in the workspace".to_owned()),
+        ("active", Some(_), None) => {
+            ("model_unknown", "no route or deployment of that name in the workspace".to_owned())
+        }
         ("active", None, _) => ("key_revoked", "the key's workspace is archived".to_owned()),
         (status, ..) => (status, format!("the state of {}", key.key.id)),
     };

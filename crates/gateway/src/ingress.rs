@@ -77,7 +77,9 @@ mod tests {
         assert_eq!(find("GET", "/v1/models/echo/echo-1"), Ok(Endpoint::Model("echo/echo-1")));
         assert_eq!(find("GET", "/v1/chat/completions"), Err(Miss::Method { allow: "POST" }));
         assert_eq!(find("DELETE", "/v1/models"), Err(Miss::Method { allow: "GET" }));
-        for path in ["/", "/v1", "/v1/models/", "/v1/chat/completions/", "/v2/messages", "//v1/messages", "/V1/messages"] {
+        for path in
+            ["/", "/v1", "/v1/models/", "/v1/chat/completions/", "/v2/messages", "//v1/messages", "/V1/messages"]
+        {
             assert_eq!(find("POST", path), Err(Miss::Path), "{path}");
         }
     }

@@ -32,6 +32,7 @@ pub mod usage;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -147,19 +148,16 @@ impl GatewayHandle {
         self.readiness.hold("gateway", "the node is draining");
         self.stop.soft.cancel();
         let hard = self.stop.hard.clone();
-        let mut workers = self.workers;
-        let all = async {
-            for worker in &mut workers {
+        let mut all = pin!(async {
+            for worker in self.workers {
                 // An error means that the thread is gone, which is what is waited for.
                 drop(worker.await);
             }
-        };
-        if tokio::time::timeout(self.drain, all).await.is_err() {
+        });
+        if tokio::time::timeout(self.drain, all.as_mut()).await.is_err() {
             tracing::warn!(drain_ms = self.drain.as_millis(), "calls still in flight at the end of the drain are cut");
-        }
-        hard.cancel();
-        for worker in workers {
-            drop(worker.await);
+            hard.cancel();
+            all.await;
         }
         self.admin.drain(std::time::Duration::from_secs(1)).await;
     }

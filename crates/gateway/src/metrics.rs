@@ -14,8 +14,22 @@ use domain::usage::{AttemptOutcome, Endpoint, Outcome, TokenUsage};
 
 /// Upper bounds of the duration buckets, in microseconds.
 const DURATION_BOUNDS_US: [u64; 16] = [
-    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000,
-    30_000_000, 60_000_000, 300_000_000,
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    300_000_000,
 ];
 /// Upper bounds of the overhead buckets, in microseconds: what is Headgate's own is short.
 const OVERHEAD_BOUNDS_US: [u64; 16] =

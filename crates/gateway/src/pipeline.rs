@@ -85,7 +85,12 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, index: usize, dial: Arc<dyn Dial>, entropy: Arc<dyn domain::Entropy>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        index: usize,
+        dial: Arc<dyn Dial>,
+        entropy: Arc<dyn domain::Entropy>,
+    ) -> Self {
         Self {
             metrics: shared.metrics.shard(index),
             client: Client::new(dial),
@@ -105,8 +110,11 @@ pub(crate) async fn handle(
     let (parts, body) = request.into_parts();
     let mut meter = Meter::start(worker.clone());
     let mut body = Some(body);
-    let answered =
-        if is_double_framed { Err(admit::refuse_double_framing()) } else { run(&worker, &parts, &mut body, &mut meter).await };
+    let answered = if is_double_framed {
+        Err(admit::refuse_double_framing())
+    } else {
+        run(&worker, &parts, &mut body, &mut meter).await
+    };
     match answered {
         Ok(reply) => reply.respond(meter),
         Err(rejection) => {

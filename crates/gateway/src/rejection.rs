@@ -45,7 +45,15 @@ struct UpstreamRefusal {
 
 impl Rejection {
     pub(crate) fn new(code: GatewayCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), param: None, retry_after: None, allow: None, is_closing: false, upstream: None }
+        Self {
+            code,
+            detail: detail.into(),
+            param: None,
+            retry_after: None,
+            allow: None,
+            is_closing: false,
+            upstream: None,
+        }
     }
 
     /// Headgate itself failed.
@@ -57,7 +65,9 @@ impl Rejection {
     }
 
     pub(crate) fn too_large(max_bytes: usize) -> Self {
-        let detail = format!("the body is larger than the {max_bytes} bytes this gateway accepts; send less, such as smaller images");
+        let detail = format!(
+            "the body is larger than the {max_bytes} bytes this gateway accepts; send less, such as smaller images"
+        );
         Self::new(GatewayCode::RequestTooLarge, detail)
     }
 

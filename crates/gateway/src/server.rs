@@ -28,8 +28,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::pipeline::{self, Worker};
 use crate::pipeline::relay::ReplyBody;
+use crate::pipeline::{self, Worker};
 use crate::server::framing::{Connection, Watched};
 
 /// How long a connection without a request may hold up a drain: enough for a request that is on its way.

@@ -87,8 +87,9 @@ fn refuse_miss(miss: Miss) -> Rejection {
             "this path does not exist; Headgate serves /v1/chat/completions, /v1/embeddings, /v1/models (OpenAI, base URL \
              ending in /v1) and /v1/messages, /v1/messages/count_tokens (Anthropic, base URL without /v1)",
         ),
-        Miss::Method { allow } => Rejection::new(GatewayCode::MethodNotAllowed, format!("send this path a {allow} request"))
-            .with_allow(allow),
+        Miss::Method { allow } => {
+            Rejection::new(GatewayCode::MethodNotAllowed, format!("send this path a {allow} request")).with_allow(allow)
+        }
     }
 }
 
@@ -184,7 +185,8 @@ impl Notes {
 }
 
 fn note(value: &http::HeaderValue) -> Option<String> {
-    let text: String = String::from_utf8_lossy(value.as_bytes()).chars().filter(|c| !c.is_control()).take(MAX_NOTE).collect();
+    let text: String =
+        String::from_utf8_lossy(value.as_bytes()).chars().filter(|c| !c.is_control()).take(MAX_NOTE).collect();
     (!text.is_empty()).then_some(text)
 }
 
@@ -220,7 +222,6 @@ fn trace_id(value: &http::HeaderValue) -> Option<String> {
     (is_valid && trace_id.bytes().any(|byte| byte != b'0')).then(|| trace_id.to_owned())
 }
 
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -245,7 +246,10 @@ mod tests {
     #[test]
     fn what_can_be_refused_by_the_head_is_refused() {
         assert_eq!(admitted(&[]), Ok(()));
-        assert_eq!(admitted(&[("content-type", "application/json; charset=utf-8"), ("content-encoding", "gzip")]), Ok(()));
+        assert_eq!(
+            admitted(&[("content-type", "application/json; charset=utf-8"), ("content-encoding", "gzip")]),
+            Ok(())
+        );
         assert_eq!(admitted(&[("content-type", "application/vnd.x+json")]), Ok(()));
         for (line, code) in [
             (("content-type", "multipart/form-data"), GatewayCode::RequestInvalid),

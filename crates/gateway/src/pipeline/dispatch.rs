@@ -81,7 +81,11 @@ pub(crate) async fn dispatch(
     };
     let now = meter.started_at;
     let mut health = |id: DeploymentId| {
-        if worker.shared.health.target(id).is_available(now) { policy::Health::Healthy } else { policy::Health::Ejected }
+        if worker.shared.health.target(id).is_available(now) {
+            policy::Health::Healthy
+        } else {
+            policy::Health::Ejected
+        }
     };
     let plan = policy::plan(&wanted.model, worker.ids.seed(), &mut health);
     let mut tries = Tries::new(wanted, &plan);
@@ -238,7 +242,11 @@ impl Failed {
     /// The upstream refused the client's own request; `body` says so in the client's dialect.
     fn refused(failure: Failure, status: StatusCode, body: bytes::Bytes) -> Box<Self> {
         let detail = failure.message.to_string();
-        Box::new(Self { failure, outcome: AttemptOutcome::Status, rejection: Rejection::upstream(status, body, detail) })
+        Box::new(Self {
+            failure,
+            outcome: AttemptOutcome::Status,
+            rejection: Rejection::upstream(status, body, detail),
+        })
     }
 }
 
@@ -250,9 +258,10 @@ fn refuse(failure: &Failure) -> Rejection {
             "the upstream did not answer in time; try again, or ask for a shorter answer",
         ),
         FailureKind::Connect => (GatewayCode::UpstreamError, "the upstream could not be reached; try again shortly"),
-        FailureKind::RateLimited => {
-            (GatewayCode::UpstreamError, "the upstream's rate limit is used up; try again after the time in Retry-After")
-        }
+        FailureKind::RateLimited => (
+            GatewayCode::UpstreamError,
+            "the upstream's rate limit is used up; try again after the time in Retry-After",
+        ),
         FailureKind::Overloaded => (GatewayCode::UpstreamError, "the upstream is overloaded; try again shortly"),
         FailureKind::Unauthorized | FailureKind::Forbidden => (
             GatewayCode::UpstreamError,

@@ -50,17 +50,13 @@ fn bearer(value: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
 }
 
-fn take<'a>(
-    found: &mut Option<(&'a str, &'static str)>,
-    key: &'a str,
-    name: &'static str,
-) -> Result<(), Rejection> {
+fn take<'a>(found: &mut Option<(&'a str, &'static str)>, key: &'a str, name: &'static str) -> Result<(), Rejection> {
     match found {
         // SDKs of both vendors can be set up to send the same key twice.
         Some((earlier, _)) if *earlier == key => Ok(()),
-        Some((_, earlier)) => {
-            Err(invalid(format!("two different keys were sent, in {earlier} and in {name}; send only your Headgate key")))
-        }
+        Some((_, earlier)) => Err(invalid(format!(
+            "two different keys were sent, in {earlier} and in {name}; send only your Headgate key"
+        ))),
         None => {
             *found = Some((key, name));
             Ok(())
@@ -101,7 +97,13 @@ mod tests {
         assert!(presented(&[("x-api-key", "")]).expect_err("empty").contains("no key was sent"));
         assert!(presented(&[("authorization", "Basic eDp5")]).expect_err("basic").contains("Bearer <key>"));
         let two = presented(&[("authorization", "Bearer first"), ("api-key", "second")]).expect_err("two");
-        assert!(two.contains("authorization") && two.contains("api-key") && !two.contains("first") && !two.contains("second"), "{two}");
+        assert!(
+            two.contains("authorization")
+                && two.contains("api-key")
+                && !two.contains("first")
+                && !two.contains("second"),
+            "{two}"
+        );
         assert!(presented(&[("x-api-key", "a"), ("x-api-key", "b")]).is_err());
     }
 }

@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use llm::dialect::Dialect;
 use tokio::time::Instant;
 
-use super::relay::{ReplyBody, StreamRelay};
 use super::relay::stream::Start;
+use super::relay::{ReplyBody, StreamRelay};
 use super::settle::{Meter, micros};
 use crate::rejection::Rejection;
 

@@ -60,7 +60,7 @@ pub(crate) async fn resolve(
         );
         return Err(Rejection::new(GatewayCode::ModelNotAllowed, detail).with_param("model"));
     }
-    check_prompt(operation, &scan)?;
+    check_prompt(operation, &body, &scan)?;
     meter.route = model.route;
     Ok(Wanted { operation, body, scan, model })
 }
@@ -74,15 +74,20 @@ pub(crate) fn refuse_unknown(name: &str) -> Rejection {
     Rejection::new(GatewayCode::ModelUnknown, detail).with_param("model")
 }
 
-fn check_prompt(operation: Operation, scan: &Scan) -> Result<(), Rejection> {
-    let (field, is_there) = match operation {
-        Operation::Chat(_) | Operation::CountTokens => ("messages", scan.messages.is_some()),
-        Operation::Embeddings => ("input", scan.input.is_some()),
+fn check_prompt(operation: Operation, body: &[u8], scan: &Scan) -> Result<(), Rejection> {
+    let (field, span, starts, kind) = match operation {
+        Operation::Chat(_) | Operation::CountTokens => ("messages", scan.messages, &b"["[..], "an array of messages"),
+        Operation::Embeddings => ("input", scan.input, &b"[\""[..], "a string or an array"),
     };
-    if is_there {
+    let first = span.and_then(|span| span.of(body).first());
+    if first.is_some_and(|first| starts.contains(first)) {
         return Ok(());
     }
-    Err(Rejection::new(GatewayCode::RequestInvalid, format!("the body has no \"{field}\"; it is required")).with_param(field))
+    let detail = match span {
+        Some(_) => format!("\"{field}\" must be {kind}"),
+        None => format!("the body has no \"{field}\"; it is required and must be {kind}"),
+    };
+    Err(Rejection::new(GatewayCode::RequestInvalid, detail).with_param(field))
 }
 
 fn refuse_body(error: &ScanError) -> Rejection {

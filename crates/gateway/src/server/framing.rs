@@ -140,7 +140,13 @@ mod tests {
 
     #[test]
     fn other_lines_and_values_do_not_count() {
-        for head in ["x: content-length: 3\r\n", "\ncontent-lengthy: 3", "\nx-content-length: 1", "\ncontent-lengt\nh:", "content-length: 1"] {
+        for head in [
+            "x: content-length: 3\r\n",
+            "\ncontent-lengthy: 3",
+            "\nx-content-length: 1",
+            "\ncontent-lengt\nh:",
+            "content-length: 1",
+        ] {
             assert!(!found(&[head.as_bytes()]), "{head}");
         }
     }

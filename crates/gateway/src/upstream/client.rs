@@ -293,8 +293,7 @@ impl Pool {
             self.shared.lock().push(shared.clone());
             return Ok(Opened::Shared(shared));
         }
-        let (sender, connection) =
-            http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(failed)?;
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(failed)?;
         spawn(connection);
         Ok(Opened::Exclusive(sender))
     }

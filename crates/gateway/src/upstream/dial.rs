@@ -91,8 +91,8 @@ impl Dial for Network {
 }
 
 async fn connect(rules: &Rules, origin: &Origin) -> Result<TcpStream, SendError> {
-    let resolved = tokio::net::lookup_host((&*origin.host, origin.port)).await.map_err(|error| {
-        SendError::Connect { reason: format!("the name `{}` could not be resolved: {error}", origin.host) }
+    let resolved = tokio::net::lookup_host((&*origin.host, origin.port)).await.map_err(|error| SendError::Connect {
+        reason: format!("the name `{}` could not be resolved: {error}", origin.host),
     })?;
     let resolved: Vec<SocketAddr> = resolved.collect();
     let allowed = rules

@@ -29,7 +29,9 @@ impl Answer {
     }
 
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+        let read = serde_json::from_slice(&self.body);
+        assert!(read.is_ok(), "not JSON: {:?}", self.body);
+        read.expect("JSON")
     }
 
     /// The code of an error in either dialect.
@@ -81,7 +83,10 @@ impl Ask {
 
 /// A chat call in OpenAI's dialect.
 pub(crate) fn chat(model: &str) -> Ask {
-    Ask::post("/v1/chat/completions", json!({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).to_string())
+    Ask::post(
+        "/v1/chat/completions",
+        json!({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).to_string(),
+    )
 }
 
 pub(crate) fn chat_stream(model: &str) -> Ask {
@@ -129,10 +134,6 @@ impl Connection {
     pub(crate) async fn send(&mut self, ask: Ask) -> Answer {
         read(self.start(ask).await).await
     }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
-    }
 }
 
 /// Reads an answer to its end.
@@ -154,7 +155,7 @@ impl Bench {
         Connection::open(&self.lane).await.send(ask).await
     }
 
-    /// Sends raw bytes and returns whatever comes back until the gateway closes or has nothing more to say for a minute.
+    /// Sends raw bytes and returns whatever comes back until the gateway closes or has nothing more to say for long.
     pub(crate) async fn raw(&self, pieces: &[&[u8]]) -> String {
         let (mut near, far) = tokio::io::duplex(1024 * 1024);
         let lane = self.lane.clone();
@@ -168,7 +169,7 @@ impl Bench {
         }
         let mut out = Vec::new();
         let mut buffer = [0; 4_096];
-        while let Ok(Ok(n @ 1..)) = tokio::time::timeout(Duration::from_secs(60), near.read(&mut buffer)).await {
+        while let Ok(Ok(n @ 1..)) = tokio::time::timeout(Duration::from_secs(200), near.read(&mut buffer)).await {
             out.extend_from_slice(&buffer[..n]);
         }
         String::from_utf8_lossy(&out).into_owned()

@@ -7,8 +7,8 @@ use domain::price::{PriceSource, Rates};
 use domain::rng::SeededEntropy;
 use domain::route::{Target, Timeouts};
 use domain::{
-    CredentialId, DeploymentId, EnvironmentId, ModelName, ModelPattern, OrganizationId, Price as Rate, PriceId, RouteId,
-    Timestamp, TokenKind, TokenSecret, VirtualKeyId, WorkspaceId,
+    CredentialId, DeploymentId, EnvironmentId, ModelName, ModelPattern, OrganizationId, Price as Rate, PriceId,
+    RouteId, Timestamp, TokenKind, TokenSecret, VirtualKeyId, WorkspaceId,
 };
 use policy::compile::{Input, compile};
 use policy::resource::{
@@ -93,7 +93,8 @@ impl World {
     /// Adds a deployment with a credential and a price of its own: $1 a million for input, $2 for output. Its upstream model is
     /// `up-<n>`.
     pub(crate) fn deployment(&mut self, n: u128, model: &str, provider: &str, base_url: &str) {
-        let upstream_model = if provider == "echo" { model.trim_start_matches("echo/").to_owned() } else { format!("up-{n}") };
+        let upstream_model =
+            if provider == "echo" { model.trim_start_matches("echo/").to_owned() } else { format!("up-{n}") };
         let credential = (!base_url.is_empty()).then(|| CredentialId::from_uuid(200 + n));
         if let Some(id) = credential {
             let sealed = seal(&domain::credential::seal_context(ORG, id, 1), SECRET.as_bytes());
@@ -114,7 +115,11 @@ impl World {
             credential,
             is_enabled: true,
         }));
-        let rates = Rates { input: Rate::per_million(1_000_000_000), output: Rate::per_million(2_000_000_000), ..Rates::default() };
+        let rates = Rates {
+            input: Rate::per_million(1_000_000_000),
+            output: Rate::per_million(2_000_000_000),
+            ..Rates::default()
+        };
         self.contents.push(Content::Price(Price {
             id: PriceId::from_uuid(300 + n),
             provider: provider.to_owned(),

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -36,6 +37,8 @@ pub(crate) enum Step {
     Chunk(Bytes),
     /// Nothing more, for ever.
     Hang,
+    /// Nothing more until the test says so.
+    Gate(Arc<Notify>),
     /// The connection breaks.
     Break,
 }
@@ -89,6 +92,11 @@ impl Upstreams {
 
     pub(crate) fn hosts(&self) -> Vec<String> {
         self.state.lock().calls.iter().map(|call| call.host.clone()).collect()
+    }
+
+    /// Makes a gate for [`Step::Gate`].
+    pub(crate) fn gate() -> Arc<Notify> {
+        Arc::default()
     }
 
     pub(crate) fn n_dials(&self) -> usize {
@@ -153,7 +161,8 @@ impl Upstreams {
                 std::future::pending().await
             }
         };
-        let mut response = Response::new(Script { steps: steps.into(), guard: Some(DropGuard(self)), close });
+        let mut response =
+            Response::new(Script { waiting: None, steps: steps.into(), guard: Some(DropGuard(self)), close });
         *response.status_mut() = StatusCode::from_u16(status).expect("a status");
         for (name, value) in headers {
             response.headers_mut().append(name, value.parse().expect("a header value"));
@@ -174,7 +183,7 @@ impl Dial for Upstreams {
             match trouble {
                 Some(Trouble::Refuse) => return Err(SendError::Connect { reason: "refused".to_owned() }),
                 Some(Trouble::Hang) => std::future::pending().await,
-                Some(Trouble::Panic) => panic!("as asked by the test"),
+                Some(Trouble::Panic) => unreachable!("as asked by the test"),
                 None => {}
             }
             let (near, far) = tokio::io::duplex(64 * 1024);
@@ -195,6 +204,7 @@ impl Drop for DropGuard {
 }
 
 struct Script {
+    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     steps: VecDeque<Step>,
     guard: Option<DropGuard>,
     close: Arc<Notify>,
@@ -204,7 +214,16 @@ impl Body for Script {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(waiting) = &mut self.waiting {
+            std::task::ready!(waiting.as_mut().poll(cx));
+            self.waiting = None;
+        }
+        if let Some(Step::Gate(gate)) = self.steps.front().cloned() {
+            self.steps.pop_front();
+            self.waiting = Some(Box::pin(async move { gate.notified().await }));
+            return self.poll_frame(cx);
+        }
         match self.steps.front() {
             None => {
                 // Read to its end: not a cancelled body.
@@ -216,7 +235,7 @@ impl Body for Script {
                 self.close.notify_one();
                 Poll::Pending
             }
-            Some(Step::Chunk(_)) => {
+            Some(Step::Chunk(_) | Step::Gate(_)) => {
                 let Some(Step::Chunk(chunk)) = self.steps.pop_front() else { return Poll::Ready(None) };
                 Poll::Ready(Some(Ok(Frame::data(chunk))))
             }
@@ -232,8 +251,11 @@ pub(crate) fn json_answer(status: u16, body: &Value) -> Play {
 
 pub(crate) fn raw_answer(status: u16, content_type: &str, body: impl Into<Bytes>) -> Play {
     let body = body.into();
-    let headers =
-        vec![("content-type", content_type.to_owned()), ("content-length", body.len().to_string()), ("x-request-id", "up-req-1".to_owned())];
+    let headers = vec![
+        ("content-type", content_type.to_owned()),
+        ("content-length", body.len().to_string()),
+        ("x-request-id", "up-req-1".to_owned()),
+    ];
     Play::Answer { status, headers, steps: vec![Step::Chunk(body)] }
 }
 
@@ -296,12 +318,24 @@ pub(crate) fn anthropic_stream() -> Play {
 
 pub(crate) fn anthropic_steps() -> Vec<Step> {
     let events = [
-        ("message_start", json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant", "model": "up",
-            "content": [], "stop_reason": null, "stop_sequence": null, "usage": {"input_tokens": 10, "output_tokens": 1}}})),
-        ("content_block_start", json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})),
-        ("content_block_delta", json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello there"}})),
+        (
+            "message_start",
+            json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant", "model": "up",
+            "content": [], "stop_reason": null, "stop_sequence": null, "usage": {"input_tokens": 10, "output_tokens": 1}}}),
+        ),
+        (
+            "content_block_start",
+            json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+        ),
+        (
+            "content_block_delta",
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello there"}}),
+        ),
         ("content_block_stop", json!({"type": "content_block_stop", "index": 0})),
-        ("message_delta", json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null}, "usage": {"output_tokens": 5}})),
+        (
+            "message_delta",
+            json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null}, "usage": {"output_tokens": 5}}),
+        ),
         ("message_stop", json!({"type": "message_stop"})),
     ];
     events.map(|(name, data)| Step::Chunk(format!("event: {name}\ndata: {data}\n\n").into())).to_vec()

@@ -5,9 +5,7 @@ use domain::usage::{AttemptOutcome, Endpoint, Outcome};
 use crate::harness::Bench;
 use crate::harness::client::{chat, chat_stream, messages, messages_stream};
 use crate::harness::policy::{SECRET, deployment_id};
-use crate::harness::upstream::{
-    OPENAI_WHOLE, Step, anthropic_stream, anthropic_whole, openai_stream, openai_whole,
-};
+use crate::harness::upstream::{OPENAI_WHOLE, Step, anthropic_stream, anthropic_whole, openai_stream, openai_whole};
 
 #[tokio::test(start_paused = true)]
 async fn a_whole_answer_passes_untouched_and_is_settled() {
@@ -109,7 +107,9 @@ async fn both_dialects_reach_both_vendors() {
 #[tokio::test(start_paused = true)]
 async fn echo_answers_without_an_upstream() {
     let bench = Bench::new();
-    for ask in [chat("echo/echo-1"), chat_stream("echo/echo-1"), messages("echo/echo-1"), messages_stream("echo/echo-1")] {
+    for ask in
+        [chat("echo/echo-1"), chat_stream("echo/echo-1"), messages("echo/echo-1"), messages_stream("echo/echo-1")]
+    {
         let answer = bench.ask(ask).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert!(answer.text().contains("Hi"), "{}", answer.text());

@@ -25,8 +25,8 @@ use policy::snapshot::{CredentialUse, DeploymentPolicy};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Context, Failed};
-use crate::pipeline::relay::{Annotate, Billing, End, Source, Translation, Writer};
 use crate::pipeline::relay::stream::Start;
+use crate::pipeline::relay::{Annotate, Billing, End, Source, Translation, Writer};
 use crate::pipeline::reply::Reply;
 use crate::pipeline::settle::{Meter, Served, micros};
 use crate::rejection::{self, Rejection};
@@ -81,7 +81,10 @@ pub(super) async fn attempt(
 
 async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, meter: &mut Meter) -> Tried<Reply> {
     let Some(provider) = llm::provider::find(&deployment.provider) else {
-        return Err(unsendable(Scope::Deployment, "this deployment's provider is not known to this version of Headgate"));
+        return Err(unsendable(
+            Scope::Deployment,
+            "this deployment's provider is not known to this version of Headgate",
+        ));
     };
     let billing = Billing {
         organization: context.organization.clone(),
@@ -108,7 +111,10 @@ fn prepare(
 ) -> Tried<Prepared> {
     let base = context.worker.bases.base(provider.spec(), &deployment.credential).map_err(|error| {
         tracing::warn!(deployment.id = %deployment.id, %error, "a credential's base address cannot be used");
-        unsendable(Scope::Credential, "this deployment's base address cannot be used; an administrator has to correct it")
+        unsendable(
+            Scope::Credential,
+            "this deployment's base address cannot be used; an administrator has to correct it",
+        )
     })?;
     let target = Target { base: &base, upstream_model: &deployment.upstream_model };
     let mut prepared = provider.prepare(&context.call, &target).map_err(|error| refuse_prepare(&error))?;
@@ -118,7 +124,10 @@ fn prepare(
     };
     provider.sign(&mut prepared.request, secret, meter.started_at).map_err(|error| {
         tracing::warn!(deployment.id = %deployment.id, %error, "a credential's secret cannot be used");
-        unsendable(Scope::Credential, "this deployment's credential cannot be used; an administrator has to enter it again")
+        unsendable(
+            Scope::Credential,
+            "this deployment's credential cannot be used; an administrator has to enter it again",
+        )
     })?;
     meter.dropped = prepared.losses.iter().map(|loss| loss.path.to_string()).collect();
     Ok(prepared)
@@ -185,7 +194,8 @@ impl Exchange<'_, '_> {
     }
 
     async fn exchange(&mut self, request: http::Request<Bytes>, relay: Relay, meter: &mut Meter) -> Tried<Reply> {
-        let deadline = (Instant::now() + self.making.context.clocks.first_byte).min(self.making.context.clocks.total_at);
+        let deadline =
+            (Instant::now() + self.making.context.clocks.first_byte).min(self.making.context.clocks.total_at);
         let (parts, mut source) = self.send(request, deadline, meter).await?;
         if let Some(record) = meter.current_attempt() {
             record.status = Some(parts.status.as_u16());
@@ -200,7 +210,9 @@ impl Exchange<'_, '_> {
             }
             return self.open_stream(relay, source, deadline, meter).await;
         }
-        let body = self.collect(&mut source, deadline, self.making.context.worker.shared.config.limits.max_answer_bytes).await?;
+        let body = self
+            .collect(&mut source, deadline, self.making.context.worker.shared.config.limits.max_answer_bytes)
+            .await?;
         self.making.answer(relay, body, meter)
     }
 
@@ -215,7 +227,8 @@ impl Exchange<'_, '_> {
         let mut sent = within(self.clock.as_mut(), deadline, client.send(request.map(Full::new), connect)).await;
         // An idle connection that the upstream closed just then says nothing about the upstream: once more, on another one.
         if let Some(Err(SendError::Closed { is_reused: true, .. })) = &sent {
-            let again = prepare(self.making.context, self.making.provider, &self.making.billing.deployment, meter)?.request;
+            let again =
+                prepare(self.making.context, self.making.provider, &self.making.billing.deployment, meter)?.request;
             sent = within(self.clock.as_mut(), deadline, client.send(again.map(Full::new), connect)).await;
         }
         match sent {

@@ -72,7 +72,8 @@ impl Billing {
             }
             (None, _) if !found.has_output() => (TokenUsage::default(), false),
             (None, _) => {
-                let output = if self.is_stream { found.n_output_events } else { found.n_bytes / ANSWER_BYTES_PER_TOKEN };
+                let output =
+                    if self.is_stream { found.n_output_events } else { found.n_bytes / ANSWER_BYTES_PER_TOKEN };
                 (TokenUsage { input: self.input_guess, output: output.max(1), ..TokenUsage::default() }, true)
             }
         }

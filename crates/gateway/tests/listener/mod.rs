@@ -1,0 +1,155 @@
+//! Real sockets: start, drain, admin endpoints.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use domain::NodeId;
+use domain::rng::SeededEntropy;
+use gateway::{GatewayConfig, GatewayHandle, Parts};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use runtime::clock::SystemClock;
+use runtime::health::Readiness;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use crate::harness::Ledger;
+use crate::harness::client::next;
+use crate::harness::policy::{World, token};
+use crate::harness::upstream::{Step, Upstreams, chunk, openai_end, stream};
+
+struct Running {
+    handle: GatewayHandle,
+    ledger: Arc<Ledger>,
+    upstreams: Upstreams,
+    readiness: Readiness,
+}
+
+async fn start() -> Running {
+    let (upstreams, ledger, readiness) = (Upstreams::default(), Arc::new(Ledger::default()), Readiness::new());
+    let mut world = World::standard();
+    world.confirmed_at = domain::Clock::now(&SystemClock);
+    let local = "127.0.0.1:0".parse().expect("an address");
+    let parts = Parts {
+        config: GatewayConfig { gateway_addr: local, admin_addr: local, worker_threads: 2, ..GatewayConfig::default() },
+        node_id: NodeId::from_uuid(1),
+        policy: Arc::new(ArcSwap::from_pointee(world.snapshot())),
+        usage: ledger.clone(),
+        dial: Arc::new(upstreams.clone()),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SeededEntropy::new(1)),
+        readiness: readiness.clone(),
+        more_metrics: vec![Box::new(|out| out.push_str("more 1\n"))],
+    };
+    let handle = gateway::start(parts).await.expect("starts");
+    Running { handle, ledger, upstreams, readiness }
+}
+
+async fn send(
+    addr: std::net::SocketAddr,
+    request: http::Request<Full<bytes::Bytes>>,
+) -> http::Response<hyper::body::Incoming> {
+    let stream = TcpStream::connect(addr).await.expect("connects");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("shakes hands");
+    runtime::tasks::spawn("test.client", async move {
+        let _ = connection.await;
+    });
+    sender.send_request(request).await.expect("an answer")
+}
+
+async fn get(addr: std::net::SocketAddr, path: &str) -> (u16, String) {
+    let request = http::Request::get(path).header("host", "a").body(Full::default()).expect("a request");
+    let response = send(addr, request).await;
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.expect("a body").to_bytes();
+    (status, String::from_utf8(body.to_vec()).expect("text"))
+}
+
+fn chat_stream() -> http::Request<Full<bytes::Bytes>> {
+    let body = r#"{"model":"gpt","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#;
+    http::Request::post("/v1/chat/completions")
+        .header("host", "a")
+        .header("authorization", format!("Bearer {}", token().expose()))
+        .body(Full::from(body))
+        .expect("a request")
+}
+
+#[tokio::test]
+async fn a_drain_lets_calls_finish_and_takes_no_new_ones() {
+    let running = start().await;
+    let gate = Upstreams::gate();
+    let steps = [vec![chunk("Hello"), Step::Gate(gate.clone())], openai_end()].concat();
+    running.upstreams.play("openai.test", stream(steps));
+    let mut body = send(running.handle.addr, chat_stream()).await.into_body();
+    assert!(next(&mut body).await.is_some());
+    let (addr, readiness) = (running.handle.addr, running.readiness.clone());
+    let drained = runtime::tasks::spawn("test.drain", running.handle.drain());
+    while readiness.is_ready() {
+        tokio::task::yield_now().await;
+    }
+    // The listener closes shortly after; a connection that is refused shows it.
+    while TcpStream::connect(addr).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!drained.is_finished(), "a call is in flight");
+    gate.notify_one();
+    let mut rest = Vec::new();
+    while let Some(bytes) = next(&mut body).await {
+        rest.extend_from_slice(&bytes);
+    }
+    assert!(rest.ends_with(b"data: [DONE]\n\n"));
+    tokio::time::timeout(Duration::from_secs(20), drained).await.expect("the drain ends").expect("no panic");
+    assert_eq!(running.ledger.wait(1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_an_error() {
+    let running = start().await;
+    let parts = Parts {
+        config: GatewayConfig { gateway_addr: running.handle.addr, ..GatewayConfig::default() },
+        node_id: NodeId::from_uuid(1),
+        policy: Arc::default(),
+        usage: running.ledger.clone(),
+        dial: Arc::new(running.upstreams.clone()),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SeededEntropy::new(1)),
+        readiness: Readiness::new(),
+        more_metrics: Vec::new(),
+    };
+    assert!(gateway::start(parts).await.is_err());
+    running.handle.drain().await;
+}
+
+#[tokio::test]
+async fn operators_see_health_sync_metrics_and_reasons() {
+    let running = start().await;
+    let admin = running.handle.admin_addr;
+    assert_eq!(get(admin, "/livez").await.0, 200);
+    assert_eq!(get(admin, "/readyz").await.0, 200);
+    running.readiness.hold("policy", "no verified set yet");
+    let (status, body) = get(admin, "/readyz").await;
+    assert!(status == 503 && body.contains("no verified set yet"), "{body}");
+
+    let (status, body) = get(admin, "/synced").await;
+    let synced: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((status, synced["organizations"][0]["revision"].as_u64()), (200, Some(7)), "{body}");
+
+    let (_, metrics) = get(admin, "/metrics").await;
+    assert!(metrics.contains("headgate_requests_total{endpoint=\"messages\",outcome=\"success\"} 0"), "{metrics}");
+    assert!(metrics.contains("headgate_policy_keys 1") && metrics.contains("more 1"), "{metrics}");
+
+    let kid = token().kid();
+    let (_, body) = get(admin, &format!("/explain?kid={kid}&model=chain")).await;
+    let explained: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((explained["decision"].as_str(), explained["policy_revision"].as_u64()), (Some("dispatched"), Some(7)));
+    let names: Vec<_> =
+        explained["attempts"].as_array().expect("attempts").iter().map(|it| it["deployment"].as_str()).collect();
+    assert_eq!(names, [Some("chain-a"), Some("chain-b"), Some("chain-c")]);
+    assert!(!body.contains("canary"));
+    let (_, body) = get(admin, &format!("/explain?kid={kid}&model=none")).await;
+    assert!(body.contains("model_unknown"), "{body}");
+    assert_eq!(get(admin, "/explain?kid=nobody&model=x").await.0, 404);
+    running.handle.drain().await;
+}

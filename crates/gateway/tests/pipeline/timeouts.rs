@@ -1,0 +1,101 @@
+//! The four named timeouts, in virtual time: an upstream that hangs moves the clock to the next deadline.
+
+use std::time::Duration;
+
+use domain::route::Timeouts;
+use domain::usage::{AttemptOutcome, Outcome};
+use tokio::time::Instant;
+
+use crate::harness::Bench;
+use crate::harness::client::{Answer, chat, chat_stream};
+use crate::harness::policy::World;
+use crate::harness::upstream::{Play, Step, Trouble, chunk, stream};
+
+const TIMEOUTS: Timeouts = Timeouts { connect_ms: 1_000, first_byte_ms: 10_000, idle_ms: 3_000, total_ms: 25_000 };
+
+fn bench(max_attempts: u16) -> Bench {
+    let mut world = World::empty();
+    world.deployment(1, "one", "openai", "http://one.test/v1");
+    world.route(1, "route", &[1], max_attempts, TIMEOUTS);
+    Bench::of(&world)
+}
+
+fn check_rejected(answer: &Answer) {
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (504, "upstream_timeout"), "{}", answer.text());
+}
+
+fn about(started: Instant, seconds: u64) {
+    let elapsed = started.elapsed();
+    let range = Duration::from_millis(seconds * 1_000 - 50)..Duration::from_millis(seconds * 1_000 + 300);
+    assert!(range.contains(&elapsed), "{elapsed:?} is not about {seconds} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn connect() {
+    let bench = bench(1);
+    bench.upstreams.trouble("one.test", Trouble::Hang);
+    let started = Instant::now();
+    check_rejected(&bench.ask(chat("route")).await);
+    about(started, 1);
+    let event = bench.event().await;
+    assert_eq!((event.outcome, event.attempts[0].outcome), (Outcome::UpstreamFailed, AttemptOutcome::Timeout));
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_byte() {
+    for (ask, play) in [
+        (chat("route"), Play::Hang),
+        (chat_stream("route"), Play::Hang),
+        (chat_stream("route"), stream(vec![Step::Hang])),
+    ] {
+        let bench = bench(1);
+        bench.upstreams.play("one.test", play);
+        let started = Instant::now();
+        check_rejected(&bench.ask(ask).await);
+        about(started, 10);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_of_a_whole_answer() {
+    let bench = bench(1);
+    let steps = vec![Step::Chunk("{\"id\":".into()), Step::Hang];
+    bench.upstreams.play("one.test", Play::Answer { status: 200, headers: vec![], steps });
+    let started = Instant::now();
+    check_rejected(&bench.ask(chat("route")).await);
+    about(started, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_of_a_stream() {
+    let bench = bench(3);
+    bench.upstreams.play("one.test", stream(vec![chunk("Hello"), Step::Hang]));
+    let started = Instant::now();
+    let answer = bench.ask(chat_stream("route")).await;
+    assert!(answer.text().contains("upstream_timeout"), "{}", answer.text());
+    about(started, 3);
+    bench.upstreams.wait_for_dropped_body().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn total_over_all_attempts() {
+    let bench = bench(10);
+    for _ in 0..10 {
+        bench.upstreams.play("one.test", Play::Hang);
+    }
+    let started = Instant::now();
+    check_rejected(&bench.ask(chat("route")).await);
+    about(started, 25);
+    assert_eq!(bench.event().await.attempts.len(), 3, "10 s, 10 s and what was left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_shorten_the_total_but_not_lengthen_it() {
+    for (asked, seconds) in [("4000", 4), ("600000", 10)] {
+        let bench = bench(1);
+        bench.upstreams.play("one.test", Play::Hang);
+        let started = Instant::now();
+        check_rejected(&bench.ask(chat("route").header("x-headgate-timeout-ms", asked)).await);
+        about(started, seconds);
+    }
+}
