@@ -31,10 +31,12 @@ pub(crate) struct Rejection {
     pub(crate) retry_after: Option<Duration>,
     /// The method that the path takes.
     allow: Option<&'static str>,
+    /// The limit that was reached, in calls at once.
+    limit: Option<usize>,
     /// The connection cannot be used further.
     is_closing: bool,
     /// The upstream's refusal of the client's request, already in the client's dialect.
-    upstream: Option<UpstreamRefusal>,
+    upstream: Option<Box<UpstreamRefusal>>,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,7 @@ impl Rejection {
             param: None,
             retry_after: None,
             allow: None,
+            limit: None,
             is_closing: false,
             upstream: None,
         }
@@ -73,7 +76,10 @@ impl Rejection {
 
     /// The upstream refused the client's request; `body` is in the client's dialect.
     pub(crate) fn upstream(status: StatusCode, body: Bytes, detail: String) -> Self {
-        Self { upstream: Some(UpstreamRefusal { status, body }), ..Self::new(GatewayCode::UpstreamError, detail) }
+        Self {
+            upstream: Some(Box::new(UpstreamRefusal { status, body })),
+            ..Self::new(GatewayCode::UpstreamError, detail)
+        }
     }
 
     pub(crate) fn with_param(mut self, param: &'static str) -> Self {
@@ -88,6 +94,11 @@ impl Rejection {
 
     pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
+        self
+    }
+
+    pub(crate) fn with_limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
         self
     }
 
@@ -128,6 +139,11 @@ impl Rejection {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(limit) = self.limit {
+            headers.insert("x-ratelimit-limit-requests", HeaderValue::from(limit));
+            headers.insert("x-ratelimit-remaining-requests", HeaderValue::from_static("0"));
+            headers.insert("x-ratelimit-reset-requests", HeaderValue::from_static("1s"));
         }
         if self.is_closing {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

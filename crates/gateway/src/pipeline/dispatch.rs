@@ -7,6 +7,7 @@
 mod attempt;
 mod bases;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,12 +114,14 @@ struct Next<'a> {
 
 /// What has been tried, and what is left.
 struct Tries<'a> {
-    plan: std::slice::Iter<'a, Attempt>,
+    plan: VecDeque<&'a Attempt>,
     /// Whose retry budget pays.
     payer: u128,
     tried: Vec<(DeploymentId, u32, Failure)>,
     barred_credentials: Vec<CredentialId>,
     barred_deployments: Vec<DeploymentId>,
+    /// The provider that failed as a whole at the last try.
+    shunned: Option<&'a str>,
     last: Option<Rejection>,
     is_over: bool,
 }
@@ -127,11 +130,12 @@ impl<'a> Tries<'a> {
     fn new(wanted: &'a Wanted, plan: &'a [Attempt]) -> Self {
         let first = plan.first().map_or(0, |attempt| attempt.deployment.id.as_uuid());
         Self {
-            plan: plan.iter(),
+            plan: plan.iter().collect(),
             payer: wanted.model.route.map_or(first, domain::RouteId::as_uuid),
             tried: Vec::new(),
             barred_credentials: Vec::new(),
             barred_deployments: Vec::new(),
+            shunned: None,
             last: None,
             is_over: false,
         }
@@ -139,12 +143,11 @@ impl<'a> Tries<'a> {
 
     fn next(&mut self, worker: &Worker, meter: &Meter, total_at: Instant) -> Option<Next<'a>> {
         while !self.is_over {
-            let deployment = &self.plan.next()?.deployment;
+            let deployment = &self.take()?.deployment;
             if self.is_barred(deployment) {
                 continue;
             }
             let Some((_, n, failure)) = self.tried.iter().find(|(id, ..)| *id == deployment.id) else {
-                // Another provider first, when the last failure was of this one as a whole.
                 return Some(Next { deployment, pause: Duration::ZERO });
             };
             let pause = retry::pause(*n, failure.retry_after, worker.ids.seed());
@@ -159,6 +162,21 @@ impl<'a> Tries<'a> {
         None
     }
 
+    /// Takes the next of the plan; another provider first, when the last failure was of one as a whole.
+    fn take(&mut self) -> Option<&'a Attempt> {
+        let elsewhere = self.shunned.take().and_then(|shunned| {
+            self.plan.iter().position(|attempt| {
+                let deployment = &attempt.deployment;
+                let is_new = !self.tried.iter().any(|(id, ..)| *id == deployment.id);
+                is_new && deployment.provider != shunned && !self.is_barred(deployment)
+            })
+        });
+        match elsewhere {
+            Some(at) => self.plan.remove(at),
+            None => self.plan.pop_front(),
+        }
+    }
+
     fn is_barred(&self, deployment: &DeploymentPolicy) -> bool {
         let credential = match &deployment.credential {
             CredentialUse::Ready(credential) => Some(credential.id),
@@ -168,7 +186,7 @@ impl<'a> Tries<'a> {
             || credential.is_some_and(|id| self.barred_credentials.contains(&id))
     }
 
-    fn failed(&mut self, worker: &Worker, meter: &Meter, deployment: &DeploymentPolicy, failed: Failed) {
+    fn failed(&mut self, worker: &Worker, meter: &Meter, deployment: &'a DeploymentPolicy, failed: Failed) {
         let Failed { failure, outcome, rejection } = failed;
         note_health(worker, deployment, &failure);
         tracing::info!(
@@ -180,6 +198,9 @@ impl<'a> Tries<'a> {
             status = failure.status,
             "an attempt failed",
         );
+        if failure.scope == Scope::Provider {
+            self.shunned = Some(&deployment.provider);
+        }
         match (failure.scope, &deployment.credential) {
             (Scope::Request, _) => self.is_over = true,
             (Scope::Credential, CredentialUse::Ready(credential)) if !failure.can_retry() => {

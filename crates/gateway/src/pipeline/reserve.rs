@@ -58,18 +58,21 @@ pub(crate) fn reserve(worker: &Worker, key: VirtualKeyId) -> Result<Hold, Reject
     let limits = &shared.config.limits;
     // The call itself is already counted as in flight.
     if usize::try_from(shared.metrics.in_flight()).unwrap_or(0) > limits.max_in_flight {
-        return Err(refuse("this gateway node is serving as many calls as it can; try again shortly"));
+        return Err(refuse(
+            "this gateway node is serving as many calls as it can; try again shortly",
+            limits.max_in_flight,
+        ));
     }
     let hold = Hold { of_key: shared.in_flight.key(key) };
     let before = hold.of_key.fetch_add(1, Ordering::Relaxed);
     let cap = limits.max_in_flight_per_key;
     if before >= cap {
         let detail = format!("this key has {cap} calls in flight on this node, its most; wait for one to end");
-        return Err(refuse(detail));
+        return Err(refuse(detail, cap));
     }
     Ok(hold)
 }
 
-fn refuse(detail: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
-    Rejection::new(GatewayCode::RateLimited, detail).with_retry_after(Some(RETRY))
+fn refuse(detail: impl Into<std::borrow::Cow<'static, str>>, limit: usize) -> Rejection {
+    Rejection::new(GatewayCode::RateLimited, detail).with_retry_after(Some(RETRY)).with_limit(limit)
 }

@@ -15,7 +15,8 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -129,7 +130,8 @@ impl Upstreams {
         let closing = Arc::new(Notify::new());
         let (this, close) = (self.clone(), closing.clone());
         let service = service_fn(move |request| this.clone().answer(host.clone(), close.clone(), request));
-        let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let builder = auto::Builder::new(TokioExecutor::new());
+        let served = builder.serve_connection(TokioIo::new(stream), service);
         tokio::select! {
             _ = served => {}
             () = closing.notified() => {}
@@ -187,8 +189,9 @@ impl Dial for Upstreams {
                 None => {}
             }
             let (near, far) = tokio::io::duplex(64 * 1024);
+            let is_h2 = host.starts_with("h2.");
             runtime::tasks::spawn("test.upstream", this.serve(host, far));
-            Ok(Link { stream: Box::new(near), is_h2: false })
+            Ok(Link { stream: Box::new(near), is_h2 })
         })
     }
 }

@@ -27,8 +27,6 @@ async fn failures_of_a_target_move_on_to_the_next() {
     let whole = |status| openai_error(status, "no luck");
     let plays = [
         whole(500),
-        whole(503),
-        whole(529),
         whole(429),
         whole(401),
         whole(403),
@@ -107,11 +105,20 @@ async fn a_refused_credential_bars_all_targets_that_use_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_provider_that_is_overloaded_as_a_whole_is_left_for_another_first() {
+    let bench = Bench::new();
+    bench.upstreams.play("a.test", openai_error(503, "overloaded"));
+    bench.upstreams.play("c.test", openai_whole());
+    assert_eq!(bench.ask(chat("chain")).await.status, 200);
+    assert_eq!(bench.upstreams.hosts(), ["a.test", "c.test"], "b.test is of the same provider");
+}
+
+#[tokio::test(start_paused = true)]
 async fn connections_that_fail_move_on() {
     let bench = Bench::new();
     bench.upstreams.trouble("a.test", Trouble::Refuse);
-    bench.upstreams.trouble("b.test", Trouble::Hang);
-    bench.upstreams.play("c.test", openai_whole());
+    bench.upstreams.trouble("c.test", Trouble::Hang);
+    bench.upstreams.play("b.test", openai_whole());
     assert_eq!(bench.ask(chat("chain")).await.status, 200);
     let outcomes: Vec<_> = bench.event().await.attempts.iter().map(|attempt| attempt.outcome).collect();
     assert_eq!(outcomes, [AttemptOutcome::Connect, AttemptOutcome::Timeout, AttemptOutcome::Success]);

@@ -7,6 +7,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use domain::code::GatewayCode;
@@ -31,6 +32,9 @@ use crate::pipeline::reply::Reply;
 use crate::pipeline::settle::{Meter, Served, micros};
 use crate::rejection::{self, Rejection};
 use crate::upstream::client::{Lease, SendError};
+
+/// A kept connection that closes within this time of a request was closed before it: later, the upstream had begun to work.
+const STALE_WITHIN: Duration = Duration::from_secs(1);
 
 type Tried<T> = Result<T, Box<Failed>>;
 
@@ -186,17 +190,24 @@ struct Exchange<'a, 'b> {
 impl Exchange<'_, '_> {
     async fn run(mut self, prepared: Prepared, meter: &mut Meter) -> Tried<Reply> {
         let Prepared { request, relay, .. } = prepared;
-        let sent_at = Instant::now();
-        let tried = self.exchange(request, relay, meter).await;
-        // Everything until here was waiting for the upstream, save for reading its answer, which took microseconds.
-        meter.waited += sent_at.elapsed();
+        let (sent_at, waited) = (Instant::now(), meter.waited);
+        let tried = self.exchange(request, relay, sent_at, meter).await;
+        if tried.is_err() {
+            meter.waited = waited + sent_at.elapsed();
+        }
         tried
     }
 
-    async fn exchange(&mut self, request: http::Request<Bytes>, relay: Relay, meter: &mut Meter) -> Tried<Reply> {
-        let deadline =
-            (Instant::now() + self.making.context.clocks.first_byte).min(self.making.context.clocks.total_at);
-        let (parts, mut source) = self.send(request, deadline, meter).await?;
+    async fn exchange(
+        &mut self,
+        request: http::Request<Bytes>,
+        relay: Relay,
+        sent_at: Instant,
+        meter: &mut Meter,
+    ) -> Tried<Reply> {
+        let clocks = self.making.context.clocks;
+        let deadline = (sent_at + clocks.first_byte).min(clocks.total_at);
+        let (parts, mut source) = self.send(request, sent_at, deadline, meter).await?;
         if let Some(record) = meter.current_attempt() {
             record.status = Some(parts.status.as_u16());
             record.upstream_request_id = request_id(&parts.headers, self.making.provider.spec().request_id_header);
@@ -208,17 +219,20 @@ impl Exchange<'_, '_> {
             if is_json(&parts.headers) {
                 return Err(failed(FailureKind::Malformed));
             }
-            return self.open_stream(relay, source, deadline, meter).await;
+            let opened = self.open_stream(relay, source, deadline, meter).await?;
+            meter.waited += sent_at.elapsed();
+            return Ok(opened);
         }
-        let body = self
-            .collect(&mut source, deadline, self.making.context.worker.shared.config.limits.max_answer_bytes)
-            .await?;
+        let max_bytes = self.making.context.worker.shared.config.limits.max_answer_bytes;
+        let body = self.collect(&mut source, deadline, max_bytes).await?;
+        meter.waited += sent_at.elapsed();
         self.making.answer(relay, body, meter)
     }
 
     async fn send(
         &mut self,
         request: http::Request<Bytes>,
+        sent_at: Instant,
         deadline: Instant,
         meter: &mut Meter,
     ) -> Tried<(Parts, Source)> {
@@ -226,7 +240,9 @@ impl Exchange<'_, '_> {
         let connect = self.making.context.clocks.connect;
         let mut sent = within(self.clock.as_mut(), deadline, client.send(request.map(Full::new), connect)).await;
         // An idle connection that the upstream closed just then says nothing about the upstream: once more, on another one.
-        if let Some(Err(SendError::Closed { is_reused: true, .. })) = &sent {
+        if let Some(Err(SendError::Closed { is_reused: true, .. })) = &sent
+            && sent_at.elapsed() < STALE_WITHIN
+        {
             let again =
                 prepare(self.making.context, self.making.provider, &self.making.billing.deployment, meter)?.request;
             sent = within(self.clock.as_mut(), deadline, client.send(again.map(Full::new), connect)).await;
