@@ -1,0 +1,423 @@
+//! Keeps usage events from the request until the control plane has them, through crashes and full disks.
+//!
+//! A request thread pushes one struct into a bounded buffer; one writer thread takes the whole buffer, writes it in one call
+//! and syncs it in groups. Not exactly-once by itself: the ledger drops what it has seen. Invariant: an event is either in the
+//! buffer, on disk, acknowledged, or counted as lost.
+
+mod log;
+mod segment;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use domain::NodeId;
+use domain::usage::UsageEvent;
+use parking_lot::{Condvar, Mutex};
+use proto::v1;
+use serde::Deserialize;
+use tokio::sync::Notify;
+
+use super::event::{Entry, OpenedCall};
+use crate::SinkFull;
+use log::{Bounds, Cursor, Log};
+
+pub use log::{Batch, Recovered};
+
+/// Pause of the writer after each write, so that busy requests share one.
+const GATHER: Duration = Duration::from_millis(2);
+/// Longest time between a write and its sync.
+const SYNC_EVERY: Duration = Duration::from_millis(10);
+/// Bytes after which a sync does not wait.
+const SYNC_BYTES: u64 = 64 * 1024;
+/// Pause before a write is tried again that the disk refused.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Settings of the spool.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpoolConfig {
+    /// Most bytes on disk; what comes after is lost, counted and reported.
+    pub max_bytes: u64,
+    /// Length after which a new file is begun.
+    pub segment_bytes: u64,
+    /// Most events in memory, waiting for the disk.
+    pub max_queued: usize,
+    /// When written events are forced to the disk.
+    pub sync: SyncPolicy,
+}
+
+/// When written events are forced to the disk. A crash of the process alone loses nothing that was written; this is about the
+/// machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncPolicy {
+    /// After every write.
+    Always,
+    /// Every 10 ms or 64 KiB.
+    Group,
+    /// When the operating system likes.
+    Os,
+}
+
+impl Default for SpoolConfig {
+    fn default() -> Self {
+        Self {
+            max_bytes: 1024 * 1024 * 1024,
+            segment_bytes: 8 * 1024 * 1024,
+            max_queued: 65_536,
+            sync: SyncPolicy::Group,
+        }
+    }
+}
+
+/// Why a spool could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder cannot be used.
+    #[error("the usage spool in {} cannot be used; check that the folder is writable and has room", dir.display())]
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No thread for the writer.
+    #[error("the thread of the usage spool could not be started")]
+    Thread(#[source] io::Error),
+}
+
+/// What the spool holds, for metrics and health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpoolState {
+    /// Events waiting for the disk.
+    pub queued_events: usize,
+    /// Events on disk that are not acknowledged.
+    pub pending_events: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Calls that were opened and have not ended.
+    pub open_calls: usize,
+    /// Events this boot has lost.
+    pub lost_events: u64,
+    /// Events the ledger refused for good; kept in `refused`.
+    pub refused_events: u64,
+    /// The disk refuses writes at the moment.
+    pub is_failing: bool,
+}
+
+/// The spool of one node. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    shared: Arc<Shared>,
+    writer: Arc<Mutex<Option<thread::JoinHandle<()>>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    log: Mutex<Log>,
+    written: Notify,
+    config: SpoolConfig,
+    boot: u128,
+    recovered: Recovered,
+    refused_dir: PathBuf,
+    lost_in_queue: AtomicU64,
+    refused: AtomicU64,
+    is_failing: AtomicBool,
+    is_full: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    entries: Vec<Entry>,
+    is_closed: bool,
+}
+
+impl Spool {
+    /// Opens the spool in a folder of its own and starts its writer. `boot` is a fresh UUIDv7, so that boots sort by age.
+    pub fn open(dir: &Path, node: NodeId, boot: u128, config: SpoolConfig) -> Result<Self, OpenError> {
+        let bounds = Bounds {
+            max_bytes: config.max_bytes,
+            segment_bytes: config.segment_bytes,
+            is_synced: config.sync != SyncPolicy::Os,
+        };
+        let (log, recovered) =
+            Log::open(dir, node, boot, bounds).map_err(|source| OpenError::Folder { dir: dir.to_owned(), source })?;
+        if recovered != Recovered::default() {
+            tracing::info!(?recovered, "usage spool: found what a former life left");
+        }
+        if recovered.damaged + recovered.unreadable > 0 {
+            tracing::error!(
+                spool.damaged = recovered.damaged,
+                spool.unreadable = recovered.unreadable,
+                "usage spool: damaged files; sound events are reported, the files are kept in quarantine"
+            );
+        }
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            log: Mutex::new(log),
+            written: Notify::new(),
+            config,
+            boot,
+            recovered,
+            refused_dir: dir.join("refused"),
+            lost_in_queue: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            is_failing: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
+        });
+        let own = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("usage.spool".to_owned()).spawn(move || own.write_until_closed());
+        let writer = Arc::new(Mutex::new(Some(thread.map_err(OpenError::Thread)?)));
+        Ok(Self { shared, writer })
+    }
+
+    /// Notes that a call is about to be sent upstream, so that a crash leaves a trace of it. Never blocks; a note that finds no
+    /// room is dropped, since the event itself counts.
+    pub fn opened(&self, call: OpenedCall) {
+        let _no_room = self.shared.push(Entry::Opened(Box::new(call)));
+    }
+
+    /// Keeps the event of a call. Never blocks. Errors: `SinkFull`, counted as lost.
+    pub fn record(&self, event: UsageEvent) -> Result<(), SinkFull> {
+        let taken = self.shared.push(Entry::Ended(Box::new(event)));
+        if taken.is_err() {
+            self.shared.lost_in_queue.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Says whether the spool would lose the next event: reason to refuse calls that must be billed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.shared.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Returns what a former life of the node left.
+    #[must_use]
+    pub fn recovered(&self) -> Recovered {
+        self.shared.recovered
+    }
+
+    /// Returns this life of the node.
+    #[must_use]
+    pub fn boot(&self) -> u128 {
+        self.shared.boot
+    }
+
+    /// Returns what the spool holds.
+    #[must_use]
+    pub fn state(&self) -> SpoolState {
+        let queued_events = self.shared.queue.lock().entries.len();
+        let log = self.shared.log.lock();
+        SpoolState {
+            queued_events,
+            pending_events: log.n_pending(),
+            bytes: log.len(),
+            open_calls: log.n_open(),
+            lost_events: log.lost(self.shared.boot) + self.shared.lost_in_queue.load(Ordering::Relaxed),
+            refused_events: self.shared.refused.load(Ordering::Relaxed),
+            is_failing: self.shared.is_failing.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns a reader that begins with the oldest event that is not acknowledged.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { shared: Arc::clone(&self.shared), cursor: Cursor::default() }
+    }
+
+    /// Returns how many events a boot has lost.
+    #[must_use]
+    pub fn lost(&self, boot: u128) -> u64 {
+        let queued = if boot == self.shared.boot { self.shared.lost_in_queue.load(Ordering::Relaxed) } else { 0 };
+        self.shared.log.lock().lost(boot) + queued
+    }
+
+    /// Waits until something was written since the last call; may wake for nothing.
+    pub async fn written(&self) {
+        self.shared.written.notified().await;
+    }
+
+    /// Notes that the ledger has everything of a boot up to a sequence. Blocks on the disk.
+    pub fn acknowledge(&self, boot: u128, watermark: u64) -> io::Result<()> {
+        let mut log = self.shared.log.lock();
+        let done = log.acknowledge(boot, watermark);
+        self.shared.is_full.store(log.len() >= self.shared.config.max_bytes, Ordering::Relaxed);
+        done
+    }
+
+    /// Keeps an event aside that the ledger will never take. Blocks on the disk.
+    pub fn keep_refused(&self, boot: u128, sequence: u64, reason: &str, event: &v1::UsageEvent) -> io::Result<()> {
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        log::keep_refused(&self.shared.refused_dir, boot, sequence, reason, event)
+    }
+
+    /// Writes and syncs what is buffered and stops the writer. Events recorded afterwards are lost and counted. Blocks.
+    pub fn close(&self) {
+        self.shared.queue.lock().is_closed = true;
+        self.shared.wake.notify_all();
+        if let Some(thread) = self.writer.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("usage spool: the writer panicked; what it had buffered is lost");
+        }
+    }
+}
+
+/// Reads events in order, oldest boot first. Blocks on the disk, so it runs where blocking is allowed.
+#[derive(Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    cursor: Cursor,
+}
+
+impl Reader {
+    /// Reads the next events; `None` when all that is written has been read.
+    pub fn next(&mut self, max_events: usize) -> io::Result<Option<Batch>> {
+        let log = self.shared.log.lock();
+        log.read(&mut self.cursor, max_events)
+    }
+
+    /// Goes back to the oldest event that is not acknowledged.
+    pub fn rewind(&mut self) {
+        self.cursor = Cursor::default();
+    }
+}
+
+impl Shared {
+    fn push(&self, entry: Entry) -> Result<(), SinkFull> {
+        let mut queue = self.queue.lock();
+        if queue.is_closed || queue.entries.len() >= self.config.max_queued {
+            return Err(SinkFull);
+        }
+        // The writer sleeps only while the buffer is empty, so only the first entry has to wake it.
+        let is_first = queue.entries.is_empty();
+        queue.entries.push(entry);
+        drop(queue);
+        if is_first {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    fn write_until_closed(&self) {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut unsynced = Unsynced::default();
+        loop {
+            let is_closed = self.wait(&mut entries, unsynced.since);
+            if !entries.is_empty() {
+                let is_kept = self.write(&entries, &mut unsynced);
+                if is_kept {
+                    entries.clear();
+                } else if is_closed {
+                    self.give_up(&entries);
+                    break;
+                } else {
+                    thread::sleep(RETRY);
+                    continue;
+                }
+            }
+            self.sync_if_due(&mut unsynced, is_closed);
+            if is_closed && self.queue.lock().entries.is_empty() {
+                break;
+            }
+            if !is_closed {
+                thread::sleep(GATHER);
+            }
+        }
+        if let Err(error) = self.log.lock().close() {
+            tracing::warn!(%error, "usage spool: the last file stays; it is read at the next start");
+        }
+    }
+
+    /// Waits for entries and takes them all; with unsynced writes only until their sync is due. Returns whether the spool is
+    /// closed.
+    fn wait(&self, entries: &mut Vec<Entry>, unsynced_since: Option<Instant>) -> bool {
+        let mut queue = self.queue.lock();
+        if entries.is_empty() {
+            while queue.entries.is_empty() && !queue.is_closed {
+                match unsynced_since {
+                    None => self.wake.wait(&mut queue),
+                    Some(since) => {
+                        if self.wake.wait_until(&mut queue, since + SYNC_EVERY).timed_out() {
+                            break;
+                        }
+                    }
+                }
+            }
+            std::mem::swap(entries, &mut queue.entries);
+        }
+        queue.is_closed
+    }
+
+    fn write(&self, entries: &[Entry], unsynced: &mut Unsynced) -> bool {
+        let mut log = self.log.lock();
+        match log.append(entries) {
+            Ok(done) => {
+                self.is_full.store(done.lost > 0, Ordering::Relaxed);
+                drop(log);
+                if done.lost > 0 {
+                    tracing::error!(
+                        spool.lost = done.lost,
+                        "usage spool: full, events are lost; connect the control plane or raise max_bytes"
+                    );
+                }
+                if self.is_failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("usage spool: the disk takes writes again");
+                }
+                unsynced.bytes += done.bytes;
+                unsynced.since.get_or_insert_with(Instant::now);
+                self.written.notify_one();
+                true
+            }
+            Err(error) => {
+                if !self.is_failing.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "usage spool: the disk refuses writes; events wait in memory");
+                }
+                false
+            }
+        }
+    }
+
+    fn give_up(&self, entries: &[Entry]) {
+        let n_events = entries.iter().filter(|entry| matches!(entry, Entry::Ended(_))).count();
+        tracing::error!(spool.lost = n_events, "usage spool: events could not be written before the stop");
+        self.log.lock().lose(n_events as u64);
+    }
+
+    fn sync_if_due(&self, unsynced: &mut Unsynced, is_closed: bool) {
+        let Some(since) = unsynced.since else { return };
+        let is_due = match self.config.sync {
+            SyncPolicy::Always => true,
+            SyncPolicy::Group => unsynced.bytes >= SYNC_BYTES || since.elapsed() >= SYNC_EVERY,
+            SyncPolicy::Os => {
+                *unsynced = Unsynced::default();
+                is_closed
+            }
+        };
+        if !is_due && !is_closed {
+            return;
+        }
+        // The file is synced without the lock, so that a slow disk does not hold up the reader.
+        let file = self.log.lock().file();
+        if let Some(Err(error)) = file.map(|file| file.sync_data()) {
+            tracing::error!(%error, "usage spool: the disk did not confirm a write");
+        }
+        *unsynced = Unsynced::default();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Unsynced {
+    bytes: u64,
+    since: Option<Instant>,
+}
+
+#[cfg(test)]
+mod tests;
