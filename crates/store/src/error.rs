@@ -68,6 +68,8 @@ macro_rules! constraints {
         #[non_exhaustive]
         pub enum Constraint {
             $($(#[$doc])* $name,)+
+            /// The row refers to one that is not there, or others refer to the row that should go.
+            Reference,
             /// A constraint that correct input cannot violate; its violation is a defect.
             Other,
         }
@@ -118,6 +120,7 @@ impl From<sqlx::Error> for StoreError {
         let code =
             error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned);
         match (&error, code.as_deref()) {
+            (_, Some("23503")) => Self::Conflict(Constraint::Reference),
             // Class 23: integrity constraint violation.
             (sqlx::Error::Database(inner), Some(code)) if code.starts_with("23") => {
                 let constraint = inner.constraint().map_or(Constraint::Other, Constraint::from_name);

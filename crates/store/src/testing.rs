@@ -21,7 +21,7 @@ use crate::pool::{Database, PoolLimits};
 use crate::{Store, StoreError, migrate};
 
 /// Seconds without any living test process after which the cluster ends.
-const IDLE_SECONDS: &str = "30";
+const IDLE_SECONDS: &str = "120";
 
 /// A migrated database of its own. It is dropped by a later test of the run, or with the cluster.
 #[derive(Debug, Clone)]

@@ -14,10 +14,10 @@ use domain::{
 };
 use store::{
     Constraint, StoreError, access_tokens, environments, idempotency, jobs, members, organizations, sessions, settings,
-    signing_keys, users, workspaces,
+    signing_keys, users, virtual_keys, workspaces,
 };
 
-use crate::support::{NOON, Tenant, World, kid, name, note, permit, uuid};
+use crate::support::{NOON, Tenant, World, key, kid, name, note, permit, uuid};
 
 fn person(email: &str) -> User {
     User {
@@ -160,7 +160,15 @@ async fn environments_come_in_order_of_promotion() {
     assert_eq!(environments::update(&mut tx, &permit, &first).await.expect("updated"), 2);
     let order = environments::list(&mut tx, tenant.workspace.id).await.expect("listed");
     assert_eq!(order.iter().map(|environment| environment.id).collect::<Vec<_>>(), [production.id, first.id]);
-    assert_eq!(environments::load(&mut tx, Some(&[production.id])).await.expect("loaded"), [production]);
+    assert_eq!(environments::load(&mut tx, Some(&[production.id])).await.expect("loaded"), [production.clone()]);
+    // One without keys may go for good.
+    virtual_keys::insert(&mut tx, &permit, &key(&tenant, "ci")).await.expect("added");
+    assert!(environments::has_keys(&mut tx, first.id).await.expect("asked"));
+    assert!(!environments::has_keys(&mut tx, production.id).await.expect("asked"));
+    environments::delete(&mut tx, &permit, production.id).await.expect("deleted");
+    assert!(matches!(environments::delete(&mut tx, &permit, production.id).await, Err(StoreError::NotFound(_))));
+    let in_use = environments::delete(&mut tx, &permit, first.id).await;
+    assert!(matches!(in_use, Err(StoreError::Conflict(Constraint::Reference))));
 }
 
 #[tokio::test]

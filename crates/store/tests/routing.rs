@@ -151,7 +151,8 @@ async fn a_credential_in_use_is_found_through_its_deployments() {
     deployments::insert(&mut tx, &permit, &deployment(&tenant, "other", None)).await.expect("added");
     assert_eq!(deployments::list_by_credential(&mut tx, without.id).await.expect("listed"), [user]);
     let dangling = deployment(&tenant, "dangling", Some(CredentialId::from_uuid(1)));
-    assert!(matches!(deployments::insert(&mut tx, &permit, &dangling).await, Err(StoreError::Internal(_))));
+    let refused = deployments::insert(&mut tx, &permit, &dangling).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(Constraint::Reference))));
 }
 
 #[tokio::test]

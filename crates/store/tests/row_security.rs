@@ -1,8 +1,14 @@
 //! The wall between organizations, read from the catalog and tried from outside.
 
-use store::{StoreError, virtual_keys, workspaces};
+use domain::page::Limit;
+use domain::{NodeId, OrganizationId};
+use store::usage::{Query, RequestFilter};
+use store::{
+    StoreError, access_tokens, audit, changes, credentials, deployments, environments, join_tokens, members, nodes,
+    organizations, prices, routes, usage, virtual_keys, workspaces,
+};
 
-use crate::support::{World, key, note, permit};
+use crate::support::{NOON, Tenant, World, key, note, permit};
 
 #[tokio::test]
 async fn every_tenant_table_is_protected() {
@@ -103,4 +109,79 @@ async fn a_connection_forgets_its_organization() {
     // The only connection, outside any organization: no rows, and no error from the empty setting.
     let mut tx = store.read(domain::OrganizationId::from_uuid(1)).await.expect("a read");
     assert!(workspaces::load(&mut tx, None).await.expect("readable").is_empty());
+}
+
+/// Everything that reads can find of `subject` while working for `organization`, as text.
+async fn digest(world: &World, organization: OrganizationId, subject: &Tenant) -> String {
+    let (limit, mut tx) = (Limit::default(), world.store.read(organization).await.expect("a read"));
+    let tx = &mut tx;
+    let long = NOON.minus(std::time::Duration::from_hours(48));
+    let lists = format!(
+        "{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}",
+        workspaces::list(tx, None, limit).await.expect("listed"),
+        environments::list(tx, subject.workspace.id).await.expect("listed"),
+        environments::load(tx, None).await.expect("listed"),
+        members::list(tx, None, limit).await.expect("listed"),
+        members::list_bindings(tx, None).await.expect("listed"),
+        access_tokens::list(tx, None, None, limit).await.expect("listed"),
+        credentials::list(tx, None, limit).await.expect("listed"),
+        credentials::list_data_keys(tx).await.expect("listed"),
+        deployments::list(tx, subject.workspace.id, None, limit).await.expect("listed"),
+        routes::list(tx, subject.workspace.id, None, limit).await.expect("listed"),
+        virtual_keys::list(tx, subject.workspace.id, None, None, limit).await.expect("listed"),
+        prices::list(tx, None, limit).await.expect("listed"),
+    );
+    let facts = format!(
+        "{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}",
+        organizations::get(tx).await.expect("found").slug,
+        nodes::list_groups(tx, None, limit).await.expect("listed"),
+        nodes::list(tx, None, limit).await.expect("listed"),
+        nodes::list_status(tx, &[NodeId::from_uuid(1)]).await.expect("listed"),
+        join_tokens::list(tx, None, limit).await.expect("listed"),
+        changes::list_after(tx, 0).await.expect("listed"),
+        audit::list(tx, &audit::Filter::default(), None, limit).await.expect("listed"),
+        audit::list_checkpoints(tx, 0, 10).await.expect("listed"),
+        usage::list(tx, subject.workspace.id, &RequestFilter::default(), None, limit).await.expect("listed"),
+        usage::sum(tx, &Query::all(long, NOON)).await.expect("summed"),
+    );
+    lists + &facts
+}
+
+#[tokio::test]
+async fn each_wall_stands_without_the_other() {
+    let world = World::new().await;
+    let tenants = [world.tenant("ours").await, world.tenant("theirs").await];
+    for tenant in &tenants {
+        let mut tx = world.store.write(tenant.id).await.expect("our turn");
+        virtual_keys::insert(&mut tx, &permit(tenant.id), &key(tenant, "issued")).await.expect("added");
+        note(&mut tx, &permit(tenant.id), "virtual_key.issue");
+        tx.commit().await.expect("committed");
+    }
+    let mut seen = Vec::new();
+    for by in &tenants {
+        for subject in &tenants {
+            seen.push(digest(&world, by.id, subject).await);
+        }
+    }
+    let [ours, theirs] = &tenants;
+    assert!(!seen[1].contains(&theirs.id.to_string()) && !seen[2].contains(&ours.id.to_string()));
+
+    // Now with every policy off: the statements alone give the same answers.
+    let mut owner = world.database.owner().await.expect("a connection");
+    sqlx::raw_sql(
+        "DO $$ DECLARE target regclass; BEGIN
+             FOR target IN SELECT oid::regclass FROM pg_class WHERE relrowsecurity LOOP
+                 EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', target);
+             END LOOP; END $$",
+    )
+    .execute(&mut owner)
+    .await
+    .expect("switched off");
+    let mut again = Vec::new();
+    for by in &tenants {
+        for subject in &tenants {
+            again.push(digest(&world, by.id, subject).await);
+        }
+    }
+    assert_eq!(seen, again);
 }

@@ -250,6 +250,10 @@ fn unpack(bytes: &[u8], folder: &Path) -> Result<(), ClusterError> {
         let target = folder.join(inner);
         let parent = target.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(|source| ClusterError::io("create", parent, source))?;
+        // Whatever our mask is: the server's user must be able to enter.
+        for above in parent.ancestors().take_while(|above| above.starts_with(folder)) {
+            child::set_mode(above, 0o755)?;
+        }
         let mut content = Vec::new();
         entry.read_to_end(&mut content).map_err(bad)?;
         std::fs::write(&target, content).map_err(|source| ClusterError::io("write", &target, source))?;
