@@ -307,7 +307,7 @@ mod tests {
         let mut lines = vec![signer.header(ORG, (0, [0; 32]), at)];
         let mut head = (0, [0; 32]);
         for i in 1..=n {
-            let audit = Audit::new("virtual_key.issue", "virtual_key", i, subject);
+            let audit = Audit::new("virtual_key.issue", "virtual_key", &i, &subject);
             let actor = ActorKind::System(JobName::Bootstrap);
             let entry =
                 AuditEntry::chain(AuditEntryId::from_uuid(i.into()), ORG, head, at, (&actor, "bootstrap"), audit);

@@ -12,19 +12,23 @@
 
 pub mod audit_log;
 pub mod auth;
+pub mod bootstrap;
 pub mod call;
 pub mod commands;
 pub mod config;
 pub mod cx;
 pub mod error;
 pub mod http;
+pub mod jobs;
 pub mod keyring;
 pub mod metrics;
 pub mod queries;
 pub mod server;
+pub mod start;
 pub mod visibility;
 
 pub use config::ControlConfig;
 pub use cx::{Cx, Ports};
 pub use http::Assets;
 pub use keyring::{Keyring, LocalKey};
+pub use start::{ControlHandle, Parts, start};

@@ -108,7 +108,7 @@ fn upstream_model(text: &str) -> Outcome<String> {
 }
 
 /// Copies the dated catalog prices of the model; what is in the book already stays as it is.
-async fn copy_prices(cx: &Cx, tx: &mut WriteTx, permit: &Permit, deployment: &Deployment) -> Outcome<()> {
+pub(crate) async fn copy_prices(cx: &Cx, tx: &mut WriteTx, permit: &Permit, deployment: &Deployment) -> Outcome<()> {
     let Some(model) = llm::catalog::find(&deployment.provider, &deployment.upstream_model) else { return Ok(()) };
     for price in &model.prices {
         let version = PriceVersion {
@@ -125,6 +125,14 @@ async fn copy_prices(cx: &Cx, tx: &mut WriteTx, permit: &Permit, deployment: &De
         store::prices::insert(tx, permit, &version).await?;
     }
     Ok(())
+}
+
+/// Says whether the catalog has a price of the deployment's model that the book has not.
+pub(crate) async fn lacks_prices(tx: &mut Tx, deployment: &Deployment) -> Outcome<bool> {
+    let Some(model) = llm::catalog::find(&deployment.provider, &deployment.upstream_model) else { return Ok(false) };
+    let book = store::prices::list_by_model(tx, &deployment.provider, &deployment.upstream_model).await?;
+    let has = |at| book.iter().any(|price| price.source == PriceSource::Catalog && price.effective_at == at);
+    Ok(model.prices.iter().any(|price| !has(price.effective_at)))
 }
 
 /// Changes a deployment.

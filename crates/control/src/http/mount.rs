@@ -258,13 +258,18 @@ fn decode_body<B: DeserializeOwned>(bytes: &Bytes) -> Outcome<B> {
         let inner = error.into_inner();
         let reason = inner.to_string();
         let reason = reason.split(" at line ").next().unwrap_or(&reason);
-        // serde names a missing field only in its text.
-        let missing = reason.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
-        match (missing, inner.is_data()) {
-            (Some(field), _) => Failure::invalid(&format!("{path}/{field}"), "is required"),
-            (None, true) => Failure::invalid(&path, reason),
-            (None, false) => Failure::invalid("", format!("the body is not valid JSON: {reason}")),
+        // serde names a missing or repeated field only in its text.
+        let named = |prefix: &str| reason.strip_prefix(prefix).and_then(|rest| rest.strip_suffix('`'));
+        if let Some(field) = named("missing field `") {
+            return Failure::invalid(&format!("{path}/{field}"), "is required");
         }
+        if let Some(field) = named("duplicate field `") {
+            return Failure::invalid(&format!("{path}/{field}"), "is given twice");
+        }
+        if inner.is_data() {
+            return Failure::invalid(&path, reason);
+        }
+        Failure::invalid("", format!("the body is not valid JSON: {reason}"))
     })?;
     json.end().map_err(|_| Failure::invalid("", "the body has something after its JSON value"))?;
     Ok(value)

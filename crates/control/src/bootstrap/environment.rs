@@ -1,0 +1,239 @@
+//! Credentials that come from the usual environment variables of providers.
+//!
+//! What a person expects: set the variable, start, and the provider's models are there; change it, start again, and the new
+//! value is used. What they do not expect: that a key which was replaced in the console comes back from a stale shell. So a
+//! value is applied when it differs from the one that was applied last (remembered as a keyed digest), not when it differs
+//! from what is stored. A variable that is no longer set changes nothing; a credential that was archived stays archived until
+//! the variable has a new value.
+
+use std::sync::Arc;
+
+use domain::credential::Credential;
+use domain::{CredentialId, DisplayName, JobName, OrganizationId, Permit, Scope, Secret, WorkspaceId};
+use hmac::{Hmac, Mac as _};
+use llm::provider::Spec;
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use store::{Constraint, StoreError, WriteTx};
+
+use super::{insert_model, model_name, record};
+use crate::commands::credentials::{self, Change, Draft, record_changed, record_created};
+use crate::commands::deployments;
+use crate::cx::Cx;
+use crate::error::{Failure, Outcome};
+use crate::queries;
+
+/// A provider's variables as they were found.
+#[derive(Debug)]
+pub struct FromEnvironment {
+    provider: &'static Spec,
+    secret: Option<Secret<String>>,
+    base_url: Option<String>,
+}
+
+/// Reads the variables of every provider through `get`; providers without a key or an address are left out.
+#[must_use]
+pub fn variables(get: impl Fn(&str) -> Option<String>) -> Vec<FromEnvironment> {
+    let read = |name: Option<&'static str>| {
+        name.and_then(&get).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    };
+    let found = llm::provider::ALL.iter().map(|provider| {
+        let spec = provider.spec();
+        FromEnvironment {
+            provider: spec,
+            secret: read(spec.key_variable).map(Secret::new),
+            base_url: read(spec.base_url_variable),
+        }
+    });
+    found.filter(|found| found.secret.is_some() || found.base_url.is_some()).collect()
+}
+
+/// What was applied last for a provider.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Applied {
+    provider: String,
+    credential_id: Option<CredentialId>,
+    digest: String,
+}
+
+const SETTING: &str = "environment_credentials";
+
+fn digest(cx: &Cx, found: &FromEnvironment) -> String {
+    let key = cx.keyring.derive("environment-digest|1");
+    // HMAC takes keys of any length; 32 bytes cannot fail.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.as_ref()) else { return String::new() };
+    mac.update(found.base_url.as_deref().unwrap_or("").as_bytes());
+    mac.update(&[0]);
+    mac.update(found.secret.as_ref().map_or("", |secret| secret.expose().as_str()).as_bytes());
+    domain::audit::hex32::encode(&mac.finalize().into_bytes())
+}
+
+/// Stores a credential and the models of its provider. A value that cannot be accepted is logged and left out: a typing
+/// mistake in one variable must not keep the installation from starting.
+pub(super) async fn add(
+    cx: &Cx,
+    tx: &mut WriteTx,
+    permit: &Permit,
+    workspace: WorkspaceId,
+    found: &FromEnvironment,
+) -> Outcome<Applied> {
+    let mut applied =
+        Applied { provider: found.provider.name.to_owned(), credential_id: None, digest: digest(cx, found) };
+    let secret = found.secret.as_ref().map(|secret| secret.expose().as_str());
+    let draft = Draft {
+        provider: found.provider.name,
+        name: name(found.provider)?,
+        base_url: found.base_url.as_deref(),
+        secret,
+    };
+    let credential = match credentials::insert(cx, tx, permit, draft).await {
+        Ok(credential) => credential,
+        Err(Failure::Problem(problem)) => {
+            tracing::warn!(provider = found.provider.name, %problem, "the variables of a provider cannot be used");
+            return Ok(applied);
+        }
+        Err(other) => return Err(other),
+    };
+    applied.credential_id = Some(credential.id);
+    let view = queries::credentials::view(tx, &credential).await?;
+    record(cx, tx, permit, record_created(cx, permit.organization(), &view, secret));
+    add_models(cx, tx, permit, workspace, &credential).await?;
+    Ok(applied)
+}
+
+fn name(spec: &Spec) -> Outcome<DisplayName> {
+    super::displayed(&format!("{} (environment)", spec.title))
+}
+
+/// Adds every model of the catalog whose name is free in the workspace.
+async fn add_models(
+    cx: &Cx,
+    tx: &mut WriteTx,
+    permit: &Permit,
+    workspace: WorkspaceId,
+    credential: &Credential,
+) -> Outcome<()> {
+    let now = cx.now();
+    let taken = taken_names(tx, workspace).await?;
+    let models =
+        llm::catalog::all().iter().filter(|model| model.provider == credential.provider && !model.is_retired_at(now));
+    for model in models.filter(|model| !taken.contains(&model.name)) {
+        let draft = deployments::Draft {
+            workspace,
+            name: model_name(&model.name)?,
+            provider: &credential.provider,
+            upstream_model: &model.name,
+            credential: Some(credential.id),
+            is_enabled: true,
+        };
+        insert_model(cx, tx, permit, draft).await?;
+    }
+    Ok(())
+}
+
+async fn taken_names(tx: &mut WriteTx, workspace: WorkspaceId) -> Outcome<Vec<String>> {
+    let deployments = store::deployments::load(tx, None).await?;
+    let routes = store::routes::load(tx, None).await?;
+    let of_deployments =
+        deployments.into_iter().filter(|one| one.workspace_id == workspace && one.archived_at.is_none());
+    let of_routes = routes.into_iter().filter(|one| one.workspace_id == workspace && one.archived_at.is_none());
+    Ok(of_deployments.map(|one| one.name.to_string()).chain(of_routes.map(|one| one.name.to_string())).collect())
+}
+
+/// Remembers what was applied.
+pub(super) async fn remember(cx: &Cx, applied: &[Applied]) -> Outcome<()> {
+    let mut tx = cx.store.system().await?;
+    let mut all: Vec<Applied> = store::settings::find(&mut tx, SETTING).await?.unwrap_or_default();
+    all.retain(|old| applied.iter().all(|new| new.provider != old.provider));
+    all.extend_from_slice(applied);
+    store::settings::set(&mut tx, SETTING, &all, cx.now()).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Applies variables whose values are new since the last start.
+pub(super) async fn reconcile(cx: &Arc<Cx>, environment: &[FromEnvironment]) -> Outcome<()> {
+    if environment.is_empty() {
+        return Ok(());
+    }
+    let mut tx = cx.store.system().await?;
+    let known: Vec<Applied> = store::settings::find(&mut tx, SETTING).await?.unwrap_or_default();
+    drop(tx);
+    let installation = super::describe(cx).await?;
+    let (organization, workspace) = (installation.organization_id, installation.workspace_id);
+    for found in environment {
+        let last = known.iter().find(|applied| applied.provider == found.provider.name);
+        if last.is_some_and(|last| last.digest == digest(cx, found)) {
+            continue;
+        }
+        let applied = apply(cx, (organization, workspace), found, last.and_then(|last| last.credential_id)).await?;
+        remember(cx, &[applied]).await?;
+    }
+    Ok(())
+}
+
+async fn apply(
+    cx: &Cx,
+    (organization, workspace): (OrganizationId, WorkspaceId),
+    found: &FromEnvironment,
+    last: Option<CredentialId>,
+) -> Outcome<Applied> {
+    let permit = Permit::system(JobName::Bootstrap, Scope::Organization(organization));
+    let mut tx = cx.store.write(organization).await?;
+    let existing = match last {
+        Some(id) => match store::credentials::get(&mut tx, id).await {
+            Ok(credential) => Some(credential).filter(|credential| credential.archived_at.is_none()),
+            Err(StoreError::NotFound(_)) => None,
+            Err(other) => return Err(other.into()),
+        },
+        None => None,
+    };
+    let applied = match existing {
+        Some(credential) => update(cx, &mut tx, &permit, credential, found).await,
+        None => add(cx, &mut tx, &permit, workspace, found).await,
+    };
+    match applied {
+        Ok(applied) => {
+            if applied.credential_id.is_some() {
+                tx.commit().await?;
+                tracing::info!(provider = found.provider.name, "the variables of a provider were applied");
+            }
+            Ok(applied)
+        }
+        // Somebody made a credential of the same name by hand: theirs stays.
+        Err(Failure::Store(StoreError::Conflict(Constraint::CredentialName))) => {
+            tracing::warn!(
+                provider = found.provider.name,
+                "a credential of the name for variables exists; it stays as it is"
+            );
+            Ok(Applied { provider: found.provider.name.to_owned(), credential_id: None, digest: digest(cx, found) })
+        }
+        Err(other) => Err(other),
+    }
+}
+
+async fn update(
+    cx: &Cx,
+    tx: &mut WriteTx,
+    permit: &Permit,
+    mut credential: Credential,
+    found: &FromEnvironment,
+) -> Outcome<Applied> {
+    let mut applied = Applied {
+        provider: found.provider.name.to_owned(),
+        credential_id: Some(credential.id),
+        digest: digest(cx, found),
+    };
+    let before = queries::credentials::view(tx, &credential).await?;
+    let secret = found.secret.as_ref().map(|secret| secret.expose().as_str());
+    let change = Change { name: None, base_url: found.base_url.as_deref().or(found.provider.base_url), secret };
+    if let Err(failure) = credentials::change(cx, tx, &mut credential, change).await {
+        let Failure::Problem(problem) = failure else { return Err(failure) };
+        tracing::warn!(provider = found.provider.name, %problem, "the variables of a provider cannot be used");
+        applied.credential_id = None;
+        return Ok(applied);
+    }
+    credential.version = store::credentials::update(tx, permit, &credential).await?;
+    let after = queries::credentials::view(tx, &credential).await?;
+    record(cx, tx, permit, record_changed(cx, permit.organization(), (&before, &after), secret));
+    Ok(applied)
+}
