@@ -1,0 +1,383 @@
+//! Keeps, per organization, what nodes must hold: the hashed set of its latest revision, signed, with the steps that led there.
+//!
+//! ```text
+//!  commit ── NOTIFY ─▶ refresh ── one REPEATABLE READ transaction ─▶ set, signature, step ── broadcast ─▶ every node's stream
+//!             poll  ─▶    │        revision N and the rows changed in (R, N]
+//! ```
+//!
+//! Announcements are hints; polling the revisions is the truth. Invariant: what is published is always the whole state of one
+//! committed revision, however many commits a refresh spans, and never an older one than before.
+
+mod load;
+mod state;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use domain::{NodeGroupId, OrganizationId, Timestamp};
+use parking_lot::RwLock;
+use policy::resource::{Content, KeyStatus};
+use policy::set::{Location, SetError};
+use policy::sign::{FLAG_SHRINK, Revision, Signed, Urgent, is_shrink};
+use policy::wire::frame;
+use policy::{Kind, Resource, ResourceSet, Signer};
+use proto::v1;
+use store::StoreError;
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::ca::{AuthorityError, load_or_make};
+use crate::cx::Cx;
+use crate::keyring::KeyError;
+
+pub(crate) use self::state::{Plan, Published};
+
+/// How often the revisions are polled.
+const POLL: Duration = Duration::from_secs(1);
+/// Announcements that a stream may fall behind; one that falls further looks at everything.
+const BACKLOG: usize = 4_096;
+const PURPOSE: &str = "policy";
+
+/// An organization cannot be published now.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The database.
+    #[error("policy cannot be read from the database")]
+    Store(#[from] StoreError),
+    /// The data key or a pepper.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The rows do not make a set.
+    #[error("policy rows do not make a set")]
+    Set(#[from] SetError),
+}
+
+/// What streams are told.
+#[derive(Debug, Clone)]
+pub(crate) enum Announcement {
+    /// An organization has a new revision.
+    Changed(OrganizationId),
+    /// Ahead of it: what must not be used.
+    Urgent(OrganizationId, Arc<v1::Urgent>),
+    /// What a group's nodes may hold changed.
+    Group(NodeGroupId),
+}
+
+/// Signs policy with the installation's Ed25519 key.
+pub struct PolicySigner {
+    key_id: String,
+    pair: Ed25519KeyPair,
+    public: Vec<v1::SigningKey>,
+}
+
+impl std::fmt::Debug for PolicySigner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PolicySigner").field("key_id", &self.key_id).finish_non_exhaustive()
+    }
+}
+
+impl Signer for PolicySigner {
+    fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    fn sign(&self, statement: &[u8]) -> [u8; 64] {
+        let mut out = [0; 64];
+        // An Ed25519 signature has 64 bytes.
+        out.copy_from_slice(self.pair.sign(statement).as_ref());
+        out
+    }
+}
+
+impl PolicySigner {
+    /// Loads the installation's signing key, making it on the first start.
+    pub async fn load(cx: &Cx) -> Result<Self, AuthorityError> {
+        let wrong = |_| AuthorityError::Key(KeyError::Sealed);
+        let make = |_: &str| {
+            let mut seed = vec![0; 32];
+            cx.entropy.fill(&mut seed);
+            let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(wrong)?;
+            Ok((pair.public_key().as_ref().to_vec(), seed))
+        };
+        let keys = load_or_make(&cx.store, &cx.keyring, cx.entropy.as_ref(), (PURPOSE, cx.now()), make).await?;
+        let public = keys
+            .iter()
+            .map(|(key, _)| v1::SigningKey { key_id: key.kid.clone(), public_key: key.public.clone().into() });
+        let public = public.collect();
+        let active = keys.iter().find(|(key, _)| key.retired_at.is_none()).or(keys.first());
+        let (key, seed) = active.ok_or(AuthorityError::Key(KeyError::Sealed))?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(wrong)?;
+        Ok(Self { key_id: key.kid.clone(), pair, public })
+    }
+
+    /// Returns the keys that nodes verify by.
+    #[must_use]
+    pub fn public_keys(&self) -> Vec<v1::SigningKey> {
+        self.public.clone()
+    }
+}
+
+/// See the module. Clones share it.
+#[derive(Clone)]
+pub struct Publisher(Arc<Inner>);
+
+struct Inner {
+    cx: Arc<Cx>,
+    signer: PolicySigner,
+    organizations: RwLock<HashMap<OrganizationId, Arc<Published>>>,
+    announcements: broadcast::Sender<Announcement>,
+    is_loaded: watch::Sender<bool>,
+    polled_at: AtomicI64,
+    wake: Notify,
+}
+
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publisher").field("organizations", &self.0.organizations.read().len()).finish_non_exhaustive()
+    }
+}
+
+impl Publisher {
+    /// Makes a publisher that has published nothing yet; [`Publisher::run`] makes it work.
+    #[must_use]
+    pub fn new(cx: Arc<Cx>, signer: PolicySigner) -> Self {
+        Self(Arc::new(Inner {
+            cx,
+            signer,
+            organizations: RwLock::default(),
+            announcements: broadcast::channel(BACKLOG).0,
+            is_loaded: watch::channel(false).0,
+            polled_at: AtomicI64::new(0),
+            wake: Notify::new(),
+        }))
+    }
+
+    /// Looks for changes now instead of at the next poll.
+    pub fn wake(&self) {
+        self.0.wake.notify_one();
+    }
+
+    pub(crate) fn signer(&self) -> &PolicySigner {
+        &self.0.signer
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Announcement> {
+        self.0.announcements.subscribe()
+    }
+
+    pub(crate) fn announce(&self, announcement: Announcement) {
+        // No stream is listening: nobody to tell.
+        drop(self.0.announcements.send(announcement));
+    }
+
+    /// Waits until everything was published once.
+    pub(crate) async fn loaded(&self) {
+        // The sender lives as long as this publisher.
+        drop(self.0.is_loaded.subscribe().wait_for(|is_loaded| *is_loaded).await);
+    }
+
+    pub(crate) fn organizations(&self) -> Vec<OrganizationId> {
+        self.0.organizations.read().keys().copied().collect()
+    }
+
+    pub(crate) fn get(&self, organization: OrganizationId) -> Option<Arc<Published>> {
+        self.0.organizations.read().get(&organization).cloned()
+    }
+
+    /// Returns how old this process' view of the database is.
+    pub(crate) fn age(&self) -> Duration {
+        self.0.cx.now().since(Timestamp::from_micros(self.0.polled_at.load(Ordering::Relaxed)))
+    }
+
+    /// Publishes until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let (hint, mut hints) = mpsc::channel(BACKLOG);
+        let listener = runtime::tasks::spawn("publisher.listen", listen(Arc::clone(&self.0.cx), hint, stop.clone()));
+        let mut ticks = tokio::time::interval(POLL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // A hint names the organization, so the common case is one transaction and no poll.
+                Some(first) = hints.recv() => {
+                    let mut named = std::collections::BTreeSet::from([first]);
+                    while let Ok(more) = hints.try_recv() {
+                        named.insert(more);
+                    }
+                    for organization in named {
+                        self.refresh_logged(organization).await;
+                    }
+                }
+                _ = ticks.tick() => self.poll().await,
+                () = self.0.wake.notified() => self.poll().await,
+                () = stop.cancelled() => break,
+            }
+        }
+        // The listener only waits; it ends with `stop`.
+        drop(listener.await);
+    }
+
+    async fn poll(&self) {
+        let started = self.0.cx.now();
+        let revisions = async {
+            let mut tx = self.0.cx.store.system().await?;
+            store::changes::revisions(&mut tx).await
+        };
+        let revisions = match revisions.await {
+            Ok(revisions) => revisions,
+            Err(error) => {
+                tracing::warn!(error = %runtime::telemetry::chain(&error), "policy revisions could not be read; nodes keep what they have");
+                return;
+            }
+        };
+        let mut is_complete = true;
+        for (organization, revision) in revisions {
+            if self.get(organization).is_none_or(|published| published.revision() != revision) {
+                is_complete &= self.refresh_logged(organization).await;
+            }
+        }
+        if is_complete {
+            self.0.polled_at.store(started.as_micros(), Ordering::Relaxed);
+            self.0.is_loaded.send_if_modified(|is_loaded| !std::mem::replace(is_loaded, true));
+        }
+    }
+
+    async fn refresh_logged(&self, organization: OrganizationId) -> bool {
+        match self.refresh(organization).await {
+            Ok(()) => true,
+            Err(error) => {
+                let error = runtime::telemetry::chain(&error);
+                tracing::error!(organization.id = %organization, error, "policy could not be published; nodes keep what they have");
+                false
+            }
+        }
+    }
+
+    /// Brings one organization up to its latest committed revision.
+    async fn refresh(&self, organization: OrganizationId) -> Result<(), PublishError> {
+        let cx = &self.0.cx;
+        let held = self.get(organization);
+        let mut tx = cx.store.read(organization).await?;
+        let changed = match &held {
+            Some(held) => store::changes::list_after(&mut tx, held.revision()).await?,
+            None => None,
+        };
+        let next = match (held, changed) {
+            (Some(_), Some(changed)) if changed.changes.is_empty() => return Ok(()),
+            (Some(held), Some(changed)) => {
+                let loaded = load::changed(&mut tx, cx, &changed.changes).await?;
+                let data_keys = load::data_keys(&mut tx, cx).await?;
+                let removals: Vec<_> = loaded.gone.iter().filter_map(|key| held.set().find(*key)).collect();
+                let mut set = held.set().clone();
+                let revoked = revoked(&held, &loaded.resources, &removals);
+                set.apply(loaded.resources.clone(), &removals)?;
+                let signed = self.sign(&set, changed.revision, 0);
+                self.tell_urgent(organization, changed.revision, revoked);
+                held.next(signed, set, loaded.resources, removals, data_keys)
+            }
+            (held, _) => {
+                let revision = store::changes::revision(&mut tx).await?;
+                if held.as_ref().is_some_and(|held| held.revision() >= revision) {
+                    return Ok(());
+                }
+                let set = ResourceSet::from_resources(organization, load::all(&mut tx, cx).await?)?;
+                let data_keys = load::data_keys(&mut tx, cx).await?;
+                let signed = self.sign(&set, revision, 0);
+                match held {
+                    None => Published::first(signed, set, data_keys),
+                    Some(held) => {
+                        let (upserts, removals) = held.set().difference(&set);
+                        held.next(signed, set, upserts, removals, data_keys)
+                    }
+                }
+            }
+        };
+        tx.end().await?;
+        self.0.organizations.write().insert(organization, Arc::new(next));
+        self.announce(Announcement::Changed(organization));
+        Ok(())
+    }
+
+    fn sign(&self, set: &ResourceSet, number: u64, flags: u32) -> Signed<Revision> {
+        let statement = Revision {
+            organization: set.organization(),
+            number,
+            issued_at: self.0.cx.now(),
+            set_hash: set.hash(),
+            resource_count: set.len(),
+            flags,
+        };
+        Signed::new(statement, &self.0.signer)
+    }
+
+    fn tell_urgent(&self, organization: OrganizationId, revision: u64, revoked: Vec<Location>) {
+        if revoked.is_empty() {
+            return;
+        }
+        let urgent = Urgent { organization, revision, issued_at: self.0.cx.now(), revoked };
+        let message = frame::urgent_message(&Signed::new(urgent, &self.0.signer));
+        self.announce(Announcement::Urgent(organization, Arc::new(message)));
+    }
+
+    /// Returns the statement for a node that holds `count` resources of `revision`.
+    ///
+    /// A set that shrinks by more than half is confirmed only when the change log names at least as many subjects as are gone:
+    /// a fault that loses rows, or a permission that hides them, leaves no such trace. `None`: not confirmed, do not send.
+    pub(crate) async fn statement(
+        &self,
+        published: &Published,
+        held: Option<(u64, u64)>,
+    ) -> Result<Option<Signed<Revision>>, StoreError> {
+        let statement = &published.signed().statement;
+        let Some((revision, count)) = held.filter(|(_, count)| is_shrink(*count, statement.resource_count)) else {
+            return Ok(Some(published.signed().clone()));
+        };
+        let mut tx = self.0.cx.store.read(statement.organization).await?;
+        let changed = store::changes::list_after(&mut tx, revision).await?;
+        let named = changed.map_or(0, |changed| changed.changes.len() as u64);
+        if named < count - statement.resource_count {
+            return Ok(None);
+        }
+        Ok(Some(self.sign(published.set(), statement.number, FLAG_SHRINK)))
+    }
+}
+
+/// What of a change takes something out of use: revoked or removed keys, removed credentials.
+fn revoked(held: &Published, upserts: &[Resource], removals: &[Location]) -> Vec<Location> {
+    let is_revoked = |resource: &&Resource| {
+        resource.key.kind == Kind::VirtualKey
+            && matches!(policy::wire::decode(resource), Ok(Content::VirtualKey(key)) if key.status == KeyStatus::Revoked)
+            && held.set().get(resource.location()).is_some()
+    };
+    let revoked = upserts.iter().filter(is_revoked).map(Resource::location);
+    let removed =
+        removals.iter().copied().filter(|location| matches!(location.key.kind, Kind::VirtualKey | Kind::Credential));
+    revoked.chain(removed).collect()
+}
+
+/// Passes announced commits on; reconnects for as long as the database is away.
+async fn listen(cx: Arc<Cx>, hint: mpsc::Sender<OrganizationId>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let listening = async {
+            let mut announcements = cx.store.listen().await?;
+            loop {
+                if let Some(organization) = announcements.next().await? {
+                    // A full queue is no loss: whoever is in it will be refreshed, the rest is found by the poll.
+                    let _ = hint.try_send(organization);
+                }
+            }
+        };
+        let ended: Result<std::convert::Infallible, StoreError> = tokio::select! {
+            ended = listening => ended,
+            () = stop.cancelled() => return,
+        };
+        let Err(error) = ended;
+        tracing::warn!(error = %runtime::telemetry::chain(&error), "commits are no longer announced; polling until they are");
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Rows → resources. What is archived or gone is a removal; what is revoked stays, so that nodes can say "revoked".
+//!
+//! Invariant: a resource's bytes depend on nothing but the committed rows and the root key, so every control process computes the
+//! same hash. Sealed peppers therefore use a derived nonce: one plaintext, one nonce, for ever.
+
+use bytes::Bytes;
+use domain::change::Change;
+use domain::{Entropy, OrganizationId};
+use policy::resource::{Content, Organization, SealedSecret, pepper_place};
+use policy::{Kind, Resource, ResourceKey, wire};
+use store::Tx;
+
+use super::PublishError;
+use crate::cx::Cx;
+use crate::keyring::{self, Key, PEPPER_VERSION};
+
+/// What changed rows became.
+pub(super) struct Loaded {
+    pub(super) resources: Vec<Resource>,
+    pub(super) gone: Vec<ResourceKey>,
+}
+
+/// Loads everything.
+pub(super) async fn all(tx: &mut Tx, cx: &Cx) -> Result<Vec<Resource>, PublishError> {
+    let organization = tx.organization();
+    let mut contents = vec![organization_content(tx, cx).await?];
+    contents.extend(workspaces(tx, None).await?);
+    contents.extend(store::environments::load(tx, None).await?.iter().map(|it| Content::Environment(it.into())));
+    contents.extend(store::virtual_keys::load(tx, None).await?.iter().map(|it| Content::VirtualKey(it.into())));
+    contents.extend(credentials(tx, None).await?);
+    contents.extend(deployments(tx, None).await?);
+    contents.extend(routes(tx, None).await?);
+    contents.extend(store::prices::load(tx, None).await?.iter().map(|it| Content::Price(it.into())));
+    Ok(contents.iter().map(|content| wire::encode(organization, content)).collect())
+}
+
+/// Loads what a change log names.
+pub(super) async fn changed(tx: &mut Tx, cx: &Cx, changes: &[Change]) -> Result<Loaded, PublishError> {
+    let organization = tx.organization();
+    let mut contents = Vec::new();
+    macro_rules! ids {
+        ($kind:ident) => {
+            changes
+                .iter()
+                .filter_map(|change| if let Change::$kind(id) = change { Some(*id) } else { None })
+                .collect::<Vec<_>>()
+        };
+    }
+    if changes.iter().any(|change| matches!(change, Change::Organization(_))) {
+        contents.push(organization_content(tx, cx).await?);
+    }
+    if let ids @ [_, ..] = ids!(Workspace).as_slice() {
+        contents.extend(workspaces(tx, Some(ids)).await?);
+    }
+    if let ids @ [_, ..] = ids!(Environment).as_slice() {
+        contents
+            .extend(store::environments::load(tx, Some(ids)).await?.iter().map(|it| Content::Environment(it.into())));
+    }
+    if let ids @ [_, ..] = ids!(VirtualKey).as_slice() {
+        contents
+            .extend(store::virtual_keys::load(tx, Some(ids)).await?.iter().map(|it| Content::VirtualKey(it.into())));
+    }
+    if let ids @ [_, ..] = ids!(Credential).as_slice() {
+        contents.extend(credentials(tx, Some(ids)).await?);
+    }
+    if let ids @ [_, ..] = ids!(Deployment).as_slice() {
+        contents.extend(deployments(tx, Some(ids)).await?);
+    }
+    if let ids @ [_, ..] = ids!(Route).as_slice() {
+        contents.extend(routes(tx, Some(ids)).await?);
+    }
+    if let ids @ [_, ..] = ids!(Price).as_slice() {
+        contents.extend(store::prices::load(tx, Some(ids)).await?.iter().map(|it| Content::Price(it.into())));
+    }
+    let resources: Vec<_> = contents.iter().map(|content| wire::encode(organization, content)).collect();
+    let present: std::collections::HashSet<_> = resources.iter().map(|resource| resource.key).collect();
+    let gone = changes.iter().map(key).filter(|key| !present.contains(key)).collect();
+    Ok(Loaded { resources, gone })
+}
+
+fn key(change: &Change) -> ResourceKey {
+    let (kind, id) = match change {
+        Change::Organization(id) => (Kind::Organization, id.as_uuid()),
+        Change::Workspace(id) => (Kind::Workspace, id.as_uuid()),
+        Change::Environment(id) => (Kind::Environment, id.as_uuid()),
+        Change::VirtualKey(id) => (Kind::VirtualKey, id.as_uuid()),
+        Change::Credential(id) => (Kind::Credential, id.as_uuid()),
+        Change::Deployment(id) => (Kind::Deployment, id.as_uuid()),
+        Change::Route(id) => (Kind::Route, id.as_uuid()),
+        Change::Price(id) => (Kind::Price, id.as_uuid()),
+    };
+    ResourceKey { kind, id }
+}
+
+async fn workspaces(tx: &mut Tx, ids: Option<&[domain::WorkspaceId]>) -> Result<Vec<Content>, PublishError> {
+    let rows = store::workspaces::load(tx, ids).await?;
+    Ok(rows.iter().filter(|it| it.archived_at.is_none()).map(|it| Content::Workspace(it.into())).collect())
+}
+
+async fn credentials(tx: &mut Tx, ids: Option<&[domain::CredentialId]>) -> Result<Vec<Content>, PublishError> {
+    let rows = store::credentials::load(tx, ids).await?;
+    Ok(rows.iter().filter(|it| it.archived_at.is_none()).map(|it| Content::Credential(it.into())).collect())
+}
+
+async fn deployments(tx: &mut Tx, ids: Option<&[domain::DeploymentId]>) -> Result<Vec<Content>, PublishError> {
+    let rows = store::deployments::load(tx, ids).await?;
+    Ok(rows.iter().filter(|it| it.archived_at.is_none()).map(|it| Content::Deployment(it.into())).collect())
+}
+
+async fn routes(tx: &mut Tx, ids: Option<&[domain::RouteId]>) -> Result<Vec<Content>, PublishError> {
+    let rows = store::routes::load(tx, ids).await?;
+    Ok(rows.iter().filter(|it| it.archived_at.is_none()).map(|it| Content::Route(it.into())).collect())
+}
+
+/// Loads the organization's data keys, opened, by version.
+pub(super) async fn data_keys(tx: &mut Tx, cx: &Cx) -> Result<Vec<(u32, Key)>, PublishError> {
+    let organization = tx.organization();
+    let keys = store::credentials::list_data_keys(tx).await?;
+    let open = |key: store::credentials::SealedDataKey| {
+        Ok((u32::from(key.version), cx.keyring.data_key(organization, &key.sealed)?))
+    };
+    keys.into_iter().map(open).collect()
+}
+
+async fn organization_content(tx: &mut Tx, cx: &Cx) -> Result<Content, PublishError> {
+    let row = store::organizations::get(tx).await?;
+    let keys = data_keys(tx, cx).await?;
+    let key_peppers = match keys.last() {
+        Some((version, key)) => peppers(cx, row.id, *version, key)?,
+        None => Vec::new(),
+    };
+    let (id, slug, max_stale) = (row.id, row.slug.to_string(), row.max_stale);
+    Ok(Content::Organization(Organization { id, slug, max_stale, key_peppers }))
+}
+
+fn peppers(
+    cx: &Cx,
+    organization: OrganizationId,
+    data_key_version: u32,
+    data_key: &Key,
+) -> Result<Vec<SealedSecret>, PublishError> {
+    let seal = |version: u16| {
+        let pepper = cx.keyring.key_pepper(organization, version);
+        let label = format!("pepper-nonce|{organization}|{version}|{data_key_version}");
+        let nonce = Derived(cx.keyring.derive(&label));
+        let version = u32::from(version);
+        let sealed = keyring::seal(data_key, &pepper_place(organization, version), pepper.as_ref(), &nonce)?;
+        Ok(SealedSecret { version, data_key_version, sealed: Bytes::from(sealed) })
+    };
+    (1..=PEPPER_VERSION).map(seal).collect()
+}
+
+/// A nonce that follows from what it seals. Safe because it never meets a second plaintext under the same key.
+struct Derived(Key);
+
+impl Entropy for Derived {
+    fn fill(&self, buffer: &mut [u8]) {
+        for (to, from) in buffer.iter_mut().zip(self.0.iter().cycle()) {
+            *to = *from;
+        }
+    }
+}

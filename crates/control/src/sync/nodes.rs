@@ -1,0 +1,177 @@
+//! Which nodes are connected to this process, what they last reported, and the watch that cuts revoked ones.
+//!
+//! Reports are kept in memory and written to the database in batches, at most twice a second: the console reads them there,
+//! from whichever control process it asks. Invariant: one live stream per node here; a newer one ends the older.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::node::{Holds, Node, NodeStatus};
+use domain::{NodeGroupId, NodeId};
+use parking_lot::Mutex;
+use store::StoreError;
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::Plane;
+use crate::publisher::Announcement;
+
+/// Reports are written at most this often.
+const WRITE_EVERY: Duration = Duration::from_millis(500);
+
+struct Live {
+    node: Node,
+    boot_id: String,
+    generation: u64,
+    cancel: CancellationToken,
+    status: NodeStatus,
+    is_dirty: bool,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Nodes {
+    state: Mutex<State>,
+    dirty: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    live: HashMap<NodeId, Live>,
+    generation: u64,
+    revoked: BTreeSet<NodeId>,
+}
+
+/// A stream's place in the registry; dropping it says that the node is gone.
+pub(crate) struct Place {
+    plane: Arc<Plane>,
+    node: NodeId,
+    generation: u64,
+    /// Cancelled when the node was revoked or came back on another stream.
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Nodes {
+    /// Registers a stream and ends the node's earlier one. The flag says that the earlier one was another process of the node:
+    /// two machines with one identity.
+    pub(crate) fn enter(plane: &Arc<Plane>, node: &Node, boot_id: &str, status: NodeStatus) -> (Place, bool) {
+        let cancel = plane.stop.child_token();
+        let mut state = plane.nodes.state.lock();
+        state.generation += 1;
+        let generation = state.generation;
+        let live = Live {
+            node: node.clone(),
+            boot_id: boot_id.to_owned(),
+            generation,
+            cancel: cancel.clone(),
+            status,
+            is_dirty: true,
+        };
+        let earlier = state.live.insert(node.id, live);
+        drop(state);
+        let is_double = earlier.is_some_and(|earlier| {
+            earlier.cancel.cancel();
+            earlier.status.is_connected && earlier.boot_id != boot_id
+        });
+        plane.nodes.dirty.notify_one();
+        (Place { plane: Arc::clone(plane), node: node.id, generation, cancel }, is_double)
+    }
+
+    pub(crate) fn is_revoked(&self, node: NodeId) -> bool {
+        self.state.lock().revoked.contains(&node)
+    }
+
+    fn groups(&self) -> BTreeSet<NodeGroupId> {
+        self.state.lock().live.values().map(|live| live.node.group_id).collect()
+    }
+
+    fn cut(&self, revoked: Vec<NodeId>) {
+        let mut state = self.state.lock();
+        state.revoked = revoked.into_iter().collect();
+        for live in state.live.values().filter(|live| state.revoked.contains(&live.node.id)) {
+            live.cancel.cancel();
+        }
+    }
+
+    fn take_dirty(&self) -> Vec<(Node, NodeStatus)> {
+        let mut state = self.state.lock();
+        let take =
+            |live: &mut Live| std::mem::take(&mut live.is_dirty).then(|| (live.node.clone(), live.status.clone()));
+        let dirty = state.live.values_mut().filter_map(take).collect();
+        state.live.retain(|_, live| live.status.is_connected);
+        dirty
+    }
+}
+
+impl Place {
+    /// Changes what is reported of the node.
+    pub(crate) fn report(&self, change: impl FnOnce(&mut NodeStatus)) {
+        let nodes = &self.plane.nodes;
+        let mut state = nodes.state.lock();
+        if let Some(live) = state.live.get_mut(&self.node).filter(|live| live.generation == self.generation) {
+            change(&mut live.status);
+            live.is_dirty = true;
+            nodes.dirty.notify_one();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.report(|status| status.is_connected = false);
+    }
+}
+
+/// Writes reports, cuts revoked nodes, and notices groups that changed, until `stop`.
+pub(crate) async fn watch(plane: Arc<Plane>, stop: CancellationToken) {
+    let mut poll = tokio::time::interval(plane.config.poll);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut groups = BTreeMap::new();
+    loop {
+        tokio::select! {
+            () = plane.nodes.dirty.notified() => {
+                logged("node reports could not be written", write(&plane).await);
+                tokio::time::sleep(WRITE_EVERY).await;
+            }
+            _ = poll.tick() => {
+                logged("revoked nodes could not be looked up", look_up(&plane, &mut groups).await);
+            }
+            () = stop.cancelled() => break,
+        }
+    }
+    // The last word: who was connected to this process no longer is.
+    logged("node reports could not be written", write(&plane).await);
+}
+
+fn logged(what: &'static str, result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        tracing::warn!(error = %runtime::telemetry::chain(&error), "{what}");
+    }
+}
+
+async fn write(plane: &Plane) -> Result<(), StoreError> {
+    let dirty = plane.nodes.take_dirty();
+    if dirty.is_empty() {
+        return Ok(());
+    }
+    let mut tx = plane.cx.store.system().await?;
+    for (node, status) in dirty {
+        store::nodes::set_status(&mut tx, &node, &status).await?;
+    }
+    tx.commit().await
+}
+
+async fn look_up(plane: &Plane, groups: &mut BTreeMap<NodeGroupId, Holds>) -> Result<(), StoreError> {
+    let mut tx = plane.cx.store.system().await?;
+    plane.nodes.cut(store::nodes::list_revoked(&mut tx, plane.cx.now()).await?);
+    for id in plane.nodes.groups() {
+        let Some(group) = store::nodes::find_group(&mut tx, id).await? else { continue };
+        match groups.insert(id, group.holds.clone()) {
+            Some(before) if before != group.holds => plane.publisher.announce(Announcement::Group(id)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
