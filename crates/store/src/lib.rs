@@ -44,7 +44,7 @@ pub mod workspaces;
 
 pub use error::{Constraint, StoreError};
 pub use pool::{Database, PoolLimits};
-pub use tx::{AppendTx, AuditDraft, Revision, Session, Store, SystemTx, Tx, WriteTx};
+pub use tx::{Announcements, AppendTx, AuditDraft, Revision, Session, Store, SystemTx, Tx, WriteTx};
 
 /// What store functions return.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;

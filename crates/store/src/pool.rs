@@ -42,6 +42,9 @@ impl Database {
     /// Reads a `postgres://…` address. Its user migrates; ordinary work takes the roles `headgate_app` and `headgate_jobs`,
     /// of which that user must be a member ([`crate::migrate::run`] sees to it when the user may create roles).
     pub fn from_url(url: &str) -> Result<Self, StoreError> {
+        if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(StoreError::Address);
+        }
         let base: PgConnectOptions = url.parse().map_err(|_| StoreError::Address)?;
         let role = |name: &str| base.clone().options([("role", name)]);
         Ok(Self { app: role(APP), jobs: role(JOBS), owner: base, password: String::new() })

@@ -4,8 +4,8 @@ use domain::page::Limit;
 use domain::{NodeId, OrganizationId};
 use store::usage::{Query, RequestFilter};
 use store::{
-    StoreError, access_tokens, audit, changes, credentials, deployments, environments, join_tokens, members, nodes,
-    organizations, prices, routes, usage, virtual_keys, workspaces,
+    StoreError, access_tokens, audit, changes, credentials, deployments, environments, join_tokens, members, migrate,
+    nodes, organizations, prices, routes, usage, virtual_keys, workspaces,
 };
 
 use crate::support::{NOON, Tenant, World, key, note, permit};
@@ -184,4 +184,34 @@ async fn each_wall_stands_without_the_other() {
         }
     }
     assert_eq!(seen, again);
+}
+
+#[tokio::test]
+async fn an_address_leads_to_the_same_restricted_roles() {
+    let world = World::new().await;
+    let ours = world.tenant("ours").await;
+    let database = store::Database::from_url(world.database.url()).expect("an address");
+    assert!(!format!("{database:?}").contains("headgate_owner:"), "no password in logs");
+    assert!(migrate::run(&database, NOON).await.expect("nothing to do").is_empty());
+    let store = store::Store::open(&database, store::PoolLimits::default()).await.expect("a store");
+    let mut tx = store.read(OrganizationId::from_uuid(1)).await.expect("a read");
+    assert!(workspaces::load(&mut tx, None).await.expect("readable").is_empty());
+    let mut tx = store.read(ours.id).await.expect("a read");
+    assert_eq!(workspaces::load(&mut tx, None).await.expect("readable"), [ours.workspace]);
+    assert!(matches!(store::Database::from_url("mysql://x"), Err(StoreError::Address)));
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_create_roles_is_told_what_to_run() {
+    let world = World::new().await;
+    let mut superuser = world.database.superuser().await.expect("a connection");
+    let user = format!("plain_{}", std::process::id());
+    let sql = format!("CREATE ROLE {user} LOGIN PASSWORD 'plain'; GRANT CREATE ON SCHEMA public TO {user}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut superuser).await.expect("made");
+    let (_, place) = world.database.url().split_once('@').expect("an address");
+    let database = store::Database::from_url(&format!("postgres://{user}:plain@{place}")).expect("an address");
+    let error = migrate::run(&database, NOON).await.expect_err("not a member");
+    assert!(error.to_string().contains(&format!("GRANT headgate_app, headgate_jobs TO {user}")), "{error}");
+    let sql = format!("REVOKE ALL ON SCHEMA public FROM {user}; DROP ROLE {user}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut superuser).await.expect("removed");
 }
