@@ -8,3 +8,4 @@ pub mod reporter;
 #[cfg(test)]
 mod samples;
 pub mod spool;
+mod wire;

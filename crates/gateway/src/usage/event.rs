@@ -1,11 +1,11 @@
 //! What the spool keeps of a call: that it was opened, and how it ended.
 //!
-//! Both are the protocol's `UsageEvent` message, so a record is sent as it was written. Invariant: an opened call that never
-//! ended (the node died) becomes an event with outcome `interrupted`, no tokens and no cost, flagged as not known.
+//! The end of a call is the protocol's `UsageEvent` message, so a record is sent as it was written; its beginning, read only
+//! after a crash, is a few fixed fields. Invariant: an opened call that never ended (the node died) becomes an event with
+//! outcome `interrupted`, no tokens and no cost, flagged as not known.
 
 use domain::usage::{Endpoint, Outcome, TokenUsage, UsageEvent};
 use domain::{EnvironmentId, NanoUsd, NodeId, OrganizationId, RequestId, Timestamp, VirtualKeyId, WorkspaceId};
-use proto::v1;
 
 /// A call that is about to be sent upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,13 +48,6 @@ impl Entry {
         match self {
             Self::Opened(call) => call.id,
             Self::Ended(event) => event.id,
-        }
-    }
-
-    pub(crate) fn message(&self) -> v1::UsageEvent {
-        match self {
-            Self::Opened(call) => policy::wire::usage::encode(&call.interrupted()),
-            Self::Ended(event) => policy::wire::usage::encode(event),
         }
     }
 }
@@ -100,5 +93,69 @@ impl OpenedCall {
             dropped: Vec::new(),
             attempts: Vec::new(),
         }
+    }
+
+    /// Appends the note that the spool keeps.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let ids = [
+            self.id.as_uuid(),
+            self.organization_id.as_uuid(),
+            self.workspace_id.as_uuid(),
+            self.environment_id.as_uuid(),
+            self.virtual_key_id.as_uuid(),
+            self.node_id.as_uuid(),
+        ];
+        for id in ids {
+            out.extend_from_slice(&id.to_le_bytes());
+        }
+        out.extend_from_slice(&self.started_at.as_micros().to_le_bytes());
+        out.extend_from_slice(&self.policy_revision.to_le_bytes());
+        out.push(u8::from(self.is_stream));
+        out.extend_from_slice(self.endpoint.as_str().as_bytes());
+        out.push(0);
+        out.extend_from_slice(self.model.as_bytes());
+    }
+
+    /// Reads a note; `None` when another build wrote it in another form.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let mut id = || {
+            let (id, after) = rest.split_first_chunk::<16>()?;
+            rest = after;
+            Some(u128::from_le_bytes(*id))
+        };
+        let ids = [id()?, id()?, id()?, id()?, id()?, id()?];
+        let (started_at, rest) = rest.split_first_chunk::<8>()?;
+        let (policy_revision, rest) = rest.split_first_chunk::<8>()?;
+        let (is_stream, rest) = rest.split_first()?;
+        let (endpoint, model) = std::str::from_utf8(rest).ok()?.split_once('\0')?;
+        Some(Self {
+            id: RequestId::from_uuid(ids[0]),
+            organization_id: OrganizationId::from_uuid(ids[1]),
+            workspace_id: WorkspaceId::from_uuid(ids[2]),
+            environment_id: EnvironmentId::from_uuid(ids[3]),
+            virtual_key_id: VirtualKeyId::from_uuid(ids[4]),
+            node_id: NodeId::from_uuid(ids[5]),
+            endpoint: Endpoint::find(endpoint)?,
+            model: model.to_owned(),
+            is_stream: *is_stream != 0,
+            started_at: Timestamp::from_micros(i64::from_le_bytes(*started_at)),
+            policy_revision: u64::from_le_bytes(*policy_revision),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usage::samples::opened;
+
+    #[test]
+    fn a_note_round_trips_and_a_cut_one_is_refused() {
+        let call = opened(7);
+        let mut bytes = Vec::new();
+        call.write(&mut bytes);
+        assert_eq!(OpenedCall::read(&bytes), Some(call));
+        assert_eq!(OpenedCall::read(&bytes[..100]), None);
     }
 }

@@ -6,14 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use domain::Entropy;
+use http::uri::PathAndQuery;
 use proto::v1;
-use proto::v1::usage_ingest_client::UsageIngestClient;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::Streaming;
 use tonic::transport::Channel;
+use tonic::{Request, Status, Streaming};
+use tonic_prost::ProstCodec;
 
 use super::spool::{Batch, Reader, Spool};
 
@@ -34,7 +36,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 #[derive(Debug, thiserror::Error)]
 enum ReportError {
     #[error("the control plane refused or broke the usage stream")]
-    Link(#[source] Box<tonic::Status>),
+    Link(#[source] Box<Status>),
     #[error("the control plane ended the usage stream")]
     Ended,
     #[error("the control plane did not acknowledge in time")]
@@ -52,9 +54,22 @@ pub struct Reporter {
     entropy: Arc<dyn Entropy>,
 }
 
+/// `UsageBatch` with its events as the bytes they already are; on the wire a message and its bytes are the same.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RawBatch {
+    #[prost(string, tag = "1")]
+    boot_id: String,
+    #[prost(uint64, tag = "2")]
+    first_sequence: u64,
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    events: Vec<Bytes>,
+    #[prost(uint64, tag = "4")]
+    lost_events: u64,
+}
+
 /// One open stream.
 struct Stream {
-    batches: mpsc::Sender<v1::UsageBatch>,
+    batches: mpsc::Sender<RawBatch>,
     acks: Streaming<v1::UsageAck>,
 }
 
@@ -120,8 +135,8 @@ impl Reporter {
         }
     }
 
-    fn message(&self, batch: &Batch) -> v1::UsageBatch {
-        v1::UsageBatch {
+    fn message(&self, batch: &Batch) -> RawBatch {
+        RawBatch {
             boot_id: boot_text(batch.boot),
             first_sequence: batch.first_seq,
             events: batch.events.clone(),
@@ -130,14 +145,12 @@ impl Reporter {
     }
 
     /// Opens a stream with its first batch already on the way, because a server may answer only when it has seen one.
-    async fn connect(&self, first: v1::UsageBatch) -> Result<Stream, ReportError> {
+    async fn connect(&self, first: RawBatch) -> Result<Stream, ReportError> {
         let (batches, outgoing) = mpsc::channel(1);
         batches.send(first).await.map_err(|_| ReportError::Ended)?;
-        let mut client = UsageIngestClient::new(self.channel.clone());
-        let answer = tokio::time::timeout(ACK_WITHIN, client.report(ReceiverStream::new(outgoing)));
-        let answer =
-            answer.await.map_err(|_| ReportError::Silent)?.map_err(|status| ReportError::Link(status.into()))?;
-        Ok(Stream { batches, acks: answer.into_inner() })
+        let acks = tokio::time::timeout(ACK_WITHIN, open_stream(self.channel.clone(), outgoing));
+        let acks = acks.await.map_err(|_| ReportError::Silent)?.map_err(|status| ReportError::Link(status.into()))?;
+        Ok(Stream { batches, acks })
     }
 
     /// Waits until all of a batch is acknowledged.
@@ -157,7 +170,7 @@ impl Reporter {
 
     /// Takes one acknowledgement in; true when it covers the batch.
     async fn acknowledged(&self, batch: &Batch, ack: &v1::UsageAck) -> Result<bool, ReportError> {
-        let refused: Vec<(u64, String, v1::UsageEvent)> = ack
+        let refused: Vec<(u64, String, Bytes)> = ack
             .refused
             .iter()
             .filter_map(|refused| {
@@ -173,7 +186,6 @@ impl Reporter {
                 tracing::error!(
                     usage.sequence = sequence,
                     reason,
-                    request.id = event.request_id,
                     "usage: the ledger will never take an event; it is kept in the spool's folder `refused`"
                 );
                 spool.keep_refused(boot, *sequence, reason, event)?;
@@ -197,6 +209,16 @@ impl Reporter {
         self.entropy.fill(&mut random);
         most.mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX))
     }
+}
+
+/// Calls `UsageIngest.Report` as the generated client would, but for the type of the batches.
+async fn open_stream(channel: Channel, outgoing: mpsc::Receiver<RawBatch>) -> Result<Streaming<v1::UsageAck>, Status> {
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.map_err(|error| Status::unavailable(runtime::telemetry::chain(&error)))?;
+    let codec: ProstCodec<RawBatch, v1::UsageAck> = ProstCodec::default();
+    let path = PathAndQuery::from_static("/headgate.v1.UsageIngest/Report");
+    let answer = client.streaming(Request::new(ReceiverStream::new(outgoing)), path, codec).await?;
+    Ok(answer.into_inner())
 }
 
 async fn next_batch(mut reader: Reader) -> Result<(Reader, Option<Batch>), ReportError> {

@@ -16,7 +16,6 @@ use std::{io, thread};
 use domain::NodeId;
 use domain::usage::UsageEvent;
 use parking_lot::{Condvar, Mutex};
-use proto::v1;
 use serde::Deserialize;
 use tokio::sync::Notify;
 
@@ -253,7 +252,7 @@ impl Spool {
     }
 
     /// Keeps an event aside that the ledger will never take. Blocks on the disk.
-    pub fn keep_refused(&self, boot: u128, sequence: u64, reason: &str, event: &v1::UsageEvent) -> io::Result<()> {
+    pub fn keep_refused(&self, boot: u128, sequence: u64, reason: &str, event: &[u8]) -> io::Result<()> {
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
         log::keep_refused(&self.shared.refused_dir, boot, sequence, reason, event)
     }

@@ -5,6 +5,7 @@ use domain::NodeId;
 use domain::rng::SeededEntropy;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use prost::Message;
 use proto::v1::usage_ingest_server::{UsageIngest, UsageIngestServer};
 use tempfile::TempDir;
 use tokio::io::DuplexStream;
@@ -215,4 +216,17 @@ async fn without_a_control_plane_the_node_stops_in_time_and_keeps_its_events() {
     let spool = open(&dir, 2);
     assert_eq!(spool.recovered().events, 1);
     spool.close();
+}
+
+#[test]
+fn a_raw_batch_is_a_batch_on_the_wire() {
+    let events = [policy::wire::usage::encode(&ended(1)), policy::wire::usage::encode(&ended(2))];
+    let raw = RawBatch {
+        boot_id: boot_text(1),
+        first_sequence: 9,
+        events: events.iter().map(|event| Bytes::from(event.encode_to_vec())).collect(),
+        lost_events: 3,
+    };
+    let batch = v1::UsageBatch { boot_id: boot_text(1), first_sequence: 9, events: events.to_vec(), lost_events: 3 };
+    assert_eq!(raw.encode_to_vec(), batch.encode_to_vec());
 }

@@ -11,12 +11,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use domain::{NodeId, RequestId};
 use prost::Message;
 use proto::v1;
 
-use super::segment::{self, Frame, HEADER_LEN, Header, Kind};
-use crate::usage::event::Entry;
+use super::segment::{self, FRAME_HEADER_LEN, Frame, HEADER_LEN, Header, Kind};
+use crate::usage::event::{Entry, OpenedCall};
+use crate::usage::wire;
 
 /// Bytes read from a file at a time.
 const WINDOW: usize = 512 * 1024;
@@ -67,14 +69,14 @@ pub(super) struct Cursor {
 }
 
 /// Events of one boot, in sequence without gaps.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// The boot.
     pub boot: u128,
     /// The sequence of the first event.
     pub first_seq: u64,
-    /// The events.
-    pub events: Vec<v1::UsageEvent>,
+    /// The events, each the bytes of the protocol's `UsageEvent`.
+    pub events: Vec<Bytes>,
 }
 
 impl Batch {
@@ -103,7 +105,7 @@ struct Segment {
 #[derive(Debug)]
 struct OpenCall {
     number: u64,
-    message: v1::UsageEvent,
+    note: Vec<u8>,
 }
 
 /// The log of one node.
@@ -163,9 +165,8 @@ impl Log {
         let room = self.bounds.max_bytes.saturating_sub(self.len());
         for entry in entries {
             let before = buffer.len();
-            let message = entry.message();
             let kind = if matches!(entry, Entry::Opened(_)) { Kind::Opened } else { Kind::Event };
-            let fits = segment::encode(&mut buffer, kind, seq, |out| put(&message, out)).is_some();
+            let fits = segment::encode(&mut buffer, kind, seq, |out| write_entry(entry, out)).is_some();
             if !fits || buffer.len() as u64 > room {
                 buffer.truncate(before);
                 done.lost += u64::from(kind == Kind::Event);
@@ -173,7 +174,7 @@ impl Log {
                 seq += 1;
                 done.events += 1;
             } else {
-                opened.push((entry.request_id(), message));
+                opened.push((entry.request_id(), buffer[before + FRAME_HEADER_LEN + 1..].to_vec()));
             }
         }
         let lost = self.lost.get(&self.boot).copied().unwrap_or(0) + done.lost;
@@ -192,7 +193,7 @@ impl Log {
         Ok(done)
     }
 
-    fn note(&mut self, entries: &[Entry], opened: Vec<(RequestId, v1::UsageEvent)>, n_events: u64) {
+    fn note(&mut self, entries: &[Entry], opened: Vec<(RequestId, Vec<u8>)>, n_events: u64) {
         let last_seq = self.next_seq - 1;
         let Some(segment) = self.active.as_ref().and_then(|(_, at)| self.segments.get_mut(*at)) else { return };
         if n_events > 0 {
@@ -200,8 +201,8 @@ impl Log {
             segment.n_events += n_events;
         }
         let number = segment.number;
-        for (id, message) in opened {
-            self.open.insert(id, OpenCall { number, message });
+        for (id, note) in opened {
+            self.open.insert(id, OpenCall { number, note });
         }
         for entry in entries {
             if matches!(entry, Entry::Ended(_)) {
@@ -277,11 +278,11 @@ impl Log {
         let file = File::open(&segment.path)?;
         while cursor.offset < segment.len {
             let left = usize::try_from(segment.len - cursor.offset).unwrap_or(usize::MAX);
-            let mut bytes = read_at(&file, cursor.offset, left.min(WINDOW))?;
+            let mut bytes = Bytes::from(read_at(&file, cursor.offset, left.min(WINDOW))?);
             let mut at = 0;
             if segment::frame_at(&bytes, 0).is_none() {
                 // Longer than a window, or damaged: look at all that is left.
-                bytes = read_at(&file, cursor.offset, left)?;
+                bytes = Bytes::from(read_at(&file, cursor.offset, left)?);
                 let Some((found, _)) = segment::find_frame(&bytes, 0) else {
                     cursor.offset = segment.len;
                     break;
@@ -289,7 +290,7 @@ impl Log {
                 at = found;
             }
             while let Some(frame) = segment::frame_at(&bytes, at) {
-                if !take(frame, segment.boot, acknowledged, max_events, batch) {
+                if !take(frame, &bytes, segment.boot, acknowledged, max_events, batch) {
                     cursor.offset += at as u64;
                     return Ok(true);
                 }
@@ -345,7 +346,7 @@ impl Log {
             self.open.iter().filter(|(_, call)| call.number == number).map(|(id, _)| *id).collect();
         for id in &moved {
             if let Some(call) = self.open.get(id) {
-                segment::encode(&mut buffer, Kind::Opened, self.next_seq, |out| put(&call.message, out));
+                segment::encode(&mut buffer, Kind::Opened, self.next_seq, |out| out.extend_from_slice(&call.note));
             }
         }
         if buffer.is_empty() {
@@ -546,12 +547,12 @@ impl Log {
         if !boot.open.is_empty() {
             let mut buffer = Vec::new();
             let mut seq = boot.last_seq;
-            let mut open: Vec<(usize, Vec<u8>)> = boot.open.into_values().collect();
-            open.sort_unstable();
+            let mut open: Vec<(usize, OpenedCall)> = boot.open.into_values().collect();
+            open.sort_unstable_by_key(|(place, _)| *place);
             let n_open = open.len() as u64;
-            for (_, message) in &open {
+            for (_, call) in &open {
                 seq += 1;
-                segment::encode(&mut buffer, Kind::Event, seq, |out| out.extend_from_slice(message));
+                segment::encode(&mut buffer, Kind::Event, seq, |out| wire::write_event(&call.interrupted(), out));
             }
             let at = self.create(boot.id, boot.last_seq + 1)?;
             let segment = &mut self.segments[at];
@@ -580,8 +581,8 @@ struct Boot {
     id: u128,
     last_seq: u64,
     lost: u64,
-    /// Opened and not ended, by request: the place in the order, and the message.
-    open: HashMap<String, (usize, Vec<u8>)>,
+    /// Opened and not ended, by request: the place in the order, and the call.
+    open: HashMap<RequestId, (usize, OpenedCall)>,
     n_opened: usize,
     /// The newest file and how many bytes at its end are no record.
     tail: Option<(u64, usize)>,
@@ -598,14 +599,15 @@ impl Boot {
                 self.last_seq = self.last_seq.max(frame.seq);
                 segment.last_seq = Some(frame.seq);
                 segment.n_events += 1;
-                if let Ok(event) = v1::UsageEvent::decode(frame.message) {
-                    self.open.remove(&event.request_id);
+                let event = v1::UsageEvent::decode(frame.message).ok();
+                if let Some(id) = event.and_then(|event| event.request_id.parse().ok()) {
+                    self.open.remove(&id);
                 }
             }
             Kind::Opened => {
-                if let Ok(event) = v1::UsageEvent::decode(frame.message) {
+                if let Some(call) = OpenedCall::read(frame.message) {
                     self.n_opened += 1;
-                    self.open.insert(event.request_id, (self.n_opened, frame.message.to_vec()));
+                    self.open.insert(call.id, (self.n_opened, call));
                 }
             }
             Kind::Lost => {
@@ -616,21 +618,25 @@ impl Boot {
     }
 }
 
-/// Adds a record to a batch; false when it does not belong to it any more.
-fn take(frame: Frame<'_>, boot: u128, acknowledged: u64, max_events: usize, batch: &mut Option<Batch>) -> bool {
+/// Adds a record to a batch; false when it does not belong to it any more. The batch shares the bytes that were read.
+fn take(
+    frame: Frame<'_>,
+    bytes: &Bytes,
+    boot: u128,
+    acknowledged: u64,
+    max_events: usize,
+    batch: &mut Option<Batch>,
+) -> bool {
     if frame.kind != Kind::Event || frame.seq <= acknowledged {
         return true;
     }
-    // A message that passed its checksum and does not decode was written by a newer build; it is passed over, and the gap in
-    // the sequence shows it.
+    let event = bytes.slice(frame.end - frame.message.len()..frame.end);
     match batch {
         None => {
-            let Ok(event) = v1::UsageEvent::decode(frame.message) else { return true };
             *batch = Some(Batch { boot, first_seq: frame.seq, events: vec![event] });
             true
         }
         Some(batch) if batch.events.len() < max_events && batch.last_seq() + 1 == frame.seq => {
-            let Ok(event) = v1::UsageEvent::decode(frame.message) else { return true };
             batch.events.push(event);
             true
         }
@@ -638,31 +644,30 @@ fn take(frame: Frame<'_>, boot: u128, acknowledged: u64, max_events: usize, batc
     }
 }
 
+fn write_entry(entry: &Entry, out: &mut Vec<u8>) {
+    match entry {
+        Entry::Opened(call) => call.write(out),
+        Entry::Ended(event) => wire::write_event(event, out),
+    }
+}
+
 /// Most bytes of events that are kept aside; a ledger that refuses everything must not fill the disk.
 const MAX_REFUSED: u64 = 16 * 1024 * 1024;
 
 /// Appends an event, as `{reason, base64 of the message}` lines, to the file of those the ledger will never take.
-pub(super) fn keep_refused(
-    dir: &Path,
-    boot: u128,
-    sequence: u64,
-    reason: &str,
-    event: &v1::UsageEvent,
-) -> io::Result<()> {
+pub(super) fn keep_refused(dir: &Path, boot: u128, sequence: u64, reason: &str, event: &[u8]) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let mut file = OpenOptions::new().create(true).append(true).open(dir.join("refused.jsonl"))?;
     if file.metadata()?.len() > MAX_REFUSED {
         return Ok(());
     }
-    let message = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, event.encode_to_vec());
-    let line = serde_json::json!({ "boot": format!("{boot:032x}"), "sequence": sequence, "reason": reason, "request_id": event.request_id, "event": message });
+    let message = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, event);
+    let request_id = v1::UsageEvent::decode(event).map(|event| event.request_id).unwrap_or_default();
+    let line = serde_json::json!({
+        "boot": format!("{boot:032x}"), "sequence": sequence, "reason": reason, "request_id": request_id, "event": message,
+    });
     writeln!(file, "{line}")?;
     file.sync_all()
-}
-
-fn put(message: &v1::UsageEvent, out: &mut Vec<u8>) {
-    // A vector takes any length; `encode` fails only where the buffer is bounded.
-    let _never = message.encode(out);
 }
 
 fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {

@@ -1,3 +1,5 @@
+use prost::Message;
+use proto::v1;
 use tempfile::TempDir;
 
 use super::*;
@@ -18,7 +20,7 @@ fn read_all(spool: &Spool) -> Vec<String> {
     let mut reader = spool.reader();
     let mut seen = Vec::new();
     while let Some(batch) = reader.next(10).unwrap() {
-        seen.extend(batch.events.into_iter().map(|event| event.request_id));
+        seen.extend(batch.events.iter().map(|event| v1::UsageEvent::decode(&event[..]).unwrap().request_id));
     }
     seen
 }
@@ -105,10 +107,10 @@ fn a_full_buffer_and_a_full_disk_are_counted() {
 fn what_the_ledger_refuses_is_kept_aside() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir, 1, SpoolConfig::default());
-    let event = policy::wire::usage::encode(&ended(1));
+    let event = policy::wire::usage::encode(&ended(1)).encode_to_vec();
     spool.keep_refused(1, 7, "unknown organization", &event).unwrap();
     let text = std::fs::read_to_string(dir.path().join("refused/refused.jsonl")).unwrap();
-    assert!(text.contains("unknown organization") && text.contains(&event.request_id));
+    assert!(text.contains("unknown organization") && text.contains(&ended(1).id.to_string()));
     assert_eq!(spool.state().refused_events, 1);
     spool.close();
 }

@@ -1,0 +1,256 @@
+//! Writes a usage event as the protocol's message, straight from our own type.
+//!
+//! The same bytes as `policy::wire::usage::encode` followed by prost, which the tests compare; that way makes some forty
+//! strings per call, this one none. Invariant: wire format of proto3 (protobuf.dev/programming-guides/encoding): defaults are
+//! left out, optional fields that are set are not.
+
+use std::io::Write;
+
+use domain::usage::{AttemptRecord, TokenUsage, UsageEvent};
+use std::fmt::Display;
+
+/// Appends the message of an event.
+pub(crate) fn write_event(event: &UsageEvent, out: &mut Vec<u8>) {
+    let it = event;
+    id(1, &it.id, out);
+    id(2, &it.organization_id, out);
+    id(3, &it.workspace_id, out);
+    id(4, &it.environment_id, out);
+    id(5, &it.virtual_key_id, out);
+    text(6, it.endpoint.as_str(), out);
+    text(7, &it.model, out);
+    optional_id(8, it.route_id.as_ref(), out);
+    optional_id(9, it.deployment_id.as_ref(), out);
+    optional_text(10, it.provider.as_deref(), out);
+    optional_text(11, it.upstream_model.as_deref(), out);
+    number(12, u64::from(it.is_stream), out);
+    text(13, it.outcome.as_str(), out);
+    number(14, u64::from(it.status), out);
+    optional_text(15, it.code.as_deref(), out);
+    optional_text(16, it.finish_reason.as_deref(), out);
+    signed(17, it.started_at.as_micros(), out);
+    number(18, it.duration_us, out);
+    optional_number(19, it.first_byte_us, out);
+    number(20, it.overhead_us, out);
+    tokens(21, &it.usage, out);
+    number(22, u64::from(it.is_estimated), out);
+    signed(23, it.cost.as_nanos(), out);
+    optional_id(24, it.price_id.as_ref(), out);
+    number(25, it.policy_revision, out);
+    optional_text(26, it.end_user.as_deref(), out);
+    optional_text(27, it.conversation_id.as_deref(), out);
+    optional_text(28, it.trace_id.as_deref(), out);
+    for (name, value) in &it.metadata {
+        message(29, out, |out| {
+            text(1, name, out);
+            text(2, value, out);
+        });
+    }
+    for tag in &it.tags {
+        optional_text(30, Some(tag), out);
+    }
+    for path in &it.dropped {
+        optional_text(31, Some(path), out);
+    }
+    for attempt in &it.attempts {
+        message(32, out, |out| write_attempt(attempt, out));
+    }
+}
+
+fn write_attempt(it: &AttemptRecord, out: &mut Vec<u8>) {
+    number(1, u64::from(it.n), out);
+    id(2, &it.deployment_id, out);
+    optional_id(3, it.credential_id.as_ref(), out);
+    text(4, &it.provider, out);
+    text(5, &it.upstream_model, out);
+    signed(6, it.started_at.as_micros(), out);
+    number(7, it.duration_us, out);
+    optional_number(8, it.first_byte_us, out);
+    text(9, it.outcome.as_str(), out);
+    optional_number(10, it.status.map(u64::from), out);
+    optional_text(11, it.upstream_request_id.as_deref(), out);
+    tokens(12, &it.usage, out);
+    signed(13, it.cost.as_nanos(), out);
+}
+
+fn tokens(field: u32, it: &TokenUsage, out: &mut Vec<u8>) {
+    message(field, out, |out| {
+        let counts = [it.input, it.cached_input, it.cache_write_5m, it.cache_write_1h, it.output, it.reasoning];
+        for (field, count) in (1..).zip(counts) {
+            number(field, count, out);
+        }
+    });
+}
+
+// === The wire format ===
+
+const VARINT: u32 = 0;
+const LENGTH: u32 = 2;
+
+fn varint(mut value: u64, out: &mut Vec<u8>) {
+    loop {
+        let [low, ..] = value.to_le_bytes();
+        value >>= 7;
+        if value == 0 {
+            out.push(low & 0x7F);
+            return;
+        }
+        out.push(low | 0x80);
+    }
+}
+
+fn key(field: u32, kind: u32, out: &mut Vec<u8>) {
+    varint(u64::from(field << 3 | kind), out);
+}
+
+fn number(field: u32, value: u64, out: &mut Vec<u8>) {
+    if value != 0 {
+        optional_number(field, Some(value), out);
+    }
+}
+
+fn signed(field: u32, value: i64, out: &mut Vec<u8>) {
+    // `int64` is its two's complement as a varint.
+    number(field, u64::from_le_bytes(value.to_le_bytes()), out);
+}
+
+fn optional_number(field: u32, value: Option<u64>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        key(field, VARINT, out);
+        varint(value, out);
+    }
+}
+
+fn text(field: u32, value: &str, out: &mut Vec<u8>) {
+    if !value.is_empty() {
+        optional_text(field, Some(value), out);
+    }
+}
+
+fn optional_text(field: u32, value: Option<&str>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        key(field, LENGTH, out);
+        varint(value.len() as u64, out);
+        out.extend_from_slice(value.as_bytes());
+    }
+}
+
+fn optional_id(field: u32, value: Option<&impl Display>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        id(field, value, out);
+    }
+}
+
+/// Writes an id; its text is shorter than 128 bytes, so its length is one byte.
+fn id(field: u32, value: &impl Display, out: &mut Vec<u8>) {
+    key(field, LENGTH, out);
+    let at = out.len();
+    out.push(0);
+    // A vector takes whatever is written to it.
+    let _never = write!(out, "{value}");
+    let [length, ..] = (out.len() - at - 1).to_le_bytes();
+    out[at] = length;
+}
+
+/// Writes a nested message: its body first, then its length in front of it.
+fn message(field: u32, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    key(field, LENGTH, out);
+    let at = out.len();
+    body(out);
+    let length = out.len() - at;
+    varint(length as u64, out);
+    let n_length_bytes = out.len() - at - length;
+    out[at..].rotate_right(n_length_bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::usage::{Endpoint, Outcome};
+    use domain::{CredentialId, DeploymentId, NanoUsd, PriceId, RouteId};
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+    use crate::usage::samples::ended;
+
+    fn words() -> impl Strategy<Value = String> {
+        prop_oneof![Just(String::new()), "\\PC{1,20}", "[a-z]{200,300}"]
+    }
+
+    fn maybe() -> impl Strategy<Value = Option<String>> {
+        proptest::option::of(words())
+    }
+
+    fn counts() -> impl Strategy<Value = TokenUsage> {
+        proptest::array::uniform6(prop_oneof![Just(0), 1..300_u64, any::<u64>()]).prop_map(
+            |[input, cached_input, cache_write_5m, cache_write_1h, output, reasoning]| TokenUsage {
+                input,
+                cached_input,
+                cache_write_5m,
+                cache_write_1h,
+                output,
+                reasoning,
+            },
+        )
+    }
+
+    fn attempts() -> impl Strategy<Value = Vec<AttemptRecord>> {
+        let attempt = (any::<u16>(), words(), maybe(), counts(), any::<i64>(), proptest::option::of(any::<u16>()));
+        let attempt = attempt.prop_map(|(n, provider, upstream_request_id, usage, cost, status)| AttemptRecord {
+            n,
+            credential_id: status.map(|status| CredentialId::from_uuid(u128::from(status))),
+            provider,
+            upstream_request_id,
+            usage,
+            status,
+            cost: NanoUsd::from_nanos(cost),
+            ..ended(1).attempts.remove(0)
+        });
+        proptest::collection::vec(attempt, 0..4)
+    }
+
+    proptest! {
+        #[test]
+        fn the_bytes_are_those_of_the_generated_message(
+            (usage, attempts, cost, first_byte_us) in (counts(), attempts(), any::<i64>(), proptest::option::of(any::<u64>())),
+            (model, provider, code, end_user) in (words(), maybe(), maybe(), maybe()),
+            (tags, dropped, pairs) in (
+                proptest::collection::vec(words(), 0..3),
+                proptest::collection::vec(words(), 0..3),
+                proptest::collection::vec((words(), words()), 0..3),
+            ),
+            (is_stream, is_estimated, is_known, status) in (any::<bool>(), any::<bool>(), any::<bool>(), any::<u16>()),
+            (endpoint, outcome) in (0..Endpoint::ALL.len(), 0..Outcome::ALL.len()),
+        ) {
+            let event = UsageEvent {
+                usage,
+                attempts,
+                cost: NanoUsd::from_nanos(cost),
+                first_byte_us,
+                model,
+                provider: provider.clone(),
+                upstream_model: provider,
+                code: code.clone(),
+                finish_reason: code,
+                end_user: end_user.clone(),
+                conversation_id: end_user.clone(),
+                trace_id: end_user,
+                tags,
+                dropped,
+                metadata: pairs,
+                is_stream,
+                is_estimated,
+                status,
+                endpoint: Endpoint::ALL[endpoint],
+                outcome: Outcome::ALL[outcome],
+                route_id: is_known.then(|| RouteId::from_uuid(8)),
+                deployment_id: is_known.then(|| DeploymentId::from_uuid(9)),
+                price_id: is_known.then(|| PriceId::from_uuid(10)),
+                ..ended(1)
+            };
+            let mut bytes = Vec::new();
+            write_event(&event, &mut bytes);
+            prop_assert_eq!(bytes, policy::wire::usage::encode(&event).encode_to_vec());
+        }
+    }
+}
