@@ -1,0 +1,32 @@
+//! `headgate admin reset`: a new password, access token and virtual key for the administrator, for whoever runs the machine.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::Result;
+use runtime::config::Resolved;
+use serde_json::json;
+
+use crate::data_dir::DataDir;
+use crate::output;
+use crate::roles::control::{Base, config, explained};
+
+/// Makes and prints new secrets; earlier sessions and the earlier token end.
+pub(crate) async fn reset(settings: &Resolved, data_dir: &DataDir, is_json: bool) -> Result<()> {
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let base = Base::open(settings, data_dir.path(), config(settings, nowhere)?, false).await?;
+    let reset = control::bootstrap::reset_admin(&base.cx).await.map_err(explained);
+    base.close().await?;
+    let reset = reset?;
+    let Some(secrets) = reset.secrets else { anyhow::bail!("nothing was made") };
+    if is_json {
+        let made = json!({
+            "admin_email": reset.admin_email,
+            "admin_password": secrets.admin_password,
+            "access_token": secrets.access_token,
+            "virtual_key": secrets.virtual_key,
+        });
+        return output::line(&made.to_string());
+    }
+    output::line(&format!("Sign in   {}\nPassword  {}", reset.admin_email, secrets.admin_password))?;
+    output::line(&format!("API token {}\nKey       {}", secrets.access_token, secrets.virtual_key))
+}

@@ -1,0 +1,117 @@
+//! `headgate doctor`: looks at everything a start needs, changes nothing, and says what to mend.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use runtime::config::Resolved;
+use serde::Serialize;
+
+use crate::data_dir::DataDir;
+use crate::{database, output};
+
+/// What one look found.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    is_ok: bool,
+    detail: String,
+}
+
+/// Looks at everything; an error tells how many things need mending.
+pub(crate) async fn run(settings: &Resolved, data_dir: &Path, is_json: bool) -> Result<()> {
+    let mut findings = vec![check_data_dir(data_dir), check_root_key(settings, data_dir)];
+    // A Headgate that runs holds the directory, and then its ports and its cluster are in use as they should be.
+    let held = if data_dir.is_dir() { Some(DataDir::take(data_dir)) } else { None };
+    let is_running = matches!(held, Some(Err(_)));
+    if is_running {
+        findings.push(found("process", true, "a Headgate runs on this data directory"));
+    }
+    findings.extend(
+        ["control_addr", "sync_addr", "gateway_addr", "admin_addr"].map(|name| check_port(settings, name, is_running)),
+    );
+    if settings.find("database_url").is_some() || (!is_running && data_dir.join("postgres").is_dir()) {
+        findings.push(check_database(settings, data_dir).await);
+    } else if !is_running {
+        findings.push(found("database", true, "none yet: the first start makes a private cluster"));
+    }
+    report(&findings, is_json)
+}
+
+fn report(findings: &[Finding], is_json: bool) -> Result<()> {
+    if is_json {
+        output::line(&serde_json::to_string(findings)?)?;
+    } else {
+        for finding in findings {
+            output::line(&format!(
+                "{:4} {:12} {}",
+                if finding.is_ok { "ok" } else { "MEND" },
+                finding.what,
+                finding.detail
+            ))?;
+        }
+    }
+    match findings.iter().filter(|finding| !finding.is_ok).count() {
+        0 => Ok(()),
+        n => bail!("{n} of {} checks need mending", findings.len()),
+    }
+}
+
+fn found(what: &'static str, is_ok: bool, detail: impl Into<String>) -> Finding {
+    Finding { what, is_ok, detail: detail.into() }
+}
+
+fn check_data_dir(path: &Path) -> Finding {
+    match std::fs::metadata(path) {
+        Ok(data) if !data.is_dir() => {
+            found("data_dir", false, format!("{} is not a folder: give another with --data-dir", path.display()))
+        }
+        Ok(data) if data.permissions().readonly() => {
+            found("data_dir", false, format!("{} cannot be written: chmod u+w it", path.display()))
+        }
+        Ok(_) => found("data_dir", true, path.display().to_string()),
+        Err(_) => found("data_dir", true, format!("{} is not there yet: the first start makes it", path.display())),
+    }
+}
+
+fn check_root_key(settings: &Resolved, data_dir: &Path) -> Finding {
+    if settings.find("root_key").is_some() {
+        return found("root_key", true, "given by the environment");
+    }
+    let path = settings.find_path("root_key_file", None).unwrap_or_else(|| data_dir.join("root.key"));
+    match std::fs::metadata(&path) {
+        Ok(data) if data.permissions().mode() & 0o077 != 0 => {
+            found("root_key", false, format!("{} is readable by others: chmod 600 it", path.display()))
+        }
+        Ok(_) => found("root_key", true, path.display().to_string()),
+        Err(_) => found("root_key", true, format!("{} is not there yet: the first start makes it", path.display())),
+    }
+}
+
+fn check_port(settings: &Resolved, name: &'static str, is_running: bool) -> Finding {
+    let address: SocketAddr = match settings.get_address(name) {
+        Ok(address) => address,
+        Err(error) => return found(name, false, error.to_string()),
+    };
+    match TcpListener::bind(address) {
+        Ok(_) => found(name, true, format!("{address} is free")),
+        Err(_) if is_running => found(name, true, format!("{address} is in use, as it should be")),
+        Err(error) => {
+            found(name, false, format!("{address} cannot be used ({error}): stop what uses it or choose another"))
+        }
+    }
+}
+
+async fn check_database(settings: &Resolved, data_dir: &Path) -> Finding {
+    let opened = match database::open(settings, data_dir.to_path_buf()).await {
+        Ok(opened) => opened,
+        Err(error) => return found("database", false, format!("{error:#}")),
+    };
+    let checked = opened.bring_up_to_date(false).await;
+    let closed = opened.close().await;
+    match checked.and(closed) {
+        Ok(()) => found("database", true, "reachable, its schema is that of this release"),
+        Err(error) => found("database", false, format!("{error:#}")),
+    }
+}

@@ -1,0 +1,120 @@
+//! The executable's library: reads the command line and the settings, starts telemetry, runs commands and roles.
+//!
+//! Nothing of the product is decided here; it wires the planes together. Invariant: standard output carries results only
+//! (`--json` prints one line), everything else goes to standard error.
+
+mod cli;
+mod commands;
+mod console;
+mod data_dir;
+mod database;
+mod output;
+mod ready;
+mod roles;
+mod settings;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use runtime::config::{Environment, Resolved};
+use runtime::telemetry;
+
+use crate::cli::{Invocation, Task};
+use crate::data_dir::DataDir;
+
+/// Runs what the command line asks for and returns the exit code.
+#[must_use]
+pub fn run() -> ExitCode {
+    runtime::tls::install_crypto_provider();
+    let invocation = match cli::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            // Help goes to standard output with success, a mistake to standard error with 2. A closed pipe is nobody's loss.
+            error.print().unwrap_or_default();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match perform(&invocation) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", telemetry::mask_secrets(&format!("{error:#}")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(invocation: &Invocation) -> Result<()> {
+    if let Task::AuditVerify { file, public_key } = &invocation.task {
+        return commands::audit::verify(file, public_key.as_deref(), invocation.is_json);
+    }
+    let environment = Environment::of_process();
+    let settings = read_settings(invocation, &environment)?;
+    if invocation.task == Task::Config {
+        return commands::config::run(&settings, invocation.is_json);
+    }
+    let runtime = roles::build_runtime(&invocation.task)?;
+    runtime.block_on(perform_async(invocation, &settings, &environment))
+}
+
+async fn perform_async(invocation: &Invocation, settings: &Resolved, environment: &Environment) -> Result<()> {
+    let path = data_dir_of(settings, environment)?;
+    let is_role = matches!(invocation.task, Task::Up | Task::Control | Task::Gateway);
+    let running = if is_role { Some(start_telemetry(settings, environment)?) } else { None };
+    if is_role {
+        for name in runtime::config::list_unknown_variables(settings::all(), environment) {
+            if name != "HEADGATE_CONFIG" {
+                tracing::warn!(variable = name, "an environment variable looks like a setting, but is none");
+            }
+        }
+    }
+    let is_json = invocation.is_json;
+    let done = match &invocation.task {
+        Task::Up => roles::up(settings, environment, DataDir::take(&path)?, is_json).await,
+        Task::Control => roles::control(settings, environment, DataDir::take(&path)?, is_json).await,
+        Task::Gateway => roles::gateway(settings, DataDir::take(&path)?, is_json).await,
+        Task::Migrate => commands::migrate::run(settings, &DataDir::take(&path)?, is_json).await,
+        Task::AdminReset => commands::admin::reset(settings, &DataDir::take(&path)?, is_json).await,
+        Task::Doctor => commands::doctor::run(settings, &path, is_json).await,
+        Task::Config | Task::AuditVerify { .. } => Ok(()),
+    };
+    if let Some(running) = running {
+        running.stop();
+    }
+    done
+}
+
+fn read_settings(invocation: &Invocation, environment: &Environment) -> Result<Resolved> {
+    let path = invocation.config.clone().or_else(|| environment.find("HEADGATE_CONFIG").map(PathBuf::from));
+    let file = match &path {
+        Some(path) => Some(std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?),
+        None => None,
+    };
+    Ok(runtime::config::resolve(settings::all(), &invocation.flags, environment, file.as_deref())?)
+}
+
+fn data_dir_of(settings: &Resolved, environment: &Environment) -> Result<PathBuf> {
+    let path = settings.find_path("data_dir", environment.find("HOME")).context("data_dir has a default")?;
+    if path.starts_with("~") {
+        anyhow::bail!("HOME is not set, so there is no place for the data directory: give one with --data-dir");
+    }
+    Ok(path)
+}
+
+fn start_telemetry(settings: &Resolved, environment: &Environment) -> Result<telemetry::Telemetry> {
+    let format = match settings.find("log_format") {
+        None => None,
+        Some("json") => Some(telemetry::Format::Json),
+        Some("text") => Some(telemetry::Format::Text),
+        Some(other) => anyhow::bail!("`log_format` cannot be `{other}`: expected json or text"),
+    };
+    let endpoint = settings.find("otlp_endpoint").or_else(|| environment.find("OTEL_EXPORTER_OTLP_ENDPOINT"));
+    let started = telemetry::start(&telemetry::Settings {
+        filter: settings.get("log")?.to_owned(),
+        format,
+        otlp_endpoint: endpoint.map(str::to_owned),
+        instance: format!("{}-{}", environment.find("HOSTNAME").unwrap_or("headgate"), std::process::id()),
+        version: env!("CARGO_PKG_VERSION"),
+    })?;
+    Ok(started)
+}

@@ -1,0 +1,144 @@
+//! What a role says when it is ready: one line of JSON, or a few lines for a person.
+//!
+//! Invariant: a secret appears here once, on the first start of a data directory, and nowhere else; later it is null.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::output;
+
+/// What `headgate up` has to tell. The field names are a contract.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct UpReady {
+    pub(crate) console_url: String,
+    pub(crate) api_url: String,
+    pub(crate) gateway_url: String,
+    pub(crate) sync_url: String,
+    pub(crate) admin_url: String,
+    pub(crate) organization_id: String,
+    pub(crate) workspace_id: String,
+    pub(crate) environments: Environments,
+    pub(crate) admin_email: String,
+    pub(crate) admin_password: Option<String>,
+    pub(crate) access_token: Option<String>,
+    pub(crate) virtual_key: Option<String>,
+}
+
+/// The three environments of the first workspace.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Environments {
+    pub(crate) development: String,
+    pub(crate) staging: String,
+    pub(crate) production: String,
+}
+
+/// What `headgate control` has to tell: as `up`, without a gateway.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ControlReady {
+    pub(crate) console_url: String,
+    pub(crate) api_url: String,
+    pub(crate) sync_url: String,
+    pub(crate) organization_id: String,
+    pub(crate) workspace_id: String,
+    pub(crate) environments: Environments,
+    pub(crate) admin_email: String,
+    pub(crate) admin_password: Option<String>,
+    pub(crate) access_token: Option<String>,
+    pub(crate) virtual_key: Option<String>,
+}
+
+/// What `headgate gateway` has to tell.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct GatewayReady {
+    pub(crate) gateway_url: String,
+    pub(crate) admin_url: String,
+    pub(crate) node_id: String,
+}
+
+/// Writes the URL of a listener; an unspecified address is shown as the loopback address, which works here.
+pub(crate) fn url_of(scheme: &str, address: SocketAddr) -> String {
+    let host = match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => "127.0.0.1".to_owned(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => "[::1]".to_owned(),
+        SocketAddr::V4(v4) => v4.ip().to_string(),
+        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+    };
+    format!("{scheme}://{host}:{}", address.port())
+}
+
+/// Prints a ready line as JSON.
+pub(crate) fn print_json(ready: &impl Serialize) -> Result<()> {
+    output::line(&serde_json::to_string(ready)?)
+}
+
+/// Prints what a person needs to go on: where to look, how to sign in, a first call to paste.
+pub(crate) fn print_up(ready: &UpReady, model: &str) -> Result<()> {
+    output::line(&format!(
+        "\nHeadgate is ready.\n\n  Console   {}\n  Gateway   {}",
+        ready.console_url, ready.gateway_url
+    ))?;
+    print_sign_in(&ready.admin_email, ready.admin_password.as_deref(), ready.access_token.as_deref())?;
+    let key = ready.virtual_key.as_deref();
+    if let Some(key) = key {
+        output::line(&format!("\n  Key       {key}\n            (environment development; shown this once)"))?;
+    }
+    let key = key.unwrap_or("$HEADGATE_KEY");
+    output::line(&format!(
+        "\nA first call:\n\n  curl {}/v1/chat/completions \\\n    -H 'authorization: Bearer {key}' \\\n    -H 'content-type: \
+         application/json' \\\n    -d '{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n",
+        ready.gateway_url
+    ))
+}
+
+/// Prints what the operator of a control plane needs.
+pub(crate) fn print_control(ready: &ControlReady) -> Result<()> {
+    output::line(&format!(
+        "\nThe control plane is ready.\n\n  Console   {}\n  Nodes     {}",
+        ready.console_url, ready.sync_url
+    ))?;
+    print_sign_in(&ready.admin_email, ready.admin_password.as_deref(), ready.access_token.as_deref())?;
+    if let Some(key) = &ready.virtual_key {
+        output::line(&format!("\n  Key       {key}\n            (environment development; shown this once)"))?;
+    }
+    output::line("")
+}
+
+/// Prints what the operator of a node needs.
+pub(crate) fn print_gateway(ready: &GatewayReady) -> Result<()> {
+    output::line(&format!(
+        "\nThe node {} is ready.\n\n  Gateway   {}\n  Admin     {}\n",
+        ready.node_id, ready.gateway_url, ready.admin_url
+    ))
+}
+
+fn print_sign_in(email: &str, password: Option<&str>, token: Option<&str>) -> Result<()> {
+    match password {
+        Some(password) => output::line(&format!("\n  Sign in   {email}\n  Password  {password}"))?,
+        None => output::line(&format!(
+            "\n  Sign in   {email} (password set earlier; `headgate admin reset` makes a new one)"
+        ))?,
+    }
+    match token {
+        Some(token) => output::line(&format!("  API token {token}")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_shown_as_one_that_works_here() {
+        for (address, url) in [
+            ("127.0.0.1:7400", "http://127.0.0.1:7400"),
+            ("0.0.0.0:7400", "http://127.0.0.1:7400"),
+            ("[::]:7400", "http://[::1]:7400"),
+            ("[fd00::1]:80", "http://[fd00::1]:80"),
+        ] {
+            assert_eq!(url_of("http", address.parse().expect("an address")), url);
+        }
+    }
+}

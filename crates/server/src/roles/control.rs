@@ -1,0 +1,196 @@
+//! The control plane: its database, its root key, the first start, the control address, the link for nodes.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use control::bootstrap::{self, Installation};
+use control::sync::{self, SyncHandle, SyncServerConfig};
+use control::{Assets, ControlConfig, Cx, Keyring, LocalKey};
+use domain::Entropy;
+use runtime::clock::SystemClock;
+use runtime::config::{Environment, Resolved};
+use runtime::health::Readiness;
+use runtime::rng::SystemEntropy;
+use runtime::tasks::Group;
+use store::{PoolLimits, Store};
+use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::data_dir::DataDir;
+use crate::database::{self, Opened};
+use crate::{console, ready};
+
+/// The management API, as checked in and proven fresh.
+const OPENAPI: &str = include_str!("../../../../docs/openapi.json");
+
+/// What every command on a control plane's data needs.
+pub(crate) struct Base {
+    /// The context.
+    pub(crate) cx: Arc<Cx>,
+    /// The database; close it last.
+    pub(crate) opened: Opened,
+}
+
+impl Base {
+    /// Opens database and keys without serving anything.
+    pub(crate) async fn open(
+        settings: &Resolved,
+        data_dir: &Path,
+        config: ControlConfig,
+        may_migrate: bool,
+    ) -> Result<Self> {
+        let opened = database::open(settings, data_dir.to_path_buf()).await?;
+        opened.bring_up_to_date(may_migrate).await?;
+        let store = Store::open(&opened.database, PoolLimits::default()).await.context("connecting to the database")?;
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let keyring = Keyring::new(Arc::new(root_key(settings, data_dir, entropy.as_ref())?));
+        let ports = control::Ports { store, clock: Arc::new(SystemClock), entropy, keyring };
+        let cx = Cx::new(ports, config).context("preparing keys")?;
+        Ok(Self { cx, opened })
+    }
+
+    /// Lets go of the database.
+    pub(crate) async fn close(self) -> Result<()> {
+        self.cx.store.close().await;
+        self.opened.close().await
+    }
+}
+
+/// A running control plane.
+pub(crate) struct Running {
+    base: Base,
+    installation: Installation,
+    console_url: String,
+    sync_address: SocketAddr,
+    first_model: String,
+    nodes: SyncHandle,
+    group: Group,
+}
+
+impl Running {
+    /// Starts everything; on an empty database it founds the installation first.
+    pub(crate) async fn start(
+        settings: &Resolved,
+        environment: &Environment,
+        data_dir: &DataDir,
+        may_migrate: bool,
+        readiness: Readiness,
+    ) -> Result<Self> {
+        let listener = bind(settings, "control_addr").await?;
+        let sync_listener = bind(settings, "sync_addr").await?;
+        let (address, sync_address) = (listener.local_addr()?, sync_listener.local_addr()?);
+        let console_url = settings
+            .find("public_url")
+            .map_or_else(|| ready::url_of("http", address), |url| url.trim_end_matches('/').to_owned());
+        let config = config(settings, sync_address)?;
+        let base = Base::open(settings, data_dir.path(), config, may_migrate).await?;
+        let variables = bootstrap::variables(|name| environment.find(name).map(str::to_owned));
+        let installation = bootstrap::run(&base.cx, &variables).await.map_err(explained).context("the first start")?;
+        let group = Group::new();
+        // The link first: it states the authority's fingerprint, which every join token carries.
+        let nodes = sync::start(Arc::clone(&base.cx), SyncServerConfig::default(), Some(sync_listener), &group).await?;
+        let assets = Assets { console: console_files(), openapi: OPENAPI };
+        let parts = control::Parts { cx: Arc::clone(&base.cx), listener, assets, readiness: Arc::new(readiness) };
+        control::start(parts, &group)?;
+        let first_model = "echo/echo-1".to_owned();
+        Ok(Self { base, installation, console_url, sync_address, first_model, nodes, group })
+    }
+
+    /// Returns what the installation has.
+    pub(crate) const fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
+    /// Returns where the console is.
+    pub(crate) fn console_url(&self) -> &str {
+        &self.console_url
+    }
+
+    /// Returns where nodes connect.
+    pub(crate) const fn sync_address(&self) -> SocketAddr {
+        self.sync_address
+    }
+
+    /// Returns a model that a first call can ask for.
+    pub(crate) fn first_model(&self) -> &str {
+        &self.first_model
+    }
+
+    /// Returns where a node of this process sends its ends of pipes.
+    pub(crate) fn local_link(&self) -> mpsc::Sender<DuplexStream> {
+        self.nodes.pipes.clone()
+    }
+
+    /// Issues a join token for the node of this process.
+    pub(crate) async fn issue_local_join_token(&self) -> Result<String> {
+        let issued = bootstrap::issue_local_join_token(&self.base.cx, &self.installation).await;
+        issued.map_err(explained).context("issuing a join token for the local node")
+    }
+
+    /// Waits until the private database ends by itself, which it should not.
+    pub(crate) async fn database_ended(&mut self) -> anyhow::Error {
+        match &mut self.base.opened.cluster {
+            Some(cluster) => match cluster.exited().await {
+                Ok(status) => anyhow::anyhow!(
+                    "the private PostgreSQL ended by itself ({status}); see its log in the data directory"
+                ),
+                Err(error) => anyhow::anyhow!(error).context("watching the private PostgreSQL"),
+            },
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops serving, then lets go of the database.
+    pub(crate) async fn stop(self) -> Result<()> {
+        super::drain(&self.group).await;
+        self.base.close().await
+    }
+}
+
+/// Writes why an act of the control plane failed.
+pub(crate) fn explained(failure: control::error::Failure) -> anyhow::Error {
+    anyhow::anyhow!("{failure:?}")
+}
+
+async fn bind(settings: &Resolved, name: &str) -> Result<TcpListener> {
+    let address = settings.get_address(name)?;
+    let flag = name.replace('_', "-");
+    let bound = TcpListener::bind(address).await;
+    bound.with_context(|| format!("listening on {address}; is another Headgate running? Choose another with --{flag}"))
+}
+
+/// Reads the settings of the control plane.
+pub(crate) fn config(settings: &Resolved, sync_address: SocketAddr) -> Result<ControlConfig> {
+    let told = |name: &str| settings.find(name).map(|url| url.trim_end_matches('/').to_owned());
+    let gateway_address = settings.get_address("gateway_addr")?;
+    Ok(ControlConfig {
+        public_url: told("public_url"),
+        trust_forwarded_for: settings.is_on("trust_forwarded_for"),
+        usage_retention: settings.get_duration("usage_retention")?,
+        gateway_url: told("gateway_url").unwrap_or_else(|| ready::url_of("http", gateway_address)),
+        sync_url: told("sync_url").unwrap_or_else(|| ready::url_of("https", sync_address)),
+        version: env!("CARGO_PKG_VERSION"),
+        ..ControlConfig::default()
+    })
+}
+
+fn root_key(settings: &Resolved, data_dir: &Path, entropy: &dyn Entropy) -> Result<LocalKey> {
+    if let Some(text) = settings.find("root_key") {
+        return LocalKey::parse(text).context("reading root_key");
+    }
+    match settings.find_path("root_key_file", None) {
+        Some(path) => LocalKey::read(&path).with_context(|| format!("reading the root key {}", path.display())),
+        None => {
+            let path = data_dir.join("root.key");
+            LocalKey::read_or_create(&path, entropy).with_context(|| format!("reading the root key {}", path.display()))
+        }
+    }
+}
+
+fn console_files() -> Option<control::http::console::ConsoleFiles> {
+    console::find("index.html")?;
+    Some(Arc::new(console::find))
+}

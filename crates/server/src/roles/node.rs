@@ -1,0 +1,266 @@
+//! One gateway node: its link to the control plane, its spool and reporter, its data plane.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context as _, Result};
+use domain::{Clock, Entropy, NodeId};
+use gateway::sync::identity::Identity;
+use gateway::sync::transport::ControlAddress;
+use gateway::sync::{self, Load, SyncConfig};
+use gateway::upstream::dial::Network;
+use gateway::usage::reporter::Reporter;
+use gateway::usage::spool::{Spool, SpoolConfig};
+use gateway::{GatewayConfig, GatewayHandle, Limits, Metrics, Parts};
+use runtime::clock::SystemClock;
+use runtime::config::Resolved;
+use runtime::egress::{Allow, Rules};
+use runtime::health::Readiness;
+use runtime::rng::SystemEntropy;
+use runtime::tasks::Group;
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+
+/// Where a node that was told its control plane once remembers it.
+const CONTROL_FILE: &str = "control";
+
+/// How the node reaches its control plane.
+pub(crate) enum LinkTo {
+    /// In the same process.
+    InProcess {
+        /// Takes one end of each pipe.
+        pipes: mpsc::Sender<DuplexStream>,
+        /// For the node's first start.
+        join_token: Option<String>,
+    },
+    /// Over the network.
+    Remote {
+        /// The address, as `https://host:port`.
+        control: String,
+        /// For the node's first start.
+        join_token: Option<String>,
+    },
+}
+
+impl LinkTo {
+    /// Reads the settings; later starts need none, since the first one remembered the address.
+    pub(crate) fn read(settings: &Resolved, data_dir: &Path) -> Result<Self> {
+        let remembered = std::fs::read_to_string(data_dir.join(CONTROL_FILE)).ok();
+        let control = match settings.find("control") {
+            Some(control) => control.to_owned(),
+            None => remembered.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).context(
+                "this node does not know its control plane yet: start it once with --control https://HOST:7401 --join-token \
+                 TOKEN (the console makes the token under Nodes)",
+            )?,
+        };
+        Ok(Self::Remote { control, join_token: settings.find("join_token").map(str::to_owned) })
+    }
+
+    fn address(&self) -> Result<ControlAddress> {
+        Ok(match self {
+            Self::InProcess { pipes, .. } => ControlAddress::InProcess(pipes.clone()),
+            Self::Remote { control, .. } => ControlAddress::parse(control)?,
+        })
+    }
+
+    fn join_token(&self) -> Option<String> {
+        match self {
+            Self::InProcess { join_token, .. } | Self::Remote { join_token, .. } => join_token.clone(),
+        }
+    }
+
+    /// Remembers a remote control plane, once the node is enrolled there.
+    fn remember(&self, data_dir: &Path) -> Result<()> {
+        let Self::Remote { control, .. } = self else { return Ok(()) };
+        let file = data_dir.join(CONTROL_FILE);
+        std::fs::write(&file, format!("{control}\n")).with_context(|| format!("writing {}", file.display()))
+    }
+}
+
+/// Tells whether the data directory holds a node's identity.
+pub(crate) fn is_enrolled(data_dir: &Path) -> Result<bool> {
+    Ok(Identity::load(&private_folder(data_dir, "node")?)?.is_some())
+}
+
+/// A running node.
+pub(crate) struct Running {
+    id: NodeId,
+    handle: GatewayHandle,
+    link: Group,
+    reporter: Group,
+}
+
+impl Running {
+    /// Starts the link first, so that the data plane begins with the sealed copy when there is one.
+    pub(crate) async fn start(
+        settings: &Resolved,
+        data_dir: &Path,
+        link_to: LinkTo,
+        readiness: Readiness,
+    ) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let folder = private_folder(data_dir, "node")?;
+        let (link_group, reporter_group) = (Group::new(), Group::new());
+        let vitals = Vitals::default();
+        let config = link_config(settings, &link_to, folder.clone())?;
+        let ports = sync::Ports {
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            readiness: readiness.clone(),
+            load: vitals.reading(),
+        };
+        let started =
+            sync::start(config, ports, &link_group.stop_signal()).await.context("joining the control plane")?;
+        link_to.remember(data_dir)?;
+        let link = started.link();
+        let id = link.node_id();
+
+        let boot = domain::id::mint(clock.as_ref(), entropy.as_ref());
+        let max_bytes = settings.get_bytes("spool_max")?;
+        let spool_config = SpoolConfig { max_bytes, ..SpoolConfig::default() };
+        let spool = Spool::open(&folder.join("spool"), id, boot, spool_config)?;
+        let is_alone = matches!(link_to, LinkTo::InProcess { .. });
+        let dial = Network::new(Arc::new(egress(settings, is_alone)?)).context("preparing TLS for upstreams")?;
+        let status = link.status();
+        let handle = gateway::start(Parts {
+            config: gateway_config(settings)?,
+            node_id: id,
+            policy: link.policy(),
+            usage: Arc::new(spool.clone()),
+            dial: Arc::new(dial),
+            clock,
+            entropy: Arc::clone(&entropy),
+            readiness,
+            more_metrics: vec![Box::new(move |out| status.write_metrics(out)), spool_metrics(spool.clone())],
+        })
+        .await?;
+        vitals.connect(spool.clone(), handle.metrics.clone());
+        link_group.spawn("sync", |stop| started.run(stop));
+        let reporter = Reporter::new(spool, link.channel(), entropy);
+        reporter_group.spawn("usage.reporter", |stop| reporter.run(stop));
+        Ok(Self { id, handle, link: link_group, reporter: reporter_group })
+    }
+
+    /// Returns the node's id.
+    pub(crate) const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Returns where clients call.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.handle.addr
+    }
+
+    /// Returns where operators look.
+    pub(crate) const fn admin_address(&self) -> SocketAddr {
+        self.handle.admin_addr
+    }
+
+    /// Ends calls in flight, reports what they used, then lets the link go.
+    pub(crate) async fn stop(self) {
+        self.handle.drain().await;
+        super::drain(&self.reporter).await;
+        super::drain(&self.link).await;
+    }
+}
+
+/// What the node reports of itself; the parts it reads come after the link that reports them.
+#[derive(Clone, Default)]
+struct Vitals(Arc<OnceLock<(Spool, Metrics)>>);
+
+impl Vitals {
+    fn connect(&self, spool: Spool, metrics: Metrics) {
+        // Only ever connected once; a second time would change nothing.
+        drop(self.0.set((spool, metrics)));
+    }
+
+    fn reading(&self) -> Arc<dyn Fn() -> Load + Send + Sync> {
+        let parts = Arc::clone(&self.0);
+        Arc::new(move || {
+            let Some((spool, metrics)) = parts.get() else { return Load::default() };
+            let state = spool.state();
+            Load {
+                spool_events: state.pending_events,
+                spool_bytes: state.bytes,
+                lost_events: state.lost_events,
+                in_flight: u64::try_from(metrics.in_flight()).unwrap_or(0),
+                ..Load::default()
+            }
+        })
+    }
+}
+
+fn spool_metrics(spool: Spool) -> gateway::MetricsWriter {
+    use std::fmt::Write as _;
+    Box::new(move |out| {
+        let state = spool.state();
+        let gauges = [
+            (
+                "headgate_spool_pending_events",
+                "Usage events on disk that the ledger has not acknowledged.",
+                state.pending_events,
+            ),
+            ("headgate_spool_bytes", "Bytes of the usage spool on disk.", state.bytes),
+            ("headgate_spool_lost_events", "Usage events lost since the process started.", state.lost_events),
+            ("headgate_spool_refused_events", "Usage events the ledger refused for good.", state.refused_events),
+        ];
+        for (name, help, value) in gauges {
+            // Writing to a `String` cannot fail.
+            write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n").unwrap_or_default();
+        }
+    })
+}
+
+fn link_config(settings: &Resolved, link_to: &LinkTo, folder: PathBuf) -> Result<SyncConfig> {
+    let mut config = SyncConfig::new(link_to.address()?, folder);
+    config.join_token = link_to.join_token();
+    config.name = match (link_to, settings.find("node_name")) {
+        (_, Some(name)) => name.to_owned(),
+        (LinkTo::InProcess { .. }, None) => "local".to_owned(),
+        (LinkTo::Remote { .. }, None) => host_name(),
+    };
+    config.region = settings.find("region").unwrap_or_default().to_owned();
+    Ok(config)
+}
+
+fn host_name() -> String {
+    let read = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let name = read.trim();
+    if name.is_empty() { "gateway".to_owned() } else { name.to_owned() }
+}
+
+fn gateway_config(settings: &Resolved) -> Result<GatewayConfig> {
+    let defaults = GatewayConfig::default();
+    Ok(GatewayConfig {
+        gateway_addr: settings.get_address("gateway_addr")?,
+        admin_addr: settings.get_address("admin_addr")?,
+        worker_threads: settings.get_count("worker_threads")?,
+        limits: Limits {
+            max_body_bytes: usize::try_from(settings.get_bytes("max_body")?).unwrap_or(usize::MAX),
+            max_connections: settings.get_count("max_connections")?,
+            max_in_flight: settings.get_count("max_in_flight")?,
+            max_in_flight_per_key: settings.get_count("max_in_flight_per_key")?,
+            ..defaults.limits
+        },
+        drain_ms: u64::try_from(settings.get_duration("drain_timeout")?.as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+/// Which upstream addresses may be called: public ones, and private ones that the operator lists. `headgate up` is made for
+/// one machine and allows that machine itself unless told otherwise.
+fn egress(settings: &Resolved, is_alone: bool) -> Result<Rules> {
+    let listed = settings.list("egress_allow_private").into_iter().map(str::parse::<Allow>);
+    let listed = listed.collect::<Result<Vec<_>, _>>()?;
+    let is_told = settings.find("egress_allow_private").is_some();
+    Ok(Rules::new(if is_told || !is_alone { listed } else { Rules::loopback() }))
+}
+
+fn private_folder(data_dir: &Path, name: &str) -> Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let folder = data_dir.join(name);
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.with_context(|| format!("making {}", folder.display()))?;
+    Ok(folder)
+}
