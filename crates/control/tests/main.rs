@@ -1,0 +1,18 @@
+//! The control plane through its public door: the in-process router over a real PostgreSQL, driven by typed actors.
+
+#[cfg(test)]
+mod audit;
+#[cfg(test)]
+mod auth;
+#[cfg(test)]
+mod authz;
+#[cfg(test)]
+mod bootstrap;
+#[cfg(test)]
+mod credentials;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
+mod world;
