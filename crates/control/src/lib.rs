@@ -13,18 +13,23 @@
 pub mod audit_log;
 pub mod auth;
 pub mod bootstrap;
+pub mod ca;
 pub mod call;
 pub mod commands;
 pub mod config;
 pub mod cx;
 pub mod error;
 pub mod http;
+pub(crate) mod ingest;
 pub mod jobs;
 pub mod keyring;
 pub mod metrics;
+pub mod publisher;
 pub mod queries;
 pub mod server;
 pub mod start;
+pub mod sync;
+pub(crate) mod sync_service;
 pub mod visibility;
 
 pub use config::ControlConfig;
