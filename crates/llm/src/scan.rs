@@ -322,6 +322,26 @@ pub fn visit_fields(body: &[u8], mut visit: impl FnMut(&str, Span)) -> Result<()
     reader.end()
 }
 
+/// Reads the last top-level fields of a JSON object, from the key at `from` to the end.
+///
+/// Exact without reading what comes before: from a nested key on, the text would close more brackets than the object's own
+/// brace. Errors: the text from there is not the end of an object; a caller then reads the whole.
+pub fn visit_tail(body: &[u8], from: usize, mut visit: impl FnMut(&str, Span)) -> Result<(), ScanError> {
+    let mut reader = Reader::new(body);
+    reader.at = from;
+    let is_after_a_field = body.get(..from).is_some_and(|before| before.trim_ascii_end().ends_with(b","));
+    if !is_after_a_field {
+        return reader.syntax("expected a key after a comma");
+    }
+    let mut tally = Tally::default();
+    reader.fields(|reader, key| {
+        let span = reader.value(&mut tally, Section::Other)?;
+        visit(&key, span);
+        Ok(())
+    })?;
+    reader.end()
+}
+
 fn read_field(reader: &mut Reader<'_>, found: &mut Scan, key: &str) -> Result<(), ScanError> {
     match key {
         "model" => found.model = reader.text("model")?,

@@ -5,15 +5,16 @@
 //! same bytes gives the same [`Skimmed`] (`tests::any_split_gives_the_same_result`).
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use bytes::{Bytes, BytesMut};
-use memchr::memmem;
+use memchr::memmem::{Finder, FinderRev};
 
 use domain::usage::TokenUsage;
 
 use crate::canonical::event::FinishReason;
 use crate::dialect::Dialect;
-use crate::scan::{Span, visit_fields};
+use crate::scan::{Span, visit_fields, visit_tail};
 
 /// Longest event that is read; a longer one (inline images) is passed over, and counted as output.
 const MAX_EVENT: usize = 1 << 20;
@@ -256,30 +257,61 @@ impl StreamSkim {
 }
 
 /// Looks at a whole answer body (status 200); embeddings count as OpenAI's dialect.
+///
+/// Vendors write usage last, so the end is read first and the rest only when that says too little: an answer of a megabyte of
+/// vectors costs no more than a short one.
 #[must_use]
 pub fn skim_body(dialect: Dialect, body: &[u8]) -> Skimmed {
-    let mut found = Skimmed { n_bytes: body.len() as u64, ..Skimmed::default() };
-    let mut usage = None;
-    let mut choices = None;
-    let mut stop_reason = None;
-    let mut error = None;
-    let read = visit_fields(body, |key, span| match key {
-        "usage" => usage = Some(span),
-        "choices" => choices = Some(span),
-        "stop_reason" => stop_reason = Some(span),
-        "error" if span.of(body) != b"null" => error = Some(span),
-        _ => {}
-    });
-    found.is_complete = read.is_ok();
-    let of = |span: Option<Span>| span.map(|span| span.of(body)).unwrap_or_default();
-    found.usage = usage_of(dialect, of(usage));
-    found.finish = match dialect {
-        Dialect::AnthropicMessages => text_of(of(stop_reason)).map(|word| anthropic_finish(&word)),
-        Dialect::OpenAiChat => last_finish(of(choices)),
+    let tail_key = match dialect {
+        Dialect::OpenAiChat => &KEYS.usage,
+        Dialect::AnthropicMessages => &KEYS.stop_reason,
     };
-    found.error = error.map(|span| error_of(span.of(body)));
-    found.n_output_events = u64::from(found.error.is_none() && found.is_complete);
-    found
+    let tail = tail_key.rfind(body).and_then(|from| {
+        let mut fields = Fields::default();
+        visit_tail(body, from, |key, span| fields.take(key, span, body)).ok()?;
+        fields.usage.is_some().then_some(fields)
+    });
+    let (fields, is_complete) = tail.map_or_else(
+        || {
+            let mut fields = Fields::default();
+            let read = visit_fields(body, |key, span| fields.take(key, span, body));
+            (fields, read.is_ok())
+        },
+        |fields| (fields, true),
+    );
+    let of = |span: Option<Span>| span.map(|span| span.of(body)).unwrap_or_default();
+    let error = fields.error.map(|span| error_of(span.of(body)));
+    Skimmed {
+        usage: usage_of(dialect, of(fields.usage)),
+        finish: match dialect {
+            Dialect::AnthropicMessages => text_of(of(fields.stop_reason)).map(|word| anthropic_finish(&word)),
+            Dialect::OpenAiChat => last_finish(body),
+        },
+        n_output_events: u64::from(error.is_none() && is_complete),
+        n_bytes: body.len() as u64,
+        n_oversize: 0,
+        is_complete,
+        error,
+    }
+}
+
+/// Where the top-level fields lie that say something.
+#[derive(Default)]
+struct Fields {
+    usage: Option<Span>,
+    stop_reason: Option<Span>,
+    error: Option<Span>,
+}
+
+impl Fields {
+    fn take(&mut self, key: &str, span: Span, body: &[u8]) {
+        match key {
+            "usage" => self.usage = Some(span),
+            "stop_reason" => self.stop_reason = Some(span),
+            "error" if span.of(body) != b"null" => self.error = Some(span),
+            _ => {}
+        }
+    }
 }
 
 // === Events ===
@@ -301,13 +333,13 @@ fn read_openai(data: &[u8], found: &mut Skimmed) -> bool {
         found.is_complete = true;
         return false;
     }
-    if memmem::find(data, b"\"choices\"").is_none() {
+    if KEYS.choices.find(data).is_none() {
         read_openai_rare(data, found);
         return false;
     }
-    if let Some(object) = object_after(data, b"\"usage\"") {
+    if let Some(object) = object_after(data, &KEYS.usage) {
         take_usage(found, usage_of(Dialect::OpenAiChat, object));
-        let choices = value_after(data, b"\"choices\"").and_then(|value| value.strip_prefix(b"["));
+        let choices = value_after(data, &KEYS.last_choices).and_then(|value| value.strip_prefix(b"["));
         if choices.is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]")) {
             return true;
         }
@@ -342,14 +374,13 @@ fn read_openai_rare(data: &[u8], found: &mut Skimmed) {
 }
 
 fn has_openai_output(data: &[u8]) -> bool {
-    // `"content":""` and `"content":null` open a message; anything else in these keys is something the model said.
-    const KEYS: [&[u8]; 5] =
-        [b"\"content\"", b"\"arguments\"", b"\"reasoning_content\"", b"\"reasoning\"", b"\"refusal\""];
-    let Some(at) = memmem::find(data, b"\"delta\"") else { return false };
+    let Some(at) = KEYS.delta.find(data) else { return false };
     let delta = &data[at..];
-    KEYS.iter().any(|key| {
+    // `"content":""` and `"content":null` open a message; anything else in these keys is something the model said.
+    let is_said = |key: &FinderRev<'_>| {
         value_after(delta, key).is_some_and(|value| value.first() == Some(&b'"') && value.get(1) != Some(&b'"'))
-    }) || memmem::find(delta, b"\"name\"").is_some()
+    };
+    KEYS.said.iter().any(is_said) || KEYS.name.find(delta).is_some()
 }
 
 fn read_anthropic(data: &[u8], found: &mut Skimmed) {
@@ -395,6 +426,36 @@ fn read_anthropic(data: &[u8], found: &mut Skimmed) {
 
 // === Pieces ===
 
+/// The keys that are searched for, prepared once.
+struct Keys {
+    choices: Finder<'static>,
+    delta: Finder<'static>,
+    name: Finder<'static>,
+    last_choices: FinderRev<'static>,
+    usage: FinderRev<'static>,
+    finish: FinderRev<'static>,
+    stop_reason: FinderRev<'static>,
+    /// The likeliest first.
+    said: [FinderRev<'static>; 5],
+}
+
+static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
+    choices: Finder::new(b"\"choices\""),
+    delta: Finder::new(b"\"delta\""),
+    name: Finder::new(b"\"name\""),
+    last_choices: FinderRev::new(b"\"choices\""),
+    usage: FinderRev::new(b"\"usage\""),
+    finish: FinderRev::new(b"\"finish_reason\""),
+    stop_reason: FinderRev::new(b"\"stop_reason\""),
+    said: [
+        FinderRev::new(b"\"content\""),
+        FinderRev::new(b"\"arguments\""),
+        FinderRev::new(b"\"reasoning_content\""),
+        FinderRev::new(b"\"reasoning\""),
+        FinderRev::new(b"\"refusal\""),
+    ],
+});
+
 fn field(object: &[u8], name: &str) -> Option<Span> {
     let mut found = None;
     visit_fields(object, |key, span| {
@@ -411,19 +472,19 @@ fn text_of(json: &[u8]) -> Option<Box<str>> {
 }
 
 /// Returns the bytes from the value of the last occurrence of a key on.
-fn value_after<'a>(data: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
-    let at = memmem::rfind(data, key)? + key.len();
+fn value_after<'a>(data: &'a [u8], key: &FinderRev<'_>) -> Option<&'a [u8]> {
+    let at = key.rfind(data)? + key.needle().len();
     let rest = data.get(at..)?.trim_ascii_start();
     Some(rest.strip_prefix(b":")?.trim_ascii_start())
 }
 
-fn object_after<'a>(data: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+fn object_after<'a>(data: &'a [u8], key: &FinderRev<'_>) -> Option<&'a [u8]> {
     let value = value_after(data, key)?;
     value.starts_with(b"{").then_some(value)
 }
 
 fn last_finish(data: &[u8]) -> Option<FinishReason> {
-    let value = value_after(data, b"\"finish_reason\"")?.strip_prefix(b"\"")?;
+    let value = value_after(data, &KEYS.finish)?.strip_prefix(b"\"")?;
     let end = memchr::memchr(b'"', value)?;
     Some(match &value[..end] {
         b"stop" | b"eos" => FinishReason::Stop,

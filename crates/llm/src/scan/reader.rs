@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn syntax<T>(&self, expected: &'static str) -> Result<T, ScanError> {
+    pub(super) fn syntax<T>(&self, expected: &'static str) -> Result<T, ScanError> {
         Err(ScanError::Syntax { at: self.at, expected })
     }
 
@@ -389,36 +389,64 @@ fn count(tally: &mut Tally, key: &[u8], token: Token, body: &[u8]) {
         }
         _ => {
             tally.text += inside.len() as u64;
-            tally.wide += text.iter().filter(|byte| !byte.is_ascii()).count() as u64;
+            tally.wide += count_wide(text);
         }
     }
 }
 
+/// Bytes looked at one word at a time before the vector search is worth its call.
+const SHORT: usize = 64;
+/// Bytes that the vector search takes on at once, so that a string that is checked is still in the cache.
+const STRIDE: usize = 16 * 1024;
+
 /// Returns the offset of the next byte that ends or interrupts a string: a quote, a backslash or a control character.
+pub(super) fn find_special(body: &[u8], at: usize) -> usize {
+    let near = body.len().min(at.saturating_add(SHORT)).max(at);
+    let mut at = match find_near(body, at, near) {
+        Some(found) => return found,
+        None => near,
+    };
+    while at < body.len() {
+        let part = &body[at..body.len().min(at + STRIDE)];
+        let end = memchr::memchr2(b'"', b'\\', part).unwrap_or(part.len());
+        // Control characters are never right here, so they are looked for without stopping, which vectorises.
+        if part[..end].iter().copied().fold(u8::MAX, u8::min) < 0x20 {
+            return at + part.iter().position(|byte| *byte < 0x20).unwrap_or(end);
+        }
+        at += end;
+        if end < part.len() {
+            break;
+        }
+    }
+    at
+}
+
+/// Searches eight bytes at a time.
 ///
-/// Eight bytes at a time. `(x - n) & !x & 0x80` marks every byte below n; marks above the lowest can be wrong (a borrow
-/// travels upwards), the lowest never is, and only the lowest is used.
-pub(super) fn find_special(body: &[u8], mut at: usize) -> usize {
+/// `(x - n) & !x & 0x80` marks every byte below n; marks above the lowest can be wrong (a borrow travels upwards), the lowest
+/// never is, and only the lowest is used.
+fn find_near(body: &[u8], from: usize, to: usize) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     const QUOTE: u64 = ONES * b'"' as u64;
     const BACKSLASH: u64 = ONES * b'\\' as u64;
-    while let Some(chunk) = body.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*chunk);
+    let (words, rest) = body.get(from..to)?.as_chunks::<8>();
+    for (n, bytes) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*bytes);
         let control = word.wrapping_sub(ONES * 0x20);
         let quote = (word ^ QUOTE).wrapping_sub(ONES);
         let backslash = (word ^ BACKSLASH).wrapping_sub(ONES);
         let marks = (control | quote | backslash) & !word & HIGH;
         if marks != 0 {
-            return at + (marks.trailing_zeros() / 8) as usize;
+            return Some(from + n * 8 + (marks.trailing_zeros() / 8) as usize);
         }
-        at += 8;
     }
-    while let Some(byte) = body.get(at) {
-        if matches!(byte, b'"' | b'\\' | 0..0x20) {
-            return at;
-        }
-        at += 1;
-    }
-    at
+    let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
+    Some(to - rest.len() + found)
+}
+
+/// Counts the bytes that are not ASCII; in runs short enough for a byte to hold the count, which vectorises.
+fn count_wide(text: &[u8]) -> u64 {
+    let run = |run: &[u8]| u64::from(run.iter().fold(0_u8, |count, byte| count + (byte >> 7)));
+    text.chunks(255).map(run).sum()
 }

@@ -133,6 +133,12 @@ fn whole_bodies_are_read_by_top_level_field() {
     let body = br#"{"object":"list","data":[{"embedding":[0.1]}],"usage":{"prompt_tokens":8,"total_tokens":8}}"#;
     assert_eq!(skim_body(Dialect::OpenAiChat, body).usage.unwrap().input, 8);
     assert!(!skim_body(Dialect::OpenAiChat, b"{\"usage\":{\"prompt_tokens\":8}").is_complete);
+
+    // Usage first, as some compatible servers write it, and a nested key of the same name after it.
+    let body = br#"{"usage":{"prompt_tokens":8,"completion_tokens":1},"choices":[{"arguments":{"a":1,"usage":{"prompt_tokens":0}}}]}"#;
+    assert_eq!(skim_body(Dialect::OpenAiChat, body).usage.unwrap().input, 8);
+    let body = br#"{"stop_reason":"end_turn","usage":{"input_tokens":8},"content":[{"input":{"a":1,"stop_reason":"x","usage":{"input_tokens":0}}}]}"#;
+    assert_eq!(skim_body(Dialect::AnthropicMessages, body).usage.unwrap().input, 8);
 }
 
 #[test]
@@ -185,5 +191,31 @@ proptest! {
             prop_assert_eq!(skim(dialect, &parts), skim(dialect, &[&all]));
             let _ = skim_body(dialect, &all);
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_end_of_a_body_says_what_the_whole_says(
+        fields in proptest::collection::vec(("usage|stop_reason|content|model|[a-z]{3}", 0..6_u8), 1..8), spaced in any::<bool>(),
+    ) {
+        // Values that hold the same keys again, nested in objects and arrays.
+        let values = [
+            serde_json::json!({"input_tokens": 7, "output_tokens": 2}),
+            serde_json::json!("tool_use"),
+            serde_json::json!([{"a": 1, "usage": {"input_tokens": 0}}]),
+            serde_json::json!({"a": 1, "stop_reason": "refusal", "usage": {"input_tokens": 0}}),
+            serde_json::json!(null),
+            serde_json::json!({"b": [{"x": 0, "stop_reason": "end_turn", "usage": {"input_tokens": 1}}]}),
+        ];
+        let object: serde_json::Map<String, serde_json::Value> =
+            fields.into_iter().map(|(name, value)| (name, values[usize::from(value)].clone())).collect();
+        let body = if spaced { serde_json::to_vec_pretty(&object).unwrap() } else { serde_json::to_vec(&object).unwrap() };
+        let usage = object.get("usage").map(|usage| serde_json::to_vec(usage).unwrap());
+        let expected = usage.and_then(|usage| usage_of(Dialect::AnthropicMessages, &usage));
+        let found = skim_body(Dialect::AnthropicMessages, &body);
+        prop_assert_eq!((found.usage, found.is_complete), (expected, true));
+        let reason = object.get("stop_reason").and_then(|reason| reason.as_str());
+        prop_assert_eq!(found.finish, reason.map(anthropic_finish));
     }
 }
