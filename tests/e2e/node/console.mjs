@@ -1,0 +1,201 @@
+// The console as a person uses it: sign in, create a key, call the gateway with it, see the call and its cost, find it in the
+// audit log, revoke the key. Every page is photographed in both themes and both widths, and checked by axe.
+
+import assert from "node:assert/strict";
+import { story } from "./browser.mjs";
+
+const KEY_NAME = `story-${Date.now().toString(36)}`;
+
+await story(async ({ page, ready, step, shot, axe }) => {
+  const gateway = ready.gateway_url.replace(/\/$/, "");
+  const workspace = `/workspaces/${ready.workspace_id}`;
+  const organization = `/organizations/${ready.organization_id}`;
+  let secret;
+  let body;
+
+  const go = async (place, heading) => {
+    await page.goto(new URL(place, ready.console_url).href);
+    await page.getByRole("heading", { level: 1, name: heading }).waitFor();
+  };
+  const settled = () => page.locator(".skeleton").first().waitFor({ state: "detached" });
+  const call = (key) =>
+    fetch(`${gateway}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+      body,
+    });
+
+  await step("a stranger is asked to sign in", async () => {
+    await page.goto(ready.console_url);
+    await page.getByRole("heading", { name: "Sign in to Headgate" }).waitFor();
+    await shot("sign-in");
+    await axe("sign-in");
+  });
+
+  await step("a wrong password is refused in words", async () => {
+    await page.getByLabel("E-mail").fill(ready.admin_email);
+    await page.getByLabel("Password").fill("not the password");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.locator(".form-error").waitFor();
+  });
+
+  await step("signing in leads to the overview", async () => {
+    await page.getByLabel("Password").fill(ready.admin_password);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+  });
+
+  await step("a key is created and its secret shown once", async () => {
+    await go(`${workspace}/keys`, "Virtual keys");
+    await page.getByTestId("create-key").click();
+    await page.getByLabel("Name", { exact: true }).fill(KEY_NAME);
+    await shot("key-form");
+    await axe("key-form");
+    await page.getByTestId("create-key-dialog").getByRole("button", { name: "Create key" }).click();
+    secret = (await page.getByTestId("secret").innerText()).trim();
+    assert.match(secret, /^hgk_/);
+    await page.getByTestId("first-call").getByText("Waiting for the first call").waitFor();
+    await page.getByRole("tab", { name: "Python" }).click();
+    await page.getByRole("tab", { name: "curl" }).click();
+    await page.getByTestId("issued-key").getByText("/v1/chat/completions").first().waitFor();
+    const snippet = await page.getByRole("region", { name: "curl" }).innerText();
+    assert.ok(snippet.includes(gateway) && snippet.includes(secret), "the snippet is for this gateway and this key");
+    body = /-d '(.*)'/s.exec(snippet)[1];
+    await axe("key-issued");
+  });
+
+  await step("a call with the key turns the waiting line green", async () => {
+    let answer;
+    // The key travels to the node first; a second is what it may take.
+    for (let tries = 0; tries < 40 && answer?.status !== 200; tries += 1) {
+      answer = await call(secret);
+      if (answer.status !== 200) await page.waitForTimeout(100);
+    }
+    assert.equal(answer.status, 200, await answer.text());
+    await page.getByTestId("first-call").getByText("First call received").waitFor();
+    await shot("key-issued");
+  });
+
+  await step("the secret is gone from the document", async () => {
+    await page.getByRole("button", { name: "I have saved it" }).click();
+    await page.getByTestId("secret").waitFor({ state: "detached" });
+    assert.ok(!(await page.content()).includes(secret));
+  });
+
+  await step("the call is in the request log with its cost", async () => {
+    await go(`${workspace}/requests`, "Requests");
+    await page.getByRole("button", { name: /ago|just now/ }).first().click();
+    const panel = page.getByTestId("request-panel");
+    await panel.getByText("Where the time went").waitFor();
+    await panel.getByText("Cost", { exact: true }).waitFor();
+    assert.ok((await panel.innerText()).includes(KEY_NAME), "the panel names the key");
+    await shot("request");
+    await axe("request");
+  });
+
+  await step("the call is in the sums of the overview", async () => {
+    await go(`${workspace}/overview`, "Overview");
+    await page.waitForFunction(() => Number(document.querySelector("[data-testid=stat-requests] .stat-value")?.firstChild?.textContent) > 0);
+  });
+
+  await step("usage names the key", async () => {
+    await go(`${workspace}/usage?by=virtual_key`, "Usage");
+    await page.getByRole("cell", { name: KEY_NAME }).first().waitFor();
+  });
+
+  await step("the palette goes anywhere", async () => {
+    await page.keyboard.press("Control+k");
+    await page.getByRole("combobox", { name: "Search pages and commands" }).fill("audit");
+    await axe("palette");
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { level: 1, name: "Audit" }).waitFor();
+  });
+
+  await step("the audit log says who issued the key, and holds", async () => {
+    await page.getByTestId("audit-verification").getByText(/verified/).waitFor();
+    const line = page.getByRole("button", { name: new RegExp(`issued virtual key ${KEY_NAME}`) });
+    await line.click();
+    await page.getByText("What changed").waitFor();
+    await shot("audit-entry");
+    await axe("audit-entry");
+  });
+
+  const pages = [
+    ["overview", `${workspace}/overview`, "Overview"],
+    ["overview-hour", `${workspace}/overview?range=1h`, "Overview"],
+    ["requests", `${workspace}/requests`, "Requests"],
+    ["keys", `${workspace}/keys`, "Virtual keys"],
+    ["routes", `${workspace}/routes`, "Routes"],
+    ["route-form", `${workspace}/routes?new=1`, "Routes"],
+    ["deployments", `${workspace}/routes?tab=deployments`, "Routes"],
+    ["usage", `${workspace}/usage`, "Usage"],
+    ["members", `${organization}/members`, "Members & roles"],
+    ["roles", `${organization}/members?tab=roles`, "Members & roles"],
+    ["credentials", `${organization}/credentials`, "Credentials"],
+    ["models", `${organization}/models`, "Models & prices"],
+    ["prices", `${organization}/models?tab=prices`, "Models & prices"],
+    ["nodes", `${organization}/nodes`, "Nodes"],
+    ["join-tokens", `${organization}/nodes?tab=tokens`, "Nodes"],
+    ["audit", `${organization}/audit`, "Audit"],
+    ["settings", `${organization}/settings`, "Settings"],
+    ["workspaces", `${organization}/settings?tab=workspaces`, "Settings"],
+    ["environments", `${organization}/settings?tab=environments`, "Settings"],
+    ["access-tokens", `${organization}/settings?tab=tokens`, "Settings"],
+    ["account", "/account", "Your account"],
+  ];
+  for (const [name, place, heading] of pages) {
+    await step(`page ${name}`, async () => {
+      await go(place, heading);
+      await settled();
+      assert.equal(await page.getByText("This could not be loaded").count(), 0, "nothing failed to load");
+      await shot(name);
+      await axe(name);
+      const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      assert.equal(wider, 0, "the page does not scroll sideways");
+    });
+  }
+
+  await step("an address that leads nowhere says so", async () => {
+    await page.goto(new URL("/nowhere", ready.console_url).href);
+    await page.getByText("This page does not exist").waitFor();
+  });
+
+  await step("the key is revoked after its name was typed", async () => {
+    await go(`${workspace}/keys`, "Virtual keys");
+    await page.getByRole("button", { name: KEY_NAME }).click();
+    await page.getByTestId("revoke-key").click();
+    const dialog = page.getByTestId("revoke-dialog");
+    await dialog.getByText("This cannot be undone").waitFor();
+    assert.ok(await page.getByTestId("confirm-revoke").isDisabled());
+    await dialog.getByRole("textbox").fill(KEY_NAME);
+    await shot("key-revoke");
+    await axe("key-revoke");
+    await page.getByTestId("confirm-revoke").click();
+    await page.getByTestId("key-panel").getByText("Revoked").first().waitFor();
+  });
+
+  await step("the gateway refuses the revoked key", async () => {
+    let answer;
+    for (let tries = 0; tries < 40 && answer?.status !== 401; tries += 1) {
+      answer = await call(secret);
+      if (answer.status !== 401) await page.waitForTimeout(100);
+    }
+    assert.equal(answer.status, 401);
+    assert.ok((await answer.text()).includes("key_revoked"));
+  });
+
+  await step("the keyboard alone reaches the content", async () => {
+    await go(`${workspace}/keys`, "Virtual keys");
+    await page.keyboard.press("Tab");
+    await page.getByRole("link", { name: "Skip to content" }).waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement?.textContent), "Skip to content");
+  });
+
+  await step("signing out ends the session", async () => {
+    await page.getByTestId("user-menu").click();
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("heading", { name: "Sign in to Headgate" }).waitFor();
+    await page.goto(new URL(`${workspace}/keys`, ready.console_url).href);
+    await page.getByRole("heading", { name: "Sign in to Headgate" }).waitFor();
+  });
+});

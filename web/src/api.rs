@@ -1,0 +1,272 @@
+//! The typed client over `fetch`, and its two reactive forms: a query that follows its arguments, and a command that is run.
+//!
+//! Same-origin cookies and the CSRF header are the only proof of who asks; no token is ever held in a variable. A 401 anywhere
+//! ends the session in this tab; a problem becomes field errors of the form that caused it, or a message.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use api::{BASE, CSRF_HEADER, Client, ClientError, Method, Operation, Request, Response, Transport};
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+
+use crate::browser;
+use crate::session::use_session;
+use crate::ui::data_view::{Failure, Load};
+use crate::ui::field::FormErrors;
+use crate::ui::toast::Toasts;
+
+/// How long an answer may take before the console gives up, in milliseconds.
+const PATIENCE_MS: u32 = 30_000;
+
+/// The transport of the browser.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fetch;
+
+fn reason(error: &JsValue) -> String {
+    error.dyn_ref::<js_sys::Error>().map_or_else(|| "no answer".to_owned(), |error| String::from(error.message()))
+}
+
+async fn fetch(request: Request) -> Result<Response, JsValue> {
+    let init = web_sys::RequestInit::new();
+    init.set_method(request.method.as_str());
+    init.set_credentials(web_sys::RequestCredentials::SameOrigin);
+    init.set_signal(Some(&web_sys::AbortSignal::timeout_with_u32(PATIENCE_MS)));
+    let headers = web_sys::Headers::new()?;
+    headers.set("accept", "application/json")?;
+    if request.method.is_unsafe() {
+        headers.set(CSRF_HEADER, "1")?;
+    }
+    for (name, value) in &request.headers {
+        headers.set(name, value)?;
+    }
+    if let Some(body) = &request.body {
+        headers.set("content-type", "application/json")?;
+        init.set_body(&JsValue::from_str(body));
+    }
+    init.set_headers(&headers);
+    let answer: web_sys::Response =
+        JsFuture::from(window().fetch_with_str_and_init(&request.path_and_query, &init)).await?.dyn_into()?;
+    let body = JsFuture::from(answer.text()?).await?.as_string().unwrap_or_default();
+    Ok(Response { status: answer.status(), body })
+}
+
+impl Transport for Fetch {
+    type Error = String;
+
+    async fn send(&self, request: Request) -> Result<Response, String> {
+        debug_assert!(request.path_and_query.starts_with(BASE), "the client writes addresses of the API");
+        fetch(request).await.map_err(|error| reason(&error))
+    }
+}
+
+/// Says an error for people.
+pub(crate) fn failure_of(error: &ClientError) -> Failure {
+    match error {
+        ClientError::Problem(problem) => Failure {
+            code: problem.code.to_string(),
+            detail: problem.detail.clone().unwrap_or_else(|| format!("{}.", problem.title)),
+            retryable: problem.status >= 500 || problem.status == 429,
+        },
+        ClientError::Transport(_) => Failure {
+            code: "network".to_owned(),
+            detail: "Headgate could not be reached. Check the connection and that the control plane runs.".to_owned(),
+            retryable: true,
+        },
+        ClientError::Unexpected { .. } => Failure {
+            code: "unexpected_answer".to_owned(),
+            detail: format!("{error}. Reload the page; the server may have been updated."),
+            retryable: true,
+        },
+    }
+}
+
+fn is_signed_out(error: &ClientError) -> bool {
+    error.problem().is_some_and(|problem| problem.code == domain::code::ProblemCode::Unauthenticated)
+}
+
+// === Queries ===
+
+/// Data that follows its arguments.
+pub(crate) struct Query<T: Send + Sync + 'static> {
+    pub(crate) load: Load<T>,
+    turn: RwSignal<u32>,
+}
+
+impl<T: Send + Sync + 'static> Clone for Query<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Send + Sync + 'static> Copy for Query<T> {}
+
+impl<T: Send + Sync + 'static> Query<T> {
+    /// Asks again; the old data stays until the new is there.
+    pub(crate) fn refetch(self) {
+        self.turn.update(|turn| *turn = turn.wrapping_add(1));
+    }
+
+    /// The same as a callback.
+    pub(crate) fn retry(self) -> Callback<()> {
+        Callback::new(move |()| self.refetch())
+    }
+
+    /// Asks again every `period` while the tab is in front.
+    pub(crate) fn every(self, period: Duration) -> Self {
+        browser::every(period, move || {
+            if browser::is_visible() && !self.load.is_fetching.get_untracked() {
+                self.refetch();
+            }
+        });
+        self
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Query<T> {
+    /// The data, once there.
+    pub(crate) fn data(self) -> Signal<Option<T>> {
+        self.load.data.into()
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Query<domain::Page<T>> {
+    /// The rows, empty until there.
+    pub(crate) fn items(self) -> Signal<Vec<T>> {
+        Signal::derive(move || {
+            self.load.data.with(|page| page.as_ref().map(|page| page.items.clone()).unwrap_or_default())
+        })
+    }
+}
+
+/// Asks for `O` whenever `arguments` change; `None` asks nothing.
+pub(crate) fn use_query<O>(arguments: impl Fn() -> Option<(O::Path, O::Query)> + 'static) -> Query<O::Reply>
+where
+    O: Operation,
+    O::Reply: Send + Sync,
+{
+    let query = Query { load: Load::new(), turn: RwSignal::new(0) };
+    let session = use_session();
+    let latest = StoredValue::new(0_u32);
+    Effect::new(move |_| {
+        query.turn.track();
+        let Some((path, parameters)) = arguments() else {
+            query.load.is_fetching.set(false);
+            return;
+        };
+        let number = latest.get_value().wrapping_add(1);
+        latest.set_value(number);
+        query.load.is_fetching.set(true);
+        spawn_local(async move {
+            let body = serde_json::from_str::<O::Body>("{}");
+            let Ok(body) = body else { return };
+            let answer = Client::new(Fetch).call::<O>(&path, &parameters, &body).await;
+            // A later question, or a page that is gone: this answer is nobody's.
+            if latest.try_get_value() != Some(number) {
+                return;
+            }
+            query.load.is_fetching.set(false);
+            match answer {
+                Ok(reply) => {
+                    query.load.failure.set(None);
+                    query.load.data.set(Some(reply));
+                }
+                Err(error) if is_signed_out(&error) => session.signed_out(),
+                Err(error) => query.load.failure.set(Some(failure_of(&error))),
+            }
+        });
+    });
+    query
+}
+
+// === Commands ===
+
+/// An operation that is run by a person.
+pub(crate) struct Command<O> {
+    /// Whether it is under way.
+    pub(crate) is_busy: RwSignal<bool>,
+    /// What was wrong with the last try.
+    pub(crate) errors: FormErrors,
+    /// Says failures as messages instead of in a form.
+    is_quiet_form: bool,
+    operation: PhantomData<fn() -> O>,
+}
+
+impl<O> Clone for Command<O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<O> Copy for Command<O> {}
+
+/// An operation behind a form: its failures appear in the form.
+pub(crate) fn use_command<O: Operation>() -> Command<O> {
+    Command { is_busy: RwSignal::new(false), errors: FormErrors::new(), is_quiet_form: false, operation: PhantomData }
+}
+
+/// An operation behind a button: its failures appear as messages.
+pub(crate) fn use_act<O: Operation>() -> Command<O> {
+    Command { is_quiet_form: true, ..use_command::<O>() }
+}
+
+impl<O: Operation> Command<O> {
+    /// A second operation behind the same form: one busy state, one set of errors.
+    pub(crate) fn sharing<P>(other: Command<P>) -> Self {
+        Self {
+            is_busy: other.is_busy,
+            errors: other.errors,
+            is_quiet_form: other.is_quiet_form,
+            operation: PhantomData,
+        }
+    }
+
+    /// Runs the operation once; a second press while it is under way does nothing.
+    pub(crate) fn run(self, path: O::Path, body: O::Body, on_done: impl FnOnce(O::Reply) + 'static)
+    where
+        O::Query: Default,
+    {
+        if self.is_busy.get_untracked() {
+            return;
+        }
+        self.is_busy.set(true);
+        self.errors.clear();
+        let (session, toasts) = (use_session(), expect_context::<Toasts>());
+        let once = window().crypto().map(|crypto| crypto.random_uuid()).unwrap_or_default();
+        spawn_local(async move {
+            let client = Client::new(Fetch);
+            let query = O::Query::default();
+            let answer = if O::META.method == Method::Post && !once.is_empty() {
+                client.call_once::<O>(&once, &path, &query, &body).await
+            } else {
+                client.call::<O>(&path, &query, &body).await
+            };
+            // The form may be gone by now; the outcome still counts.
+            let _ = self.is_busy.try_set(false);
+            match answer {
+                Ok(reply) => on_done(reply),
+                Err(error) if is_signed_out(&error) => session.signed_out(),
+                Err(error) if self.is_quiet_form => toasts.failed(failure_of(&error).detail),
+                Err(error) => self.explain(&error),
+            }
+        });
+    }
+
+    fn explain(self, error: &ClientError) {
+        let fields: Vec<(String, String)> = error
+            .problem()
+            .map(|problem| {
+                problem
+                    .fields
+                    .iter()
+                    .map(|field| (field.pointer.trim_start_matches('/').to_owned(), field.detail.clone()))
+                    .collect()
+            })
+            .unwrap_or_default();
+        let whole = failure_of(error).detail;
+        // A form shows its fields' errors in place; the sentence above adds what none of them says.
+        self.errors.set(fields, Some(whole));
+    }
+}

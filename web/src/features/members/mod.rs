@@ -1,0 +1,162 @@
+//! Members & roles: who may do what? People with their roles, and the table of roles and permissions.
+
+mod forms;
+mod matrix;
+
+use std::time::Duration;
+
+use api::ops::members::{ListMembers, MemberView};
+use api::ops::{OrganizationPath, PageQuery};
+use domain::{OrganizationId, Page, Permission, Role, WorkspaceId};
+use leptos::prelude::*;
+
+use crate::api::{Query, use_query};
+use crate::format::number;
+use crate::nav::{Nav, use_nav};
+use crate::session::{Session, use_session};
+use crate::ui::Tone;
+use crate::ui::avatar::Avatar;
+use crate::ui::badge::Badge;
+use crate::ui::button::{Button, Weight};
+use crate::ui::data_view::{DataView, EmptyState, Skeleton};
+use crate::ui::icon::Icon;
+use crate::ui::page_head::PageHead;
+use crate::ui::table::{Column, DataTable};
+use crate::ui::tabs::Tabs;
+use crate::ui::when::When;
+
+/// What the parts of this page share.
+#[derive(Clone, Copy)]
+struct People {
+    organization_id: OrganizationId,
+    nav: Nav,
+    session: Session,
+    list: Query<Page<MemberView>>,
+    adding: RwSignal<bool>,
+}
+
+impl People {
+    fn may(self, permission: Permission) -> bool {
+        self.session.can(permission, self.organization_id)
+    }
+
+    fn path(self) -> OrganizationPath {
+        OrganizationPath { organization_id: self.organization_id }
+    }
+
+    /// Roles that this person may give: ownership only by owners.
+    fn roles(self) -> Vec<(String, String)> {
+        let may_own = self.may(Permission::OwnersManage);
+        let roles = Role::ALL.iter().filter(|role| may_own || **role != Role::Owner);
+        roles.map(|role| (role.as_str().to_owned(), format!("{}: {}", role.title(), role.about()))).collect()
+    }
+
+    /// Where a role can be bound: the whole organization, or one workspace.
+    fn scopes(self) -> Vec<(String, String)> {
+        let workspaces = self.session.workspaces(self.organization_id).into_iter();
+        let workspaces =
+            workspaces.map(|access| (access.workspace_id.to_string(), format!("Workspace {}", access.name)));
+        std::iter::once((String::new(), "Whole organization".to_owned())).chain(workspaces).collect()
+    }
+
+    fn scope_name(self, workspace: Option<WorkspaceId>) -> String {
+        match workspace {
+            None => "organization".to_owned(),
+            Some(id) => self.session.workspace_name(id).unwrap_or_else(|| "a workspace you do not see".to_owned()),
+        }
+    }
+}
+
+fn roles_text(people: People, member: &MemberView) -> String {
+    let roles = member
+        .role_bindings
+        .iter()
+        .map(|binding| format!("{} ({})", binding.role.title(), people.scope_name(binding.workspace_id)));
+    roles.collect::<Vec<_>>().join(", ")
+}
+
+fn roles_view(people: People, member: &MemberView) -> AnyView {
+    if member.role_bindings.is_empty() {
+        return view! { <span class="faint">"none"</span> }.into_any();
+    }
+    let badges = member.role_bindings.iter().map(|binding| {
+        let tone = if binding.role == Role::Owner { Tone::Accent } else { Tone::Neutral };
+        let text = match binding.workspace_id {
+            None => binding.role.title().to_owned(),
+            Some(_) => format!("{} · {}", binding.role.title(), people.scope_name(binding.workspace_id)),
+        };
+        view! { <Badge tone text /> }
+    });
+    view! { <span class="row">{badges.collect_view()}</span> }.into_any()
+}
+
+fn columns(people: People) -> Vec<Column<MemberView>> {
+    vec![
+        Column::new("Name", |member: &MemberView| member.name.to_string()).cell(|member| {
+            view! { <Avatar name=member.name.to_string() /> <span>{member.name.to_string()}</span> }.into_any()
+        }),
+        Column::new("E-mail", |member: &MemberView| member.email.to_string()),
+        Column::new("Roles", move |member: &MemberView| roles_text(people, member))
+            .cell(move |member| roles_view(people, member)),
+        Column::new("Joined", |member: &MemberView| member.created_at.to_string())
+            .sorted_by(|member| number::signed_as_f64(member.created_at.as_micros()))
+            .cell(|member| view! { <When at=member.created_at /> }.into_any())
+            .wide_only(),
+    ]
+}
+
+fn members_view(people: People) -> AnyView {
+    let selected = people.nav.param("member");
+    let ready = Callback::new(move |page: Signal<Page<MemberView>>| {
+        view! {
+            <DataTable
+                label="Members"
+                columns=columns(people)
+                rows=Signal::derive(move || page.get().items)
+                key=|member: &MemberView| member.id.to_string()
+                on_open=Callback::new(move |member: MemberView| people.nav.set(&[("member", Some(member.id.to_string()))], false))
+                selected=Signal::derive(move || selected.get())
+                file_name="members"
+            />
+        }
+        .into_any()
+    });
+    view! {
+        <section class="card" aria-label="List of members">
+            <DataView load=people.list.load on_retry=people.list.retry() skeleton=Skeleton::Rows(5) is_empty=|page| page.items.is_empty() empty=ViewFn::from(|| view! { <EmptyState icon=Icon::Members title="No members" text="Add the first person of this organization." /> }) ready />
+        </section>
+    }
+    .into_any()
+}
+
+/// The page.
+#[component]
+pub(crate) fn Members(organization_id: OrganizationId) -> impl IntoView {
+    let list = use_query::<ListMembers>(move || {
+        Some((OrganizationPath { organization_id }, PageQuery { limit: Some(200), cursor: None }))
+    })
+    .every(Duration::from_secs(30));
+    let people = People { organization_id, nav: use_nav(), session: use_session(), list, adding: RwSignal::new(false) };
+    let tab = people.nav.param("tab");
+    let panel = Callback::new(move |key: String| {
+        if key == "roles" { view! { <matrix::Matrix people /> }.into_any() } else { members_view(people) }
+    });
+    view! {
+        <PageHead title="Members & roles" about="Who may do what? A role holds on the organization and all its workspaces, or on one workspace.">
+            {move || {
+                people
+                    .may(Permission::MembersManage)
+                    .then(|| view! { <Button weight=Weight::Primary icon=Icon::Plus on_press=Callback::new(move |()| people.adding.set(true)) test_id="add-member">"Add member"</Button> })
+            }}
+        </PageHead>
+        <Tabs
+            label="Members and roles"
+            tabs=vec![("members", "Members"), ("roles", "Roles & permissions")]
+            current=Signal::derive(move || tab.get().unwrap_or_default())
+            on_change=Callback::new(move |key: String| people.nav.set(&[("tab", Some(key))], true))
+            panel
+        />
+        <forms::AddDialog people />
+        <forms::MemberPanel people />
+    }
+}

@@ -1,0 +1,249 @@
+//! Models & prices: what can be used, and what does it cost? The catalog, and the organization's price book.
+
+mod price_form;
+
+use api::ops::OrganizationPath;
+use api::ops::models::{ListModels, ListPrices, ModelQuery, ModelView, PriceQuery, PriceView, RatesView};
+use domain::price::PriceSource;
+use domain::{NanoUsd, OrganizationId, Page, Permission};
+use leptos::prelude::*;
+
+use crate::api::{Query, use_query};
+use crate::format::{money, number};
+use crate::nav::{Nav, use_nav};
+use crate::session::{Session, use_session};
+use crate::ui::Tone;
+use crate::ui::badge::{Badge, Tag};
+use crate::ui::button::{Button, Weight};
+use crate::ui::data_view::{DataView, EmptyState, Skeleton};
+use crate::ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
+use crate::ui::icon::Icon;
+use crate::ui::page_head::PageHead;
+use crate::ui::table::{Column, DataTable};
+use crate::ui::tabs::Tabs;
+use crate::ui::when::When;
+
+/// What the parts of this page share.
+#[derive(Clone, Copy)]
+struct Catalog {
+    organization_id: OrganizationId,
+    nav: Nav,
+    session: Session,
+    models: Query<Page<ModelView>>,
+    prices: Query<Page<PriceView>>,
+    pricing: RwSignal<Option<ModelView>>,
+}
+
+fn key_of(model: &ModelView) -> String {
+    format!("{}/{}", model.provider, model.upstream_model)
+}
+
+fn rate(price: Option<&PriceView>, pick: fn(&RatesView) -> Option<NanoUsd>) -> String {
+    price.and_then(|price| pick(&price.usd_per_million_tokens)).map_or_else(|| "–".to_owned(), money::usd)
+}
+
+fn rate_number(price: Option<&PriceView>, pick: fn(&RatesView) -> Option<NanoUsd>) -> f64 {
+    price.and_then(|price| pick(&price.usd_per_million_tokens)).map_or(-1.0, money::as_dollars)
+}
+
+fn source_view(source: PriceSource) -> AnyView {
+    match source {
+        PriceSource::Catalog => view! { <Badge text="Catalog" /> }.into_any(),
+        PriceSource::Own => view! { <Badge tone=Tone::Accent text="Own" /> }.into_any(),
+    }
+}
+
+fn source_text(source: PriceSource) -> &'static str {
+    match source {
+        PriceSource::Catalog => "catalog",
+        PriceSource::Own => "own",
+    }
+}
+
+fn model_columns() -> Vec<Column<ModelView>> {
+    let price = |title, pick: fn(&RatesView) -> Option<NanoUsd>| {
+        Column::new(title, move |model: &ModelView| rate(model.price.as_ref(), pick))
+            .number(move |model| rate_number(model.price.as_ref(), pick))
+    };
+    let count =
+        |value: Option<u64>| value.map_or_else(|| "–".to_owned(), |value| number::compact(number::as_f64(value)));
+    vec![
+        Column::new("Model", |model: &ModelView| format!("{} {}", model.title, model.upstream_model))
+            .cell(|model| view! { <span class="stack-hair"><span>{model.title.clone()}</span> <code class="faint">{model.upstream_model.clone()}</code></span> }.into_any()),
+        Column::new("Provider", |model: &ModelView| model.provider.clone()),
+        Column::new("Input / M", |model: &ModelView| rate(model.price.as_ref(), |rates| Some(rates.input))).number(|model| rate_number(model.price.as_ref(), |rates| Some(rates.input))),
+        price("Cached / M", |rates| rates.cached_input).wide_only(),
+        price("Output / M", |rates| Some(rates.output)),
+        Column::new("Price", |model: &ModelView| model.price.as_ref().map_or("none", |price| source_text(price.source)).to_owned())
+            .cell(|model| model.price.as_ref().map_or_else(|| view! { <span class="faint">"none"</span> }.into_any(), |price| source_view(price.source)))
+            .wide_only(),
+        Column::new("Context", move |model: &ModelView| count(model.context_tokens)).number(|model| model.context_tokens.map_or(0.0, number::as_f64)).wide_only(),
+        Column::new("Can do", |model: &ModelView| model.capabilities.join(", "))
+            .cell(|model| view! { <span class="row-tags">{model.capabilities.iter().map(|text| view! { <Tag text=text.replace('_', " ") /> }).collect_view()}</span> }.into_any())
+            .wide_only(),
+    ]
+}
+
+fn price_columns() -> Vec<Column<PriceView>> {
+    let price = |title, pick: fn(&RatesView) -> Option<NanoUsd>| {
+        Column::new(title, move |price: &PriceView| rate(Some(price), pick))
+            .number(move |price| rate_number(Some(price), pick))
+    };
+    vec![
+        Column::new("Model", |price: &PriceView| price.upstream_model.clone())
+            .cell(|price| view! { <code>{price.upstream_model.clone()}</code> }.into_any()),
+        Column::new("Provider", |price: &PriceView| price.provider.clone()),
+        Column::new("Holds from", |price: &PriceView| price.effective_at.to_string())
+            .sorted_by(|price| number::signed_as_f64(price.effective_at.as_micros()))
+            .cell(|price| view! { <When at=price.effective_at /> }.into_any()),
+        Column::new("Source", |price: &PriceView| source_text(price.source).to_owned())
+            .cell(|price| source_view(price.source)),
+        price("Input / M", |rates| Some(rates.input)),
+        price("Cached / M", |rates| rates.cached_input).wide_only(),
+        price("Cache write / M", |rates| rates.cache_write_5m).wide_only(),
+        price("Output / M", |rates| Some(rates.output)),
+    ]
+}
+
+/// The page.
+#[component]
+pub(crate) fn Models(organization_id: OrganizationId) -> impl IntoView {
+    let path = OrganizationPath { organization_id };
+    let models =
+        use_query::<ListModels>(move || Some((path, ModelQuery { limit: Some(200), ..ModelQuery::default() })));
+    let prices =
+        use_query::<ListPrices>(move || Some((path, PriceQuery { limit: Some(200), ..PriceQuery::default() })));
+    let catalog = Catalog {
+        organization_id,
+        nav: use_nav(),
+        session: use_session(),
+        models,
+        prices,
+        pricing: RwSignal::new(None),
+    };
+    let tab = catalog.nav.param("tab");
+    let panel =
+        Callback::new(move |key: String| if key == "prices" { prices_view(catalog) } else { models_view(catalog) });
+    view! {
+        <PageHead title="Models & prices" about="What can be used, and what does it cost? Prices are dated; a call keeps the price it was made at." />
+        <Tabs
+            label="Models and prices"
+            tabs=vec![("models", "Catalog"), ("prices", "Price book")]
+            current=Signal::derive(move || tab.get().unwrap_or_default())
+            on_change=Callback::new(move |key: String| catalog.nav.set(&[("tab", Some(key))], true))
+            panel
+        />
+        <ModelPanel catalog />
+        <price_form::PriceDialog catalog />
+    }
+}
+
+fn models_view(catalog: Catalog) -> AnyView {
+    let selected = catalog.nav.param("model");
+    let ready = Callback::new(move |page: Signal<Page<ModelView>>| {
+        view! {
+            <DataTable
+                label="Models"
+                columns=model_columns()
+                rows=Signal::derive(move || page.get().items)
+                key=key_of
+                on_open=Callback::new(move |model: ModelView| catalog.nav.set(&[("model", Some(key_of(&model)))], false))
+                selected=Signal::derive(move || selected.get())
+                file_name="models"
+            />
+        }
+        .into_any()
+    });
+    view! {
+        <section class="card" aria-label="Catalog of models">
+            <DataView load=catalog.models.load on_retry=catalog.models.retry() skeleton=Skeleton::Rows(10) is_empty=|page| page.items.is_empty() empty=ViewFn::from(|| view! { <EmptyState icon=Icon::Model title="The catalog is empty" text="This release of Headgate carries no models." /> }) ready />
+        </section>
+    }
+    .into_any()
+}
+
+fn prices_view(catalog: Catalog) -> AnyView {
+    let ready = Callback::new(move |page: Signal<Page<PriceView>>| {
+        let rows = Signal::derive(move || page.get().items);
+        view! { <DataTable label="Prices" columns=price_columns() rows key=|price: &PriceView| format!("{}/{}/{}", price.provider, price.upstream_model, price.effective_at) file_name="prices" /> }.into_any()
+    });
+    view! {
+        <section class="card" aria-label="Price book">
+            <DataView load=catalog.prices.load on_retry=catalog.prices.retry() skeleton=Skeleton::Rows(8) is_empty=|page| page.items.is_empty() empty=ViewFn::from(|| view! { <EmptyState icon=Icon::Model title="The price book is empty" text="Prices enter it when a model is deployed, or when you set one of your own." /> }) ready />
+        </section>
+    }
+    .into_any()
+}
+
+#[component]
+fn ModelPanel(catalog: Catalog) -> impl IntoView {
+    let wanted = catalog.nav.param("model");
+    let found = Memo::new(move |_| {
+        let wanted = wanted.get()?;
+        catalog.models.items().get().into_iter().find(|model| key_of(model) == wanted)
+    });
+    let close = Callback::new(move |()| catalog.nav.set(&[("model", None)], false));
+    let title = Signal::derive(move || found.get().map(|model| model.title).unwrap_or_default());
+    view! {
+        <Dialog open=Signal::derive(move || found.get().is_some()) on_close=close title placement=Placement::Side>
+            {move || found.get().map(|model| model_body(catalog, model))}
+        </Dialog>
+    }
+}
+
+fn rate_lines(rates: &RatesView) -> AnyView {
+    let lines = [
+        ("Input", Some(rates.input)),
+        ("Input from cache", rates.cached_input),
+        ("Written to cache (5 min)", rates.cache_write_5m),
+        ("Written to cache (1 h)", rates.cache_write_1h),
+        ("Output", Some(rates.output)),
+        ("Reasoning", rates.reasoning),
+    ];
+    let lines = lines.into_iter().filter_map(|(name, rate)| Some(view! { <dt>{name}</dt> <dd class="number">{money::usd(rate?)} <span class="faint">" / M tokens"</span></dd> }));
+    view! { <dl class="facts">{lines.collect_view()}</dl> }.into_any()
+}
+
+fn price_view(price: &PriceView) -> AnyView {
+    let long = price.long_context.iter().map(|long| {
+        view! { <h4>{format!("Above {} tokens of input", number::grouped(long.above_input_tokens))}</h4> {rate_lines(&long.usd_per_million_tokens)} }
+    });
+    view! {
+        <p class="row">{source_view(price.source)} <span class="muted">"holds since " <When at=price.effective_at /></span></p>
+        {rate_lines(&price.usd_per_million_tokens)}
+        {long.collect_view()}
+    }
+    .into_any()
+}
+
+fn model_body(catalog: Catalog, model: ModelView) -> AnyView {
+    let count = |value: Option<u64>| {
+        value.map_or_else(|| "not known".to_owned(), |value| format!("{} tokens", number::grouped(value)))
+    };
+    let may_price = catalog.session.can(Permission::PricesManage, catalog.organization_id);
+    let for_price = model.clone();
+    let set = Callback::new(move |()| catalog.pricing.set(Some(for_price.clone())));
+    let price = match &model.price {
+        Some(price) => price_view(price),
+        None => view! { <p class="muted">"Nobody stated a price; calls are counted at $0."</p> }.into_any(),
+    };
+    view! {
+        <DialogBody>
+            <dl class="facts">
+                <dt>"Provider"</dt>
+                <dd>{model.provider.clone()}</dd>
+                <dt>"Upstream model"</dt>
+                <dd><code>{model.upstream_model.clone()}</code></dd>
+                <dt>"Context"</dt>
+                <dd>{count(model.context_tokens)}</dd>
+                <dt>"Longest output"</dt>
+                <dd>{count(model.max_output_tokens)}</dd>
+                <dt>"Can do"</dt>
+                <dd class="row">{model.capabilities.iter().map(|text| view! { <Tag text=text.replace('_', " ") /> }).collect_view()}</dd>
+            </dl>
+            <section class="stack-tight" aria-label="Price"><h3>"Price now"</h3>{price}</section>
+        </DialogBody>
+        <DialogFoot>{may_price.then(|| view! { <Button weight=Weight::Primary on_press=set>"Set an own price"</Button> })}</DialogFoot>
+    }
+    .into_any()
+}

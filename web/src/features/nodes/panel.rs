@@ -1,0 +1,125 @@
+//! One node: what it last reported, why it refused, and its revocation.
+
+use api::Empty;
+use api::ops::nodes::{NackView, NodePath, NodeView, RevokeNode};
+use leptos::prelude::*;
+
+use super::{Fleet, lag, state};
+use crate::api::use_command;
+use crate::browser;
+use crate::format::{number, time};
+use crate::ui::Tone;
+use crate::ui::badge::{Badge, Note};
+use crate::ui::button::{Button, Weight};
+use crate::ui::copy_button::CopyId;
+use crate::ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
+use crate::ui::field::{FormError, TextField};
+use crate::ui::toast::Toasts;
+use crate::ui::when::{When, WhenOr};
+
+/// The panel, open while the address names a node.
+#[component]
+pub(super) fn NodePanel(fleet: Fleet) -> impl IntoView {
+    let wanted = fleet.nav.param("node");
+    let revoking = RwSignal::new(false);
+    let found = Memo::new(move |_| {
+        let wanted = wanted.get()?;
+        fleet.nodes.items().get().into_iter().find(|node| node.id.to_string() == wanted)
+    });
+    let title = Signal::derive(move || found.get().map_or_else(|| "Node".to_owned(), |node| node.name));
+    let close = Callback::new(move |()| fleet.nav.set(&[("node", None)], false));
+    view! {
+        <Dialog open=Signal::derive(move || found.get().is_some()) on_close=close title placement=Placement::Side>
+            {move || found.get().map(|node| body(fleet, node, revoking))}
+        </Dialog>
+        <Dialog open=revoking on_close=Callback::new(move |()| revoking.set(false)) title=Signal::stored("Revoke node".to_owned())>
+            {move || found.get_untracked().map(|node| view! { <RevokeForm fleet node revoking /> })}
+        </Dialog>
+    }
+}
+
+fn refusal(nack: NackView) -> AnyView {
+    let zone = browser::zone();
+    let reasons = nack
+        .reasons
+        .into_iter()
+        .map(|reason| view! { <li><code>{reason.resource}</code> ": " {reason.reason}</li> })
+        .collect_view();
+    view! {
+        <Note tone=Tone::Danger title=format!("Refused revision {} at {}", number::grouped(nack.revision), time::absolute(nack.at, zone))>
+            <p>"It goes on serving the revision before. Mend these objects and the next revision is tried at once."</p>
+            <ul>{reasons}</ul>
+        </Note>
+    }
+    .into_any()
+}
+
+fn body(fleet: Fleet, node: NodeView, revoking: RwSignal<bool>) -> AnyView {
+    let (tone, words) = state(&node);
+    let may_revoke = fleet.may_manage() && node.revoked_at.is_none();
+    view! {
+        <DialogBody>
+            {node.last_nack.clone().map(refusal)}
+            <dl class="facts">
+                <dt>"State"</dt>
+                <dd><Badge tone text=words dot=true /></dd>
+                <dt>"Group"</dt>
+                <dd>{fleet.group_name(node.group_id)}</dd>
+                <dt>"Release"</dt>
+                <dd><code>{node.build.clone()}</code></dd>
+                <dt>"Revision"</dt>
+                <dd class="number">{format!("{} of {}, {} behind", number::grouped(node.acknowledged_revision), number::grouped(node.desired_revision), number::grouped(lag(&node)))}</dd>
+                <dt>"Last contact"</dt>
+                <dd><WhenOr at=node.last_contact_at otherwise="Never" /></dd>
+                <dt>"Usage in spool"</dt>
+                <dd class="number">{number::plural(node.spool_depth, "event", "events")}</dd>
+                <dt>"Ever dropped"</dt>
+                <dd class="number">{number::plural(node.spool_dropped, "event", "events")}</dd>
+                <dt>"Certificate ends"</dt>
+                <dd><When at=node.certificate_expires_at /></dd>
+                <dt>"Joined"</dt>
+                <dd><When at=node.created_at /></dd>
+                {node.revoked_at.map(|at| view! { <dt>"Revoked"</dt> <dd><When at /></dd> })}
+                <dt>"Id"</dt>
+                <dd><CopyId id=node.id.to_string() /></dd>
+            </dl>
+        </DialogBody>
+        <DialogFoot>{may_revoke.then(|| view! { <Button weight=Weight::Danger on_press=Callback::new(move |()| revoking.set(true))>"Revoke"</Button> })}</DialogFoot>
+    }
+    .into_any()
+}
+
+#[component]
+fn RevokeForm(fleet: Fleet, node: NodeView, revoking: RwSignal<bool>) -> impl IntoView {
+    let typed = RwSignal::new(String::new());
+    let revoke = use_command::<RevokeNode>();
+    let toasts = expect_context::<Toasts>();
+    let path = NodePath { organization_id: fleet.organization_id, node_id: node.id };
+    let name = StoredValue::new(node.name.clone());
+    let is_named = Signal::derive(move || name.with_value(|name| typed.get().trim() == name));
+    let submit = move |event: leptos::ev::SubmitEvent| {
+        event.prevent_default();
+        if is_named.get_untracked() {
+            revoke.run(path, Empty {}, move |node| {
+                toasts.done(format!("“{}” is revoked.", node.name));
+                revoking.set(false);
+                fleet.nodes.refetch();
+            });
+        }
+    };
+    view! {
+        <form on:submit=submit>
+            <DialogBody>
+                <Note tone=Tone::Danger title="This cannot be undone">
+                    "Its stream is cut within seconds, its certificate is refused, and it stops verifying keys when its policy grows too old. To bring the machine back, join it anew."
+                </Note>
+                <TextField label=format!("Type “{}” to confirm", node.name) value=typed autofocus=true />
+                <FormError errors=revoke.errors />
+            </DialogBody>
+            <DialogFoot>
+                <Button on_press=Callback::new(move |()| revoking.set(false))>"Cancel"</Button>
+                <Button submits=true weight=Weight::Danger busy=revoke.is_busy disabled=Signal::derive(move || !is_named.get())>"Revoke node"</Button>
+            </DialogFoot>
+        </form>
+    }
+}

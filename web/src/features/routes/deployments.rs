@@ -1,0 +1,103 @@
+//! Deployments: provider, upstream model and credential under one public name.
+
+use api::ops::deployments::{DeploymentChange, DeploymentPath, DeploymentView, UpdateDeployment};
+use domain::{Page, Permission};
+use leptos::prelude::*;
+
+use super::{Act, Switchboard};
+use crate::api::{Command, use_act};
+use crate::format::number;
+use crate::ui::badge::{Badge, Tag};
+use crate::ui::button::{Button, Size};
+use crate::ui::data_view::{DataView, EmptyState, Skeleton};
+use crate::ui::field::Switch;
+use crate::ui::icon::Icon;
+use crate::ui::table::{Column, DataTable};
+use crate::ui::toast::Toasts;
+use crate::ui::when::When;
+
+fn credential_name(board: Switchboard, deployment: &DeploymentView) -> String {
+    let Some(id) = deployment.credential_id else { return "none needed".to_owned() };
+    let credentials = board.credentials.items().get();
+    credentials
+        .into_iter()
+        .find(|credential| credential.id == id)
+        .map_or_else(|| crate::format::id::short(&id.to_string()), |credential| credential.name.to_string())
+}
+
+fn serving(
+    board: Switchboard,
+    deployment: &DeploymentView,
+    update: Command<UpdateDeployment>,
+    toasts: Toasts,
+) -> AnyView {
+    let (id, version, name) = (deployment.id, deployment.version, deployment.name.to_string());
+    let may = board.may(Permission::DeploymentsManage);
+    let label = format!("{name} takes part in routing");
+    let change = Callback::new(move |is_enabled: bool| {
+        let name = name.clone();
+        let path = DeploymentPath { workspace_id: board.workspace_id, deployment_id: id };
+        let body =
+            DeploymentChange { version: Some(version), is_enabled: Some(is_enabled), ..DeploymentChange::default() };
+        update.run(path, body, move |_| {
+            toasts.done(if is_enabled {
+                format!("“{name}” takes calls again.")
+            } else {
+                format!("“{name}” takes no new calls.")
+            });
+            board.changed();
+        });
+    });
+    view! { <span class="switch-only"><Switch label value=Signal::stored(deployment.is_enabled) on_change=change disabled=Signal::stored(!may) /></span> }.into_any()
+}
+
+fn columns(board: Switchboard) -> Vec<Column<DeploymentView>> {
+    let update = use_act::<UpdateDeployment>();
+    let toasts = expect_context::<Toasts>();
+    let acts = move |deployment: &DeploymentView| {
+        let (for_edit, for_archive) = (deployment.clone(), deployment.clone());
+        let edit = Callback::new(move |()| board.act.set(Some(Act::EditDeployment(for_edit.clone()))));
+        let archive = Callback::new(move |()| board.act.set(Some(Act::ArchiveDeployment(for_archive.clone()))));
+        let may = board.may(Permission::DeploymentsManage);
+        may.then(|| view! { <span class="row nowrap"><Button size=Size::Small on_press=edit>"Edit"</Button> <Button size=Size::Small on_press=archive>"Archive"</Button></span> }).into_any()
+    };
+    vec![
+        Column::new("Name", |deployment: &DeploymentView| deployment.name.to_string())
+            .cell(|deployment| view! { <code class="strong">{deployment.name.to_string()}</code> }.into_any()),
+        Column::new("Provider", |deployment: &DeploymentView| deployment.provider.clone()),
+        Column::new("Upstream model", |deployment: &DeploymentView| deployment.upstream_model.clone())
+            .cell(|deployment| view! { <Tag text=deployment.upstream_model.clone() /> }.into_any())
+            .wide_only(),
+        Column::new("Credential", move |deployment: &DeploymentView| credential_name(board, deployment)).wide_only(),
+        Column::new("Last hour", move |deployment: &DeploymentView| board.fared(deployment.id).1).cell(
+            move |deployment| {
+                let (tone, text) = board.fared(deployment.id);
+                view! { <Badge tone text dot=true /> }.into_any()
+            },
+        ),
+        Column::new("Takes calls", |deployment: &DeploymentView| deployment.is_enabled.to_string())
+            .cell(move |deployment| serving(board, deployment, update, toasts)),
+        Column::new("Changed", |deployment: &DeploymentView| deployment.updated_at.to_string())
+            .sorted_by(|deployment| number::signed_as_f64(deployment.updated_at.as_micros()))
+            .cell(|deployment| view! { <When at=deployment.updated_at /> }.into_any())
+            .wide_only(),
+        Column::new("Acts", |_: &DeploymentView| String::new()).cell(acts),
+    ]
+}
+
+/// The tab.
+pub(super) fn view_of(board: Switchboard) -> AnyView {
+    let columns = StoredValue::new(columns(board));
+    let ready = Callback::new(move |page: Signal<Page<DeploymentView>>| {
+        view! {
+            <DataTable label="Deployments" columns=columns.get_value() rows=Signal::derive(move || page.get().items) key=|deployment: &DeploymentView| deployment.id.to_string() file_name="deployments" />
+        }
+        .into_any()
+    });
+    view! {
+        <section class="card" aria-label="Deployments">
+            <DataView load=board.deployments.load on_retry=board.deployments.retry() skeleton=Skeleton::Rows(5) is_empty=|page| page.items.is_empty() empty=ViewFn::from(|| view! { <EmptyState icon=Icon::Model title="No deployments yet" text="A deployment makes one model of one provider callable under a name of your choice." /> }) ready />
+        </section>
+    }
+    .into_any()
+}

@@ -1,0 +1,110 @@
+//! Environments of the workspace in view, in order of promotion.
+
+use api::Empty;
+use api::ops::WorkspacePath;
+use api::ops::environments::{CreateEnvironment, DeleteEnvironment, EnvironmentPath, EnvironmentView, NewEnvironment};
+use domain::{DisplayName, Permission, Slug, WorkspaceId};
+use leptos::prelude::*;
+
+use super::Office;
+use crate::api::{use_act, use_command};
+use crate::session::{Environments, use_environments};
+use crate::ui::badge::EnvironmentBadge;
+use crate::ui::button::{Button, Size, Weight};
+use crate::ui::copy_button::CopyId;
+use crate::ui::dialog::{Dialog, DialogBody, DialogFoot};
+use crate::ui::field::{FormError, TextField};
+use crate::ui::icon::Icon;
+use crate::ui::table::{Column, DataTable};
+use crate::ui::toast::Toasts;
+use crate::ui::when::When;
+
+fn columns(environments: Environments, workspace_id: WorkspaceId, may: bool) -> Vec<Column<EnvironmentView>> {
+    let delete = use_act::<DeleteEnvironment>();
+    let toasts = expect_context::<Toasts>();
+    let press = move |id| {
+        Callback::new(move |()| {
+            delete.run(EnvironmentPath { workspace_id, environment_id: id }, Empty {}, move |_| {
+                toasts.done("The environment is deleted.");
+                environments.refetch();
+            });
+        })
+    };
+    vec![
+        Column::new("Environment", |environment: &EnvironmentView| environment.slug.to_string())
+            .cell(|environment| view! { <EnvironmentBadge name=environment.slug.to_string() /> }.into_any()),
+        Column::new("Name", |environment: &EnvironmentView| environment.name.to_string()),
+        Column::new("Id", |environment: &EnvironmentView| environment.id.to_string())
+            .cell(|environment| view! { <CopyId id=environment.id.to_string() /> }.into_any())
+            .wide_only(),
+        Column::new("Created", |environment: &EnvironmentView| environment.created_at.to_string())
+            .cell(|environment| view! { <When at=environment.created_at /> }.into_any())
+            .wide_only(),
+        Column::new("Acts", |_: &EnvironmentView| String::new()).cell(move |environment| {
+            let on_press = press(environment.id);
+            may.then(|| view! { <Button size=Size::Small on_press>"Delete"</Button> }).into_any()
+        }),
+    ]
+}
+
+/// The tab.
+#[component]
+pub(super) fn EnvironmentsTab(office: Office) -> impl IntoView {
+    let environments = use_environments();
+    let creating = RwSignal::new(false);
+    let close = Callback::new(move |()| creating.set(false));
+    let place = office.session.place(office.nav.page.get_untracked());
+    let Some(workspace_id) = place.and_then(|place| place.workspace) else {
+        return view! { <section class="card card-pad"><p class="muted">"There is no workspace whose environments could be shown."</p></section> }.into_any();
+    };
+    let name = office.session.workspace_name(workspace_id).unwrap_or_default();
+    let may = office.session.can_in(Permission::WorkspaceUpdate, workspace_id);
+    let columns = columns(environments, workspace_id, may);
+    view! {
+        <section class="card" aria-label="Environments">
+            <div class="card-head">
+                <div><h2>{format!("Environments of {name}")}</h2><p>"In order of promotion. An environment with keys cannot be deleted."</p></div>
+                {may.then(|| view! { <Button size=Size::Small icon=Icon::Plus on_press=Callback::new(move |()| creating.set(true))>"New environment"</Button> })}
+            </div>
+            <DataTable label="Environments" columns rows=Signal::derive(move || environments.all()) key=|environment: &EnvironmentView| environment.id.to_string() />
+        </section>
+        <Dialog open=creating on_close=close title=Signal::stored("New environment".to_owned())><CreateForm workspace_id environments close /></Dialog>
+    }
+    .into_any()
+}
+
+#[component]
+fn CreateForm(workspace_id: WorkspaceId, environments: Environments, close: Callback<()>) -> impl IntoView {
+    let (name, slug) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
+    let create = use_command::<CreateEnvironment>();
+    let toasts = expect_context::<Toasts>();
+    let submit = move |event: leptos::ev::SubmitEvent| {
+        event.prevent_default();
+        let fail = |field: &str, text: String| create.errors.set(vec![(field.to_owned(), text)], None);
+        let Ok(name) = DisplayName::parse(&name.get_untracked()) else {
+            return fail("name", "Give it a name of 1 to 80 characters.".to_owned());
+        };
+        let slug = match Slug::parse(&slug.get_untracked()) {
+            Ok(slug) => slug,
+            Err(error) => return fail("slug", format!("A slug: {error}.")),
+        };
+        create.run(WorkspacePath { workspace_id }, NewEnvironment { slug, name }, move |environment| {
+            toasts.done(format!("Environment “{}” is ready.", environment.name));
+            close.run(());
+            environments.refetch();
+        });
+    };
+    view! {
+        <form on:submit=submit>
+            <DialogBody>
+                <TextField label="Name" value=name required=true autofocus=true placeholder="Preview" error=create.errors.of("name") />
+                <TextField label="Slug" value=slug required=true placeholder="preview" error=create.errors.of("slug") />
+                <FormError errors=create.errors />
+            </DialogBody>
+            <DialogFoot>
+                <Button on_press=close>"Cancel"</Button>
+                <Button submits=true weight=Weight::Primary busy=create.is_busy>"Create environment"</Button>
+            </DialogFoot>
+        </form>
+    }
+}

@@ -1,0 +1,168 @@
+//! Access tokens: secrets for the management API, owned by a person and as strong as that person.
+
+use std::time::Duration;
+
+use api::Empty;
+use api::ops::PageQuery;
+use api::ops::access_tokens::{
+    AccessTokenPath, AccessTokenView, CreateAccessToken, IssuedAccessTokenView, ListAccessTokens, NewAccessToken,
+    RevokeAccessToken,
+};
+use domain::{DisplayName, Page, Permission};
+use leptos::prelude::*;
+
+use super::Office;
+use crate::api::{Query, use_act, use_command, use_query};
+use crate::browser;
+use crate::ui::Tone;
+use crate::ui::badge::Badge;
+use crate::ui::button::{Button, Size, Weight};
+use crate::ui::code_block::CodeBlock;
+use crate::ui::data_view::{DataView, EmptyState, Skeleton};
+use crate::ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
+use crate::ui::field::{FormError, SelectField, TextField};
+use crate::ui::icon::Icon;
+use crate::ui::secret_box::SecretBox;
+use crate::ui::table::{Column, DataTable};
+use crate::ui::toast::Toasts;
+use crate::ui::when::{When, WhenOr};
+
+fn state(token: &AccessTokenView) -> (Tone, &'static str) {
+    match token {
+        token if token.revoked_at.is_some() => (Tone::Neutral, "Revoked"),
+        token if token.expires_at.is_some_and(|at| at <= browser::now()) => (Tone::Warn, "Expired"),
+        _ => (Tone::Ok, "Active"),
+    }
+}
+
+fn columns(office: Office, list: Query<Page<AccessTokenView>>) -> Vec<Column<AccessTokenView>> {
+    let revoke = use_act::<RevokeAccessToken>();
+    let toasts = expect_context::<Toasts>();
+    let press = move |token: &AccessTokenView| {
+        let (id, name) = (token.id, token.name.to_string());
+        Callback::new(move |()| {
+            let name = name.clone();
+            revoke.run(
+                AccessTokenPath { organization_id: office.organization_id, access_token_id: id },
+                Empty {},
+                move |_| {
+                    toasts.done(format!("“{name}” is revoked."));
+                    list.refetch();
+                },
+            );
+        })
+    };
+    let own = office.session.with(|me| me.user.id);
+    let may_any = office.may(Permission::AccessTokensRevoke);
+    vec![
+        Column::new("Name", |token: &AccessTokenView| token.name.to_string())
+            .cell(|token| view! { <span class="strong">{token.name.to_string()}</span> }.into_any()),
+        Column::new("State", |token: &AccessTokenView| state(token).1.to_owned()).cell(|token| {
+            let (tone, text) = state(token);
+            view! { <Badge tone text dot=true /> }.into_any()
+        }),
+        Column::new("Owner", |token: &AccessTokenView| token.email.to_string()).wide_only(),
+        Column::new("Token", |token: &AccessTokenView| token.hint.clone())
+            .cell(|token| view! { <code class="muted">{token.hint.clone()}</code> }.into_any())
+            .wide_only(),
+        Column::new("Last used", |token: &AccessTokenView| {
+            token.last_used_at.map(|at| at.to_string()).unwrap_or_default()
+        })
+        .cell(|token| view! { <WhenOr at=token.last_used_at otherwise="Never" /> }.into_any()),
+        Column::new("Expires", |token: &AccessTokenView| token.expires_at.map(|at| at.to_string()).unwrap_or_default())
+            .cell(|token| view! { <WhenOr at=token.expires_at otherwise="Never" /> }.into_any())
+            .wide_only(),
+        Column::new("Created", |token: &AccessTokenView| token.created_at.to_string())
+            .cell(|token| view! { <When at=token.created_at /> }.into_any())
+            .wide_only(),
+        Column::new("Acts", |_: &AccessTokenView| String::new()).cell(move |token| {
+            let may = token.revoked_at.is_none() && (may_any || own == Some(token.user_id));
+            let on_press = press(token);
+            may.then(|| view! { <Button size=Size::Small on_press>"Revoke"</Button> }).into_any()
+        }),
+    ]
+}
+
+/// The tab.
+#[component]
+pub(super) fn Tokens(office: Office) -> impl IntoView {
+    let list =
+        use_query::<ListAccessTokens>(move || Some((office.path(), PageQuery { limit: Some(200), cursor: None })))
+            .every(Duration::from_secs(30));
+    let creating = RwSignal::new(false);
+    let issued = RwSignal::new(None::<IssuedAccessTokenView>);
+    let columns = StoredValue::new(columns(office, list));
+    let ready = Callback::new(move |page: Signal<Page<AccessTokenView>>| {
+        view! { <DataTable label="Access tokens" columns=columns.get_value() rows=Signal::derive(move || page.get().items) key=|token: &AccessTokenView| token.id.to_string() file_name="access-tokens" /> }.into_any()
+    });
+    let close = Callback::new(move |()| {
+        creating.set(false);
+        issued.set(None);
+        list.refetch();
+    });
+    view! {
+        <section class="card" aria-label="Access tokens">
+            <div class="card-head">
+                <div><h2>"Access tokens"</h2><p>"For scripts that call the management API; a token may do what its owner may do in this organization."</p></div>
+                <Button size=Size::Small icon=Icon::Plus on_press=Callback::new(move |()| creating.set(true))>"New access token"</Button>
+            </div>
+            <DataView load=list.load on_retry=list.retry() skeleton=Skeleton::Rows(3) is_empty=|page| page.items.is_empty() empty=ViewFn::from(|| view! { <EmptyState icon=Icon::Terminal title="No access tokens" text="Create one to call the management API from a script." /> }) ready />
+        </section>
+        <Dialog open=creating on_close=close title=Signal::stored("New access token".to_owned()) placement=Placement::CenterWide>
+            {move || match issued.get() {
+                None => view! { <CreateForm office issued close /> }.into_any(),
+                Some(token) => issued_view(office, token, close),
+            }}
+        </Dialog>
+    }
+}
+
+fn issued_view(office: Office, token: IssuedAccessTokenView, close: Callback<()>) -> AnyView {
+    let code = format!(
+        "curl {}/api/v1/organizations/{}/workspaces \\\n  -H \"Authorization: Bearer {}\"",
+        browser::origin(),
+        office.organization_id,
+        token.secret
+    );
+    view! {
+        <DialogBody>
+            <SecretBox secret=token.secret what="access token" file_name="access.token" />
+            <CodeBlock code=Signal::stored(code) label="curl" />
+        </DialogBody>
+        <DialogFoot><Button weight=Weight::Primary on_press=close>"I have saved it"</Button></DialogFoot>
+    }
+    .into_any()
+}
+
+#[component]
+fn CreateForm(office: Office, issued: RwSignal<Option<IssuedAccessTokenView>>, close: Callback<()>) -> impl IntoView {
+    let (name, days) = (RwSignal::new(String::new()), RwSignal::new("90".to_owned()));
+    let create = use_command::<CreateAccessToken>();
+    let spans = [("30", "In 30 days"), ("90", "In 90 days"), ("365", "In one year"), ("", "Never")]
+        .map(|(key, text)| (key.to_owned(), text.to_owned()))
+        .to_vec();
+    let submit = move |event: leptos::ev::SubmitEvent| {
+        event.prevent_default();
+        match DisplayName::parse(&name.get_untracked()) {
+            Ok(name) => {
+                let days: Option<u64> = days.get_untracked().parse().ok();
+                let expires_at = days.map(|days| browser::now().plus(Duration::from_secs(days * 86_400)));
+                create.run(office.path(), NewAccessToken { name, expires_at }, move |token| issued.set(Some(token)));
+            }
+            Err(error) => create.errors.set(vec![("name".to_owned(), format!("A name {error}."))], None),
+        }
+    };
+    view! {
+        <form on:submit=submit>
+            <DialogBody>
+                <TextField label="Name" value=name required=true autofocus=true placeholder="deploy script" error=create.errors.of("name") />
+                <SelectField label="Expires" value=days choices=Signal::stored(spans) error=create.errors.of("expires_at") />
+                <FormError errors=create.errors />
+            </DialogBody>
+            <DialogFoot>
+                <Button on_press=close>"Cancel"</Button>
+                <Button submits=true weight=Weight::Primary busy=create.is_busy>"Create token"</Button>
+            </DialogFoot>
+        </form>
+    }
+}

@@ -1,0 +1,181 @@
+//! Every page of the console and its address. Pure: parsing and printing are inverse (`tests::addresses_round_trip`).
+//!
+//! The path says which page of which workspace or organization; filters, the open item and the tab are in the query.
+
+use domain::id::{OrganizationId, WorkspaceId};
+
+use crate::ui::icon::Icon;
+
+/// A page about one workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WorkspacePage {
+    Overview,
+    Requests,
+    Keys,
+    Routes,
+    Usage,
+}
+
+/// A page about one organization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OrganizationPage {
+    Members,
+    Credentials,
+    Models,
+    Nodes,
+    Audit,
+    Settings,
+}
+
+/// An address of the console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    Home,
+    SignIn,
+    Account,
+    Workspace(WorkspaceId, WorkspacePage),
+    Organization(OrganizationId, OrganizationPage),
+}
+
+impl WorkspacePage {
+    pub(crate) const ALL: [Self; 5] = [Self::Overview, Self::Requests, Self::Keys, Self::Routes, Self::Usage];
+
+    fn slug(self) -> &'static str {
+        match self {
+            Self::Overview => "overview",
+            Self::Requests => "requests",
+            Self::Keys => "keys",
+            Self::Routes => "routes",
+            Self::Usage => "usage",
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Overview => "Overview",
+            Self::Requests => "Requests",
+            Self::Keys => "Virtual keys",
+            Self::Routes => "Routes",
+            Self::Usage => "Usage",
+        }
+    }
+
+    pub(crate) fn icon(self) -> Icon {
+        match self {
+            Self::Overview => Icon::Overview,
+            Self::Requests => Icon::Requests,
+            Self::Keys => Icon::Key,
+            Self::Routes => Icon::Route,
+            Self::Usage => Icon::Usage,
+        }
+    }
+}
+
+impl OrganizationPage {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Members, Self::Credentials, Self::Models, Self::Nodes, Self::Audit, Self::Settings];
+
+    fn slug(self) -> &'static str {
+        match self {
+            Self::Members => "members",
+            Self::Credentials => "credentials",
+            Self::Models => "models",
+            Self::Nodes => "nodes",
+            Self::Audit => "audit",
+            Self::Settings => "settings",
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Members => "Members & roles",
+            Self::Credentials => "Credentials",
+            Self::Models => "Models & prices",
+            Self::Nodes => "Nodes",
+            Self::Audit => "Audit",
+            Self::Settings => "Settings",
+        }
+    }
+
+    pub(crate) fn icon(self) -> Icon {
+        match self {
+            Self::Members => Icon::Members,
+            Self::Credentials => Icon::Credential,
+            Self::Models => Icon::Model,
+            Self::Nodes => Icon::Node,
+            Self::Audit => Icon::Audit,
+            Self::Settings => Icon::Settings,
+        }
+    }
+}
+
+impl Page {
+    /// Reads the path of an address, without its query.
+    pub(crate) fn parse(path: &str) -> Option<Self> {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        match parts.as_slice() {
+            [] => Some(Self::Home),
+            ["sign-in"] => Some(Self::SignIn),
+            ["account"] => Some(Self::Account),
+            ["workspaces", id, slug] => {
+                let page = WorkspacePage::ALL.into_iter().find(|page| page.slug() == *slug)?;
+                Some(Self::Workspace(id.parse().ok()?, page))
+            }
+            ["organizations", id, slug] => {
+                let page = OrganizationPage::ALL.into_iter().find(|page| page.slug() == *slug)?;
+                Some(Self::Organization(id.parse().ok()?, page))
+            }
+            _ => None,
+        }
+    }
+
+    /// Prints the path.
+    pub(crate) fn path(self) -> String {
+        match self {
+            Self::Home => "/".to_owned(),
+            Self::SignIn => "/sign-in".to_owned(),
+            Self::Account => "/account".to_owned(),
+            Self::Workspace(id, page) => format!("/workspaces/{id}/{}", page.slug()),
+            Self::Organization(id, page) => format!("/organizations/{id}/{}", page.slug()),
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Home => "Headgate",
+            Self::SignIn => "Sign in",
+            Self::Account => "Your account",
+            Self::Workspace(_, page) => page.title(),
+            Self::Organization(_, page) => page.title(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_round_trip() {
+        let (workspace, organization) = (WorkspaceId::from_uuid(7), OrganizationId::from_uuid(9));
+        let pages = [Page::Home, Page::SignIn, Page::Account]
+            .into_iter()
+            .chain(WorkspacePage::ALL.map(|page| Page::Workspace(workspace, page)))
+            .chain(OrganizationPage::ALL.map(|page| Page::Organization(organization, page)));
+        for page in pages {
+            assert_eq!(Page::parse(&page.path()), Some(page));
+        }
+    }
+
+    #[test]
+    fn foreign_addresses_are_no_page() {
+        for path in [
+            "/workspaces/ws_1/overview",
+            "/workspaces/org_00000000000000000000000009/overview",
+            "/nowhere",
+            "/organizations/org_00000000000000000000000009/nothing",
+        ] {
+            assert_eq!(Page::parse(path), None, "{path}");
+        }
+    }
+}

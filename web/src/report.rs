@@ -1,0 +1,313 @@
+//! Usage reports as charts: which buckets a range is cut into, and how rows become series. Pure.
+//!
+//! Invariant: every bucket of the range has a point; a bucket without rows is zero for counts and unknown for latencies.
+
+use std::time::Duration;
+
+use api::ops::usage::{RequestView, UsageReport, UsageSums};
+use domain::Timestamp;
+use domain::usage::Outcome;
+
+use crate::format::{money, number};
+use crate::range::TimeRange;
+use crate::ui::chart::{ChartData, Series, Slot};
+
+/// How fine a chart is cut. Hours and days come from the ledger's sums, minutes from single requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bucket {
+    Minute,
+    Hour,
+    Day,
+}
+
+impl Bucket {
+    /// The cut that gives some dozens of points.
+    pub(crate) fn of(range: TimeRange) -> Self {
+        match range.length().as_secs() {
+            0..=3_600 => Self::Minute,
+            3_601..=259_200 => Self::Hour,
+            _ => Self::Day,
+        }
+    }
+
+    /// The dimension of the API.
+    pub(crate) fn dimension(self) -> &'static str {
+        if self == Self::Day { "day" } else { "hour" }
+    }
+
+    pub(crate) fn step(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Minute => 60,
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+        })
+    }
+
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day (UTC)",
+        }
+    }
+
+    fn floor(self, at: Timestamp) -> Timestamp {
+        let step = i64::try_from(self.step().as_micros()).unwrap_or(i64::MAX);
+        Timestamp::from_micros(at.as_micros() - at.as_micros().rem_euclid(step))
+    }
+
+    /// The beginnings of all buckets that touch the range.
+    pub(crate) fn times(self, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
+        let first = self.floor(from);
+        std::iter::successors(Some(first), |at| Some(at.plus(self.step())))
+            .take_while(|at| *at < to)
+            .take(400)
+            .collect()
+    }
+}
+
+/// What is drawn or ranked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Metric {
+    Cost,
+    Requests,
+    Tokens,
+    Errors,
+}
+
+impl Metric {
+    pub(crate) const ALL: [Self; 4] = [Self::Cost, Self::Requests, Self::Tokens, Self::Errors];
+
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Cost => "cost",
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::Errors => "errors",
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Cost => "Spend",
+            Self::Requests => "Requests",
+            Self::Tokens => "Tokens",
+            Self::Errors => "Errors",
+        }
+    }
+
+    pub(crate) fn find(key: &str) -> Self {
+        Self::ALL.into_iter().find(|metric| metric.key() == key).unwrap_or(Self::Cost)
+    }
+
+    pub(crate) fn of(self, sums: &UsageSums) -> f64 {
+        match self {
+            Self::Cost => money::as_dollars(sums.cost_usd),
+            Self::Requests => number::as_f64(sums.requests),
+            Self::Tokens => number::as_f64(sums.tokens.total()),
+            Self::Errors => number::as_f64(sums.errors),
+        }
+    }
+
+    /// Prints a value in full.
+    pub(crate) fn text(self) -> fn(f64) -> String {
+        if self == Self::Cost { dollars } else { number::compact }
+    }
+
+    /// Prints a value on an axis.
+    pub(crate) fn axis(self) -> fn(f64) -> String {
+        if self == Self::Cost { money::axis } else { number::compact }
+    }
+}
+
+/// Prints dollars that are already a chart value.
+pub(crate) fn dollars(value: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "chart values came from nano-dollars and saturate")]
+    let nanos = (value * 1e9).round() as i64;
+    money::usd(domain::NanoUsd::from_nanos(nanos))
+}
+
+/// Prints milliseconds that are already a chart value.
+pub(crate) fn milliseconds(value: f64) -> String {
+    if value >= 1_000.0 {
+        format!("{} s", number::trimmed(value / 1_000.0, 2))
+    } else {
+        format!("{} ms", number::trimmed(value, 0))
+    }
+}
+
+fn parse_time(text: &str) -> Option<Timestamp> {
+    text.parse().ok().or_else(|| format!("{text}T00:00:00Z").parse().ok())
+}
+
+fn index_of(times: &[Timestamp], at: Timestamp) -> Option<usize> {
+    times.partition_point(|time| *time <= at).checked_sub(1)
+}
+
+/// One series from a report grouped by time alone.
+pub(crate) fn over_time(
+    report: &UsageReport,
+    times: &[Timestamp],
+    missing: f64,
+    value: impl Fn(&UsageSums) -> Option<f64>,
+) -> Vec<f64> {
+    let mut values = vec![missing; times.len()];
+    for row in &report.rows {
+        let at = row.group.first().and_then(|text| parse_time(text)).and_then(|at| index_of(times, at));
+        if let (Some(slot), Some(value)) = (at.and_then(|index| values.get_mut(index)), value(&row.sums)) {
+            *slot = value;
+        }
+    }
+    values
+}
+
+/// Stacked series from a report grouped by time and one dimension: the seven largest, and the rest as one.
+pub(crate) fn by_dimension(report: &UsageReport, times: &[Timestamp], step: Duration, metric: Metric) -> ChartData {
+    let mut groups: Vec<(String, Vec<f64>, f64)> = Vec::new();
+    for row in &report.rows {
+        let at = row.group.first().and_then(|text| parse_time(text)).and_then(|at| index_of(times, at));
+        let (Some(at), Some(key)) = (at, row.group.get(1)) else { continue };
+        let name = row.labels.get(1).filter(|label| !label.is_empty()).unwrap_or(key);
+        let value = metric.of(&row.sums);
+        let position = groups.iter().position(|group| &group.0 == name).unwrap_or_else(|| {
+            groups.push((name.clone(), vec![0.0; times.len()], 0.0));
+            groups.len() - 1
+        });
+        if let Some(group) = groups.get_mut(position) {
+            group.2 += value;
+            if let Some(slot) = group.1.get_mut(at) {
+                *slot += value;
+            }
+        }
+    }
+    groups.sort_by(|left, right| right.2.total_cmp(&left.2));
+    let rest = groups.split_off(groups.len().min(7));
+    let mut series: Vec<Series> = groups
+        .into_iter()
+        .enumerate()
+        .map(|(index, (name, values, _))| Series {
+            name: if name.is_empty() { "none".to_owned() } else { name },
+            slot: Slot::Rank(index),
+            values,
+        })
+        .collect();
+    if !rest.is_empty() {
+        let sum = |index: usize| rest.iter().filter_map(|group| group.1.get(index)).sum();
+        series.push(Series {
+            name: format!("{} others", rest.len()),
+            slot: Slot::Rank(7),
+            values: (0..times.len()).map(sum).collect(),
+        });
+    }
+    ChartData { times: times.to_vec(), step, series }
+}
+
+/// The figures of a minute-wise chart, counted from single requests.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Minutes {
+    pub(crate) requests: Vec<f64>,
+    pub(crate) errors: Vec<f64>,
+    pub(crate) cost: Vec<f64>,
+    pub(crate) p50: Vec<f64>,
+    pub(crate) p95: Vec<f64>,
+}
+
+/// The value at a share of the sorted values, nearest rank.
+pub(crate) fn percentile(sorted: &[u64], share: f64) -> Option<u64> {
+    sorted.get(number::index_at(share, sorted.len())).copied()
+}
+
+/// Counts requests into buckets.
+pub(crate) fn from_requests(requests: &[RequestView], times: &[Timestamp]) -> Minutes {
+    let zeros = || vec![0.0; times.len()];
+    let mut minutes = Minutes {
+        requests: zeros(),
+        errors: zeros(),
+        cost: zeros(),
+        p50: vec![f64::NAN; times.len()],
+        p95: vec![f64::NAN; times.len()],
+    };
+    let mut durations: Vec<Vec<u64>> = vec![Vec::new(); times.len()];
+    for request in requests {
+        let Some(index) = index_of(times, request.started_at) else { continue };
+        let add = |values: &mut Vec<f64>, value: f64| {
+            if let Some(slot) = values.get_mut(index) {
+                *slot += value;
+            }
+        };
+        add(&mut minutes.requests, 1.0);
+        add(&mut minutes.errors, if request.outcome == Outcome::Success { 0.0 } else { 1.0 });
+        add(&mut minutes.cost, money::as_dollars(request.cost_usd));
+        if let Some(durations) = durations.get_mut(index) {
+            durations.push(request.duration_us / 1_000);
+        }
+    }
+    for (index, mut durations) in durations.into_iter().enumerate() {
+        durations.sort_unstable();
+        let value = |share| percentile(&durations, share).map_or(f64::NAN, number::as_f64);
+        if let (Some(p50), Some(p95)) = (minutes.p50.get_mut(index), minutes.p95.get_mut(index)) {
+            (*p50, *p95) = (value(0.5), value(0.95));
+        }
+    }
+    minutes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::ops::usage::UsageRow;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("an instant")
+    }
+
+    fn row(group: &[&str], requests: u64) -> UsageRow {
+        let group: Vec<String> = group.iter().map(|text| (*text).to_owned()).collect();
+        UsageRow { labels: group.clone(), group, sums: UsageSums { requests, ..UsageSums::default() } }
+    }
+
+    fn report(rows: Vec<UsageRow>) -> UsageReport {
+        UsageReport {
+            from: at("2026-11-22T00:00:00Z"),
+            to: at("2026-11-22T03:00:00Z"),
+            group_by: Vec::new(),
+            rows,
+            is_truncated: false,
+            total: UsageSums::default(),
+            fresh_at: None,
+        }
+    }
+
+    #[test]
+    fn every_bucket_of_the_range_has_a_point() {
+        let times = Bucket::Hour.times(at("2026-11-22T00:30:00Z"), at("2026-11-22T03:00:00Z"));
+        assert_eq!(times, [at("2026-11-22T00:00:00Z"), at("2026-11-22T01:00:00Z"), at("2026-11-22T02:00:00Z")]);
+        assert_eq!(Bucket::Day.times(at("2026-11-20T12:00:00Z"), at("2026-11-22T00:00:00Z")).len(), 2);
+        assert_eq!(Bucket::of(TimeRange::Last(1)), Bucket::Minute);
+        assert_eq!(Bucket::of(TimeRange::default()), Bucket::Hour);
+        assert_eq!(Bucket::of(TimeRange::Last(5)), Bucket::Day);
+    }
+
+    #[test]
+    fn rows_land_in_their_buckets_and_gaps_stay() {
+        let times = Bucket::Hour.times(at("2026-11-22T00:00:00Z"), at("2026-11-22T03:00:00Z"));
+        let report = report(vec![row(&["2026-11-22T01:00:00Z"], 4)]);
+        assert_eq!(over_time(&report, &times, 0.0, |sums| Some(number::as_f64(sums.requests))), [0.0, 4.0, 0.0]);
+    }
+
+    #[test]
+    fn small_groups_become_one() {
+        let times = Bucket::Hour.times(at("2026-11-22T00:00:00Z"), at("2026-11-22T01:00:00Z"));
+        let rows = (0_u64..9).map(|index| row(&["2026-11-22T00:00:00Z", &format!("m{index}")], 100 - index)).collect();
+        let data = by_dimension(&report(rows), &times, Duration::from_secs(3_600), Metric::Requests);
+        assert_eq!(data.series.len(), 8);
+        assert_eq!((data.series[0].name.as_str(), data.series[7].name.as_str()), ("m0", "2 others"));
+        assert_eq!(data.series[7].values, [93.0 + 92.0]);
+    }
+
+    #[test]
+    fn percentiles_are_nearest_rank() {
+        assert_eq!(percentile(&[1, 2, 3, 4, 5], 0.5), Some(3));
+        assert_eq!(percentile(&[], 0.5), None);
+    }
+}
