@@ -24,6 +24,7 @@ use crate::cx::Cx;
 use crate::error::{Failure, Outcome};
 use crate::http::idempotency::{Replay, Ticket};
 use crate::http::mount;
+use crate::publisher::load;
 use crate::visibility::Decision;
 
 /// A call of operation `O` that has been decided.
@@ -59,6 +60,7 @@ pub struct Head {
     pub(crate) decision: Decision,
     pub(crate) origin: Origin,
     pub(crate) address: Option<IpAddr>,
+    pub(crate) host: Option<String>,
     pub(crate) ticket: Option<Ticket>,
     pub(crate) if_match: Option<u64>,
     pub(crate) if_none_match: Option<HeaderValue>,
@@ -156,6 +158,17 @@ impl Head {
         }
     }
 
+    /// Keeps what the audit log needs should the handler find a permission missing.
+    pub(crate) fn witness(&self) -> mount::Witness {
+        mount::Witness {
+            cx: Arc::clone(&self.cx),
+            meta: self.meta,
+            caller: self.caller.clone(),
+            organization: self.decision.permit().map(Permit::organization),
+            origin: self.origin.clone(),
+        }
+    }
+
     pub(crate) fn draft(&self, mut audit: Audit) -> AuditDraft {
         audit.origin = self.origin.clone();
         let id = AuditEntryId::from_uuid(self.cx.mint.next_uuid());
@@ -191,7 +204,17 @@ impl Write<'_> {
         self.tx.audit(&self.permit, draft);
     }
 
-    /// Stores the answer if the request is idempotent, and commits.
+    /// Compiles the changes as a node would. Commands check their input, so what is found here is a rule they miss.
+    async fn dry_run(&mut self) -> Outcome<()> {
+        let bad = load::check(&mut self.tx, &self.head.cx).await;
+        let bad = bad.map_err(|error| Failure::Internal(crate::error::chain(&error)))?;
+        let Some(first) = bad.first() else { return Ok(()) };
+        let detail = format!("Nodes could not use {} after this change: {}.", first.location.key, first.reason);
+        tracing::warn!(operation = self.head.meta.name, detail, "a change was refused by the policy check");
+        Err(Failure::of(ProblemCode::ValidationFailed, detail))
+    }
+
+    /// Stores the answer if the request is idempotent, checks the policy, and commits.
     pub async fn commit<T: Serialize>(mut self, value: T) -> Outcome<Reply<T>> {
         if let Some(ticket) = self.head.ticket.as_ref().filter(|_| self.is_remembered) {
             let replay = Replay { status: self.head.meta.status, body: mount::to_text(&value)? };
@@ -199,6 +222,7 @@ impl Write<'_> {
             let (by, answer) = ((ticket.actor.as_str(), ticket.key.as_str()), (replay.status, sealed.as_slice()));
             store::idempotency::insert(&mut self.tx, by, &ticket.request_hash, answer, self.head.now()).await?;
         }
+        self.dry_run().await?;
         let revision = self.tx.commit().await?;
         self.head.cx.metrics.writes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         tracing::debug!(policy.revision = revision, operation = self.head.meta.name, "committed");

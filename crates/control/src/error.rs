@@ -36,6 +36,21 @@ pub enum Failure {
     Internal(String),
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Problem(problem) => problem.fmt(f),
+            Self::Wait(code, wait) => write!(f, "{code}: wait {} s", wait.as_secs()),
+            Self::Forbidden(permission) => write!(f, "missing permission {permission}"),
+            Self::Replay(_) => f.write_str("answered before"),
+            Self::Store(error) => f.write_str(&chain(error)),
+            Self::Internal(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
 /// What a handler gives.
 pub type Outcome<T> = Result<T, Failure>;
 

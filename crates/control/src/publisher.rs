@@ -8,7 +8,7 @@
 //! Announcements are hints; polling the revisions is the truth. Invariant: what is published is always the whole state of one
 //! committed revision, however many commits a refresh spans, and never an older one than before.
 
-mod load;
+pub(crate) mod load;
 mod state;
 
 use std::collections::HashMap;

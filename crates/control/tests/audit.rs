@@ -63,6 +63,19 @@ async fn refusals_are_written_down_once_a_minute() {
 }
 
 #[tokio::test]
+async fn what_a_command_refuses_is_written_down_too() {
+    let world = World::new().await;
+    let security = world.as_role(domain::Role::SecurityAdmin, domain::Scope::Organization(world.organization())).await;
+    let url = format!("/api/v1/organizations/{}/role-bindings", world.organization());
+    let body = format!(r#"{{"member_id":"{}","role":"owner"}}"#, domain::MemberId::from_uuid(1));
+    assert_eq!(security.send("POST", &url, Some(&body)).await.status, StatusCode::FORBIDDEN);
+    let query = AuditQuery { action: Some("role_bindings.bind".to_owned()), ..AuditQuery::default() };
+    let denied =
+        world.as_owner().call::<ListAuditEntries>(place(&world), query, Empty {}).await.expect("entries").items;
+    assert_eq!(denied[0].outcome, domain::audit::AuditOutcome::Denied);
+}
+
+#[tokio::test]
 async fn an_untouched_log_verifies_here_and_offline() {
     let world = busy_world().await;
     let owner = world.as_owner();

@@ -96,6 +96,16 @@ async fn wrong_password_and_unknown_address_answer_the_same_bytes() {
 }
 
 #[tokio::test]
+async fn plain_http_signs_in_on_this_machine_only() {
+    let world = World::new().await;
+    let from = |host: &str| world.anonymous().with(header::HOST, host);
+    let far = login(&from("headgate.example:7400"), EMAIL, &world.secrets.admin_password).await;
+    assert_eq!(far.status, StatusCode::FORBIDDEN);
+    assert!(far.problem().detail.expect("a detail").contains("public_url"));
+    assert_eq!(login(&from("127.0.0.1:7400"), EMAIL, &world.secrets.admin_password).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn guessing_is_slowed_with_a_time_to_come_back() {
     let world = World::new().await;
     for _ in 0..6 {

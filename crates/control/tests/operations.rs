@@ -212,6 +212,22 @@ async fn names_are_shared_by_models_and_routes_and_freed_by_archiving() {
 }
 
 #[tokio::test]
+async fn a_change_that_nodes_could_not_use_is_not_committed() {
+    let world = World::new().await;
+    let owner = world.as_owner();
+    let made = owner.call::<CreateDeployment>(ws(&world), NoQuery {}, model("m")).await.expect("a model");
+    // No command writes such a row; the check is there for the one that some day would.
+    world.database.tamper("UPDATE deployments SET upstream_model = '' WHERE name = 'm'").await.expect("a row");
+    let path = DeploymentPath { workspace_id: world.workspace(), deployment_id: made.id };
+    let change = DeploymentChange { version: Some(1), is_enabled: Some(false), ..DeploymentChange::default() };
+    let refused = owner.refused::<UpdateDeployment>(path, NoQuery {}, change).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.detail.expect("a detail").contains(&made.id.to_string()));
+    let url = format!("/api/v1/workspaces/{}/deployments/{}", world.workspace(), made.id);
+    assert_eq!(owner.send("GET", &url, None).await.json()["version"], 1);
+}
+
+#[tokio::test]
 async fn nobody_gives_more_than_they_have_and_the_last_owner_stays() {
     let world = World::new().await;
     let owner = world.as_owner();

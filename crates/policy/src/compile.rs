@@ -389,6 +389,8 @@ impl Work<'_> {
                     self.blame(location, BadReason::ProviderMismatch);
                     CredentialUse::Unavailable
                 }
+                // An archived credential takes its deployments out of routing; that is a state, not a mistake.
+                None if !it.is_enabled => CredentialUse::Unavailable,
                 None => {
                     self.blame(location, BadReason::Dangling { field: "credential_id", id: id.to_string() });
                     CredentialUse::Unavailable

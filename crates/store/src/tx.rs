@@ -192,6 +192,12 @@ impl WriteTx {
         self.changes.insert(change);
     }
 
+    /// Returns the resources that have changed so far, for a check before the commit.
+    #[must_use]
+    pub const fn pending_changes(&self) -> &BTreeSet<Change> {
+        &self.changes
+    }
+
     /// Spends a permit: the commit will demand an audit entry.
     pub(crate) fn spend(&mut self, permit: &Permit) -> Result<()> {
         if permit.organization() != self.tx.organization {

@@ -46,6 +46,18 @@ impl Reach {
         format!("{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax{}", self.cookie_name(), self.secure())
     }
 
+    /// Says whether a browser may sign in at this `Host`: over plain http only on this machine, where nobody listens in.
+    #[must_use]
+    pub fn allows(self, host: Option<&str>) -> bool {
+        let Some(host) = host.filter(|_| self == Self::LoopbackHttp) else { return true };
+        let name = match host.strip_prefix('[') {
+            Some(v6) => v6.split(']').next().unwrap_or(""),
+            None => host.split(':').next().unwrap_or(""),
+        };
+        let is_loopback = name.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+        is_loopback || name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost")
+    }
+
     const fn secure(self) -> &'static str {
         match self {
             Self::Https => "; Secure",
@@ -93,6 +105,23 @@ mod tests {
         assert!(cookie.starts_with("__Host-headgate=") && cookie.contains("; Secure") && cookie.contains("; HttpOnly"));
         assert!(!cookie.contains("Domain"));
         assert!(!Reach::LoopbackHttp.set(&value).contains("Secure"));
+    }
+
+    #[test]
+    fn plain_http_signs_in_on_this_machine_only() {
+        for (host, is_fine) in [
+            ("127.0.0.1:7400", true),
+            ("localhost:7400", true),
+            ("[::1]:7400", true),
+            ("headgate.localhost", true),
+            ("10.0.0.5:7400", false),
+            ("headgate.example", false),
+            ("localhost.evil.example", false),
+        ] {
+            assert_eq!(Reach::LoopbackHttp.allows(Some(host)), is_fine, "{host}");
+            assert!(Reach::Https.allows(Some(host)));
+        }
+        assert!(Reach::LoopbackHttp.allows(None));
     }
 
     #[test]

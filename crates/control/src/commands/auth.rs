@@ -27,6 +27,12 @@ use crate::queries;
 /// Signs in.
 pub async fn login(mut call: Call<Login>) -> Outcome<Reply<MeView>> {
     let cx = std::sync::Arc::clone(&call.cx);
+    if !cx.config.reach().allows(call.host.as_deref()) {
+        return Err(Failure::of(
+            ProblemCode::PermissionDenied,
+            "Signing in over plain http works on this machine only. Put https in front and set public_url to it.",
+        ));
+    }
     let attempt = begin_attempt(&call.head, &call.body.email)?;
     let user = find_user(&cx, &call.body.email).await?;
     let user = verify(&cx, user, &call.body.password).await;

@@ -184,6 +184,16 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn the_real_document_is_rendered_whole() {
+        let document = serde_json::from_str(include_str!("../../../../docs/openapi.json")).unwrap();
+        let page = render(&document);
+        for meta in api::ops::all() {
+            assert!(page.contains(&format!("<article id=\"{}\">", meta.name)), "{}", meta.name);
+        }
+        assert!(page.contains("id=\"schema-VirtualKeyView\""));
+    }
+
+    #[test]
     fn operations_and_schemas_are_listed_and_texts_are_escaped() {
         let page = render(&json!({
             "openapi": "3.1.0",

@@ -18,7 +18,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use domain::audit::Origin;
 use domain::code::ProblemCode;
-use domain::{IdMint as _, RequestId};
+use domain::id::IdMint as _;
+use domain::{OrganizationId, RequestId};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -116,7 +117,14 @@ where
     let query = decode_query::<O::Query>(&query)?;
     let body = decode_body::<O::Body>(&body)?;
     let if_none_match = head.if_none_match.clone();
-    let reply = Box::pin(handler(Call { head, path, query, body })).await?;
+    let witness = head.witness();
+    let reply = match Box::pin(handler(Call { head, path, query, body })).await {
+        Err(Failure::Forbidden(permission)) => {
+            witness.denied().await;
+            return Err(Failure::Forbidden(permission));
+        }
+        reply => reply?,
+    };
     let (parts, body) = reply.into_parts();
     let text = match body {
         crate::call::ReplyBody::Value(value) if O::META.status == 204 => {
@@ -128,6 +136,25 @@ where
     };
     let value = text.map_err(|error| Failure::Internal(error.to_string()))?;
     Ok(answer(&O::META, parts, Some(value), if_none_match.as_ref()))
+}
+
+/// What is needed to write a refusal down after the call has gone to its handler.
+pub(crate) struct Witness {
+    pub(crate) cx: Arc<Cx>,
+    pub(crate) meta: &'static Meta,
+    pub(crate) caller: Caller,
+    pub(crate) organization: Option<OrganizationId>,
+    pub(crate) origin: Origin,
+}
+
+impl Witness {
+    /// Counts and records that a command found a permission missing.
+    async fn denied(self) {
+        self.cx.metrics.denied.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if let Some(organization) = self.organization {
+            crate::commands::audit::record_denial(&self.cx, self.meta, &self.caller, organization, self.origin).await;
+        }
+    }
 }
 
 /// A request that may be run.
@@ -174,7 +201,8 @@ async fn admit(cx: Arc<Cx>, meta: &'static Meta, request: Request) -> Outcome<Ad
     };
     let if_match = version_header(&parts.headers)?;
     let if_none_match = parts.headers.get(header::IF_NONE_MATCH).cloned();
-    let head = Head { cx, meta, caller, decision, origin, address, ticket, if_match, if_none_match, request_id };
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(ToOwned::to_owned);
+    let head = Head { cx, meta, caller, decision, origin, address, host, ticket, if_match, if_none_match, request_id };
     Ok(Admitted { head, path, query: parts.uri, body })
 }
 

@@ -15,7 +15,7 @@ use store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 use crate::cx::Cx;
-use crate::error::{Failure, Outcome, chain};
+use crate::error::{Outcome, chain};
 
 /// A piece of recurring work.
 struct Job {
@@ -80,7 +80,7 @@ async fn run_one(cx: &Cx, job: &Job) -> Result<bool, StoreError> {
     let mut tx = cx.store.system().await?;
     let Some(lease) = store::jobs::claim(&mut tx, job.name, cx.now(), job.hold).await? else { return Ok(false) };
     tx.commit().await?;
-    let error = (job.run)(cx).await.err().map(describe);
+    let error = (job.run)(cx).await.err().map(|failure| failure.to_string());
     if let Some(error) = &error {
         tracing::error!(job = job.name, error, "a job failed; it is tried again when it is next due");
     }
@@ -89,12 +89,4 @@ async fn run_one(cx: &Cx, job: &Job) -> Result<bool, StoreError> {
     store::jobs::finish(&mut tx, job.name, lease, (ended, ended.plus(job.every)), error.as_deref()).await?;
     tx.commit().await?;
     Ok(true)
-}
-
-fn describe(failure: Failure) -> String {
-    match failure {
-        Failure::Store(error) => chain(&error),
-        Failure::Internal(reason) => reason,
-        other => format!("{other:?}"),
-    }
 }

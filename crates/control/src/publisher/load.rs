@@ -3,12 +3,14 @@
 //! Invariant: a resource's bytes depend on nothing but the committed rows and the root key, so every control process computes the
 //! same hash. Sealed peppers therefore use a derived nonce: one plaintext, one nonce, for ever.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use domain::change::Change;
 use domain::{Entropy, OrganizationId};
 use policy::resource::{Content, Organization, SealedSecret, pepper_place};
-use policy::{Kind, Resource, ResourceKey, wire};
-use store::Tx;
+use policy::{BadResource, Kind, Resource, ResourceKey, ResourceSet, wire};
+use store::{Tx, WriteTx};
 
 use super::PublishError;
 use crate::cx::Cx;
@@ -76,6 +78,35 @@ pub(super) async fn changed(tx: &mut Tx, cx: &Cx, changes: &[Change]) -> Result<
     let present: std::collections::HashSet<_> = resources.iter().map(|resource| resource.key).collect();
     let gone = changes.iter().map(key).filter(|key| !present.contains(key)).collect();
     Ok(Loaded { resources, gone })
+}
+
+/// Compiles what a write is about to commit, as a node would, and returns what of its changes would not compile.
+///
+/// Virtual keys that did not change are left out: nothing refers to them and an organization may have many.
+pub(crate) async fn check(tx: &mut WriteTx, cx: &Cx) -> Result<Vec<BadResource>, PublishError> {
+    let changes: Vec<Change> = tx.pending_changes().iter().copied().collect();
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Loaded { resources, .. } = changed(tx, cx, &changes).await?;
+    let organization = tx.organization();
+    let is_key = |change: &Change| matches!(change, Change::VirtualKey(_));
+    let mut contents = workspaces(tx, None).await?;
+    contents.extend(store::environments::load(tx, None).await?.iter().map(|it| Content::Environment(it.into())));
+    if !changes.iter().all(is_key) {
+        contents.extend(credentials(tx, None).await?);
+        contents.extend(deployments(tx, None).await?);
+        contents.extend(routes(tx, None).await?);
+    }
+    let mut all: BTreeMap<ResourceKey, Resource> =
+        contents.iter().map(|content| wire::encode(organization, content)).map(|it| (it.key, it)).collect();
+    all.extend(resources.into_iter().map(|it| (it.key, it)));
+    let mut set = ResourceSet::empty(organization);
+    set.apply(all.into_values().collect(), &[])?;
+    let touched: BTreeSet<ResourceKey> = changes.iter().map(key).collect();
+    let mut bad = policy::compile::check(&set);
+    bad.retain(|it| touched.contains(&it.location.key));
+    Ok(bad)
 }
 
 fn key(change: &Change) -> ResourceKey {
