@@ -341,7 +341,7 @@ async fn keep_certificate(link: Link, stop: CancellationToken) {
         link.status.change(|state| state.certificate_ends_at = Some(identity.not_after));
         let now = link.ports.clock.now();
         // In steps, because the clock may be set while we sleep.
-        let delay = identity.renew_at().since(now).clamp(Duration::from_millis(200), Duration::from_secs(60));
+        let delay = identity.renew_at().since(now).clamp(Duration::from_millis(200), Duration::from_secs(1));
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = stop.cancelled() => return,
