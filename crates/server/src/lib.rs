@@ -69,13 +69,14 @@ async fn perform_async(invocation: &Invocation, settings: &Resolved, environment
         }
     }
     let is_json = invocation.is_json;
+    // Boxed: the largest of these futures would otherwise be the size of all.
     let done = match &invocation.task {
-        Task::Up => roles::up(settings, environment, DataDir::take(&path)?, is_json).await,
-        Task::Control => roles::control(settings, environment, DataDir::take(&path)?, is_json).await,
-        Task::Gateway => roles::gateway(settings, DataDir::take(&path)?, is_json).await,
-        Task::Migrate => commands::migrate::run(settings, &DataDir::take(&path)?, is_json).await,
-        Task::AdminReset => commands::admin::reset(settings, &DataDir::take(&path)?, is_json).await,
-        Task::Doctor => commands::doctor::run(settings, &path, is_json).await,
+        Task::Up => Box::pin(roles::up(settings, environment, DataDir::take(&path)?, is_json)).await,
+        Task::Control => Box::pin(roles::control(settings, environment, DataDir::take(&path)?, is_json)).await,
+        Task::Gateway => Box::pin(roles::gateway(settings, DataDir::take(&path)?, is_json)).await,
+        Task::Migrate => Box::pin(commands::migrate::run(settings, &DataDir::take(&path)?, is_json)).await,
+        Task::AdminReset => Box::pin(commands::admin::reset(settings, &DataDir::take(&path)?, is_json)).await,
+        Task::Doctor => Box::pin(commands::doctor::run(settings, &path, is_json)).await,
         Task::Config | Task::AuditVerify { .. } => Ok(()),
     };
     if let Some(running) = running {

@@ -14,7 +14,7 @@ use crate::roles::control::{Base, config, explained};
 pub(crate) async fn reset(settings: &Resolved, data_dir: &DataDir, is_json: bool) -> Result<()> {
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let base = Base::open(settings, data_dir.path(), config(settings, nowhere)?, false).await?;
-    let reset = control::bootstrap::reset_admin(&base.cx).await.map_err(explained);
+    let reset = control::bootstrap::reset_admin(&base.cx).await.map_err(|failure| explained(&failure));
     base.close().await?;
     let reset = reset?;
     let Some(secrets) = reset.secrets else { anyhow::bail!("nothing was made") };

@@ -88,7 +88,10 @@ impl Running {
         let config = config(settings, sync_address)?;
         let base = Base::open(settings, data_dir.path(), config, may_migrate).await?;
         let variables = bootstrap::variables(|name| environment.find(name).map(str::to_owned));
-        let installation = bootstrap::run(&base.cx, &variables).await.map_err(explained).context("the first start")?;
+        let installation = bootstrap::run(&base.cx, &variables)
+            .await
+            .map_err(|failure| explained(&failure))
+            .context("the first start")?;
         let group = Group::new();
         // The link first: it states the authority's fingerprint, which every join token carries.
         let nodes = sync::start(Arc::clone(&base.cx), SyncServerConfig::default(), Some(sync_listener), &group).await?;
@@ -127,7 +130,7 @@ impl Running {
     /// Issues a join token for the node of this process.
     pub(crate) async fn issue_local_join_token(&self) -> Result<String> {
         let issued = bootstrap::issue_local_join_token(&self.base.cx, &self.installation).await;
-        issued.map_err(explained).context("issuing a join token for the local node")
+        issued.map_err(|failure| explained(&failure)).context("issuing a join token for the local node")
     }
 
     /// Waits until the private database ends by itself, which it should not.
@@ -151,7 +154,7 @@ impl Running {
 }
 
 /// Writes why an act of the control plane failed.
-pub(crate) fn explained(failure: control::error::Failure) -> anyhow::Error {
+pub(crate) fn explained(failure: &control::error::Failure) -> anyhow::Error {
     anyhow::anyhow!("{failure:?}")
 }
 
@@ -181,15 +184,13 @@ fn root_key(settings: &Resolved, data_dir: &Path, entropy: &dyn Entropy) -> Resu
     if let Some(text) = settings.find("root_key") {
         return LocalKey::parse(text).context("reading root_key");
     }
-    match settings.find_path("root_key_file", None) {
-        Some(path) => LocalKey::read(&path).with_context(|| format!("reading the root key {}", path.display())),
-        None => {
-            let path = data_dir.join("root.key");
-            LocalKey::read_or_create(&path, entropy).with_context(|| format!("reading the root key {}", path.display()))
-        }
+    let refused = |path: &Path| format!("reading the root key {}", path.display());
+    if let Some(path) = settings.find_path("root_key_file", None) {
+        return LocalKey::read(&path).with_context(|| refused(&path));
     }
+    let path = data_dir.join("root.key");
+    LocalKey::read_or_create(&path, entropy).with_context(|| refused(&path))
 }
-
 fn console_files() -> Option<control::http::console::ConsoleFiles> {
     console::find("index.html")?;
     Some(Arc::new(console::find))

@@ -44,13 +44,13 @@ pub(crate) async fn up(settings: &Resolved, environment: &Environment, data_dir:
     until_ready(&readiness).await?;
     let ready = up_ready(&control, &node);
     if is_json {
-        ready::print_json(&ready)?
+        ready::print_json(&ready)?;
     } else {
-        ready::print_up(&ready, control.first_model())?
+        ready::print_up(&ready, control.first_model())?;
     }
     let ended = until_ended(control.database_ended()).await;
-    node.stop().await;
-    control.stop().await?;
+    Box::pin(node.stop()).await;
+    Box::pin(control.stop()).await?;
     ended
 }
 
@@ -65,12 +65,12 @@ pub(crate) async fn control(
     let mut control = control::Running::start(settings, environment, &data_dir, may_migrate, Readiness::new()).await?;
     let ready = control_ready(&control);
     if is_json {
-        ready::print_json(&ready)?
+        ready::print_json(&ready)?;
     } else {
-        ready::print_control(&ready)?
+        ready::print_control(&ready)?;
     }
     let ended = until_ended(control.database_ended()).await;
-    control.stop().await?;
+    Box::pin(control.stop()).await?;
     ended
 }
 
@@ -80,12 +80,12 @@ pub(crate) async fn gateway(settings: &Resolved, data_dir: DataDir, is_json: boo
     let node = node::Running::start(settings, data_dir.path(), link, Readiness::new()).await?;
     let ready = gateway_ready(&node);
     if is_json {
-        ready::print_json(&ready)?
+        ready::print_json(&ready)?;
     } else {
-        ready::print_gateway(&ready)?
+        ready::print_gateway(&ready)?;
     }
     let ended = until_ended(std::future::pending()).await;
-    node.stop().await;
+    Box::pin(node.stop()).await;
     ended
 }
 

@@ -221,7 +221,7 @@ fn link_config(settings: &Resolved, link_to: &LinkTo, folder: PathBuf) -> Result
         (LinkTo::InProcess { .. }, None) => "local".to_owned(),
         (LinkTo::Remote { .. }, None) => host_name(),
     };
-    config.region = settings.find("region").unwrap_or_default().to_owned();
+    settings.find("region").unwrap_or_default().clone_into(&mut config.region);
     Ok(config)
 }
 

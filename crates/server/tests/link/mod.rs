@@ -1,4 +1,8 @@
 //! What the link between the planes promises, one story each.
 
-mod bed;
+pub(crate) mod bed;
+mod forger;
+mod intruders;
+mod ledger;
+pub(crate) mod push;
 mod stories;
