@@ -5,6 +5,7 @@
 //! buffer, on disk, acknowledged, or counted as lost.
 
 mod log;
+mod read;
 mod segment;
 
 use std::path::{Path, PathBuf};
@@ -21,9 +22,11 @@ use tokio::sync::Notify;
 
 use super::event::{Entry, OpenedCall};
 use crate::SinkFull;
-use log::{Bounds, Cursor, Log};
+use log::{Bounds, Log};
+use read::Cursor;
 
-pub use log::{Batch, Recovered};
+pub use log::Recovered;
+pub use read::Batch;
 
 /// Pause of the writer after each write, so that busy requests share one.
 const GATHER: Duration = Duration::from_millis(2);
@@ -252,9 +255,10 @@ impl Spool {
     /// Notes that the ledger has everything of a boot up to a sequence. Blocks on the disk.
     pub fn acknowledge(&self, boot: u128, watermark: u64) -> io::Result<()> {
         let mut log = self.shared.log.lock();
-        let done = log.acknowledge(boot, watermark);
+        let cleanup = log.acknowledge(boot, watermark)?;
         self.shared.is_full.store(log.len() >= self.shared.config.max_bytes, Ordering::Relaxed);
-        done
+        drop(log);
+        cleanup.run()
     }
 
     /// Keeps an event aside that the ledger will never take. Blocks on the disk.
@@ -285,8 +289,8 @@ pub struct Reader {
 impl Reader {
     /// Reads the next events; `None` when all that is written has been read.
     pub fn next(&mut self, max_events: usize) -> io::Result<Option<Batch>> {
-        let log = self.shared.log.lock();
-        log.read(&mut self.cursor, max_events)
+        let files = self.shared.log.lock().unread(&self.cursor);
+        read::read(&files, &mut self.cursor, max_events)
     }
 
     /// Goes back to the oldest event that is not acknowledged.
@@ -409,9 +413,9 @@ impl Shared {
         if !is_due && !is_closed {
             return;
         }
-        // The file is synced without the lock, so that a slow disk does not hold up the reader.
-        let file = self.log.lock().file();
-        if let Some(Err(error)) = file.map(|file| file.sync_data()) {
+        let (file, dir) = self.log.lock().unsynced();
+        let synced = file.map_or(Ok(()), |file| file.sync_data()).and(dir.map_or(Ok(()), |dir| log::sync_dir(&dir)));
+        if let Err(error) = synced {
             tracing::error!(%error, "usage spool: the disk did not confirm a write");
         }
         *unsynced = Unsynced::default();

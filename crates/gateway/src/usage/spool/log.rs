@@ -11,17 +11,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use domain::{NodeId, RequestId};
 use prost::Message;
 use proto::v1;
 
+use super::read::{Cursor, Unread};
 use super::segment::{self, FRAME_HEADER_LEN, Frame, HEADER_LEN, Header, Kind};
 use crate::usage::event::{Entry, OpenedCall};
 use crate::usage::wire;
-
-/// Bytes read from a file at a time.
-const WINDOW: usize = 512 * 1024;
 
 /// Bounds of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,30 +57,28 @@ pub(super) struct Appended {
     pub(super) bytes: u64,
 }
 
-/// Where a reader stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Cursor {
-    boot: u128,
-    number: u64,
-    offset: u64,
+/// What is left to do after an acknowledgement, without the log: nobody waits for it but the caller.
+#[derive(Debug, Default)]
+#[must_use]
+pub(super) struct Cleanup {
+    sync: Option<Arc<File>>,
+    remove: Vec<PathBuf>,
+    keep_aside: Vec<PathBuf>,
 }
 
-/// Events of one boot, in sequence without gaps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    /// The boot.
-    pub boot: u128,
-    /// The sequence of the first event.
-    pub first_seq: u64,
-    /// The events, each the bytes of the protocol's `UsageEvent`.
-    pub events: Vec<Bytes>,
-}
-
-impl Batch {
-    /// Returns the sequence of the last event.
-    #[must_use]
-    pub fn last_seq(&self) -> u64 {
-        self.first_seq + (self.events.len() as u64).saturating_sub(1)
+impl Cleanup {
+    /// Syncs what took the place of the files, then drops them.
+    pub(super) fn run(self) -> io::Result<()> {
+        if let Some(file) = self.sync {
+            file.sync_data()?;
+        }
+        for path in self.remove {
+            fs::remove_file(path)?;
+        }
+        for path in self.keep_aside {
+            keep_aside(&path)?;
+        }
+        Ok(())
     }
 }
 
@@ -124,6 +119,8 @@ pub(super) struct Log {
     /// Events lost by boot: counted here for this boot, read from the files for former ones.
     lost: HashMap<u128, u64>,
     lost_noted: u64,
+    /// Whether the folder's list of files is on the disk.
+    is_dir_synced: bool,
     acknowledged: HashMap<u128, u64>,
     buffer: Vec<u8>,
 }
@@ -144,6 +141,7 @@ impl Log {
             open: HashMap::new(),
             lost: HashMap::new(),
             lost_noted: 0,
+            is_dir_synced: true,
             acknowledged: HashMap::new(),
             buffer: Vec::new(),
         };
@@ -211,8 +209,14 @@ impl Log {
         }
     }
 
-    /// Returns the file that is written to, for syncing it without holding the log.
-    pub(super) fn file(&self) -> Option<Arc<File>> {
+    /// Returns what has to be synced: the file that is written to, and the folder when it has a new file. Both without the
+    /// log, so that a slow disk holds up nobody.
+    pub(super) fn unsynced(&mut self) -> (Option<Arc<File>>, Option<PathBuf>) {
+        let is_new = !std::mem::replace(&mut self.is_dir_synced, true);
+        (self.file(), is_new.then(|| self.dir.clone()))
+    }
+
+    fn file(&self) -> Option<Arc<File>> {
         self.active.as_ref().map(|(file, _)| Arc::clone(file))
     }
 
@@ -245,66 +249,23 @@ impl Log {
         self.open.len()
     }
 
-    // === Reading ===
-
-    /// Reads the next events after the cursor and moves it. `None` when all that is written has been read.
-    pub(super) fn read(&self, cursor: &mut Cursor, max_events: usize) -> io::Result<Option<Batch>> {
-        let mut batch: Option<Batch> = None;
-        let from =
-            self.segments.partition_point(|segment| (segment.boot, segment.number) < (cursor.boot, cursor.number));
-        for segment in &self.segments[from..] {
-            if batch.as_ref().is_some_and(|batch| batch.boot != segment.boot) {
-                break;
-            }
-            if (cursor.boot, cursor.number) != (segment.boot, segment.number) {
-                *cursor = Cursor { boot: segment.boot, number: segment.number, offset: HEADER_LEN as u64 };
-            }
-            if self.read_segment(segment, cursor, max_events, &mut batch)? {
-                break;
-            }
-        }
-        Ok(batch)
-    }
-
-    /// Reads on in one file; true when the batch is complete.
-    fn read_segment(
-        &self,
-        segment: &Segment,
-        cursor: &mut Cursor,
-        max_events: usize,
-        batch: &mut Option<Batch>,
-    ) -> io::Result<bool> {
-        let acknowledged = self.acknowledged.get(&segment.boot).copied().unwrap_or(0);
-        let file = File::open(&segment.path)?;
-        while cursor.offset < segment.len {
-            let left = usize::try_from(segment.len - cursor.offset).unwrap_or(usize::MAX);
-            let mut bytes = Bytes::from(read_at(&file, cursor.offset, left.min(WINDOW))?);
-            let mut at = 0;
-            if segment::frame_at(&bytes, 0).is_none() {
-                // Longer than a window, or damaged: look at all that is left.
-                bytes = Bytes::from(read_at(&file, cursor.offset, left)?);
-                let Some((found, _)) = segment::find_frame(&bytes, 0) else {
-                    cursor.offset = segment.len;
-                    break;
-                };
-                at = found;
-            }
-            while let Some(frame) = segment::frame_at(&bytes, at) {
-                if !take(frame, &bytes, segment.boot, acknowledged, max_events, batch) {
-                    cursor.offset += at as u64;
-                    return Ok(true);
-                }
-                at = frame.end;
-            }
-            cursor.offset += at as u64;
-        }
-        Ok(false)
+    /// Returns the files from a cursor on. They are read without the log, so that a reader holds up nobody.
+    pub(super) fn unread(&self, cursor: &Cursor) -> Vec<Unread> {
+        let from = self.segments.partition_point(|segment| (segment.boot, segment.number) < cursor.file());
+        let unread = |segment: &Segment| Unread {
+            path: segment.path.clone(),
+            boot: segment.boot,
+            number: segment.number,
+            len: segment.len,
+            acknowledged: self.acknowledged.get(&segment.boot).copied().unwrap_or(0),
+        };
+        self.segments[from..].iter().map(unread).collect()
     }
 
     // === Acknowledging ===
 
     /// Notes that everything of a boot up to a sequence is in the ledger, and drops files that are no longer needed.
-    pub(super) fn acknowledge(&mut self, boot: u128, watermark: u64) -> io::Result<()> {
+    pub(super) fn acknowledge(&mut self, boot: u128, watermark: u64) -> io::Result<Cleanup> {
         let known = self.acknowledged.entry(boot).or_default();
         *known = (*known).max(watermark);
         let watermark = *known;
@@ -323,11 +284,14 @@ impl Log {
             .take_while(|segment| is_done(segment))
             .cloned()
             .collect();
+        let mut cleanup = Cleanup::default();
         for segment in done {
-            self.move_open_calls(segment.number)?;
-            self.drop_segment(&segment)?;
+            if self.move_open_calls(segment.number)? && self.bounds.is_synced {
+                cleanup.sync = self.file();
+            }
+            self.forget(&segment, &mut cleanup);
         }
-        Ok(())
+        Ok(cleanup)
     }
 
     /// Ends the active file early when all of it is acknowledged and room is scarce, so that it can be dropped.
@@ -339,8 +303,8 @@ impl Log {
         }
     }
 
-    /// Notes the calls opened in a file once more in the active one.
-    fn move_open_calls(&mut self, number: u64) -> io::Result<()> {
+    /// Notes the calls opened in a file once more in the active one; false when there are none.
+    fn move_open_calls(&mut self, number: u64) -> io::Result<bool> {
         let mut buffer = Vec::new();
         let moved: Vec<RequestId> =
             self.open.iter().filter(|(_, call)| call.number == number).map(|(id, _)| *id).collect();
@@ -350,32 +314,37 @@ impl Log {
             }
         }
         if buffer.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.write(&buffer)?;
-        let Some(target) = self.active.as_ref().and_then(|(_, at)| self.segments.get(*at)) else { return Ok(()) };
+        let Some(target) = self.active.as_ref().and_then(|(_, at)| self.segments.get(*at)) else { return Ok(false) };
         let number = target.number;
         for id in moved {
             if let Some(call) = self.open.get_mut(&id) {
                 call.number = number;
             }
         }
-        // The old note goes away next, so the new one must be on the disk.
-        self.file().map_or(Ok(()), |file| self.sync(&file))
+        Ok(true)
     }
 
-    fn drop_segment(&mut self, segment: &Segment) -> io::Result<()> {
+    /// Takes a file off the list; the cleanup takes it off the disk.
+    fn forget(&mut self, segment: &Segment, cleanup: &mut Cleanup) {
         if segment.is_damaged {
-            self.keep_aside(&segment.path)?;
+            cleanup.keep_aside.push(segment.path.clone());
         } else {
-            fs::remove_file(&segment.path)?;
+            cleanup.remove.push(segment.path.clone());
         }
         let active = self.active.take();
         let active_number = active.as_ref().and_then(|(_, at)| self.segments.get(*at)).map(|segment| segment.number);
         self.segments.retain(|known| known.number != segment.number);
         let place = self.segments.iter().position(|known| Some(known.number) == active_number);
         self.active = active.and_then(|(file, _)| place.map(|at| (file, at)));
-        Ok(())
+    }
+
+    fn drop_segment(&mut self, segment: &Segment) -> io::Result<()> {
+        let mut cleanup = Cleanup::default();
+        self.forget(segment, &mut cleanup);
+        cleanup.run()
     }
 
     /// Ends this life: an active file with nothing left to say is dropped.
@@ -415,10 +384,8 @@ impl Log {
         let header = Header { node: self.node.as_uuid(), boot, first_seq }.encode();
         let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
         file.write_all(&header)?;
-        self.sync(&file)?;
-        if self.bounds.is_synced {
-            sync_dir(&self.dir)?;
-        }
+        // Synced with the next group: a client's thread may be the one that begins the file.
+        self.is_dir_synced = false;
         self.next_number += 1;
         let segment =
             Segment { number, path, boot, len: header.len() as u64, last_seq: None, n_events: 0, is_damaged: false };
@@ -454,13 +421,6 @@ impl Log {
 
     fn roll_if_none(&mut self) -> io::Result<()> {
         if self.active.is_none() { self.roll_if_full() } else { Ok(()) }
-    }
-
-    fn keep_aside(&self, path: &Path) -> io::Result<()> {
-        let aside = self.dir.join("quarantine");
-        fs::create_dir_all(&aside)?;
-        let name = path.file_name().unwrap_or_default();
-        fs::rename(path, aside.join(name))
     }
 
     // === Recovery ===
@@ -504,7 +464,7 @@ impl Log {
                 return fs::remove_file(&path);
             }
             recovered.unreadable += 1;
-            return self.keep_aside(&path);
+            return keep_aside(&path);
         };
         let place = boots.iter().position(|boot| boot.id == header.boot).unwrap_or_else(|| {
             boots.push(Boot::new(header.boot));
@@ -560,6 +520,7 @@ impl Log {
             file.write_all_at(&buffer, segment.len)?;
             if self.bounds.is_synced {
                 file.sync_all()?;
+                sync_dir(&self.dir)?;
             }
             segment.len += buffer.len() as u64;
             segment.last_seq = Some(seq);
@@ -618,32 +579,6 @@ impl Boot {
     }
 }
 
-/// Adds a record to a batch; false when it does not belong to it any more. The batch shares the bytes that were read.
-fn take(
-    frame: Frame<'_>,
-    bytes: &Bytes,
-    boot: u128,
-    acknowledged: u64,
-    max_events: usize,
-    batch: &mut Option<Batch>,
-) -> bool {
-    if frame.kind != Kind::Event || frame.seq <= acknowledged {
-        return true;
-    }
-    let event = bytes.slice(frame.end - frame.message.len()..frame.end);
-    match batch {
-        None => {
-            *batch = Some(Batch { boot, first_seq: frame.seq, events: vec![event] });
-            true
-        }
-        Some(batch) if batch.events.len() < max_events && batch.last_seq() + 1 == frame.seq => {
-            batch.events.push(event);
-            true
-        }
-        Some(_) => false,
-    }
-}
-
 fn write_entry(entry: &Entry, out: &mut Vec<u8>) {
     match entry {
         Entry::Opened(call) => call.write(out),
@@ -670,13 +605,15 @@ pub(super) fn keep_refused(dir: &Path, boot: u128, sequence: u64, reason: &str, 
     file.sync_all()
 }
 
-fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    file.read_exact_at(&mut bytes, offset)?;
-    Ok(bytes)
+/// Moves a file to the folder `quarantine` beside it.
+fn keep_aside(path: &Path) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("")).join("quarantine");
+    fs::create_dir_all(&dir)?;
+    fs::rename(path, dir.join(path.file_name().unwrap_or_default()))
 }
 
-fn sync_dir(dir: &Path) -> io::Result<()> {
+/// Makes the names of a folder's files survive the machine.
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::super::read::read;
 use super::*;
 use crate::usage::samples::{ended, opened};
 
@@ -29,7 +30,7 @@ fn begin(n: u64) -> Entry {
 fn read_all(log: &Log, max_events: usize) -> Vec<(u128, u64, String, String)> {
     let mut cursor = Cursor::default();
     let mut seen = Vec::new();
-    while let Some(batch) = log.read(&mut cursor, max_events).unwrap() {
+    while let Some(batch) = read(&log.unread(&cursor), &mut cursor, max_events).unwrap() {
         assert!(batch.events.len() <= max_events && !batch.events.is_empty());
         for (seq, event) in (batch.first_seq..).zip(batch.events) {
             let event = v1::UsageEvent::decode(event).unwrap();
@@ -80,15 +81,15 @@ fn acknowledged_files_go_and_the_rest_stays() {
         log.append(&[end(n)]).unwrap();
     }
     let before = files(dir.path()).len();
-    log.acknowledge(1, 10).unwrap();
+    log.acknowledge(1, 10).unwrap().run().unwrap();
     assert!(files(dir.path()).len() < before);
     assert_eq!(numbers(&log), (10..20).collect::<Vec<_>>());
-    log.acknowledge(1, 20).unwrap();
+    log.acknowledge(1, 20).unwrap().run().unwrap();
     assert_eq!((files(dir.path()).len(), log.n_pending()), (1, 0));
     log.close().unwrap();
     assert_eq!(files(dir.path()).len(), 0);
     // An old acknowledgement that arrives late takes nothing back.
-    log.acknowledge(1, 3).unwrap();
+    log.acknowledge(1, 3).unwrap().run().unwrap();
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn a_call_that_never_ended_becomes_an_interrupted_event_once() {
     let (mut log, recovered) = open(dir.path(), 3, BOUNDS);
     assert_eq!((recovered.events, recovered.interrupted), (3, 0));
     assert_eq!(read_all(&log, 100), seen);
-    log.acknowledge(1, 3).unwrap();
+    log.acknowledge(1, 3).unwrap().run().unwrap();
     assert_eq!(files(dir.path()).len(), 0);
 }
 
@@ -119,7 +120,7 @@ fn a_call_in_flight_outlives_the_file_it_was_opened_in() {
     for n in 0..20 {
         log.append(&[end(n)]).unwrap();
     }
-    log.acknowledge(1, 20).unwrap();
+    log.acknowledge(1, 20).unwrap().run().unwrap();
     assert_eq!(files(dir.path()).len(), 1);
     drop(log);
     let (log, recovered) = open(dir.path(), 2, SMALL);
@@ -138,7 +139,7 @@ fn a_full_log_loses_counts_and_takes_again_when_there_is_room() {
     let kept = numbers(&log);
     assert_eq!((kept.len() as u64 + log.lost(1), kept[0]), (20, 0));
     assert!(log.lost(1) > 0 && log.len() < 2_200);
-    log.acknowledge(1, kept.len() as u64).unwrap();
+    log.acknowledge(1, kept.len() as u64).unwrap().run().unwrap();
     log.append(&[end(100)]).unwrap();
     assert_eq!(numbers(&log), [100]);
     let lost = log.lost(1);
@@ -196,7 +197,7 @@ fn damage_inside_a_file_costs_one_event_and_the_file_is_kept_aside() {
         let (mut log, recovered) = open(bad.path(), 2, BOUNDS);
         assert_eq!((recovered.damaged, recovered.torn_bytes), (1, 0), "byte {at}");
         assert_eq!(numbers(&log), (0..4).filter(|n| *n != hit).collect::<Vec<_>>(), "byte {at}");
-        log.acknowledge(1, 4).unwrap();
+        log.acknowledge(1, 4).unwrap().run().unwrap();
         assert!(bad.path().join("quarantine").join(path.file_name().unwrap()).exists());
     }
 }
@@ -284,7 +285,7 @@ proptest! {
                             model.unsure.remove(&IDS[id]);
                             model.ledger.insert(IDS[id]);
                         }
-                        log.acknowledge(boot, watermark).unwrap();
+                        log.acknowledge(boot, watermark).unwrap().run().unwrap();
                     }
                 }
                 Step::Kill { torn } => {
