@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::ops::usage::{RequestView, UsageReport, UsageSums};
 use domain::Timestamp;
-use domain::usage::Outcome;
+use domain::usage::{Outcome, TokenUsage};
 
 use crate::format::{money, number};
 use crate::range::TimeRange;
@@ -215,6 +215,40 @@ pub(crate) struct Minutes {
 /// The value at a share of the sorted values, nearest rank.
 pub(crate) fn percentile(sorted: &[u64], share: f64) -> Option<u64> {
     sorted.get(number::index_at(share, sorted.len())).copied()
+}
+
+/// Sums single requests as the ledger would, for ranges finer than its hours.
+pub(crate) fn sums_of(requests: &[RequestView]) -> UsageSums {
+    let count = |matches: fn(&RequestView) -> bool| {
+        u64::try_from(requests.iter().filter(|request| matches(request)).count()).unwrap_or(u64::MAX)
+    };
+    let sorted = |value: fn(&RequestView) -> Option<u64>| {
+        let mut values: Vec<u64> = requests.iter().filter_map(value).collect();
+        values.sort_unstable();
+        values
+    };
+    let durations = sorted(|request| Some(request.duration_us / 1_000));
+    let tokens = requests.iter().fold(TokenUsage::default(), |sum, request| TokenUsage {
+        input: sum.input + request.usage.input,
+        cached_input: sum.cached_input + request.usage.cached_input,
+        cache_write_5m: sum.cache_write_5m + request.usage.cache_write_5m,
+        cache_write_1h: sum.cache_write_1h + request.usage.cache_write_1h,
+        output: sum.output + request.usage.output,
+        reasoning: sum.reasoning + request.usage.reasoning,
+    });
+    UsageSums {
+        requests: count(|_| true),
+        errors: count(|request| request.outcome != Outcome::Success),
+        failures: count(|request| {
+            matches!(request.outcome, Outcome::UpstreamFailed | Outcome::UpstreamBroken | Outcome::Interrupted)
+        }),
+        tokens,
+        cost_usd: requests.iter().map(|request| request.cost_usd).sum(),
+        p50_ms: percentile(&durations, 0.5),
+        p95_ms: percentile(&durations, 0.95),
+        first_byte_p50_ms: percentile(&sorted(|request| request.first_byte_us.map(|us| us / 1_000)), 0.5),
+        overhead_p50_us: percentile(&sorted(|request| Some(request.overhead_us)), 0.5),
+    }
 }
 
 /// Counts requests into buckets.

@@ -44,6 +44,7 @@ pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "–".to_owned(),
+        Value::Array(items) if items.is_empty() => "[]".to_owned(),
         Value::Array(items) if items.iter().all(Value::is_string) => {
             items.iter().map(text).collect::<Vec<_>>().join(", ")
         }

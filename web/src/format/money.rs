@@ -35,6 +35,16 @@ pub(crate) fn exact(amount: NanoUsd) -> String {
     text.strip_prefix('-').map_or_else(|| format!("${text}"), |rest| format!("−${rest}"))
 }
 
+/// Prints a price with every digit and at least cents: `$2.50`, `$0.125`.
+pub(crate) fn price(amount: NanoUsd) -> String {
+    let text = exact(amount);
+    match text.split_once('.') {
+        None => format!("{text}.00"),
+        Some((_, decimals)) if decimals.len() == 1 => format!("{text}0"),
+        Some(_) => text,
+    }
+}
+
 /// Prints dollars on an axis: `$0.02`, `$15`, `$1.2k`.
 pub(crate) fn axis(dollars: f64) -> String {
     let size = dollars.abs();
@@ -85,6 +95,10 @@ mod tests {
     #[test]
     fn line_items_keep_every_digit() {
         assert_eq!(exact("0.0012345".parse().expect("an amount")), "$0.0012345");
+        assert_eq!(
+            ["2.5", "0.125", "10"].map(|text| price(text.parse().expect("an amount"))),
+            ["$2.50", "$0.125", "$10.00"]
+        );
         assert_eq!(axis(0.0), "$0");
         assert_eq!(axis(1_250.0), "$1250");
         assert_eq!(axis(0.025), "$0.025");

@@ -58,22 +58,32 @@ struct Trail {
     older: RwSignal<Vec<AuditEntryView>>,
 }
 
-/// `virtual_key.issue` reads "issued virtual key".
-fn words(action: &str) -> String {
+/// `virtual_key.issue` reads "issued virtual key", or "tried to issue virtual key" when it was denied.
+fn words(action: &str, outcome: AuditOutcome) -> String {
     let Some((noun, verb)) = action.split_once('.') else { return action.replace('_', " ") };
-    let noun = noun.replace('_', " ");
-    let past = match (noun.as_str(), verb) {
-        ("session", "create") => return "signed in".to_owned(),
+    let (noun, verb) = (noun.replace('_', " "), verb.replace('_', " "));
+    let is_denied = outcome == AuditOutcome::Denied;
+    let past = match (noun.as_str(), verb.as_str()) {
+        ("session", "create") => return if is_denied { "tried to sign in as" } else { "signed in" }.to_owned(),
         ("session", "end") => return "signed out".to_owned(),
-        ("user", "change_password") => return "changed the password of".to_owned(),
+        ("user", "change password") => {
+            return if is_denied { "tried to change the password of" } else { "changed the password of" }.to_owned();
+        }
+        (_, verb) if is_denied => return format!("tried to {verb} {noun}"),
         (_, "set") => "set".to_owned(),
         (_, "bind") => "bound".to_owned(),
         (_, "unbind") => "unbound".to_owned(),
-        (_, verb) if verb.ends_with("ed") => verb.replace('_', " "),
-        (_, verb) if verb.ends_with('e') => format!("{}d", verb.replace('_', " ")),
-        (_, verb) => format!("{}ed", verb.replace('_', " ")),
+        (_, "enrol") => "enrolled".to_owned(),
+        (_, verb) if verb.ends_with("ed") => verb.to_owned(),
+        (_, verb) if verb.ends_with('e') => format!("{verb}d"),
+        (_, verb) => format!("{verb}ed"),
     };
     format!("{past} {noun}")
+}
+
+/// The actor's name, also for those who had none.
+fn actor_name(entry: &AuditEntryView) -> String {
+    if entry.actor_name.is_empty() { "Somebody not signed in".to_owned() } else { entry.actor_name.clone() }
 }
 
 fn actor_kind(kind: &str) -> &'static str {
@@ -232,11 +242,11 @@ fn line(trail: Trail, entry: AuditEntryView) -> AnyView {
     view! {
         <li>
             <button type="button" class="timeline-line" on:click=open>
-                <Avatar name=entry.actor_name.clone() />
+                <Avatar name=actor_name(&entry) />
                 <span class="timeline-text">
-                    <span class="strong">{entry.actor_name.clone()}</span>
+                    <span class="strong">{actor_name(&entry)}</span>
                     " "
-                    <span class="muted">{words(&entry.action)}</span>
+                    <span class="muted">{words(&entry.action, entry.outcome)}</span>
                     " "
                     <span class="strong">{subject}</span>
                     " "
@@ -284,7 +294,7 @@ fn entry_body(trail: Trail, entry: AuditEntryView) -> AnyView {
             {denied}
             <dl class="facts">
                 <dt>"Who"</dt>
-                <dd>{entry.actor_name.clone()} " " <span class="muted">{format!("({})", actor_kind(&entry.actor_kind))}</span></dd>
+                <dd>{actor_name(&entry)} " " <span class="muted">{format!("({})", actor_kind(&entry.actor_kind))}</span></dd>
                 <dt>"What"</dt>
                 <dd><code>{entry.action.clone()}</code></dd>
                 <dt>"Subject"</dt>
@@ -311,26 +321,28 @@ mod tests {
 
     #[test]
     fn actions_read_as_sentences() {
+        let done = |action: &str| words(action, AuditOutcome::Success);
         assert_eq!(
             [
                 "virtual_key.issue",
                 "route.create",
                 "role_binding.bind",
                 "session.create",
-                "node.revoke",
+                "node.enrol",
                 "price.set",
                 "member.add"
             ]
-            .map(words),
+            .map(done),
             [
                 "issued virtual key",
                 "created route",
                 "bound role binding",
                 "signed in",
-                "revoked node",
+                "enrolled node",
                 "set price",
                 "added member"
             ]
         );
+        assert_eq!(words("virtual_key.revoke", AuditOutcome::Denied), "tried to revoke virtual key");
     }
 }

@@ -39,7 +39,7 @@ fn key_of(model: &ModelView) -> String {
 }
 
 fn rate(price: Option<&PriceView>, pick: fn(&RatesView) -> Option<NanoUsd>) -> String {
-    price.and_then(|price| pick(&price.usd_per_million_tokens)).map_or_else(|| "–".to_owned(), money::usd)
+    price.and_then(|price| pick(&price.usd_per_million_tokens)).map_or_else(|| "–".to_owned(), money::price)
 }
 
 fn rate_number(price: Option<&PriceView>, pick: fn(&RatesView) -> Option<NanoUsd>) -> f64 {
@@ -60,6 +60,17 @@ fn source_text(source: PriceSource) -> &'static str {
     }
 }
 
+/// The name for people, and the upstream's own where it differs.
+fn model_name(model: &ModelView) -> AnyView {
+    let own = (model.title != model.upstream_model)
+        .then(|| view! { <code class="faint">{model.upstream_model.clone()}</code> });
+    view! { <span class="stack-hair"><span>{model.title.clone()}</span> {own}</span> }.into_any()
+}
+
+fn can_do(model: &ModelView) -> String {
+    model.capabilities.iter().map(|text| text.replace('_', " ")).collect::<Vec<_>>().join(", ")
+}
+
 fn model_columns() -> Vec<Column<ModelView>> {
     let price = |title, pick: fn(&RatesView) -> Option<NanoUsd>| {
         Column::new(title, move |model: &ModelView| rate(model.price.as_ref(), pick))
@@ -68,18 +79,30 @@ fn model_columns() -> Vec<Column<ModelView>> {
     let count =
         |value: Option<u64>| value.map_or_else(|| "–".to_owned(), |value| number::compact(number::as_f64(value)));
     vec![
-        Column::new("Model", |model: &ModelView| format!("{} {}", model.title, model.upstream_model))
-            .cell(|model| view! { <span class="stack-hair"><span>{model.title.clone()}</span> <code class="faint">{model.upstream_model.clone()}</code></span> }.into_any()),
+        Column::new("Model", |model: &ModelView| format!("{} {}", model.title, model.upstream_model)).cell(model_name),
         Column::new("Provider", |model: &ModelView| model.provider.clone()),
-        Column::new("Input / M", |model: &ModelView| rate(model.price.as_ref(), |rates| Some(rates.input))).number(|model| rate_number(model.price.as_ref(), |rates| Some(rates.input))),
+        Column::new("Input / M", |model: &ModelView| rate(model.price.as_ref(), |rates| Some(rates.input)))
+            .number(|model| rate_number(model.price.as_ref(), |rates| Some(rates.input))),
         price("Cached / M", |rates| rates.cached_input).wide_only(),
         price("Output / M", |rates| Some(rates.output)),
-        Column::new("Price", |model: &ModelView| model.price.as_ref().map_or("none", |price| source_text(price.source)).to_owned())
-            .cell(|model| model.price.as_ref().map_or_else(|| view! { <span class="faint">"none"</span> }.into_any(), |price| source_view(price.source)))
+        Column::new("Price", |model: &ModelView| {
+            model.price.as_ref().map_or("none", |price| source_text(price.source)).to_owned()
+        })
+        .cell(|model| {
+            model.price.as_ref().map_or_else(
+                || view! { <span class="faint">"none"</span> }.into_any(),
+                |price| source_view(price.source),
+            )
+        })
+        .wide_only(),
+        Column::new("Context", move |model: &ModelView| count(model.context_tokens))
+            .number(|model| model.context_tokens.map_or(0.0, number::as_f64))
             .wide_only(),
-        Column::new("Context", move |model: &ModelView| count(model.context_tokens)).number(|model| model.context_tokens.map_or(0.0, number::as_f64)).wide_only(),
         Column::new("Can do", |model: &ModelView| model.capabilities.join(", "))
-            .cell(|model| view! { <span class="row-tags">{model.capabilities.iter().map(|text| view! { <Tag text=text.replace('_', " ") /> }).collect_view()}</span> }.into_any())
+            .cell(|model| {
+                view! { <span class="muted small can-do truncate" title=can_do(model)>{can_do(model)}</span> }
+                    .into_any()
+            })
             .wide_only(),
     ]
 }
@@ -200,7 +223,7 @@ fn rate_lines(rates: &RatesView) -> AnyView {
         ("Output", Some(rates.output)),
         ("Reasoning", rates.reasoning),
     ];
-    let lines = lines.into_iter().filter_map(|(name, rate)| Some(view! { <dt>{name}</dt> <dd class="number">{money::usd(rate?)} <span class="faint">" / M tokens"</span></dd> }));
+    let lines = lines.into_iter().filter_map(|(name, rate)| Some(view! { <dt>{name}</dt> <dd class="number">{money::price(rate?)} <span class="faint">" / M tokens"</span></dd> }));
     view! { <dl class="facts">{lines.collect_view()}</dl> }.into_any()
 }
 

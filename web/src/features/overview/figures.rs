@@ -25,11 +25,11 @@ fn spark(charts: Memo<Charts>, pick: fn(&Charts) -> &ChartData, index: usize, sl
 /// The tiles.
 #[component]
 pub(super) fn Figures(
-    report: Signal<UsageReport>,
+    total: Signal<UsageSums>,
     before: Signal<Option<UsageReport>>,
     charts: Memo<Charts>,
 ) -> impl IntoView {
-    let now = move || report.get().total;
+    let now = move || total.get();
     let then = move || before.get().map(|report| report.total).unwrap_or_default();
     let compare = move |value: fn(&UsageSums) -> f64, rise: Tone| {
         Signal::derive(move || trend(value(&now()), value(&then()), rise))

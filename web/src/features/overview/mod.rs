@@ -18,7 +18,7 @@ use crate::format::number;
 use crate::nav::{Nav, use_nav};
 use crate::page::{Page, WorkspacePage};
 use crate::range::TimeRange;
-use crate::report::{Bucket, dollars, from_requests, milliseconds, over_time};
+use crate::report::{Bucket, dollars, from_requests, milliseconds, over_time, sums_of};
 use crate::session::{Environments, Session, use_environments, use_session};
 use crate::ui::button::{LinkButton, Weight};
 use crate::ui::chart::{ChartData, Series, Shape, Slot, TimeChart};
@@ -151,8 +151,16 @@ pub(crate) fn Overview(workspace_id: WorkspaceId) -> impl IntoView {
                 |log| from_log(&log.items, range),
             )
         });
+        // The ledger sums whole hours; a range of minutes is summed from its requests, if they are all here.
+        let whole_log = Memo::new(move |_| {
+            let page =
+                recent.data().get().filter(|page| board.bucket() == Bucket::Minute && page.next_cursor.is_none())?;
+            Some(sums_of(&page.items))
+        });
+        let total = Signal::derive(move || whole_log.get().unwrap_or_else(|| report.get().total));
+        let earlier = Signal::derive(move || before.data().get().filter(|_| board.bucket() != Bucket::Minute));
         view! {
-            <figures::Figures report before=before.data() charts=all />
+            <figures::Figures total before=earlier charts=all />
             {main_charts(board, all, recent)}
         }
         .into_any()

@@ -81,7 +81,6 @@ fn PanelBody(keys: Keys, id: VirtualKeyId, title: RwSignal<String>) -> impl Into
                 {move || facts(one, &key.get())}
                 <LastDay one />
             </div>
-            {move || acts(one, &key.get())}
         }
         .into_any()
     });
@@ -89,6 +88,7 @@ fn PanelBody(keys: Keys, id: VirtualKeyId, title: RwSignal<String>) -> impl Into
         <DialogBody>
             <DataView load=query.load on_retry=query.retry() skeleton=Skeleton::Rows(6) is_empty=|_| false empty=ViewFn::from(|| ()) ready />
         </DialogBody>
+        {move || query.data().get().map(|key| acts(one, &key))}
     }
 }
 

@@ -28,6 +28,12 @@ impl Scale {
         Self { top: (max / step).ceil() * step, step }
     }
 
+    /// The same for things that are counted: no half requests on the axis.
+    pub(crate) fn of_counts(max: f64) -> Self {
+        let scale = Self::up_to(max);
+        if scale.step < 1.0 { Self { top: max.ceil().max(1.0), step: 1.0 } } else { scale }
+    }
+
     pub(crate) fn ticks(self) -> Vec<f64> {
         (0..=6_u32).map(|index| f64::from(index) * self.step).take_while(|tick| *tick <= self.top * 1.001).collect()
     }
@@ -87,7 +93,8 @@ pub(crate) fn top_of(data: &ChartData, shape: Shape) -> Scale {
             .fold(0.0, f64::max),
         Shape::Bars => stacked(data).last().into_iter().flatten().map(|bound| bound.1).fold(0.0, f64::max),
     };
-    Scale::up_to(max)
+    let is_counted = data.series.iter().flat_map(|series| &series.values).all(|value| value.fract() == 0.0);
+    if is_counted { Scale::of_counts(max) } else { Scale::up_to(max) }
 }
 
 /// A line through the known values; it breaks where there are none, and a lone point is a short dash.
@@ -167,6 +174,8 @@ mod tests {
             assert!((2..=6).contains(&scale.ticks().len()), "{max}: {:?}", scale.ticks());
         }
         assert_eq!(Scale::up_to(83.0).ticks(), [0.0, 50.0, 100.0]);
+        assert_eq!(Scale::of_counts(2.0).ticks(), [0.0, 1.0, 2.0]);
+        assert_eq!(Scale::of_counts(0.0).ticks(), [0.0, 1.0]);
     }
 
     #[test]
@@ -175,7 +184,7 @@ mod tests {
             stacked(&data(&[&[1.0, 2.0], &[3.0, f64::NAN]])),
             [[(0.0, 1.0), (0.0, 2.0)], [(1.0, 4.0), (2.0, 2.0)]]
         );
-        assert_eq!(top_of(&data(&[&[1.0, 2.0], &[3.0, f64::NAN]]), Shape::Bars), Scale::up_to(4.0));
+        assert_eq!(top_of(&data(&[&[1.0, 2.5], &[3.0, f64::NAN]]), Shape::Bars), Scale::up_to(4.0));
         assert_eq!(top_of(&data(&[&[1.0, 2.0], &[3.0, f64::NAN]]), Shape::Lines), Scale::up_to(3.0));
     }
 

@@ -111,11 +111,14 @@ pub(crate) fn TimeChart(
                 <div class="chart-scale" aria-hidden="true">
                     {move || {
                         let scale = top.get();
-                        scale
+                        // The ticks lie where they belong; the longest label holds the column open.
+                        let widest = scale.ticks().into_iter().map(axis).max_by_key(String::len).unwrap_or_default();
+                        let ticks = scale
                             .ticks()
                             .into_iter()
                             .map(|tick| view! { <span class="chart-tick" style:bottom=format!("{:.2}%", scale.share(tick) * 100.0)>{axis(tick)}</span> })
-                            .collect_view()
+                            .collect_view();
+                        view! { <span class="chart-scale-size">{widest}</span> {ticks} }
                     }}
                 </div>
                 {plot(label, data, shape, top, crosshair, at, value, zone)}
@@ -299,8 +302,10 @@ pub(crate) fn Sparkline(#[prop(into)] values: Signal<Vec<f64>>, ink: Slot) -> im
         let scale = Scale::up_to(values.iter().copied().filter(|value| !value.is_nan()).fold(0.0, f64::max));
         let bounds: Vec<(f64, f64)> =
             values.iter().map(|value| (0.0, if value.is_nan() { 0.0 } else { *value })).collect();
+        // Without every value there is nothing to fill.
+        let area = values.iter().all(|value| !value.is_nan()).then(|| area_path(&bounds, scale));
         view! {
-            <path class="chart-area" d=area_path(&bounds, scale) />
+            <path class="chart-area" d=area />
             <path class="chart-line" d=line_path(&values, scale) />
         }
     };

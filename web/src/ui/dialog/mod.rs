@@ -59,9 +59,9 @@ pub(crate) fn Dialog(
     });
     let label_id = title_id.clone();
     let on_backdrop = move |event: leptos::ev::MouseEvent| {
-        // A press on the dialog element itself is a press on its backdrop; everything visible is inside a child.
-        let target = event.target().and_then(|target| wasm_bindgen::JsCast::dyn_into::<web_sys::Element>(target).ok());
-        if target.is_some_and(|target| target.tag_name() == "DIALOG") {
+        // A press on the dialog element itself is a press on its backdrop; everything visible is inside a child. A press on
+        // the backdrop of a dialog inside this one arrives here too, with that dialog as its target.
+        if event.target().is_some() && event.target() == event.current_target() {
             on_close.run(());
         }
     };

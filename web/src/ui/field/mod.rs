@@ -228,7 +228,12 @@ pub(crate) fn Switch(
                 role="switch"
                 prop:checked=move || value.get()
                 disabled=move || disabled.get()
-                on:change=move |event| on_change.run(event_target_checked(&event))
+                on:change=move |event| {
+                    // It shows what holds, not what was asked for: it moves when the answer has arrived.
+                    let wanted = event_target_checked(&event);
+                    event_target::<web_sys::HtmlInputElement>(&event).set_checked(value.get_untracked());
+                    on_change.run(wanted);
+                }
             />
             <span class="switch-track" aria-hidden="true"></span>
             <span>{label}</span>
