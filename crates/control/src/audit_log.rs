@@ -79,7 +79,7 @@ pub enum Line {
 }
 
 /// What a whole file shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Verified {
     /// The tenant.
     pub organization_id: OrganizationId,
@@ -88,11 +88,24 @@ pub struct Verified {
     /// The last entry.
     pub last_seq: u64,
     /// Its hash.
+    #[serde(with = "hex32")]
     pub last_hash: [u8; 32],
     /// How many checkpoints.
     pub checkpoints: u64,
     /// Whether a pinned key vouched, or only the keys that the file itself brings.
     pub is_pinned: bool,
+}
+
+impl std::fmt::Display for Verified {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let trust = if self.is_pinned { "the given key" } else { "the key that the file names" };
+        let (entries, checkpoints, seq) = (self.entries, self.checkpoints, self.last_seq);
+        write!(
+            f,
+            "{entries} entries of {}, the last is {seq}; {checkpoints} checkpoints signed by {trust}",
+            self.organization_id
+        )
+    }
 }
 
 /// Why a file does not verify. The text names the first bad entry or line.
@@ -110,7 +123,7 @@ pub enum VerifyError {
         reason: String,
     },
     /// The chain is broken.
-    #[error("{0}")]
+    #[error(transparent)]
     Chain(#[from] ChainError),
     /// A checkpoint names another hash than the entry has.
     #[error("entry {seq} is not the one that was signed on {at}")]
@@ -183,6 +196,21 @@ fn key_id(public: &[u8]) -> String {
 fn statement(organization_id: OrganizationId, seq: u64, hash: &[u8; 32], at: Timestamp) -> Vec<u8> {
     format!("headgate.audit.checkpoint.v1\n{organization_id}\n{seq}\n{}\n{}\n", hex32::encode(hash), at.as_micros())
         .into_bytes()
+}
+
+impl VerifyError {
+    /// Returns the first bad entry, when the fault is in an entry.
+    #[must_use]
+    pub const fn first_bad_seq(&self) -> Option<u64> {
+        match self {
+            Self::Chain(ChainError::Gap { expected, .. }) => Some(*expected),
+            Self::Chain(ChainError::Broken { seq } | ChainError::Altered { seq } | ChainError::Foreign { seq })
+            | Self::Rewritten { seq, .. }
+            | Self::Signature { seq } => Some(*seq),
+            Self::CutOff { seq } => Some(*seq + 1),
+            Self::Io(_) | Self::Line { .. } => None,
+        }
+    }
 }
 
 /// Verifies one checkpoint's signature with a 32-byte key.
@@ -340,7 +368,7 @@ mod tests {
         let changed =
             file.replacen("\"seq\":4,", "\"seq\":4 ,", 1).replacen("\"subject_id\":\"4\"", "\"subject_id\":\"5\"", 1);
         let error = verify(changed.as_bytes(), None).unwrap_err();
-        assert_eq!(error.to_string(), "entry 4 was altered");
+        assert_eq!((error.to_string().as_str(), error.first_bad_seq()), ("entry 4 was altered", Some(4)));
     }
 
     #[test]

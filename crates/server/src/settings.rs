@@ -79,6 +79,12 @@ pub(crate) const CONTROL: &[Setting] = &[
         None,
         "Believe `x-forwarded-for` of the immediate peer: only behind a proxy that sets it",
     ),
+    setting(
+        "control_admin_addr",
+        Kind::Address,
+        None,
+        "Health and metrics of a control plane that is a process of its own; unset: not served",
+    ),
     setting("auto_migrate", Kind::Switch, None, "Apply missing migrations at start; `headgate up` always does"),
     setting("usage_retention", Kind::Duration, Some("400d"), "How long usage events are kept; sums stay"),
 ];

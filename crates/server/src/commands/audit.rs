@@ -13,9 +13,16 @@ use crate::output;
 pub(crate) fn verify(file: &Path, public_key: Option<&str>, is_json: bool) -> Result<()> {
     let opened = File::open(file).with_context(|| format!("opening {}", file.display()))?;
     let checked = control::audit_log::verify(BufReader::new(opened), public_key);
-    let checked = checked.with_context(|| format!("{} does not verify", file.display()))?;
-    if is_json {
-        return output::line(&json!({ "is_valid": true, "verified": format!("{checked:?}") }).to_string());
+    match (&checked, is_json) {
+        (Ok(verified), true) => output::line(&json!({ "is_valid": true, "verified": verified }).to_string())?,
+        (Ok(verified), false) => output::line(&format!("{} verifies: {verified}", file.display()))?,
+        (Err(error), true) => {
+            let first_bad_seq = error.first_bad_seq();
+            output::line(
+                &json!({ "is_valid": false, "first_bad_seq": first_bad_seq, "detail": error.to_string() }).to_string(),
+            )?;
+        }
+        (Err(_), false) => {}
     }
-    output::line(&format!("{} verifies: {checked:?}", file.display()))
+    checked.map(drop).with_context(|| format!("{} does not verify", file.display()))
 }

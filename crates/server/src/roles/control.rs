@@ -102,6 +102,23 @@ impl Running {
         Ok(Self { base, installation, console_url, sync_address, first_model, nodes, group })
     }
 
+    /// Serves health and metrics at an address of its own, when one is set.
+    pub(crate) async fn serve_admin(&self, settings: &Resolved, readiness: Readiness) -> Result<()> {
+        if settings.find("control_admin_addr").is_none() {
+            return Ok(());
+        }
+        let listener = bind(settings, "control_admin_addr").await?;
+        let router = control::http::health::admin_router(Arc::clone(&self.base.cx), Arc::new(readiness));
+        self.group.spawn("control.admin", |stop| control::server::serve(listener, router, stop));
+        Ok(())
+    }
+
+    /// Returns what writes the control plane's counters in the Prometheus text format.
+    pub(crate) fn metrics_writer(&self) -> gateway::MetricsWriter {
+        let cx = Arc::clone(&self.base.cx);
+        Box::new(move |out| out.push_str(&cx.metrics.render()))
+    }
+
     /// Returns what the installation has.
     pub(crate) const fn installation(&self) -> &Installation {
         &self.installation

@@ -39,7 +39,8 @@ pub(crate) async fn up(settings: &Resolved, environment: &Environment, data_dir:
     let mut control = control::Running::start(settings, environment, &data_dir, true, readiness.clone()).await?;
     let join_token =
         if node::is_enrolled(data_dir.path())? { None } else { Some(control.issue_local_join_token().await?) };
-    let link = node::LinkTo::InProcess { pipes: control.local_link(), join_token };
+    let (pipes, metrics) = (control.local_link(), control.metrics_writer());
+    let link = node::LinkTo::InProcess { pipes, join_token, metrics };
     let node = node::Running::start(settings, data_dir.path(), link, readiness.clone()).await?;
     until_ready(&readiness).await?;
     let ready = up_ready(&control, &node);
@@ -62,7 +63,9 @@ pub(crate) async fn control(
     is_json: bool,
 ) -> Result<()> {
     let may_migrate = settings.is_on("auto_migrate") || settings.find("database_url").is_none();
-    let mut control = control::Running::start(settings, environment, &data_dir, may_migrate, Readiness::new()).await?;
+    let readiness = Readiness::new();
+    let mut control = control::Running::start(settings, environment, &data_dir, may_migrate, readiness.clone()).await?;
+    control.serve_admin(settings, readiness).await?;
     let ready = control_ready(&control);
     if is_json {
         ready::print_json(&ready)?;

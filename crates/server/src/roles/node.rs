@@ -12,7 +12,7 @@ use gateway::sync::{self, Load, SyncConfig};
 use gateway::upstream::dial::Network;
 use gateway::usage::reporter::Reporter;
 use gateway::usage::spool::{Spool, SpoolConfig};
-use gateway::{GatewayConfig, GatewayHandle, Limits, Metrics, Parts};
+use gateway::{GatewayConfig, GatewayHandle, Limits, Metrics, MetricsWriter, Parts};
 use runtime::clock::SystemClock;
 use runtime::config::Resolved;
 use runtime::egress::{Allow, Rules};
@@ -33,6 +33,8 @@ pub(crate) enum LinkTo {
         pipes: mpsc::Sender<DuplexStream>,
         /// For the node's first start.
         join_token: Option<String>,
+        /// The control plane's counters, for the one admin address of the process.
+        metrics: MetricsWriter,
     },
     /// Over the network.
     Remote {
@@ -124,6 +126,11 @@ impl Running {
         let is_alone = matches!(link_to, LinkTo::InProcess { .. });
         let dial = Network::new(Arc::new(egress(settings, is_alone)?)).context("preparing TLS for upstreams")?;
         let status = link.status();
+        let mut more_metrics: Vec<MetricsWriter> =
+            vec![Box::new(move |out| status.write_metrics(out)), spool_metrics(spool.clone())];
+        if let LinkTo::InProcess { metrics, .. } = link_to {
+            more_metrics.push(metrics);
+        }
         let handle = gateway::start(Parts {
             config: gateway_config(settings)?,
             node_id: id,
@@ -133,7 +140,7 @@ impl Running {
             clock,
             entropy: Arc::clone(&entropy),
             readiness,
-            more_metrics: vec![Box::new(move |out| status.write_metrics(out)), spool_metrics(spool.clone())],
+            more_metrics,
         })
         .await?;
         vitals.connect(spool.clone(), handle.metrics.clone());
