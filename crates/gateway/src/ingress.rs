@@ -2,8 +2,11 @@
 //!
 //! Query strings do not take part: vendor SDKs add some (`?beta=true`) that change nothing here.
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use llm::dialect::Dialect;
+
+/// Sent by Anthropic's SDKs with every request.
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 
 /// What a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +61,7 @@ pub(crate) fn find_endpoint<'a>(method: &Method, path: &'a str) -> Result<Endpoi
 /// Returns the dialect in which an error at this path has to be said.
 pub(crate) fn error_dialect(path: &str, headers: &HeaderMap) -> Dialect {
     // Only Anthropic's SDKs send a version; the models path is shared by both vendors.
-    if path.starts_with("/v1/messages") || headers.contains_key("anthropic-version") {
+    if path.starts_with("/v1/messages") || headers.contains_key(ANTHROPIC_VERSION) {
         Dialect::AnthropicMessages
     } else {
         Dialect::OpenAiChat

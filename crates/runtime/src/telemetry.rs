@@ -13,6 +13,7 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -82,6 +83,8 @@ pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
     let provider = settings.otlp_endpoint.as_deref().map(|endpoint| exporting_to(endpoint, settings)).transpose()?;
     let tracer = provider.as_ref().map(|provider| provider.tracer("headgate"));
     let traces = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer));
+    // A span for each call is for traces; as a prefix of log lines it would be formatted at every call and say nothing.
+    let lines = lines.with_filter(filter_fn(|metadata| metadata.target() != "headgate::request"));
     tracing_subscriber::registry()
         .with(filter)
         .with(lines)

@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use domain::code::GatewayCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderName, Method, Uri};
 
 use crate::config::Limits;
 use crate::ingress::{self, Endpoint, Miss};
 use crate::rejection::Rejection;
+
+const DEBUG: HeaderName = HeaderName::from_static("x-headgate-debug");
+const TIMEOUT: HeaderName = HeaderName::from_static("x-headgate-timeout-ms");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Longest value kept of `x-headgate-user`, `-conversation-id` and `-trace-id`, in characters.
 const MAX_NOTE: usize = 256;
@@ -67,7 +71,7 @@ pub(crate) fn admit<'a>(
         encoding: encoding(headers)?,
         length: declared_length(headers, limits)?,
         timeout: timeout(headers)?,
-        is_debug: headers.get("x-headgate-debug").is_some_and(|value| value == "1" || value == "true"),
+        is_debug: headers.get(DEBUG).is_some_and(|value| value == "1" || value == "true"),
     })
 }
 
@@ -150,7 +154,7 @@ fn declared_length(headers: &HeaderMap, limits: &Limits) -> Result<Option<u64>, 
 }
 
 fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Rejection> {
-    let Some(value) = headers.get("x-headgate-timeout-ms") else { return Ok(None) };
+    let Some(value) = headers.get(TIMEOUT) else { return Ok(None) };
     match value.to_str().ok().and_then(|text| text.parse::<u32>().ok()) {
         Some(ms @ 1..) => Ok(Some(Duration::from_millis(u64::from(ms)))),
         _ => Err(Rejection::new(
@@ -178,7 +182,7 @@ impl Notes {
             }
         }
         if notes.trace_id.is_none() {
-            notes.trace_id = headers.get("traceparent").and_then(trace_id);
+            notes.trace_id = headers.get(TRACEPARENT).and_then(trace_id);
         }
         Ok(notes)
     }

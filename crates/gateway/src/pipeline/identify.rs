@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use domain::code::GatewayCode;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 
 use crate::rejection::Rejection;
 
@@ -15,19 +15,24 @@ use crate::rejection::Rejection;
 pub(crate) const STALE_RETRY: Duration = Duration::from_secs(5);
 
 /// The headers that may hold the key alone, in the order in which an error names them.
-const KEY_HEADERS: [&str; 4] = ["x-api-key", "api-key", "x-goog-api-key", "x-headgate-key"];
+const KEY_HEADERS: [HeaderName; 4] = [
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+    HeaderName::from_static("x-headgate-key"),
+];
 
 /// Returns the one key that the request presents.
 pub(crate) fn find_presented(headers: &HeaderMap) -> Result<&str, Rejection> {
-    let mut found: Option<(&str, &'static str)> = None;
+    let mut found: Option<(&str, HeaderName)> = None;
     let mut other_scheme = false;
     for value in headers.get_all(AUTHORIZATION) {
         match value.to_str().ok().and_then(bearer) {
-            Some(key) => take(&mut found, key, "authorization")?,
+            Some(key) => take(&mut found, key, &AUTHORIZATION)?,
             None => other_scheme = true,
         }
     }
-    for name in KEY_HEADERS {
+    for name in &KEY_HEADERS {
         for value in headers.get_all(name) {
             let key = value.to_str().map_err(|_| invalid("the key holds characters that no key has"))?.trim();
             if !key.is_empty() {
@@ -50,7 +55,7 @@ fn bearer(value: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
 }
 
-fn take<'a>(found: &mut Option<(&'a str, &'static str)>, key: &'a str, name: &'static str) -> Result<(), Rejection> {
+fn take<'a>(found: &mut Option<(&'a str, HeaderName)>, key: &'a str, name: &HeaderName) -> Result<(), Rejection> {
     match found {
         // SDKs of both vendors can be set up to send the same key twice.
         Some((earlier, _)) if *earlier == key => Ok(()),
@@ -58,7 +63,7 @@ fn take<'a>(found: &mut Option<(&'a str, &'static str)>, key: &'a str, name: &'s
             "two different keys were sent, in {earlier} and in {name}; send only your Headgate key"
         ))),
         None => {
-            *found = Some((key, name));
+            *found = Some((key, name.clone()));
             Ok(())
         }
     }
@@ -84,7 +89,7 @@ mod tests {
     fn five_styles_are_read() {
         assert_eq!(presented(&[("authorization", "Bearer k")]).as_deref(), Ok("k"));
         assert_eq!(presented(&[("authorization", "bearer  k ")]).as_deref(), Ok("k"));
-        for name in KEY_HEADERS {
+        for name in ["x-api-key", "api-key", "x-goog-api-key", "x-headgate-key"] {
             assert_eq!(presented(&[(name, "k")]).as_deref(), Ok("k"), "{name}");
         }
         assert_eq!(presented(&[("authorization", "Bearer k"), ("x-api-key", "k")]).as_deref(), Ok("k"));

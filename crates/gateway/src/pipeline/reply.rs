@@ -85,14 +85,12 @@ pub(crate) fn reject(rejection: &Rejection, dialect: Dialect, meter: Box<Meter>)
 }
 
 fn stamp(headers: &mut HeaderMap, meter: &Meter) {
-    if let Ok(request_id) = HeaderValue::try_from(meter.request_id.to_string()) {
-        let native = match meter.endpoint {
-            domain::usage::Endpoint::Messages | domain::usage::Endpoint::CountTokens => ANTHROPIC_REQUEST_ID,
-            _ => OPENAI_REQUEST_ID,
-        };
-        headers.insert(native, request_id.clone());
-        headers.insert(REQUEST_ID, request_id);
-    }
+    let native = match meter.endpoint {
+        domain::usage::Endpoint::Messages | domain::usage::Endpoint::CountTokens => ANTHROPIC_REQUEST_ID,
+        _ => OPENAI_REQUEST_ID,
+    };
+    headers.insert(native, meter.id_text.clone());
+    headers.insert(REQUEST_ID, meter.id_text.clone());
     if meter.caller.is_some() {
         headers.insert(REVISION, HeaderValue::from(meter.policy_revision));
     }

@@ -13,6 +13,7 @@ use domain::{
     DeploymentId, EnvironmentId, NanoUsd, OrganizationId, PriceId, RequestId, RouteId, Timestamp, VirtualKeyId,
     WorkspaceId,
 };
+use http::HeaderValue;
 use llm::canonical::event::FinishReason;
 use tokio::time::Instant;
 
@@ -73,6 +74,8 @@ pub(crate) struct Served {
 pub(crate) struct Meter {
     worker: Arc<Worker>,
     pub(crate) request_id: RequestId,
+    /// The id's text, made once.
+    pub(crate) id_text: HeaderValue,
     pub(crate) started_at: Timestamp,
     pub(crate) started: Instant,
     pub(crate) endpoint: Endpoint,
@@ -106,6 +109,7 @@ impl Meter {
         let request_id = worker.ids.next_request(started_at);
         Box::new(Self {
             request_id,
+            id_text: HeaderValue::try_from(request_id.to_string()).unwrap_or(HeaderValue::from_static("")),
             started_at,
             started: Instant::now(),
             endpoint: Endpoint::Other,

@@ -31,12 +31,14 @@ pub(super) struct Tally {
 pub(super) struct Reader<'a> {
     pub(super) body: &'a [u8],
     pub(super) at: usize,
+    /// Known to have no wide bytes; false when nobody looked.
+    pub(super) is_ascii: bool,
     depth: u32,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(body: &'a [u8]) -> Self {
-        Self { body, at: 0, depth: 1 }
+        Self { body, at: 0, is_ascii: false, depth: 1 }
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -131,7 +133,7 @@ impl<'a> Reader<'a> {
             Some(b'"') => {
                 let token = self.string()?;
                 match section {
-                    Section::Text => count(tally, key, token, self.body),
+                    Section::Text => count(tally, key, token, self),
                     Section::Arguments => tally.text += token.span.len() as u64,
                     Section::Other => {}
                 }
@@ -374,9 +376,9 @@ fn decode(body: &[u8], token: Token) -> Cow<'_, str> {
     }
 }
 
-fn count(tally: &mut Tally, key: &[u8], token: Token, body: &[u8]) {
+fn count(tally: &mut Tally, key: &[u8], token: Token, reader: &Reader<'_>) {
     let inside = token.inside();
-    let text = inside.of(body);
+    let text = inside.of(reader.body);
     match key {
         b"type" => match text {
             b"image" | b"image_url" | b"input_image" => tally.images += 1,
@@ -389,7 +391,9 @@ fn count(tally: &mut Tally, key: &[u8], token: Token, body: &[u8]) {
         }
         _ => {
             tally.text += inside.len() as u64;
-            tally.wide += count_wide(text);
+            if !reader.is_ascii {
+                tally.wide += count_wide(text);
+            }
         }
     }
 }

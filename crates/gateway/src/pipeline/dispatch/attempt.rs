@@ -96,7 +96,7 @@ async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, m
         input_guess: llm::estimate::input_guess(context.call.scan),
         is_stream: meter.is_stream,
     };
-    let making = Making { context, provider, billing, id: meter.request_id.to_string() };
+    let making = Making { context, provider, billing, id: meter.id_text.to_str().unwrap_or_default().into() };
     let stamp = Stamp { id: &making.id, now: meter.started_at };
     if let Some(answered) = provider.local(&context.call, &deployment.upstream_model, &stamp) {
         let local = answered.map_err(|error| refuse_prepare(&error))?;
@@ -178,7 +178,7 @@ struct Making<'a> {
     provider: &'static dyn Provider,
     billing: Billing,
     /// The request's id as text.
-    id: String,
+    id: Box<str>,
 }
 
 /// One exchange with an upstream.
@@ -317,7 +317,7 @@ impl Exchange<'_, '_> {
         } else {
             let mut error = upstream.decode_error(status.as_u16(), &body);
             error.kind = failure.kind.error_kind();
-            error.request_id = Some(self.making.id.as_str().into());
+            error.request_id = Some(self.making.id.clone());
             rejection::encode(client, &error)
         };
         Failed::refused(failure, status, body)
@@ -369,7 +369,7 @@ impl Making<'_> {
     fn answer_options(&self, meter: &Meter) -> AnswerOptions {
         AnswerOptions {
             model: None,
-            id: self.id.as_str().into(),
+            id: self.id.clone(),
             created: meter.started_at.as_secs(),
             include_usage: self.context.call.scan.wants_usage(),
         }
