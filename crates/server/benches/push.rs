@@ -1,6 +1,7 @@
 //! `cargo xtask bench push`: how fast a changed key reaches 100 in-process nodes. Exit status 1 when the bound is missed.
 
 #[path = "../tests/link/bed.rs"]
+#[expect(dead_code, reason = "the stories use all of it, the benchmark a part")]
 pub(crate) mod bed;
 #[path = "../tests/link/push.rs"]
 mod push;

@@ -1,6 +1,7 @@
 //! `cargo xtask bench [NAME]`: builds the release server and the harness, then runs the named cases.
 //!
-//! The harness is the bench target `load` of the tests crate; what it measures and how is said there.
+//! `push` is the bench target of that name in the server crate, where both planes are at hand; everything else is the target
+//! `load` of the tests crate. What they measure and how is said there.
 
 use anyhow::{Context as _, Result};
 
@@ -10,6 +11,10 @@ use crate::up;
 
 /// Builds what is measured and what measures, then measures; `arguments` go to the harness.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    if arguments.first().is_some_and(|name| name == "push") {
+        let harness = ["bench", "--package", "headgate-server", "--bench", "push"];
+        return cargo(&harness).run().context("running the benchmark");
+    }
     up::build(Profile::Release)?;
     // The harness finds the executable beside itself.
     let harness = ["bench", "--package", "headgate-tests", "--bench", "load", "--"];

@@ -181,7 +181,10 @@ impl Session {
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return Err(self.cancelled()),
-                announcement = self.announcements.recv() => self.announced(announcement).await?,
+                // Nothing is under way that a revocation would have to overtake: its delta goes out next.
+                announcement = self.announcements.recv() => if !matches!(announcement, Ok(Announcement::Urgent(..))) {
+                    self.announced(announcement).await?;
+                },
                 message = incoming.message() => {
                     let message = message.map_err(|_| End::Gone)?.ok_or(End::Gone)?;
                     self.received(message).await?;

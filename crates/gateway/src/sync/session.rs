@@ -35,6 +35,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const MAX_RESYNCS: u32 = 5;
 /// A session that lived this long was a good one: the next delay starts small again.
 const GOOD_SESSION: Duration = Duration::from_secs(30);
+/// Changes of policy that come within this time share one write of the sealed copy.
+const COPY_AFTER: Duration = Duration::from_millis(200);
 /// How often freshness is written to disk.
 const FRESHNESS_EVERY: Duration = Duration::from_secs(60);
 
@@ -439,6 +441,12 @@ impl Copies {
                 };
                 if !is_more && changed.changed().await.is_err() {
                     return;
+                }
+                // Unless it is the end, let a burst become one write.
+                let last = take.borrow().is_last;
+                if !last {
+                    let mut end = take.subscribe();
+                    drop(tokio::time::timeout(COPY_AFTER, end.wait_for(|wanted| wanted.is_last)).await);
                 }
             }
         });

@@ -75,8 +75,12 @@ async fn refusal(bed: &Bed, identity: &Identity) -> Option<Code> {
     let opened =
         tokio::time::timeout(Duration::from_secs(10), open(channel, hello(identity.node_id))).await.expect("in time");
     match opened {
-        // A certificate that TLS refuses shows as a broken connection on the first call.
-        Err(status) => (!matches!(status.code(), Code::Unknown | Code::Unavailable)).then(|| status.code()),
+        // A certificate that TLS refuses shows as a connection that breaks under the first call, in one of several ways.
+        Err(status) => {
+            let is_answer =
+                matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated | Code::FailedPrecondition);
+            is_answer.then(|| status.code())
+        }
         Ok((_, mut stream)) => match stream.message().await {
             Ok(message) => panic!("got in: {message:?}"),
             Err(status) => Some(status.code()),

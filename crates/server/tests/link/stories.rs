@@ -137,7 +137,7 @@ async fn a_bad_object_is_named_while_the_good_ones_of_its_revision_apply_and_it_
         archived_at: None,
     };
     let (key, token) = bed.new_key();
-    let (_, revision) = bed
+    let ((), revision) = bed
         .write(async |tx, permit| {
             store::credentials::insert(tx, permit, &credential).await?;
             store::deployments::insert(tx, permit, &deployment).await?;
