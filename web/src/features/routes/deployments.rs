@@ -6,7 +6,7 @@ use leptos::prelude::*;
 
 use super::{Act, Switchboard};
 use crate::api::{Command, use_act};
-use crate::format::number;
+use crate::format::{number, time};
 use crate::ui::badge::{Badge, Tag};
 use crate::ui::button::{Button, Size};
 use crate::ui::data_view::{DataView, EmptyState, Skeleton};
@@ -14,7 +14,6 @@ use crate::ui::field::Switch;
 use crate::ui::icon::Icon;
 use crate::ui::table::{Column, DataTable};
 use crate::ui::toast::Toasts;
-use crate::ui::when::When;
 
 fn credential_name(board: Switchboard, deployment: &DeploymentView) -> String {
     let Some(id) = deployment.credential_id else { return "none needed".to_owned() };
@@ -77,10 +76,12 @@ fn columns(board: Switchboard) -> Vec<Column<DeploymentView>> {
         ),
         Column::new("Takes calls", |deployment: &DeploymentView| deployment.is_enabled.to_string())
             .cell(move |deployment| serving(board, deployment, update, toasts)),
-        Column::new("Changed", |deployment: &DeploymentView| deployment.updated_at.to_string())
-            .sorted_by(|deployment| number::signed_as_f64(deployment.updated_at.as_micros()))
-            .cell(|deployment| view! { <When at=deployment.updated_at /> }.into_any())
-            .wide_only(),
+        Column::new("p95", move |deployment: &DeploymentView| {
+            board.p95(deployment.id).map(|ms| ms.to_string()).unwrap_or_default()
+        })
+        .number(move |deployment| board.p95(deployment.id).map_or(0.0, number::as_f64))
+        .cell(move |deployment| board.p95(deployment.id).map_or_else(|| "–".to_owned(), time::millis).into_any())
+        .wide_only(),
         Column::new("Acts", |_: &DeploymentView| String::new()).cell(acts),
     ]
 }

@@ -11,7 +11,7 @@ use api::Empty;
 use api::ops::credentials::{CredentialView, ListCredentials};
 use api::ops::deployments::{DeploymentView, ListDeployments};
 use api::ops::routes::{ArchiveRoute, ListRoutes, RoutePath, RouteView};
-use api::ops::usage::{UsageQuery, UsageReport, WorkspaceUsage};
+use api::ops::usage::{UsageQuery, UsageReport, UsageSums, WorkspaceUsage};
 use api::ops::{OrganizationPath, PageQuery, WorkspacePath};
 use domain::{DeploymentId, Page, Permission, WorkspaceId};
 use leptos::prelude::*;
@@ -68,22 +68,31 @@ impl Switchboard {
         self.deployments.items().get().into_iter().find(|deployment| deployment.id == id)
     }
 
-    /// Requests, failures and p95 of a deployment in the last hour, in words.
+    /// Requests and failures of a deployment in the last hour, in words.
     fn fared(self, id: DeploymentId) -> (Tone, String) {
-        let key = id.to_string();
-        let Some(report) = self.health.data().get() else { return (Tone::Neutral, "–".to_owned()) };
-        let Some(row) = report.rows.iter().find(|row| row.group.first() == Some(&key)) else {
-            return (Tone::Neutral, "no calls".to_owned());
-        };
-        let sums = &row.sums;
-        let share = number::share(sums.failures, sums.requests);
-        let p95 = sums.p95_ms.map(|ms| format!(", p95 {}", time::millis(ms))).unwrap_or_default();
+        if self.health.data().with(Option::is_none) {
+            return (Tone::Neutral, "–".to_owned());
+        }
+        let Some(sums) = self.sums(id) else { return (Tone::Neutral, "no calls".to_owned()) };
         let tone = match (sums.failures.saturating_mul(20) > sums.requests, sums.failures) {
             (true, _) => Tone::Danger,
             (false, 0) => Tone::Ok,
             (false, _) => Tone::Warn,
         };
-        (tone, format!("{}, {share} failed{p95}", number::plural(sums.requests, "call", "calls")))
+        let share = number::share(sums.failures, sums.requests);
+        (tone, format!("{}, {share} failed", number::plural(sums.requests, "call", "calls")))
+    }
+
+    /// The 95th percentile of its duration in the last hour.
+    fn p95(self, id: DeploymentId) -> Option<u64> {
+        self.sums(id)?.p95_ms
+    }
+
+    fn sums(self, id: DeploymentId) -> Option<UsageSums> {
+        let key = id.to_string();
+        self.health
+            .data()
+            .with(|report| Some(report.as_ref()?.rows.iter().find(|row| row.group.first() == Some(&key))?.sums.clone()))
     }
 
     fn changed(self) {

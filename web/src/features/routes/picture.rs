@@ -5,7 +5,7 @@ use domain::route::Target;
 use leptos::prelude::*;
 
 use super::Switchboard;
-use crate::format::number;
+use crate::format::{number, time};
 use crate::ui::Tone;
 use crate::ui::badge::Badge;
 use crate::ui::icon::{Glyph, Icon};
@@ -37,6 +37,7 @@ fn target(board: Switchboard, target: Target, share: f64) -> AnyView {
         None => (crate::format::id::short(&target.deployment_id.to_string()), "not visible".to_owned(), true),
     };
     let (tone, fared) = board.fared(target.deployment_id);
+    let p95 = board.p95(target.deployment_id).map(|ms| format!("p95 {}", time::millis(ms)));
     view! {
         <li class="target">
             <div class="row-between">
@@ -46,7 +47,7 @@ fn target(board: Switchboard, target: Target, share: f64) -> AnyView {
             <Bar share tone=Tone::Accent />
             <p class="small muted truncate">{detail}</p>
             <p class="row">
-                {if is_enabled { view! { <Badge tone text=fared dot=true /> }.into_any() } else { view! { <Badge tone=Tone::Warn text="Switched off" /> }.into_any() }}
+                {if is_enabled { view! { <Badge tone text=fared dot=true /> <span class="faint small number">{p95}</span> }.into_any() } else { view! { <Badge tone=Tone::Warn text="Switched off" /> }.into_any() }}
             </p>
         </li>
     }

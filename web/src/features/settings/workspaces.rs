@@ -53,7 +53,7 @@ fn columns(tab: Tab) -> Vec<Column<WorkspaceView>> {
         let rename = Callback::new(move |()| tab.act.set(Some(Act::Rename(for_rename.clone()))));
         let archive = Callback::new(move |()| tab.act.set(Some(Act::Archive(for_archive.clone()))));
         view! {
-            <span class="row">
+            <span class="row nowrap">
                 {may(Permission::WorkspaceUpdate).then(|| view! { <Button size=Size::Small on_press=rename>"Rename"</Button> })}
                 {may(Permission::WorkspaceArchive).then(|| view! { <Button size=Size::Small on_press=archive>"Archive"</Button> })}
             </span>
