@@ -8,7 +8,7 @@ use api::ops::deployments::{
     UpdateDeployment,
 };
 use api::ops::environments::{CreateEnvironment, DeleteEnvironment, EnvironmentPath, ListEnvironments, NewEnvironment};
-use api::ops::members::{BindRole, ListMembers, NewRoleBinding, RoleBindingPath, UnbindRole};
+use api::ops::members::{AddMember, BindRole, ListMembers, NewMember, NewRoleBinding, RoleBindingPath, UnbindRole};
 use api::ops::models::{ListModels, ListPrices, ListProviders, ModelQuery, NewPrice, PriceQuery, RatesView, SetPrice};
 use api::ops::nodes::{CreateJoinToken, CreateNodeGroup, ListNodeGroups, NewJoinToken, NewNodeGroup};
 use api::ops::organizations::{CreateOrganization, NewOrganization, OrganizationChange, UpdateOrganization};
@@ -249,6 +249,31 @@ async fn nobody_gives_more_than_they_have_and_the_last_owner_stays() {
     assert_eq!((last.status, last.code.as_str()), (409, "conflict"));
     let twice = owner.refused::<BindRole>(org(&world), NoQuery {}, bind(Role::Owner)).await;
     assert_eq!(twice.status, 409);
+}
+
+#[tokio::test]
+async fn a_known_person_joins_another_organization_with_the_password_they_have() {
+    let world = World::new().await;
+    let cookie = crate::auth::sign_in(&world, &world.secrets.admin_password).await;
+    let admin = world.anonymous().with(header::COOKIE, &cookie);
+    let new = NewOrganization { slug: "acme".parse().expect("a slug"), name: "Acme".parse().expect("a name") };
+    let acme = admin.call::<CreateOrganization>(NoPath {}, NoQuery {}, new).await.expect("an organization");
+    let ada = |workspace_id| NewMember {
+        email: "ada@example.com".parse().expect("an address"),
+        name: "Ada".parse().expect("a name"),
+        role: Role::Viewer,
+        workspace_id,
+    };
+    let first = admin.call::<AddMember>(org(&world), NoQuery {}, ada(Some(world.workspace()))).await.expect("a member");
+    assert_eq!(first.member.role_bindings[0].workspace_id, Some(world.workspace()));
+    assert!(first.one_time_password.is_some());
+    let again = admin.refused::<AddMember>(org(&world), NoQuery {}, ada(None)).await;
+    assert_eq!((again.status, again.fields[0].pointer.as_str()), (409, "/email"));
+    let place = OrganizationPath { organization_id: acme.id };
+    let foreign = admin.refused::<AddMember>(place, NoQuery {}, ada(Some(world.workspace()))).await;
+    assert_eq!(foreign.fields[0].pointer, "/workspace_id");
+    let second = admin.call::<AddMember>(place, NoQuery {}, ada(None)).await.expect("a member");
+    assert_eq!((second.one_time_password, second.member.user_id), (None, first.member.user_id));
 }
 
 #[tokio::test]

@@ -53,7 +53,21 @@ pub struct TableMismatch {
 }
 
 impl Mount {
-    /// Mounts an operation.
+    /// Mounts an operation. A handler that does not take a [`Call`] is refused by the compiler:
+    ///
+    /// ```compile_fail
+    /// async fn unguarded(body: String) -> String { body }
+    /// let mount = control::http::mount::Mount::default().operation::<api::ops::auth::Login, _, _>(unguarded);
+    /// ```
+    ///
+    /// and a call cannot be made up outside the decision:
+    ///
+    /// ```compile_fail
+    /// fn forge(head: control::call::Head, path: api::ops::NoPath, body: api::ops::auth::NewLogin) {
+    ///     let query = api::NoQuery {};
+    ///     let _ = control::call::Call::<api::ops::auth::Login> { head, path, query, body };
+    /// }
+    /// ```
     #[must_use]
     pub fn operation<O, F, Fut>(mut self, handler: F) -> Self
     where
@@ -364,21 +378,6 @@ fn extra(headers: &mut HeaderMap, parts: crate::call::ReplyParts) {
         }
     }
 }
-
-/// Marker so that the compiler proves the guard: a handler that does not take a [`Call`] is refused.
-///
-/// ```compile_fail
-/// async fn unguarded(body: String) -> String { body }
-/// let mount = control::http::mount::Mount::default().operation::<api::ops::auth::Login, _, _>(unguarded);
-/// ```
-///
-/// And a call cannot be made up outside the decision:
-///
-/// ```compile_fail
-/// let call = control::call::Call::<api::ops::auth::Login> { head: todo!(), path: todo!(), query: todo!(), body: todo!() };
-/// ```
-#[derive(Debug)]
-pub struct Guarded;
 
 /// Serialises a reply for storage under an idempotency key.
 pub(crate) fn to_text(value: &impl Serialize) -> Outcome<String> {

@@ -9,9 +9,9 @@ use domain::Timestamp;
 use parking_lot::Mutex;
 
 /// Requests that may come at once.
-const BURST: u32 = 400;
+const BURST: u32 = 1_000;
 /// How often one comes back.
-const REFILL: Duration = Duration::from_millis(20);
+const REFILL: Duration = Duration::from_millis(5);
 const SWEEP_AT: usize = 20_000;
 
 /// One bucket per actor.
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_passes_and_then_fifty_a_second() {
+    fn a_burst_passes_and_then_two_hundred_a_second() {
         let (limits, now) = (RateLimits::default(), Timestamp::from_micros(1_000_000));
         for _ in 0..BURST {
             limits.take("a".to_owned(), now).unwrap();
