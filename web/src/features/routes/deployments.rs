@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use super::{Act, Switchboard};
 use crate::api::{Command, use_act};
 use crate::format::{number, time};
-use crate::ui::badge::{Badge, Tag};
+use crate::ui::badge::Badge;
 use crate::ui::button::{Button, Size};
 use crate::ui::data_view::{DataView, EmptyState, Skeleton};
 use crate::ui::field::Switch;
@@ -50,6 +50,11 @@ fn serving(
     view! { <span class="switch-only"><Switch label value=Signal::stored(deployment.is_enabled) on_change=change disabled=Signal::stored(!may) /></span> }.into_any()
 }
 
+fn upstream(deployment: &DeploymentView) -> AnyView {
+    view! { <span class="stack-hair"><code>{deployment.upstream_model.clone()}</code> <span class="faint small">{deployment.provider.clone()}</span></span> }
+        .into_any()
+}
+
 fn columns(board: Switchboard) -> Vec<Column<DeploymentView>> {
     let update = use_act::<UpdateDeployment>();
     let toasts = expect_context::<Toasts>();
@@ -63,10 +68,11 @@ fn columns(board: Switchboard) -> Vec<Column<DeploymentView>> {
     vec![
         Column::new("Name", |deployment: &DeploymentView| deployment.name.to_string())
             .cell(|deployment| view! { <code class="strong">{deployment.name.to_string()}</code> }.into_any()),
-        Column::new("Provider", |deployment: &DeploymentView| deployment.provider.clone()),
-        Column::new("Upstream model", |deployment: &DeploymentView| deployment.upstream_model.clone())
-            .cell(|deployment| view! { <Tag text=deployment.upstream_model.clone() /> }.into_any())
-            .wide_only(),
+        Column::new("Upstream", |deployment: &DeploymentView| {
+            format!("{} {}", deployment.provider, deployment.upstream_model)
+        })
+        .cell(upstream)
+        .wide_only(),
         Column::new("Credential", move |deployment: &DeploymentView| credential_name(board, deployment)).wide_only(),
         Column::new("Last hour", move |deployment: &DeploymentView| board.fared(deployment.id).1).cell(
             move |deployment| {
