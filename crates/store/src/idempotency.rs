@@ -66,6 +66,7 @@ pub async fn insert(
 
 /// Forgets answers that were kept before a time, and returns how many.
 pub async fn delete_before(tx: &mut SystemTx, before: Timestamp) -> Result<u64> {
+    // Crosses tenants: retention deletes the answers of every organization by age.
     let done = sqlx::query("DELETE FROM idempotency_keys WHERE created_at < $1")
         .bind(before.as_micros())
         .execute(tx.conn())

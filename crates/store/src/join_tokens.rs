@@ -109,6 +109,7 @@ pub async fn redeem(tx: &mut WriteTx, permit: &Permit, id: JoinTokenId) -> Resul
 
 /// Deletes tokens that expired before a time, and returns how many.
 pub async fn delete_expired(tx: &mut SystemTx, before: Timestamp) -> Result<u64> {
+    // Crosses tenants: retention deletes the expired tokens of every organization.
     let done = sqlx::query("DELETE FROM join_tokens WHERE expires_at < $1")
         .bind(before.as_micros())
         .execute(tx.conn())

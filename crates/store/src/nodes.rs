@@ -257,6 +257,7 @@ pub async fn list(tx: &mut Tx, cursor: Option<&Cursor>, limit: Limit) -> Result<
 
 /// Lists the ids of all revoked nodes whose newest certificate may still be valid: whose streams must be cut.
 pub async fn list_revoked(tx: &mut SystemTx, now: Timestamp) -> Result<Vec<NodeId>> {
+    // Crosses tenants: the node link cuts the streams of any organization's nodes.
     let rows: Vec<String> = sqlx::query_scalar(
         "SELECT id FROM nodes WHERE revoked_at IS NOT NULL AND certificate_expires_at > $1 ORDER BY id",
     )

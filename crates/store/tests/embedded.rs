@@ -44,8 +44,9 @@ fn server_pid(home: &Path) -> Pid {
 /// Waits by condition, with a deadline.
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let wait = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
         while !is_so() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            ticks.tick().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(30), wait).await.expect(what);

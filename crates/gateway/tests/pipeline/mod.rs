@@ -1,3 +1,5 @@
+//! The pipeline driven in memory: scripted upstreams, virtual time, raw sockets for hostile input.
+
 mod attempts;
 mod basics;
 mod disconnect;

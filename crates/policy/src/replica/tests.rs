@@ -300,23 +300,17 @@ proptest! {
 }
 
 #[test]
-fn a_hundred_thousand_keys_compile_quickly_and_one_changed_key_is_nothing() {
+fn one_key_among_a_hundred_thousand_is_one_small_delta() {
     let mut contents = ORG.contents(1);
     contents.extend((0..100_000).map(|k| Content::VirtualKey(ORG.key(1, k))));
     let held = set(&contents);
     let mut replica = scoped(Holds::All);
-    let started = std::time::Instant::now();
     feed(&mut replica, &held, &ORG.sign(&held, 1, &SIGNER)).unwrap();
-    let full_time = started.elapsed();
     let mut next = held.clone();
     let key = crate::resource::VirtualKey { status: KeyStatus::Revoked, ..ORG.key(1, 500) };
     next.apply(ORG.resources(&[Content::VirtualKey(key)]), &[]).unwrap();
     let message = delta(&held, 1, &next, &ORG.sign(&next, 2, &SIGNER));
-    let started = std::time::Instant::now();
+    assert_eq!(message.upserts.len() + message.removals.len(), 1);
     replica.delta(message, &TestOpener).unwrap();
-    let delta_time = started.elapsed();
-    println!("100,000 keys: full set {full_time:?}, one key {delta_time:?}");
     assert!(!accepts(&replica, 500) && accepts(&replica, 501));
-    // A debug build on a busy core; a release build takes a tenth. What must not be is a delta that costs like a full set.
-    assert!(delta_time * 50 < full_time, "{delta_time:?} against {full_time:?}");
 }
