@@ -5,13 +5,13 @@ use std::borrow::Cow;
 #[cfg(feature = "console")]
 #[derive(rust_embed::RustEmbed)]
 #[folder = "../../web/dist"]
-#[exclude = "stamp"]
 struct Files;
 
 /// Gives the bytes of a console file by its path.
 #[cfg(feature = "console")]
 pub(crate) fn find(path: &str) -> Option<Cow<'static, [u8]>> {
-    Files::get(path).map(|file| file.data)
+    // The stamp is for the build, not for browsers.
+    Files::get(path).filter(|_| path != "stamp").map(|file| file.data)
 }
 
 /// Gives the bytes of a console file by its path: this build has none.

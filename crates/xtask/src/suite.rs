@@ -22,7 +22,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     link_node_modules()?;
     link_python()?;
     console::build(Profile::Debug)?;
-    cargo(&["build", "--workspace", "--bins", "--features", FEATURES]).run().context("building the executables")?;
+    // The runner builds the executable, too: `crates/server` has integration tests, and cargo builds a package's programs for
+    // those. A build of its own would resolve other features and compile everything twice.
     let (passed, failed) = if find_program("cargo-nextest").is_some() {
         run_counting(&["nextest", "run", "--workspace", "--no-fail-fast", "--features", FEATURES], arguments)?
     } else {
