@@ -11,7 +11,7 @@
 pub(crate) mod load;
 mod state;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -131,6 +131,7 @@ struct Inner {
     announcements: broadcast::Sender<Announcement>,
     is_loaded: watch::Sender<bool>,
     polled_at: AtomicI64,
+    unread: RwLock<BTreeSet<OrganizationId>>,
     wake: Notify,
 }
 
@@ -151,6 +152,7 @@ impl Publisher {
             announcements: broadcast::channel(BACKLOG).0,
             is_loaded: watch::channel(false).0,
             polled_at: AtomicI64::new(0),
+            unread: RwLock::default(),
             wake: Notify::new(),
         }))
     }
@@ -192,6 +194,11 @@ impl Publisher {
         self.0.cx.now().since(Timestamp::from_micros(self.0.polled_at.load(Ordering::Relaxed)))
     }
 
+    /// Lists the organizations whose present policy could not be read at the last poll.
+    pub(crate) fn unread(&self) -> Vec<OrganizationId> {
+        self.0.unread.read().iter().copied().collect()
+    }
+
     /// Publishes until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let (hint, mut hints) = mpsc::channel(BACKLOG);
@@ -202,7 +209,7 @@ impl Publisher {
             tokio::select! {
                 // A hint names the organization, so the common case is one transaction and no poll.
                 Some(first) = hints.recv() => {
-                    let mut named = std::collections::BTreeSet::from([first]);
+                    let mut named = BTreeSet::from([first]);
                     while let Ok(more) = hints.try_recv() {
                         named.insert(more);
                     }
@@ -232,16 +239,17 @@ impl Publisher {
                 return;
             }
         };
-        let mut is_complete = true;
+        let mut unread = BTreeSet::new();
         for (organization, revision) in revisions {
-            if self.get(organization).is_none_or(|published| published.revision() != revision) {
-                is_complete &= self.refresh_logged(organization).await;
+            let is_current = self.get(organization).is_some_and(|published| published.revision() == revision);
+            if !is_current && !self.refresh_logged(organization).await {
+                unread.insert(organization);
             }
         }
-        if is_complete {
-            self.0.polled_at.store(started.as_micros(), Ordering::Relaxed);
-            self.0.is_loaded.send_if_modified(|is_loaded| !std::mem::replace(is_loaded, true));
-        }
+        // One organization that cannot be read holds up no other; nodes are told not to take its policy for current.
+        *self.0.unread.write() = unread;
+        self.0.polled_at.store(started.as_micros(), Ordering::Relaxed);
+        self.0.is_loaded.send_if_modified(|is_loaded| !std::mem::replace(is_loaded, true));
     }
 
     async fn refresh_logged(&self, organization: OrganizationId) -> bool {

@@ -204,13 +204,16 @@ impl Applier {
             Down::Forget(forget) => self.forget(&forget),
             Down::Synced(_) => {
                 self.is_synced = true;
-                self.confirm_all(self.clock.now());
+                self.confirm_all(self.clock.now(), &[]);
                 Outcome::default()
             }
             Down::Ping(ping) => {
                 if self.is_synced {
                     let now = self.clock.now();
-                    self.confirm_all(now.minus(Duration::from_millis(ping.policy_age_ms)));
+                    self.confirm_all(
+                        now.minus(Duration::from_millis(ping.policy_age_ms)),
+                        &ping.unread_organization_ids,
+                    );
                 }
                 Outcome { answers: vec![Up::Pong(v1::Pong { nonce: ping.nonce })], ..Outcome::default() }
             }
@@ -223,8 +226,11 @@ impl Applier {
         self.is_synced = false;
     }
 
-    fn confirm_all(&self, at: Timestamp) {
+    fn confirm_all(&self, at: Timestamp, but: &[String]) {
         for organization in self.replica.snapshot().organizations() {
+            if !but.is_empty() && but.contains(&organization.id.to_string()) {
+                continue;
+            }
             // Never backwards, unless the clock was wrong before.
             let held = organization.freshness.confirmed_at();
             if at > held || held > self.clock.now() {

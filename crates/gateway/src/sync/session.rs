@@ -265,7 +265,7 @@ impl<'a> Session<'a> {
             return Err(End::Silent { silent_s: silent.as_secs() });
         }
         self.nonce += 1;
-        self.send(Up::Ping(v1::Ping { nonce: self.nonce, policy_age_ms: 0 }))
+        self.send(Up::Ping(v1::Ping { nonce: self.nonce, ..v1::Ping::default() }))
     }
 
     fn report(&mut self) -> Result<(), End> {

@@ -627,13 +627,18 @@ pub struct Urgent {
     pub signature: ::prost::bytes::Bytes,
 }
 /// Both sides ping; each answers with the same nonce.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ping {
     #[prost(uint64, tag = "1")]
     pub nonce: u64,
     /// From the control plane: how old its own view of the database is. The node's policy is at least as old.
     #[prost(uint64, tag = "2")]
     pub policy_age_ms: u64,
+    /// From the control plane: organizations whose present policy it could not read; nothing is said about their age.
+    #[prost(string, repeated, tag = "3")]
+    pub unread_organization_ids: ::prost::alloc::vec::Vec<
+        ::prost::alloc::string::String,
+    >,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pong {

@@ -166,7 +166,10 @@ async fn a_member_that_asks_for_another_organization_gets_nothing_and_is_written
         page.items.iter().any(|entry| entry.action == "node.scope").then_some(())
     })
     .await;
-    sender.send(v1::NodeMessage { body: Some(Up::Ping(v1::Ping { nonce: 9, policy_age_ms: 0 })) }).await.expect("room");
+    sender
+        .send(v1::NodeMessage { body: Some(Up::Ping(v1::Ping { nonce: 9, ..v1::Ping::default() })) })
+        .await
+        .expect("room");
     loop {
         match stream.message().await.expect("a message").expect("not closed").body {
             Some(Down::Pong(pong)) if pong.nonce == 9 => break,

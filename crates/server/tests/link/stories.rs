@@ -320,3 +320,48 @@ async fn the_authority_and_the_signing_key_outlive_their_process() {
         Authority::load(&cx.store, &cx.keyring, std::sync::Arc::clone(&cx.entropy), clock).await.expect("an authority");
     assert_eq!(again.fingerprint(), before);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_that_shrinks_by_more_than_half_is_followed_when_the_change_log_explains_it() {
+    let bed = Bed::new().await;
+    let node = bed.join(bed.pipe()).await;
+    node.until_accepts(&bed.key).await;
+    let now = bed.cx.now();
+    let deployment = |n: u32| Deployment {
+        id: DeploymentId::from_uuid(bed.cx.mint.next_uuid()),
+        organization_id: bed.organization(),
+        workspace_id: bed.installation.workspace_id,
+        name: ModelName::parse(&format!("many-{n}")).expect("a name"),
+        provider: "echo".to_owned(),
+        upstream_model: "echo-1".to_owned(),
+        credential_id: None,
+        is_enabled: true,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        archived_at: None,
+    };
+    let many: Vec<_> = (0..60).map(deployment).collect();
+    let ((), full) = bed
+        .write(async |tx, permit| {
+            for deployment in &many {
+                store::deployments::insert(tx, permit, deployment).await?;
+            }
+            Ok(())
+        })
+        .await;
+    until("the node holds many", async || (node.revision(bed.organization()) == full).then_some(())).await;
+    let ((), few) = bed
+        .write(async |tx, permit| {
+            for deployment in &many {
+                store::deployments::archive(tx, permit, deployment.id, now).await?;
+            }
+            Ok(())
+        })
+        .await;
+    until("the node holds few", async || (node.revision(bed.organization()) == few).then_some(())).await;
+    let snapshot = node.link.policy().load_full();
+    let workspace = snapshot.workspace(bed.installation.workspace_id).expect("the workspace");
+    assert!(workspace.model("many-0").is_none() && workspace.model("echo/echo-1").is_some());
+    assert_eq!(node.link.status().state().refused, 0);
+}
