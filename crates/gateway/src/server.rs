@@ -13,24 +13,25 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, Sleep, sleep};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
+use crate::config::Limits;
 use crate::pipeline::relay::ReplyBody;
 use crate::pipeline::{self, Worker};
-use crate::server::framing::{Connection, Watched};
+use crate::server::framing::{Connection, Version, Watched};
 
 /// How long a connection without a request may hold up a drain: enough for a request that is on its way.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
@@ -138,68 +139,107 @@ pub(crate) async fn serve<T>(worker: Arc<Worker>, stream: T, stop: Stop)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = Arc::new(Connection::default());
     let metrics = worker.metrics.clone();
     metrics.connections.add(1);
-    let builder = builder(&worker);
-    let first_request = Duration::from_millis(worker.shared.config.limits.header_read_ms);
-    let io = TokioIo::new(Watched::new(stream, connection.clone()));
-    let service = {
-        let connection = connection.clone();
-        service_fn(move |request| {
-            let (worker, connection) = (worker.clone(), connection.clone());
-            async move { Ok::<_, Infallible>(answer(worker, &connection, request).await) }
-        })
+    let connection = Arc::new(Connection::default());
+    let mut watched = Watched::new(stream, connection.clone());
+    let limits = &worker.shared.config.limits;
+    let soft = pin!(stop.soft.cancelled());
+    let hard = pin!(stop.hard.cancelled());
+    let mut patience = Patience {
+        soft,
+        hard,
+        first_request: Some(Box::pin(sleep(Duration::from_millis(limits.header_read_ms)))),
+        is_draining: false,
     };
-    let mut served = pin!(builder.serve_connection(io, service));
-    let mut soft = pin!(stop.soft.cancelled());
-    let mut hard = pin!(stop.hard.cancelled());
-    let mut deadline: Option<Pin<Box<Sleep>>> = Some(Box::pin(sleep(first_request)));
-    let mut is_draining = false;
-    let mut is_graceful = false;
-    poll_fn(|cx| {
-        if hard.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+    let version =
+        poll_fn(
+            |cx| {
+                if patience.poll_end(cx, false).is_ready() { Poll::Ready(None) } else { watched.poll_version(cx) }
+            },
+        )
+        .await;
+    // On the heap each, so that a connection does not keep room for the protocol it does not speak.
+    match version {
+        None => {}
+        Some(Version::Http1) => {
+            let calls = Calls { worker: worker.clone(), connection: connection.clone() };
+            let served = http1(limits).serve_connection(TokioIo::new(watched), calls);
+            Box::pin(drive(served, http1::Connection::graceful_shutdown, patience, &connection)).await;
         }
-        if !is_draining && soft.as_mut().poll(cx).is_ready() {
-            is_draining = true;
-            if let Some(deadline) = &mut deadline {
-                deadline.as_mut().reset(Instant::now() + DRAIN_GRACE);
-            }
+        Some(Version::Http2) => {
+            let calls = Calls { worker: worker.clone(), connection: connection.clone() };
+            let served = http2(limits).serve_connection(TokioIo::new(watched), calls);
+            Box::pin(drive(served, http2::Connection::graceful_shutdown, patience, &connection)).await;
         }
-        let polled = served.as_mut().poll(cx);
-        if deadline.is_some() && connection.has_request() {
-            deadline = None;
-        }
-        if polled.is_ready() {
-            return Poll::Ready(());
-        }
-        if is_draining && !is_graceful && deadline.is_none() {
-            is_graceful = true;
-            served.as_mut().graceful_shutdown();
-            return served.as_mut().poll(cx).map(|_| ());
-        }
-        match &mut deadline {
-            Some(deadline) => deadline.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
-    })
-    .await;
+    }
     metrics.connections.sub(1);
 }
 
-fn builder(worker: &Worker) -> auto::Builder<TokioExecutor> {
-    let limits = &worker.shared.config.limits;
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+/// Polls a connection to its end, and tells it when to come to one.
+async fn drive<C: Future>(
+    served: C,
+    begin_shutdown: fn(Pin<&mut C>),
+    mut patience: Patience<'_, '_>,
+    connection: &Connection,
+) {
+    let mut served = pin!(served);
+    let mut is_ending = false;
+    poll_fn(|cx| {
+        if patience.poll_end(cx, connection.has_request()).is_ready() {
+            return Poll::Ready(());
+        }
+        if patience.is_draining && !is_ending && connection.has_request() {
+            is_ending = true;
+            begin_shutdown(served.as_mut());
+        }
+        served.as_mut().poll(cx).map(|_| ())
+    })
+    .await;
+}
+
+/// How long a connection is put up with.
+struct Patience<'p, 's> {
+    soft: Pin<&'p mut WaitForCancellationFuture<'s>>,
+    hard: Pin<&'p mut WaitForCancellationFuture<'s>>,
+    /// Runs until the first request has come.
+    first_request: Option<Pin<Box<Sleep>>>,
+    is_draining: bool,
+}
+
+impl Patience<'_, '_> {
+    /// Ready when the connection has to be cut.
+    fn poll_end(&mut self, cx: &mut Context<'_>, has_request: bool) -> Poll<()> {
+        if self.hard.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if has_request {
+            self.first_request = None;
+        }
+        if !self.is_draining && self.soft.as_mut().poll(cx).is_ready() {
+            self.is_draining = true;
+            if let Some(first_request) = &mut self.first_request {
+                first_request.as_mut().reset(Instant::now() + DRAIN_GRACE);
+            }
+        }
+        self.first_request.as_mut().map_or(Poll::Pending, |first_request| first_request.as_mut().poll(cx))
+    }
+}
+
+fn http1(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits.header_read_ms))
         .max_headers(limits.max_headers)
         // hyper bounds the head by its read buffer; bodies are read through it as well, so it is not the head's limit itself.
         .max_buf_size(limits.max_header_bytes.max(8_192) * 2);
     builder
-        .http2()
+}
+
+fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_h2_streams)
         .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
@@ -208,6 +248,24 @@ fn builder(worker: &Worker) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     builder
+}
+
+/// Takes the calls of one connection.
+struct Calls {
+    worker: Arc<Worker>,
+    connection: Arc<Connection>,
+}
+
+impl Service<Request<Incoming>> for Calls {
+    type Response = Response<ReplyBody>;
+    type Error = Infallible;
+    // On the heap, and gone when the answer begins: a connection would otherwise keep 8 KB for it while a stream runs.
+    type Future = Pin<Box<dyn Future<Output = Result<Response<ReplyBody>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (worker, connection) = (self.worker.clone(), self.connection.clone());
+        Box::pin(async move { Ok(answer(worker, &connection, request).await) })
+    }
 }
 
 /// Answers one request; a panic on the way becomes a 500 in the client's dialect.

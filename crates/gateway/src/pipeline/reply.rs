@@ -51,7 +51,7 @@ impl Reply {
     /// Makes the response; the meter goes with the body.
     pub(crate) fn respond(self, mut meter: Box<Meter>) -> Response<ReplyBody> {
         let overhead = meter.answered(Instant::now());
-        let mut headers = HeaderMap::with_capacity(16);
+        let mut headers = HeaderMap::with_capacity(12);
         stamp(&mut headers, &meter);
         headers.insert(OVERHEAD, HeaderValue::from(micros(overhead)));
         let body = match self {

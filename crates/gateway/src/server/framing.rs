@@ -1,4 +1,7 @@
-//! Watches a connection's raw bytes for a `Content-Length` line.
+//! Looks at a connection's raw bytes: which protocol begins, and whether a `Content-Length` line passes.
+//!
+//! The protocol is read from the first bytes, which are then handed on together with what follows: a first read of 24 bytes
+//! alone, as hyper-util's detection gives, makes hyper double its read buffer for the life of the connection.
 //!
 //! hyper accepts a request with both `Transfer-Encoding` and `Content-Length` by dropping the latter (1.12,
 //! `proto/h1/role.rs`), as RFC 9112 §6.3 allows. Headgate refuses such a request, because a proxy in front may have framed it
@@ -34,16 +37,50 @@ impl Connection {
     }
 }
 
+/// What a client with prior knowledge of HTTP/2 sends first (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    Http1,
+    Http2,
+}
+
 /// A socket whose incoming bytes are watched.
 pub(crate) struct Watched<T> {
     inner: T,
+    /// The first bytes, as far as they were read to know the protocol; `at` of them are handed on.
+    first: [u8; PREFACE.len()],
+    read: usize,
+    at: usize,
     matcher: Matcher,
     connection: Arc<Connection>,
 }
 
 impl<T> Watched<T> {
     pub(crate) fn new(inner: T, connection: Arc<Connection>) -> Self {
-        Self { inner, matcher: Matcher::default(), connection }
+        Self { inner, first: [0; PREFACE.len()], read: 0, at: 0, matcher: Matcher::default(), connection }
+    }
+}
+
+impl<T: AsyncRead + Unpin> Watched<T> {
+    /// Reads as much as it takes to know the protocol; `None` when the client is gone before.
+    pub(crate) fn poll_version(&mut self, cx: &mut Context<'_>) -> Poll<Option<Version>> {
+        loop {
+            if self.first[..self.read] != PREFACE[..self.read] {
+                return Poll::Ready(Some(Version::Http1));
+            }
+            if self.read == PREFACE.len() {
+                return Poll::Ready(Some(Version::Http2));
+            }
+            let mut buf = ReadBuf::new(&mut self.first[self.read..]);
+            let polled = std::task::ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf));
+            match (polled, buf.filled().len()) {
+                (Ok(()), n @ 1..) => self.read += n,
+                _ => return Poll::Ready(None),
+            }
+        }
     }
 }
 
@@ -82,12 +119,23 @@ impl Matcher {
 
 impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        let n_first = (this.read - this.at).min(buf.remaining());
+        buf.put_slice(&this.first[this.at..this.at + n_first]);
+        this.at += n_first;
+        let mut polled = Poll::Ready(Ok(()));
+        if buf.remaining() > 0 {
+            polled = Pin::new(&mut this.inner).poll_read(cx, buf);
+            if n_first > 0 {
+                // What is there goes on now; an error or the end comes again with the next read.
+                polled = Poll::Ready(Ok(()));
+            }
+        }
         if let Poll::Ready(Ok(())) = polled
-            && self.matcher.push(&buf.filled()[before..])
+            && this.matcher.push(&buf.filled()[before..])
         {
-            self.connection.has_content_length.store(true, Ordering::Relaxed);
+            this.connection.has_content_length.store(true, Ordering::Relaxed);
         }
         polled
     }

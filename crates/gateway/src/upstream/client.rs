@@ -31,6 +31,9 @@ const IDLE_FOR: Duration = Duration::from_secs(50);
 /// Streams put on one HTTP/2 connection before another is opened: the lowest limit that large providers announce is 100.
 const H2_STREAMS: usize = 100;
 
+/// Bytes read from an upstream at once.
+const READ_BUFFER: usize = 4 * 1024;
+
 type Body = Full<Bytes>;
 
 /// Why no answer came.
@@ -293,7 +296,10 @@ impl Pool {
             self.shared.lock().push(shared.clone());
             return Ok(Opened::Shared(shared));
         }
-        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(failed)?;
+        let mut builder = http1::Builder::new();
+        // hyper keeps two of these for each connection with a stream under way; most answers and all chunks fit in one.
+        builder.read_buf_exact_size(Some(READ_BUFFER));
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
         spawn(connection);
         Ok(Opened::Exclusive(sender))
     }
