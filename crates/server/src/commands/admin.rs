@@ -13,7 +13,7 @@ use crate::roles::control::{Base, config, explained};
 /// Makes and prints new secrets; earlier sessions and the earlier token end.
 pub(crate) async fn reset(settings: &Resolved, data_dir: &DataDir, is_json: bool) -> Result<()> {
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let base = Base::open(settings, data_dir.path(), config(settings, nowhere)?, false).await?;
+    let base = Base::open(settings, data_dir.path(), config(settings, nowhere, nowhere)?, false).await?;
     let reset = control::bootstrap::reset_admin(&base.cx).await.map_err(|failure| explained(&failure));
     base.close().await?;
     let reset = reset?;

@@ -59,6 +59,15 @@ impl Base {
     }
 }
 
+/// What a start needs beside the settings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// Whether missing migrations are applied.
+    pub(crate) may_migrate: bool,
+    /// Where the gateway listens or will listen; shown to clients unless `gateway_url` says otherwise.
+    pub(crate) gateway_addr: SocketAddr,
+}
+
 /// A running control plane.
 pub(crate) struct Running {
     base: Base,
@@ -76,7 +85,7 @@ impl Running {
         settings: &Resolved,
         environment: &Environment,
         data_dir: &DataDir,
-        may_migrate: bool,
+        options: Options,
         readiness: Readiness,
     ) -> Result<Self> {
         let listener = bind(settings, "control_addr").await?;
@@ -85,8 +94,8 @@ impl Running {
         let console_url = settings
             .find("public_url")
             .map_or_else(|| ready::url_of("http", address), |url| url.trim_end_matches('/').to_owned());
-        let config = config(settings, sync_address)?;
-        let base = Base::open(settings, data_dir.path(), config, may_migrate).await?;
+        let config = config(settings, sync_address, options.gateway_addr)?;
+        let base = Base::open(settings, data_dir.path(), config, options.may_migrate).await?;
         let variables = bootstrap::variables(|name| environment.find(name).map(str::to_owned));
         let installation = bootstrap::run(&base.cx, &variables)
             .await
@@ -183,9 +192,12 @@ async fn bind(settings: &Resolved, name: &str) -> Result<TcpListener> {
 }
 
 /// Reads the settings of the control plane.
-pub(crate) fn config(settings: &Resolved, sync_address: SocketAddr) -> Result<ControlConfig> {
+pub(crate) fn config(
+    settings: &Resolved,
+    sync_address: SocketAddr,
+    gateway_address: SocketAddr,
+) -> Result<ControlConfig> {
     let told = |name: &str| settings.find(name).map(|url| url.trim_end_matches('/').to_owned());
-    let gateway_address = settings.get_address("gateway_addr")?;
     Ok(ControlConfig {
         public_url: told("public_url"),
         trust_forwarded_for: settings.is_on("trust_forwarded_for"),

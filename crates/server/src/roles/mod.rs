@@ -36,12 +36,14 @@ pub(crate) fn build_runtime(task: &Task) -> Result<Runtime> {
 /// Runs every role until a signal comes.
 pub(crate) async fn up(settings: &Resolved, environment: &Environment, data_dir: DataDir, is_json: bool) -> Result<()> {
     let readiness = Readiness::new();
-    let mut control = control::Running::start(settings, environment, &data_dir, true, readiness.clone()).await?;
+    let gateway_addr = node::choose_port(settings.get_address("gateway_addr")?)?;
+    let options = control::Options { may_migrate: true, gateway_addr };
+    let mut control = control::Running::start(settings, environment, &data_dir, options, readiness.clone()).await?;
     let join_token =
         if node::is_enrolled(data_dir.path())? { None } else { Some(control.issue_local_join_token().await?) };
     let (pipes, metrics) = (control.local_link(), control.metrics_writer());
     let link = node::LinkTo::InProcess { pipes, join_token, metrics };
-    let node = node::Running::start(settings, data_dir.path(), link, readiness.clone()).await?;
+    let node = node::Running::start(settings, data_dir.path(), link, gateway_addr, readiness.clone()).await?;
     until_ready(&readiness).await?;
     let ready = up_ready(&control, &node);
     if is_json {
@@ -64,7 +66,8 @@ pub(crate) async fn control(
 ) -> Result<()> {
     let may_migrate = settings.is_on("auto_migrate") || settings.find("database_url").is_none();
     let readiness = Readiness::new();
-    let mut control = control::Running::start(settings, environment, &data_dir, may_migrate, readiness.clone()).await?;
+    let options = control::Options { may_migrate, gateway_addr: settings.get_address("gateway_addr")? };
+    let mut control = control::Running::start(settings, environment, &data_dir, options, readiness.clone()).await?;
     control.serve_admin(settings, readiness).await?;
     let ready = control_ready(&control);
     if is_json {
@@ -80,7 +83,8 @@ pub(crate) async fn control(
 /// Runs a node until a signal comes.
 pub(crate) async fn gateway(settings: &Resolved, data_dir: DataDir, is_json: bool) -> Result<()> {
     let link = node::LinkTo::read(settings, data_dir.path())?;
-    let node = node::Running::start(settings, data_dir.path(), link, Readiness::new()).await?;
+    let gateway_addr = settings.get_address("gateway_addr")?;
+    let node = node::Running::start(settings, data_dir.path(), link, gateway_addr, Readiness::new()).await?;
     let ready = gateway_ready(&node);
     if is_json {
         ready::print_json(&ready)?;

@@ -80,6 +80,16 @@ impl LinkTo {
     }
 }
 
+/// Turns port 0 into a free port, so that the control plane can name the gateway's address before the gateway listens.
+pub(crate) fn choose_port(address: SocketAddr) -> Result<SocketAddr> {
+    if address.port() != 0 {
+        return Ok(address);
+    }
+    let probe =
+        std::net::TcpListener::bind(address).with_context(|| format!("finding a free port on {}", address.ip()))?;
+    Ok(probe.local_addr()?)
+}
+
 /// Tells whether the data directory holds a node's identity.
 pub(crate) fn is_enrolled(data_dir: &Path) -> Result<bool> {
     Ok(Identity::load(&private_folder(data_dir, "node")?)?.is_some())
@@ -99,6 +109,7 @@ impl Running {
         settings: &Resolved,
         data_dir: &Path,
         link_to: LinkTo,
+        gateway_addr: SocketAddr,
         readiness: Readiness,
     ) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -132,7 +143,7 @@ impl Running {
             more_metrics.push(metrics);
         }
         let handle = gateway::start(Parts {
-            config: gateway_config(settings)?,
+            config: gateway_config(settings, gateway_addr)?,
             node_id: id,
             policy: link.policy(),
             usage: Arc::new(spool.clone()),
@@ -238,10 +249,10 @@ fn host_name() -> String {
     if name.is_empty() { "gateway".to_owned() } else { name.to_owned() }
 }
 
-fn gateway_config(settings: &Resolved) -> Result<GatewayConfig> {
+fn gateway_config(settings: &Resolved, gateway_addr: SocketAddr) -> Result<GatewayConfig> {
     let defaults = GatewayConfig::default();
     Ok(GatewayConfig {
-        gateway_addr: settings.get_address("gateway_addr")?,
+        gateway_addr,
         admin_addr: settings.get_address("admin_addr")?,
         worker_threads: settings.get_count("worker_threads")?,
         limits: Limits {
