@@ -3,7 +3,10 @@
 use std::path::Path;
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "`cargo xtask openapi` tells by the environment to write and not to compare")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "`cargo xtask openapi` tells by the environment to write and not to compare"
+)]
 fn openapi_document_is_fresh() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
     let mut document = serde_json::to_string_pretty(&api::openapi::document()).expect("the document is JSON");
