@@ -1,8 +1,9 @@
 //! Keeps usage events from the request until the control plane has them, through crashes and full disks.
 //!
-//! A request thread pushes one struct into a bounded buffer; one writer thread takes the whole buffer, writes it in one call
-//! and syncs it in groups. Not exactly-once by itself: the ledger drops what it has seen. Invariant: an event is either in the
-//! buffer, on disk, acknowledged, or counted as lost.
+//! A request thread pushes one struct into a bounded buffer; one writer thread takes the whole buffer and writes it in one
+//! call; another forces writes to the disk in groups. The two are apart because a sync may take a second on a busy disk, and
+//! what waits in memory meanwhile would be lost with the process. Not exactly-once by itself: the ledger drops what it has
+//! seen. Invariant: an event is either in the buffer, on disk, acknowledged, or counted as lost.
 
 mod log;
 mod read;
@@ -114,7 +115,7 @@ pub struct SpoolState {
 #[derive(Debug, Clone)]
 pub struct Spool {
     shared: Arc<Shared>,
-    writer: Arc<Mutex<Option<thread::JoinHandle<()>>>>,
+    threads: Arc<Mutex<Vec<thread::JoinHandle<()>>>>,
 }
 
 #[derive(Debug)]
@@ -122,6 +123,8 @@ struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
     log: Mutex<Log>,
+    unsynced: Mutex<Unsynced>,
+    unsynced_wake: Condvar,
     written: Notify,
     config: SpoolConfig,
     boot: u128,
@@ -163,6 +166,8 @@ impl Spool {
             queue: Mutex::default(),
             wake: Condvar::new(),
             log: Mutex::new(log),
+            unsynced: Mutex::default(),
+            unsynced_wake: Condvar::new(),
             written: Notify::new(),
             config,
             boot,
@@ -173,10 +178,12 @@ impl Spool {
             is_failing: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
         });
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let own = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("usage.spool".to_owned()).spawn(move || own.write_until_closed());
-        let writer = Arc::new(Mutex::new(Some(thread.map_err(OpenError::Thread)?)));
-        Ok(Self { shared, writer })
+        let syncer = named("usage.sync").spawn(move || own.sync_until_closed()).map_err(OpenError::Thread)?;
+        let own = Arc::clone(&shared);
+        let writer = named("usage.spool").spawn(move || own.write_until_closed()).map_err(OpenError::Thread)?;
+        Ok(Self { shared, threads: Arc::new(Mutex::new(vec![writer, syncer])) })
     }
 
     /// Notes that a call is about to be sent upstream, so that a crash leaves a trace of it.
@@ -267,14 +274,14 @@ impl Spool {
         log::keep_refused(&self.shared.refused_dir, boot, sequence, reason, event)
     }
 
-    /// Writes and syncs what is buffered and stops the writer. Events recorded afterwards are lost and counted. Blocks.
+    /// Writes and syncs what is buffered and stops both threads. Events recorded afterwards are lost and counted. Blocks.
     pub fn close(&self) {
         self.shared.queue.lock().is_closed = true;
         self.shared.wake.notify_all();
-        if let Some(thread) = self.writer.lock().take()
-            && thread.join().is_err()
-        {
-            tracing::error!("usage spool: the writer panicked; what it had buffered is lost");
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            if thread.join().is_err() {
+                tracing::error!("usage spool: a thread panicked; what was buffered is lost");
+            }
         }
     }
 }
@@ -317,12 +324,10 @@ impl Shared {
 
     fn write_until_closed(&self) {
         let mut entries: Vec<Entry> = Vec::new();
-        let mut unsynced = Unsynced::default();
         loop {
-            let is_closed = self.wait(&mut entries, unsynced.since);
+            let is_closed = self.wait(&mut entries);
             if !entries.is_empty() {
-                let is_kept = self.write(&entries, &mut unsynced);
-                if is_kept {
+                if self.write(&entries) {
                     entries.clear();
                 } else if is_closed {
                     self.give_up(&entries);
@@ -332,7 +337,9 @@ impl Shared {
                     continue;
                 }
             }
-            self.sync_if_due(&mut unsynced, is_closed);
+            if self.config.sync == SyncPolicy::Always {
+                self.sync();
+            }
             if is_closed && self.queue.lock().entries.is_empty() {
                 break;
             }
@@ -340,32 +347,27 @@ impl Shared {
                 thread::sleep(GATHER);
             }
         }
+        self.unsynced.lock().is_closed = true;
+        self.unsynced_wake.notify_all();
+        self.sync();
         if let Err(error) = self.log.lock().close() {
             tracing::warn!(%error, "usage spool: the last file stays; it is read at the next start");
         }
     }
 
-    /// Waits for entries and takes them all; with unsynced writes only until their sync is due. Returns whether the spool is
-    /// closed.
-    fn wait(&self, entries: &mut Vec<Entry>, unsynced_since: Option<Instant>) -> bool {
+    /// Waits for entries and takes them all. Returns whether the spool is closed.
+    fn wait(&self, entries: &mut Vec<Entry>) -> bool {
         let mut queue = self.queue.lock();
         if entries.is_empty() {
             while queue.entries.is_empty() && !queue.is_closed {
-                match unsynced_since {
-                    None => self.wake.wait(&mut queue),
-                    Some(since) => {
-                        if self.wake.wait_until(&mut queue, since + SYNC_EVERY).timed_out() {
-                            break;
-                        }
-                    }
-                }
+                self.wake.wait(&mut queue);
             }
             std::mem::swap(entries, &mut queue.entries);
         }
         queue.is_closed
     }
 
-    fn write(&self, entries: &[Entry], unsynced: &mut Unsynced) -> bool {
+    fn write(&self, entries: &[Entry]) -> bool {
         let mut log = self.log.lock();
         match log.append(entries) {
             Ok(done) => {
@@ -374,14 +376,17 @@ impl Shared {
                 if done.lost > 0 {
                     tracing::error!(
                         spool.lost = done.lost,
-                        "usage spool: full, events are lost; connect the control plane or raise max_bytes"
+                        "usage spool: full, events are lost; connect the control plane or raise spool_max"
                     );
                 }
                 if self.is_failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("usage spool: the disk takes writes again");
                 }
+                let mut unsynced = self.unsynced.lock();
                 unsynced.bytes += done.bytes;
                 unsynced.since.get_or_insert_with(Instant::now);
+                drop(unsynced);
+                self.unsynced_wake.notify_one();
                 self.written.notify_one();
                 true
             }
@@ -400,32 +405,48 @@ impl Shared {
         self.log.lock().lose(n_events as u64);
     }
 
-    fn sync_if_due(&self, unsynced: &mut Unsynced, is_closed: bool) {
-        let Some(since) = unsynced.since else { return };
-        let is_due = match self.config.sync {
-            SyncPolicy::Always => true,
-            SyncPolicy::Group => unsynced.bytes >= SYNC_BYTES || since.elapsed() >= SYNC_EVERY,
-            SyncPolicy::Os => {
-                *unsynced = Unsynced::default();
-                is_closed
-            }
-        };
-        if !is_due && !is_closed {
-            return;
+    /// Forces writes to the disk in groups, on a thread of its own.
+    fn sync_until_closed(&self) {
+        while self.config.sync == SyncPolicy::Group && self.wait_until_due() {
+            self.sync();
         }
+    }
+
+    /// Waits until enough or old enough writes are not synced. Returns false when the spool is closed.
+    fn wait_until_due(&self) -> bool {
+        let mut unsynced = self.unsynced.lock();
+        while !unsynced.is_closed && unsynced.bytes < SYNC_BYTES {
+            match unsynced.since {
+                None => self.unsynced_wake.wait(&mut unsynced),
+                Some(since) => {
+                    if self.unsynced_wake.wait_until(&mut unsynced, since + SYNC_EVERY).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        !unsynced.is_closed
+    }
+
+    fn sync(&self) {
+        let mut unsynced = self.unsynced.lock();
+        unsynced.bytes = 0;
+        unsynced.since = None;
+        drop(unsynced);
         let (file, dir) = self.log.lock().unsynced();
         let synced = file.map_or(Ok(()), |file| file.sync_data()).and(dir.map_or(Ok(()), |dir| log::sync_dir(&dir)));
         if let Err(error) = synced {
             tracing::error!(%error, "usage spool: the disk did not confirm a write");
         }
-        *unsynced = Unsynced::default();
     }
 }
 
+/// What was written and not yet synced.
 #[derive(Debug, Default)]
 struct Unsynced {
     bytes: u64,
     since: Option<Instant>,
+    is_closed: bool,
 }
 
 #[cfg(test)]
