@@ -58,6 +58,8 @@ await story(async ({ page, ready, step, shot, axe }) => {
     await page.getByRole("tab", { name: "Python" }).click();
     await page.getByRole("tab", { name: "curl" }).click();
     await page.getByTestId("issued-key").getByText("/v1/chat/completions").first().waitFor();
+    // Until the workspace's models are there, the snippet names the built-in echo; this story wants the upstream's.
+    await page.getByRole("region", { name: "curl" }).filter({ hasNotText: "echo/echo-1" }).waitFor();
     const snippet = await page.getByRole("region", { name: "curl" }).innerText();
     assert.ok(snippet.includes(gateway) && snippet.includes(secret), "the snippet is for this gateway and this key");
     body = /-d '(.*)'/s.exec(snippet)[1];
