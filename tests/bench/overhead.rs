@@ -149,7 +149,7 @@ impl Bed {
             .flag("--control", control.field("sync_url"))
             .flag("--join-token", secret)
             .flag("--worker-threads", "1")
-            .flag("--allow-private", "127.0.0.0/8")
+            .flag("--egress-allow-private", "127.0.0.0/8")
             .ready()
             .await?;
         node.until_ready().await?;
