@@ -104,6 +104,7 @@ fn random_id(parameter: &str, world: &World) -> String {
         "route_id" => "rte",
         "virtual_key_id" => "key",
         "request_id" => "req",
+        "node_group_id" => "ng",
         "node_id" => "node",
         "join_token_id" => "jt",
         other => panic!("{other}: say what kind of id it is"),

@@ -10,7 +10,10 @@ use api::ops::deployments::{
 use api::ops::environments::{CreateEnvironment, DeleteEnvironment, EnvironmentPath, ListEnvironments, NewEnvironment};
 use api::ops::members::{AddMember, BindRole, ListMembers, NewMember, NewRoleBinding, RoleBindingPath, UnbindRole};
 use api::ops::models::{ListModels, ListPrices, ListProviders, ModelQuery, NewPrice, PriceQuery, RatesView, SetPrice};
-use api::ops::nodes::{CreateJoinToken, CreateNodeGroup, ListNodeGroups, NewJoinToken, NewNodeGroup};
+use api::ops::nodes::{
+    CreateJoinToken, CreateNodeGroup, ListNodeGroups, NewJoinToken, NewNodeGroup, NodeGroupChange, NodeGroupPath,
+    UpdateNodeGroup,
+};
 use api::ops::organizations::{CreateOrganization, NewOrganization, OrganizationChange, UpdateOrganization};
 use api::ops::routes::{ArchiveRoute, CreateRoute, NewRoute, RouteChange, RoutePath, UpdateRoute};
 use api::ops::usage::{UsageQuery, WorkspaceUsage};
@@ -18,7 +21,7 @@ use api::ops::workspaces::{ArchiveWorkspace, CreateWorkspace, ListWorkspaces, Ne
 use api::ops::{NoPath, OrganizationPath, PageQuery, WorkspacePath};
 use api::{Client, Empty, NoQuery};
 use domain::route::Target;
-use domain::{NanoUsd, Role, Scope};
+use domain::{NanoUsd, OrganizationId, Role, Scope};
 use http::{StatusCode, header};
 
 use crate::world::World;
@@ -403,6 +406,66 @@ async fn join_tokens_name_their_group_and_live_a_bounded_time() {
     world.advance(901);
     let listed = owner.send("GET", &format!("/api/v1/organizations/{}/join-tokens", world.organization()), None).await;
     assert!(!listed.body.contains(&issued.join_token.hint));
+}
+
+#[tokio::test]
+async fn a_node_group_is_changed_and_only_operators_share_it() {
+    let world = World::new().await;
+    let owner = world.as_owner();
+    let own = world.organization();
+    let (stranger, other, _) = world.as_stranger().await;
+    let path = |organization_id, node_group_id| NodeGroupPath { organization_id, node_group_id };
+    let first = path(own, world.installation.node_group_id);
+
+    let renamed = NodeGroupChange {
+        version: Some(1),
+        slug: Some("edge".parse().expect("a slug")),
+        region: Some("eu-west".to_owned()),
+        ..NodeGroupChange::default()
+    };
+    let renamed = owner.call::<UpdateNodeGroup>(first, NoQuery {}, renamed).await.expect("a new name");
+    assert_eq!((renamed.slug.as_str(), renamed.region.as_str(), renamed.version), ("edge", "eu-west", 2));
+    assert!(renamed.holds_all, "what was not named stays");
+
+    let holding = |version, ids: &[OrganizationId]| NodeGroupChange {
+        version: Some(version),
+        organization_ids: Some(ids.to_vec()),
+        ..NodeGroupChange::default()
+    };
+    let narrowed = owner.call::<UpdateNodeGroup>(first, NoQuery {}, holding(2, &[other])).await.expect("a narrowing");
+    assert_eq!((narrowed.holds_all, narrowed.organization_ids.as_slice()), (false, [other].as_slice()));
+    let nobody = OrganizationId::from_uuid(1);
+    for (change, pointer) in [
+        (holding(3, &[]), "/organization_ids"),
+        (holding(3, &[own, nobody]), "/organization_ids"),
+        (NodeGroupChange { holds_all: Some(true), ..holding(3, &[own]) }, "/organization_ids"),
+        (NodeGroupChange { region: Some("x".repeat(81)), ..holding(3, &[own]) }, "/region"),
+    ] {
+        let refused = owner.refused::<UpdateNodeGroup>(first, NoQuery {}, change).await;
+        assert_eq!((refused.status, refused.fields[0].pointer.as_str()), (422, pointer), "{refused}");
+    }
+    let stale = owner.refused::<UpdateNodeGroup>(first, NoQuery {}, holding(2, &[own])).await;
+    assert_eq!(stale.status, 412);
+
+    // Administering nodes is not enough to take a shared fleet away from its tenants, or to hold another tenant.
+    let admin = world.as_role(Role::Admin, Scope::Organization(own)).await;
+    assert_eq!(admin.refused::<UpdateNodeGroup>(first, NoQuery {}, holding(3, &[own])).await.status, 403);
+    let place = OrganizationPath { organization_id: other };
+    let new = NewNodeGroup { slug: "theirs".parse().expect("a slug"), region: String::new(), holds_all: false };
+    let theirs = stranger.call::<CreateNodeGroup>(place, NoQuery {}, new).await.expect("a group");
+    let greedy = holding(1, &[other, own]);
+    let greedy = stranger.refused::<UpdateNodeGroup>(path(other, theirs.id), NoQuery {}, greedy).await;
+    assert_eq!((greedy.status, greedy.fields[0].pointer.as_str()), (422, "/organization_ids"));
+    assert_eq!(
+        stranger
+            .refused::<UpdateNodeGroup>(path(other, first.node_group_id), NoQuery {}, holding(3, &[other]))
+            .await
+            .status,
+        404
+    );
+
+    let audit = owner.send("GET", &format!("/api/v1/organizations/{own}/audit?action=node_group.update"), None).await;
+    assert!(audit.body.contains(&other.to_string()), "{}", audit.body);
 }
 
 #[tokio::test]

@@ -58,18 +58,49 @@ pub async fn insert_group(tx: &mut WriteTx, permit: &Permit, group: &NodeGroup) 
     .bind(group.created_at.as_micros())
     .execute(tx.conn())
     .await?;
-    if let Holds::Only(held) = &group.holds {
-        sqlx::query(
-            "INSERT INTO node_group_holds (organization_id, group_id, held_organization_id)
-             SELECT $1, $2, held FROM unnest($3::text[]) AS held",
-        )
-        .bind(group.organization_id.to_string())
+    insert_holds(tx, group).await
+}
+
+async fn insert_holds(tx: &mut WriteTx, group: &NodeGroup) -> Result<()> {
+    let Holds::Only(held) = &group.holds else { return Ok(()) };
+    sqlx::query(
+        "INSERT INTO node_group_holds (organization_id, group_id, held_organization_id)
+         SELECT $1, $2, held FROM unnest($3::text[]) AS held",
+    )
+    .bind(group.organization_id.to_string())
+    .bind(group.id.to_string())
+    .bind(row::texts(Some(held)))
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Writes slug, region and holdings over the version that was read, and returns the new version.
+///
+/// Control processes notice changed holdings when they next look at the groups of their connected nodes.
+/// Errors: `Stale`, `Conflict(NodeGroupName)`.
+pub async fn update_group(tx: &mut WriteTx, permit: &Permit, group: &NodeGroup) -> Result<u64> {
+    tx.spend(permit)?;
+    sqlx::query(
+        "UPDATE node_groups SET slug = $4, region = $5, holds_all = $6, version = version + 1
+          WHERE organization_id = $1 AND id = $2 AND version = $3",
+    )
+    .bind(tx.org())
+    .bind(group.id.to_string())
+    .bind(signed(group.version))
+    .bind(group.slug.as_str())
+    .bind(&group.region)
+    .bind(group.holds == Holds::All)
+    .execute(tx.conn())
+    .await?
+    .current("node group")?;
+    sqlx::query("DELETE FROM node_group_holds WHERE organization_id = $1 AND group_id = $2")
+        .bind(tx.org())
         .bind(group.id.to_string())
-        .bind(row::texts(Some(held)))
         .execute(tx.conn())
         .await?;
-    }
-    Ok(())
+    insert_holds(tx, group).await?;
+    Ok(group.version + 1)
 }
 
 /// Returns a group of the organization.
@@ -172,6 +203,14 @@ pub async fn insert(tx: &mut WriteTx, permit: &Permit, node: &Node) -> Result<()
     add_certificate(tx, node, node.created_at).await
 }
 
+/// Certifies a node anew that came back with a join token: `node` carries the new serial and end.
+///
+/// Errors: `NotFound` when the node is unknown or revoked.
+pub async fn readmit(tx: &mut WriteTx, permit: &Permit, node: &Node, issued_at: Timestamp) -> Result<()> {
+    tx.spend(permit)?;
+    set_certificate(tx, node, issued_at).await
+}
+
 async fn add_certificate(tx: &mut impl Session, node: &Node, issued_at: Timestamp) -> Result<()> {
     sqlx::query(
         "INSERT INTO node_certificates (organization_id, node_id, serial, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
@@ -188,6 +227,10 @@ async fn add_certificate(tx: &mut impl Session, node: &Node, issued_at: Timestam
 
 /// Books a renewed certificate: `node` carries the new serial and end. Errors: `NotFound` when the node is unknown or revoked.
 pub async fn renew(tx: &mut SystemTx, node: &Node, issued_at: Timestamp) -> Result<()> {
+    set_certificate(tx, node, issued_at).await
+}
+
+async fn set_certificate(tx: &mut impl Session, node: &Node, issued_at: Timestamp) -> Result<()> {
     sqlx::query(
         "UPDATE nodes SET certificate_serial = $3, certificate_expires_at = $4
           WHERE organization_id = $1 AND id = $2 AND revoked_at IS NULL",
@@ -196,7 +239,7 @@ pub async fn renew(tx: &mut SystemTx, node: &Node, issued_at: Timestamp) -> Resu
     .bind(node.id.to_string())
     .bind(&node.certificate_serial)
     .bind(node.certificate_expires_at.as_micros())
-    .execute(tx.conn())
+    .execute(tx.connection())
     .await?
     .exactly(1, "node")?;
     add_certificate(tx, node, issued_at).await

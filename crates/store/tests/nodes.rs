@@ -77,6 +77,25 @@ async fn groups_say_what_their_nodes_may_hold() {
 }
 
 #[tokio::test]
+async fn a_changed_group_holds_what_the_change_says_and_a_stale_change_nothing() {
+    let world = World::new().await;
+    let (first, second) = (world.tenant("first").await, world.tenant("second").await);
+    let made = group(&first, "shared", Holds::Only(vec![first.id]));
+    let mut tx = world.store.write(first.id).await.expect("our turn");
+    nodes::insert_group(&mut tx, &permit(first.id), &made).await.expect("added");
+    let mut held = vec![first.id, second.id];
+    held.sort_unstable();
+    for (version, holds) in [(1, Holds::All), (2, Holds::Only(held)), (3, Holds::Only(vec![second.id]))] {
+        let changed = NodeGroup { slug: name("renamed"), region: "us".to_owned(), holds, version, ..made.clone() };
+        let next = nodes::update_group(&mut tx, &permit(first.id), &changed).await.expect("changed");
+        let stored = nodes::get_group(&mut tx, made.id).await.expect("found");
+        assert_eq!(stored, NodeGroup { version: next, ..changed });
+    }
+    let stale = nodes::update_group(&mut tx, &permit(first.id), &made).await;
+    assert!(matches!(stale, Err(StoreError::Stale(_))), "{stale:?}");
+}
+
+#[tokio::test]
 async fn a_token_enrols_one_node_however_many_try() {
     let world = World::new().await;
     let tenant = world.tenant("first").await;

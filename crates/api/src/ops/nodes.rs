@@ -14,6 +14,10 @@ operations! {
     CreateNodeGroup: Post "/organizations/{organization_id}/node-groups" as "node_groups.create"
         needs Access::Organization(Permission::NodesManage), path OrganizationPath, query NoQuery, body NewNodeGroup, gives 201 NodeGroupView;
 
+    /// Renames a node group, moves it, or changes which organizations its nodes may hold. Connected nodes follow within seconds.
+    UpdateNodeGroup: Patch "/organizations/{organization_id}/node-groups/{node_group_id}" as "node_groups.update"
+        needs Access::Organization(Permission::NodesManage), path NodeGroupPath, query NoQuery, body NodeGroupChange, gives 200 NodeGroupView;
+
     /// Lists nodes with what they last reported.
     ListNodes: Get "/organizations/{organization_id}/nodes" as "nodes.list"
         needs Access::Organization(Permission::NodesRead), path OrganizationPath, query PageQuery, body Empty, gives 200 domain::Page<NodeView>;
@@ -36,6 +40,15 @@ operations! {
 }
 
 shapes! {
+    /// A node group of an organization.
+    #[derive(Copy, Eq)]
+    pub struct NodeGroupPath {
+        /// The organization.
+        pub organization_id: OrganizationId,
+        /// The group.
+        pub node_group_id: NodeGroupId,
+    }
+
     /// A node of an organization.
     #[derive(Copy, Eq)]
     pub struct NodePath {
@@ -85,6 +98,27 @@ shapes! {
         /// Whether its nodes may hold every organization; operators only.
         #[serde(default)]
         pub holds_all: bool,
+    }
+
+    /// Changes to a node group.
+    #[derive(Eq, Default)]
+    #[serde(deny_unknown_fields)]
+    pub struct NodeGroupChange {
+        /// The version seen, unless `If-Match` is sent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub version: Option<u64>,
+        /// A new name, unique in the organization.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub slug: Option<Slug>,
+        /// Where its nodes run; at most 80 characters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub region: Option<String>,
+        /// `true`: its nodes may hold every organization; operators only. `false` wants `organization_ids`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub holds_all: Option<bool>,
+        /// The organizations its nodes may hold, all of them; others than one's own are for operators only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub organization_ids: Option<Vec<OrganizationId>>,
     }
 
     /// A gateway node.

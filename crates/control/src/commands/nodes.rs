@@ -1,10 +1,12 @@
 //! Node groups, node revocation and join tokens.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::Empty;
 use api::ops::nodes::{
-    CreateJoinToken, CreateNodeGroup, IssuedJoinTokenView, NodeGroupView, NodeView, RevokeJoinToken, RevokeNode,
+    CreateJoinToken, CreateNodeGroup, IssuedJoinTokenView, NodeGroupChange, NodeGroupView, NodeView, RevokeJoinToken,
+    RevokeNode, UpdateNodeGroup,
 };
 use domain::id::IdMint as _;
 use domain::node::{Holds, JoinToken, NodeGroup};
@@ -12,25 +14,26 @@ use domain::secret::{TokenKind, TokenSecret};
 use domain::{JoinTokenId, NodeGroupId, OrganizationId, Permission, Scope};
 
 use crate::auth::JOIN_SCOPE;
-use crate::call::{Call, Reply};
+use crate::call::{Call, Head, Reply};
 use crate::commands::audit::Subject;
 use crate::cx::Cx;
 use crate::error::{Failure, Outcome};
 use crate::keyring::PEPPER_VERSION;
 use crate::queries::nodes::{get, group_view, join_token_view};
 
+/// Characters of a region.
+const MAX_REGION: usize = 80;
+/// Organizations that a group may name; more share a fleet that holds all.
+const MAX_HELD: usize = 1_000;
 /// How long a join token may live, in seconds.
 const TTL: std::ops::RangeInclusive<u64> = 60..=86_400;
 
 /// Creates a node group.
 pub async fn create_group(call: Call<CreateNodeGroup>) -> Outcome<Reply<NodeGroupView>> {
     let organization = call.organization()?;
-    if call.body.region.chars().count() > 80 || call.body.region.chars().any(char::is_control) {
-        return Err(Failure::unacceptable("/region", "use at most 80 printable characters"));
-    }
-    if call.body.holds_all {
-        check_operator(&call, organization).await?;
-    }
+    check_region(&call.body.region)?;
+    let holds = if call.body.holds_all { Holds::All } else { Holds::Only(vec![organization]) };
+    Sharing::look_up(&call).await?.check(&call, &holds, "/holds_all")?;
     let mut write = call.write().await?;
     let permit = write.permit();
     let group = NodeGroup {
@@ -38,7 +41,7 @@ pub async fn create_group(call: Call<CreateNodeGroup>) -> Outcome<Reply<NodeGrou
         organization_id: organization,
         slug: call.body.slug.clone(),
         region: call.body.region.clone(),
-        holds: if call.body.holds_all { Holds::All } else { Holds::Only(vec![organization]) },
+        holds,
         version: 1,
         created_at: call.now(),
     };
@@ -48,18 +51,96 @@ pub async fn create_group(call: Call<CreateNodeGroup>) -> Outcome<Reply<NodeGrou
     write.commit(view).await
 }
 
-/// A group that holds every organization belongs to the installation's first organization and its owners.
-async fn check_operator(call: &Call<CreateNodeGroup>, organization: OrganizationId) -> Outcome<()> {
-    let mut tx = call.cx.store.system().await?;
-    let first = store::organizations::list_all(&mut tx).await?.first().map(|organization| organization.id);
-    if first != Some(organization) {
-        return Err(Failure::unacceptable(
-            "/holds_all",
-            "only the installation's first organization may run nodes for all",
-        ));
+/// Renames a group, moves it, or changes what its nodes may hold.
+///
+/// What nodes are told follows from the group's row: each control process compares it with what its streams hold.
+pub async fn update_group(call: Call<UpdateNodeGroup>) -> Outcome<Reply<NodeGroupView>> {
+    let seen = call.seen_version(call.body.version)?;
+    if let Some(region) = &call.body.region {
+        check_region(region)?;
     }
-    call.caller.actor.permit(Permission::OwnersManage, Scope::Organization(organization))?;
+    let sharing = Sharing::look_up(&call).await?;
+    let mut write = call.write().await?;
+    let permit = write.permit();
+    let mut group = store::nodes::get_group(&mut write, call.path.node_group_id).await?;
+    let before = group_view(group.clone());
+    group.version = seen;
+    if let Some(slug) = &call.body.slug {
+        group.slug = slug.clone();
+    }
+    if let Some(region) = &call.body.region {
+        group.region.clone_from(region);
+    }
+    let (holds, pointer) = wanted_holds(&call.body, &group.holds)?;
+    if holds != group.holds {
+        // Taking a shared fleet away from its tenants is as much the operator's act as sharing it.
+        sharing.check(&call, &group.holds, pointer)?;
+        sharing.check(&call, &holds, pointer)?;
+        group.holds = holds;
+    }
+    group.version = store::nodes::update_group(&mut write, &permit, &group).await?;
+    let after = group_view(group);
+    write.audit(Subject::new("node_group", after.id, &after.slug).changed("node_group.update", &before, &after));
+    write.commit(after).await
+}
+
+/// Reads what a change says about holdings, with the field that says it.
+fn wanted_holds(change: &NodeGroupChange, current: &Holds) -> Outcome<(Holds, &'static str)> {
+    match (change.holds_all, &change.organization_ids) {
+        (Some(true), Some(_)) => Err(Failure::unacceptable("/organization_ids", "leave it out when holds_all is true")),
+        (Some(true), None) => Ok((Holds::All, "/holds_all")),
+        (Some(false), None) if *current == Holds::All => {
+            Err(Failure::unacceptable("/organization_ids", "name the organizations that the nodes may hold"))
+        }
+        (_, None) => Ok((current.clone(), "/organization_ids")),
+        (_, Some(ids)) => {
+            let held: BTreeSet<OrganizationId> = ids.iter().copied().collect();
+            if held.is_empty() || held.len() > MAX_HELD {
+                let detail = format!("name 1 to {MAX_HELD} organizations");
+                return Err(Failure::unacceptable("/organization_ids", detail));
+            }
+            Ok((Holds::Only(held.into_iter().collect()), "/organization_ids"))
+        }
+    }
+}
+
+fn check_region(region: &str) -> Outcome<()> {
+    if region.chars().count() > MAX_REGION || region.chars().any(char::is_control) {
+        return Err(Failure::unacceptable("/region", format!("use at most {MAX_REGION} printable characters")));
+    }
     Ok(())
+}
+
+/// What is needed to decide whether a group may hold more than its own organization.
+struct Sharing {
+    organization: OrganizationId,
+    all: Vec<OrganizationId>,
+}
+
+impl Sharing {
+    async fn look_up(head: &Head) -> Outcome<Self> {
+        let mut tx = head.cx.store.system().await?;
+        let all = store::organizations::list_all(&mut tx).await?;
+        Ok(Self { organization: head.organization()?, all: all.into_iter().map(|it| it.id).collect() })
+    }
+
+    /// A group that holds others than its own organization belongs to the installation's first organization and its owners.
+    fn check(&self, head: &Head, holds: &Holds, pointer: &str) -> Outcome<()> {
+        if matches!(holds, Holds::Only(ids) if ids.iter().all(|id| *id == self.organization)) {
+            return Ok(());
+        }
+        if self.all.first() != Some(&self.organization) {
+            let detail = "only the installation's first organization may run nodes for others";
+            return Err(Failure::unacceptable(pointer, detail));
+        }
+        head.caller.actor.permit(Permission::OwnersManage, Scope::Organization(self.organization))?;
+        if let Holds::Only(ids) = holds
+            && let Some(unknown) = ids.iter().find(|id| !self.all.contains(id))
+        {
+            return Err(Failure::unacceptable(pointer, format!("{unknown} is not an organization")));
+        }
+        Ok(())
+    }
 }
 
 /// Revokes a node: its streams are cut and its certificate is refused. Revoking twice succeeds.

@@ -83,6 +83,7 @@ fn traffic(mount: Mount) -> Mount {
         .operation::<usage::GetRequest, _, _>(queries::usage::request)
         .operation::<nodes::ListNodeGroups, _, _>(queries::nodes::list_groups)
         .operation::<nodes::CreateNodeGroup, _, _>(commands::nodes::create_group)
+        .operation::<nodes::UpdateNodeGroup, _, _>(commands::nodes::update_group)
         .operation::<nodes::ListNodes, _, _>(queries::nodes::list)
         .operation::<nodes::RevokeNode, _, _>(commands::nodes::revoke)
         .operation::<nodes::ListJoinTokens, _, _>(queries::nodes::list_join_tokens)
