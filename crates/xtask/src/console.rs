@@ -12,9 +12,8 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::repo::{Step, cargo, find_program, hex, root, target_dir};
-
-const WASM_TARGET: &str = "wasm32-unknown-unknown";
+use crate::repo::{Step, find_program, hex, root, target_dir};
+use crate::wasm::Compiler;
 
 /// How the console is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +32,7 @@ pub(crate) fn build(profile: Profile) -> Result<()> {
     if fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == inputs) {
         return Ok(());
     }
-    ensure_wasm_target()?;
-    let wasm = compile(profile)?;
+    let wasm = compile(&Compiler::ensure()?, profile)?;
     let scratch = target_dir().join("console");
     clear(&scratch)?;
     let mut bindgen = Bindgen::new();
@@ -61,35 +59,14 @@ fn clear(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))
 }
 
-/// Makes sure that rustc can build for the browser, installing the target when it is missing.
-fn ensure_wasm_target() -> Result<()> {
-    let libraries = Step::new("rustc").args(&["--print", "target-libdir", "--target", WASM_TARGET]).output();
-    if libraries.is_ok_and(|folder| Path::new(folder.trim()).is_dir()) {
-        return Ok(());
-    }
-    if find_program("rustup").is_none() {
-        bail!(
-            "the Rust target {WASM_TARGET} is missing and there is no rustup to install it: install it with your \
-             system's package manager (Debian: libstd-rust-dev-wasm32) or install rustup"
-        );
-    }
-    Step::new("rustup").args(&["target", "add", WASM_TARGET]).run().context(
-        "the console needs the Rust target for the browser; without network, install it by hand and run this again",
-    )
-}
-
-fn compile(profile: Profile) -> Result<PathBuf> {
+fn compile(compiler: &Compiler, profile: Profile) -> Result<PathBuf> {
     let (flag, folder) = match profile {
         Profile::Debug => ("dev", "debug"),
         Profile::Release => ("wasm-release", "wasm-release"),
     };
-    cargo(&["build", "--package", "headgate-web", "--target", WASM_TARGET, "--profile", flag])
-        // Leptos erases component types under this flag: faster to compile and, measured, smaller to load as well
-        // (505 KB with brotli against 617 KB), since views are no longer written out once per type.
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "--cfg erase_components")
-        .run()
-        .context("compiling the console")?;
-    Ok(target_dir().join(WASM_TARGET).join(folder).join("headgate-web.wasm"))
+    // Leptos erases component types under this flag: faster to compile and, measured, smaller to load as well (505 KB with
+    // brotli against 617 KB), since views are no longer written out once per type.
+    compiler.compile("headgate-web", flag, folder, "--cfg erase_components").context("compiling the console")
 }
 
 /// Runs `wasm-opt` when the machine has one; the console works without, some ten per cent larger.

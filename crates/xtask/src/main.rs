@@ -13,6 +13,7 @@ mod repo;
 mod suite;
 mod tidy;
 mod up;
+mod wasm;
 
 use std::process::ExitCode;
 

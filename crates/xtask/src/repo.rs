@@ -39,6 +39,22 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|candidate| candidate.is_file())
 }
 
+/// Installs Debian packages; an error that names them where this does not run as root or there is no `apt-get`.
+pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
+    let is_root = Step::new("id").args(&["-u"]).output().is_ok_and(|id| id.trim() == "0");
+    if !is_root || find_program("apt-get").is_none() {
+        bail!("please install these packages: {}", packages.join(" "));
+    }
+    if packages.contains(&"postgresql") && !Path::new("/etc/postgresql-common/createcluster.conf").exists() {
+        // It would start a cluster of its own and hold the default port; the tests bring theirs.
+        std::fs::create_dir_all("/etc/postgresql-common")?;
+        std::fs::write("/etc/postgresql-common/createcluster.conf", "create_main_cluster = false\n")?;
+    }
+    let apt = |arguments: &[&str]| Step::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    apt(&["update", "-qq"]).run()?;
+    apt(&["install", "-y", "-qq", "--no-install-recommends"]).args(packages).run()
+}
+
 /// Writes bytes in lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;

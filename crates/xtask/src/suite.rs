@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::console::{self, Profile};
-use crate::repo::{Step, cache_dir, cargo, find_program, hex, root};
+use crate::repo::{Step, apt_install, cache_dir, cargo, find_program, hex, root};
 
 const FEATURES: &str = "headgate-server/console,headgate-api/schema";
 
@@ -59,18 +59,7 @@ fn install_packages() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let is_root = Step::new("id").args(&["-u"]).output().is_ok_and(|id| id.trim() == "0");
-    if !is_root || find_program("apt-get").is_none() {
-        bail!("the tests need these Debian packages or their like, please install them: {}", missing.join(" "));
-    }
-    // `postgresql-common` would start a cluster of its own and hold the default port; the tests bring theirs.
-    fs::create_dir_all("/etc/postgresql-common")?;
-    if !Path::new("/etc/postgresql-common/createcluster.conf").exists() {
-        fs::write("/etc/postgresql-common/createcluster.conf", "create_main_cluster = false\n")?;
-    }
-    let apt = |arguments: &[&str]| Step::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-    apt(&["update", "-qq"]).run()?;
-    apt(&["install", "-y", "-qq", "--no-install-recommends"]).args(&missing).run()
+    apt_install(&missing).context("the tests need Debian packages, or their like of another system")
 }
 
 /// Installs the npm packages of `tests/e2e/node` into the cache, once per lock file, and links them.
