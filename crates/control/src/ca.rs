@@ -12,9 +12,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{Entropy, NodeGroupId, NodeId, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, SerialNumber,
+    date_time_ymd,
 };
-use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use sha2::{Digest as _, Sha256};
 use store::signing_keys::{self, SigningKey};
 use store::{Store, StoreError};
@@ -198,6 +199,23 @@ impl Authority {
         let certificate = params.signed_by(&request.public_key, &self.issuer)?;
         let chain = vec![certificate.der().clone(), self.certificate.clone()];
         Ok(Issued { chain, serial: hex(&serial), not_after: now.plus(NODE_LIFE) })
+    }
+
+    /// Reads whom a certificate of this authority names, expired or not, when `csr_der` was signed with its key.
+    #[must_use]
+    pub fn read_previous(&self, certificate_der: &[u8], csr_der: &[u8]) -> Option<Peer> {
+        let certificate = CertificateDer::from(certificate_der);
+        let (_, parsed) = X509Certificate::from_der(certificate_der).ok()?;
+        let roots = runtime::tls::roots_of(&self.bundle).ok()?;
+        let provider = runtime::tls::crypto_provider();
+        let verifier =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()?;
+        // As of its own last second: what is asked is who gave it, not whether it still counts.
+        let last = u64::try_from(parsed.validity().not_after.timestamp()).ok()?.checked_sub(1)?;
+        verifier.verify_client_cert(&certificate, &[], UnixTime::since_unix_epoch(Duration::from_secs(last))).ok()?;
+        let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr_der)).ok()?;
+        let is_same_key = request.public_key.subject_public_key_info() == parsed.public_key().raw;
+        is_same_key.then(|| read_peer(&certificate))?
     }
 
     /// Makes the sync listener's certificate and key.

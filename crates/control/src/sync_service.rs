@@ -91,22 +91,64 @@ impl Enrolment {
         }
     }
 
+    /// Returns the node that asks to be certified again; `None` for a new one.
+    ///
+    /// Its certificate of before, from this authority, is the proof of who it was, and the request's signature that it still has
+    /// the key. A node that this database does not know was enrolled after the backup that was restored.
+    async fn returning(&self, token: &JoinToken, request: &v1::EnrolRequest) -> Result<Option<Returning>, Status> {
+        if request.previous_certificate_der.is_empty() {
+            return Ok(None);
+        }
+        let refused = |why: &'static str| Status::failed_precondition(why);
+        let peer = self.plane.authority.read_previous(&request.previous_certificate_der, &request.csr_der);
+        let peer = peer.ok_or_else(|| refused("its certificate is of another installation, or its key is another"))?;
+        if peer.group != token.group_id {
+            return Err(refused("the join token is for another node group"));
+        }
+        let found = async {
+            let mut tx = self.plane.cx.store.system().await?;
+            store::nodes::find(&mut tx, peer.node).await
+        };
+        match found.await.map_err(|error| self.plane.unavailable(&error))? {
+            Some(node) if node.revoked_at.is_some() => Err(refused("it was revoked")),
+            Some(node) if node.group_id != token.group_id || node.hpke_public_key != request.hpke_public_key => {
+                Err(refused("it is known in another group or with another key"))
+            }
+            Some(node) => Ok(Some(Returning::Known(node))),
+            None => Ok(Some(Returning::Unknown(peer.node))),
+        }
+    }
+
     /// Uses the token up and makes the node, in one transaction. `None`: somebody else was faster.
-    async fn admit(&self, token: &JoinToken, node: &Node) -> Result<Option<()>, StoreError> {
+    async fn admit(&self, token: &JoinToken, node: &Node, is_known: bool) -> Result<Option<()>, StoreError> {
         let cx = &self.plane.cx;
         let permit = Permit::system(JobName::NodeSync, Scope::Organization(token.organization_id));
         let mut tx = cx.store.write(token.organization_id).await?;
         if store::join_tokens::redeem(&mut tx, &permit, token.id).await?.is_none() {
             return Ok(None);
         }
-        store::nodes::insert(&mut tx, &permit, node).await?;
-        let after = serde_json::json!({ "group_id": node.group_id, "join_token_id": token.id, "serial": node.certificate_serial });
+        if is_known {
+            store::nodes::readmit(&mut tx, &permit, node, cx.now()).await?;
+        } else {
+            store::nodes::insert(&mut tx, &permit, node).await?;
+        }
+        let after = serde_json::json!({
+            "group_id": node.group_id, "join_token_id": token.id, "serial": node.certificate_serial, "again": is_known
+        });
         let audit = Audit { after: Some(after.to_string()), ..about("node.enrol", node) };
         let id = AuditEntryId::from_uuid(cx.mint.next_uuid());
         tx.audit(&permit, AuditDraft { id, at: cx.now(), actor_name: "node link".to_owned(), audit });
         tx.commit().await?;
         Ok(Some(()))
     }
+}
+
+/// A machine that was a node before.
+enum Returning {
+    /// And still is.
+    Known(Node),
+    /// Under this id, which the database does not know.
+    Unknown(NodeId),
 }
 
 /// What a machine calls itself, fit for a list: printable, bounded, never empty.
@@ -128,22 +170,33 @@ impl NodeEnrolment for Enrolment {
             return Err(Status::invalid_argument("hpke_public_key must be a raw X25519 key"));
         }
         let (plane, now) = (&self.plane, self.plane.cx.now());
-        let id = NodeId::from_uuid(plane.cx.mint.next_uuid());
+        let returning = self.returning(&token, &request).await?;
+        let id = match &returning {
+            Some(Returning::Known(node)) => node.id,
+            Some(Returning::Unknown(id)) => *id,
+            None => NodeId::from_uuid(plane.cx.mint.next_uuid()),
+        };
         let issued = plane.authority.certify_node(&request.csr_der, id, token.group_id, now);
         let Issued { chain, serial, not_after } =
             issued.map_err(|_| Status::invalid_argument("csr_der cannot be certified"))?;
-        let node = Node {
-            id,
-            group_id: token.group_id,
-            organization_id: token.organization_id,
-            name: readable(&request.name, id),
-            hpke_public_key: request.hpke_public_key.to_vec(),
-            certificate_serial: serial,
-            certificate_expires_at: not_after,
-            created_at: now,
-            revoked_at: None,
+        let is_known = matches!(returning, Some(Returning::Known(_)));
+        let node = match returning {
+            Some(Returning::Known(node)) => {
+                Node { certificate_serial: serial, certificate_expires_at: not_after, ..node }
+            }
+            _ => Node {
+                id,
+                group_id: token.group_id,
+                organization_id: token.organization_id,
+                name: readable(&request.name, id),
+                hpke_public_key: request.hpke_public_key.to_vec(),
+                certificate_serial: serial,
+                certificate_expires_at: not_after,
+                created_at: now,
+                revoked_at: None,
+            },
         };
-        let admitted = self.admit(&token, &node).await.map_err(|error| plane.unavailable(&error))?;
+        let admitted = self.admit(&token, &node, is_known).await.map_err(|error| plane.unavailable(&error))?;
         admitted.ok_or_else(|| Status::unauthenticated("join token is unknown, used or expired"))?;
         tracing::info!(node.id = %id, node.group = %token.group_id, "node enrolled as {id}");
         Ok(Response::new(v1::EnrolResponse {

@@ -3,6 +3,7 @@
 //! ```text
 //!  start ── identity on disk? ── no ─▶ enrol with a join token
 //!    │                            yes ─▶ load the sealed copy ─▶ serve at once, also with the control plane dark
+//!    │                         ended, or refused ─▶ come back by a fresh join token, under the same id if possible
 //!  run ──▶ session ──▶ apply ──▶ compile ──▶ swap ──▶ ack │ nack        (again and again, with full jitter in between)
 //! ```
 //!
@@ -14,11 +15,13 @@ pub mod crypto;
 pub mod enrol;
 pub mod identity;
 pub mod last_known_good;
+mod rejoin;
 mod session;
 pub mod status;
 pub mod transport;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +47,10 @@ pub struct SyncConfig {
     pub control: ControlAddress,
     /// Where identity and sealed copies are kept, mode 0700.
     pub data_dir: PathBuf,
-    /// Needed once, when there is no identity yet.
+    /// Needed once, when there is no identity yet, and again when the identity has ended or is refused.
     pub join_token: Option<String>,
+    /// In the single binary, where a token comes from when the identity has ended.
+    pub token_source: Option<TokenSource>,
     /// Name for people; the host name by default.
     pub name: String,
     /// Where the node runs, for people.
@@ -66,12 +71,26 @@ impl SyncConfig {
             control,
             data_dir,
             join_token: None,
+            token_source: None,
             name: String::new(),
             region: String::new(),
             backoff: (Duration::from_millis(500), Duration::from_secs(60)),
             ping: Duration::from_secs(10),
             report: Duration::from_secs(5),
         }
+    }
+}
+
+/// Gives a join token of the control plane in the same process.
+#[derive(Clone)]
+pub struct TokenSource(pub Arc<dyn Fn() -> TokenFuture + Send + Sync>);
+
+/// What a [`TokenSource`] gives: a token's text, or `None` when the control plane cannot make one now.
+pub type TokenFuture = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
+
+impl std::fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenSource")
     }
 }
 
@@ -166,11 +185,11 @@ pub struct Started {
 
 /// Loads or makes the node's identity, loads the sealed copy, and returns the link with its policy.
 ///
-/// Waits for the control plane only when there is no identity yet. Cancel-safe: an enrolment that was cut off leaves nothing
+/// Waits for the control plane only when there is no identity yet, and for seconds when a fresh join token came with one. Cancel-safe: an enrolment that was cut off leaves nothing
 /// behind but a used token.
 pub async fn start(config: SyncConfig, ports: Ports, stop: &CancellationToken) -> Result<Started, StartError> {
     let identity = match Identity::load(&config.data_dir)? {
-        Some(identity) => identity,
+        Some(identity) => rejoin::settle(identity, &config, &ports).await?,
         None => enrol::enrol_with_patience(&config, &ports, stop).await?,
     };
     let tls = Tls::new(&identity)?;

@@ -5,8 +5,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::secret::Kid;
 use domain::{TokenKind, TokenSecret};
 use proto::v1::node_enrolment_client::NodeEnrolmentClient;
+use rustls_pki_types::CertificateDer;
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::identity::{Candidate, Identity, IdentityError};
@@ -26,6 +29,12 @@ pub enum EnrolError {
     /// The control plane refused.
     #[error("control plane refused the join token: {message}; create a new one in the console under Nodes")]
     Refused {
+        /// What it said.
+        message: String,
+    },
+    /// The control plane will not let this machine go on under the id it had; the token is not used up.
+    #[error("control plane does not let the node keep its id: {message}; restart it with a join token")]
+    NotKept {
         /// What it said.
         message: String,
     },
@@ -60,6 +69,16 @@ impl JoinToken {
         let fingerprint = URL_SAFE_NO_PAD.decode(fingerprint).ok().and_then(|bytes| bytes.try_into().ok());
         Ok(Self { secret, fingerprint: fingerprint.ok_or(EnrolError::Token)? })
     }
+
+    /// Says whether it was issued under this authority.
+    pub(crate) fn is_of(&self, authority: &CertificateDer<'_>) -> bool {
+        Sha256::digest(authority.as_ref()).as_slice() == self.fingerprint
+    }
+
+    /// Returns the public part.
+    pub(crate) fn kid(&self) -> Kid {
+        self.secret.kid()
+    }
 }
 
 /// Enrols once: makes keys, asks for a certificate, keeps the identity in the data dir.
@@ -69,11 +88,30 @@ pub async fn enrol(
     config: &SyncConfig,
     ports: &Ports,
 ) -> Result<Identity, EnrolError> {
-    let candidate = Candidate::generate(ports.entropy.as_ref())?;
+    join(Candidate::generate(ports.entropy.as_ref())?, control, token, config, ports).await
+}
+
+/// Enrols once more with the keys of `earlier`, to go on under its id. Errors: `NotKept` leaves the token unused.
+pub(crate) async fn enrol_as(
+    earlier: &Identity,
+    token: &JoinToken,
+    config: &SyncConfig,
+    ports: &Ports,
+) -> Result<Identity, EnrolError> {
+    join(Candidate::again(earlier)?, &config.control, token, config, ports).await
+}
+
+async fn join(
+    candidate: Candidate,
+    control: &ControlAddress,
+    token: &JoinToken,
+    config: &SyncConfig,
+    ports: &Ports,
+) -> Result<Identity, EnrolError> {
     let channel = connect_by_fingerprint(control, token.fingerprint).await.map_err(EnrolError::Link)?;
     let request = candidate.request(token.secret.expose(), &config.name, &config.region);
     let answer = NodeEnrolmentClient::new(channel).enrol(request).await.map_err(refused)?;
-    let identity = candidate.enrolled(answer.into_inner(), ports.clock.now())?;
+    let identity = candidate.enrolled(answer.into_inner(), ports.clock.now())?.joined_with(token.kid().as_str());
     identity.save(&config.data_dir)?;
     tracing::info!(node.id = %identity.node_id, "enrolled as {}", identity.node_id);
     Ok(identity)
@@ -82,7 +120,8 @@ pub async fn enrol(
 fn refused(status: tonic::Status) -> EnrolError {
     use tonic::Code;
     match status.code() {
-        Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument | Code::FailedPrecondition => {
+        Code::FailedPrecondition => EnrolError::NotKept { message: status.message().to_owned() },
+        Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument => {
             EnrolError::Refused { message: status.message().to_owned() }
         }
         _ => EnrolError::Broken(Box::new(status)),

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::crypto::{CryptoError, SigningKeys, generate_hpke_pair};
 
-const FILE: &str = "node/identity.json";
+const FILE: &str = "identity.json";
+/// Where earlier builds kept it, one folder deeper; see [`Identity::load`].
+const EARLIER_FOLDER: &str = "node";
 
 /// The identity cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,8 @@ pub struct Identity {
     hpke_public: Vec<u8>,
     hpke_private: Secret<Vec<u8>>,
     disk_key: Secret<Vec<u8>>,
+    /// The public part of the join token that it came from: given again, the token is of no use.
+    join_kid: Option<String>,
 }
 
 impl std::fmt::Debug for Identity {
@@ -84,6 +88,7 @@ pub struct Candidate {
     hpke_private: Secret<Vec<u8>>,
     disk_key: Secret<Vec<u8>>,
     csr: Vec<u8>,
+    previous: Vec<u8>,
 }
 
 impl std::fmt::Debug for Candidate {
@@ -95,9 +100,12 @@ impl std::fmt::Debug for Candidate {
 /// A new TLS key (PKCS #8) and its signing request (DER).
 pub(crate) fn certificate_request() -> Result<(Secret<Vec<u8>>, Vec<u8>), IdentityError> {
     let pair = rcgen::KeyPair::generate().map_err(|_| IdentityError::Certificate("no key"))?;
-    let request = rcgen::CertificateParams::default().serialize_request(&pair);
-    let request = request.map_err(|_| IdentityError::Certificate("no request"))?;
-    Ok((Secret::new(pair.serialize_der()), request.der().to_vec()))
+    Ok((Secret::new(pair.serialize_der()), signing_request(&pair)?))
+}
+
+fn signing_request(pair: &rcgen::KeyPair) -> Result<Vec<u8>, IdentityError> {
+    let request = rcgen::CertificateParams::default().serialize_request(pair);
+    Ok(request.map_err(|_| IdentityError::Certificate("no request"))?.der().to_vec())
 }
 
 impl Candidate {
@@ -107,7 +115,22 @@ impl Candidate {
         let (hpke_public, hpke_private) = generate_hpke_pair()?;
         let mut disk_key = vec![0; 32];
         entropy.fill(&mut disk_key);
-        Ok(Self { private_key, hpke_public, hpke_private, disk_key: Secret::new(disk_key), csr })
+        let (disk_key, previous) = (Secret::new(disk_key), Vec::new());
+        Ok(Self { private_key, hpke_public, hpke_private, disk_key, csr, previous })
+    }
+
+    /// Takes the keys of an identity that ended or was refused, to be certified again under the id it had.
+    pub fn again(identity: &Identity) -> Result<Self, IdentityError> {
+        let pair = rcgen::KeyPair::try_from(&identity.private_key());
+        let pair = pair.map_err(|_| IdentityError::Certificate("its key cannot be used"))?;
+        Ok(Self {
+            private_key: identity.private_key.clone(),
+            hpke_public: identity.hpke_public.clone(),
+            hpke_private: identity.hpke_private.clone(),
+            disk_key: identity.disk_key.clone(),
+            csr: signing_request(&pair)?,
+            previous: identity.chain.first().map(|der| der.to_vec()).unwrap_or_default(),
+        })
     }
 
     /// Returns the enrolment request of this candidate.
@@ -120,6 +143,7 @@ impl Candidate {
             build: crate::BUILD.to_owned(),
             name: name.to_owned(),
             region: region.to_owned(),
+            previous_certificate_der: self.previous.clone().into(),
         }
     }
 
@@ -139,6 +163,7 @@ impl Candidate {
             hpke_public: self.hpke_public,
             hpke_private: self.hpke_private,
             disk_key: self.disk_key,
+            join_kid: None,
         })
     }
 }
@@ -198,8 +223,30 @@ impl Identity {
         })
     }
 
+    /// Says whether its certificate has ended.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.not_after <= now
+    }
+
+    /// Remembers which join token it came from.
+    #[must_use]
+    pub fn joined_with(self, kid: &str) -> Self {
+        Self { join_kid: Some(kid.to_owned()), ..self }
+    }
+
+    /// Says whether it came from the join token with this public part.
+    #[must_use]
+    pub fn is_from(&self, kid: &str) -> bool {
+        self.join_kid.as_deref() == Some(kid)
+    }
+
     /// Reads the identity of a data dir; `None` when the node was never enrolled.
+    ///
+    /// What an earlier build left one folder deeper is moved up first: the sealed copies before the identity, so that a crash in
+    /// between leaves something that the next start goes on with.
     pub fn load(data_dir: &Path) -> Result<Option<Self>, IdentityError> {
+        move_up(data_dir)?;
         let path = data_dir.join(FILE);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => Secret::new(text),
@@ -218,6 +265,23 @@ impl Identity {
         let text = Secret::new(text);
         write_private(&path, text.expose().as_bytes()).map_err(|source| IdentityError::File { path, source })
     }
+}
+
+fn move_up(data_dir: &Path) -> Result<(), IdentityError> {
+    let earlier = data_dir.join(EARLIER_FOLDER);
+    if data_dir.join(FILE).exists() || !earlier.join(FILE).exists() {
+        return Ok(());
+    }
+    for name in [super::last_known_good::FOLDER, FILE] {
+        let (from, to) = (earlier.join(name), data_dir.join(name));
+        if from.exists() {
+            std::fs::rename(&from, &to).map_err(|source| IdentityError::File { path: from, source })?;
+        }
+    }
+    // Whatever else somebody put there stays.
+    drop(std::fs::remove_dir(&earlier));
+    tracing::info!(folder = %data_dir.display(), "node identity moved up from {}", earlier.display());
+    Ok(())
 }
 
 /// Replaces a file as a whole; folder and file are private.
@@ -267,6 +331,8 @@ struct Stored {
     hpke_public_key: String,
     hpke_private_key: String,
     disk_key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    join_kid: Option<String>,
 }
 
 impl From<&Identity> for Stored {
@@ -285,6 +351,7 @@ impl From<&Identity> for Stored {
             hpke_public_key: text(&it.hpke_public),
             hpke_private_key: text(it.hpke_private.expose()),
             disk_key: text(it.disk_key.expose()),
+            join_kid: it.join_kid.clone(),
         }
     }
 }
@@ -312,6 +379,7 @@ impl Stored {
             hpke_public: bytes(&self.hpke_public_key)?,
             hpke_private: Secret::new(bytes(&self.hpke_private_key)?),
             disk_key: Secret::new(bytes(&self.disk_key)?),
+            join_kid: self.join_kid,
         })
     }
 }

@@ -19,7 +19,8 @@ use proto::v1;
 use super::crypto::{CryptoError, DiskKey};
 use super::identity::{Identity, IdentityError, make_private_folder, write_private};
 
-const FOLDER: &str = "node/policy";
+/// The folder of the sealed copies, in the node's own.
+pub(super) const FOLDER: &str = "policy";
 const ENDING: &str = "sealed";
 const FRESHNESS: &str = "freshness";
 
@@ -87,6 +88,23 @@ impl Vault {
         make_private_folder(&folder).map_err(|source| IdentityError::File { path: folder.clone(), source })?;
         let key = DiskKey::new(identity.disk_key())?;
         Ok(Self(Arc::new(Inner { folder, node_id: identity.node_id, key, entropy })))
+    }
+
+    /// Says whether there is any copy.
+    pub(crate) fn is_empty(data_dir: &Path) -> bool {
+        let Ok(folder) = std::fs::read_dir(data_dir.join(FOLDER)) else { return true };
+        folder.flatten().all(|file| file.path().extension().is_none_or(|ending| ending != ENDING))
+    }
+
+    /// Removes the copies of a node that goes on under another id and with other keys: nothing opens them any more.
+    pub(crate) fn clear(data_dir: &Path) -> Result<(), IdentityError> {
+        let folder = data_dir.join(FOLDER);
+        match std::fs::remove_dir_all(&folder) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(IdentityError::File { path: folder, source })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn place(&self, name: &str) -> String {

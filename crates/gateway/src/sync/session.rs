@@ -19,11 +19,12 @@ use tonic::Streaming;
 use v1::control_message::Body as Down;
 use v1::node_message::Body as Up;
 
-use super::Link;
 use super::apply::{Applier, Outcome};
-use super::identity::{IdentityError, certificate_request};
+use super::identity::{Identity, IdentityError, certificate_request};
 use super::last_known_good::{Entry, Vault};
-use super::transport::LinkError;
+use super::rejoin::Rejoin;
+use super::transport::{LinkError, Tls};
+use super::{Link, Ports, SyncConfig};
 
 /// Messages that wait to be sent. The control plane reads all the time, so more than this means that the link stalls.
 const OUTGOING: usize = 256;
@@ -94,8 +95,13 @@ pub(crate) async fn run(link: Link, mut applier: Applier, vault: Vault, stop: Ca
     let mut backoff = Backoff::new(link.config.backoff);
     let renewal = stop.child_token();
     let renewer = tasks::spawn("sync.renew", keep_certificate(link.clone(), renewal.clone()));
+    let mut rejoin = Rejoin::new(&link);
     link.show_readiness(&applier);
     while !stop.is_cancelled() {
+        tokio::select! {
+            () = rejoin.attempt(&link) => {}
+            () = stop.cancelled() => break,
+        }
         let started = Instant::now();
         let end = Session::open(&link, &mut applier, &copies, &boot_id, &stop).await;
         applier.disconnected();
@@ -390,17 +396,28 @@ async fn learn_keys(link: &Link) {
 
 /// Asks for the next certificate and uses it from the next handshake on.
 pub(crate) async fn renew(link: &Link) -> Result<(), RenewError> {
-    let (private_key, csr) = certificate_request()?;
-    let channel = link.tls.connect(&link.config.control).await?;
-    let request = v1::RenewRequest { csr_der: csr.into(), build: crate::BUILD.to_owned() };
-    let answer =
-        NodeSyncClient::new(channel).renew(request).await.map_err(|status| RenewError::Refused(Box::new(status)))?;
     let current = link.identity.read().clone();
-    let renewed = current.renewed(private_key, answer.into_inner(), link.ports.clock.now())?;
-    renewed.save(&link.config.data_dir)?;
+    let renewed = renewed(&current, &link.tls, &link.config, &link.ports).await?;
     link.tls.renew(&renewed)?;
     *link.identity.write() = std::sync::Arc::new(renewed);
     Ok(())
+}
+
+/// Asks for the next certificate of an identity and keeps it on disk.
+pub(crate) async fn renewed(
+    identity: &Identity,
+    tls: &Tls,
+    config: &SyncConfig,
+    ports: &Ports,
+) -> Result<Identity, RenewError> {
+    let (private_key, csr) = certificate_request()?;
+    let channel = tls.connect(&config.control).await?;
+    let request = v1::RenewRequest { csr_der: csr.into(), build: crate::BUILD.to_owned() };
+    let answer =
+        NodeSyncClient::new(channel).renew(request).await.map_err(|status| RenewError::Refused(Box::new(status)))?;
+    let renewed = identity.renewed(private_key, answer.into_inner(), ports.clock.now())?;
+    renewed.save(&config.data_dir)?;
+    Ok(renewed)
 }
 
 // === Sealed copies ===

@@ -1159,6 +1159,10 @@ pub struct EnrolRequest {
     pub name: ::prost::alloc::string::String,
     #[prost(string, tag = "6")]
     pub region: ::prost::alloc::string::String,
+    /// Of a machine that is a node already: its last certificate, expired or not. The request is signed with that certificate's
+    /// key; the node keeps its id, or is refused with FAILED_PRECONDITION and the token stays unused.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub previous_certificate_der: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EnrolResponse {

@@ -9,6 +9,7 @@ use control::bootstrap::{self, Installation};
 use control::sync::{self, SyncHandle, SyncServerConfig};
 use control::{Assets, ControlConfig, Cx, Keyring, LocalKey};
 use domain::Entropy;
+use gateway::sync::TokenSource;
 use runtime::clock::SystemClock;
 use runtime::config::{Environment, Resolved};
 use runtime::health::Readiness;
@@ -157,6 +158,18 @@ impl Running {
     pub(crate) async fn issue_local_join_token(&self) -> Result<String> {
         let issued = bootstrap::issue_local_join_token(&self.base.cx, &self.installation).await;
         issued.map_err(|failure| explained(&failure)).context("issuing a join token for the local node")
+    }
+
+    /// Returns what gives the node of this process a join token when its certificate has ended.
+    pub(crate) fn token_source(&self) -> TokenSource {
+        let (cx, installation) = (Arc::clone(&self.base.cx), Arc::new(self.installation.clone()));
+        TokenSource(Arc::new(move || {
+            let (cx, installation) = (Arc::clone(&cx), Arc::clone(&installation));
+            Box::pin(async move {
+                let issued = bootstrap::issue_local_join_token(&cx, &installation).await;
+                issued.inspect_err(|failure| tracing::error!(error = %explained(failure), "a join token for the local node could not be issued")).ok()
+            })
+        }))
     }
 
     /// Waits until the private database ends by itself, which it should not.

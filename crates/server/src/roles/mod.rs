@@ -41,8 +41,8 @@ pub(crate) async fn up(settings: &Resolved, environment: &Environment, data_dir:
     let mut control = control::Running::start(settings, environment, &data_dir, options, readiness.clone()).await?;
     let join_token =
         if node::is_enrolled(data_dir.path())? { None } else { Some(control.issue_local_join_token().await?) };
-    let (pipes, metrics) = (control.local_link(), control.metrics_writer());
-    let link = node::LinkTo::InProcess { pipes, join_token, metrics };
+    let (pipes, tokens, metrics) = (control.local_link(), control.token_source(), control.metrics_writer());
+    let link = node::LinkTo::InProcess { pipes, join_token, tokens, metrics };
     let node = node::Running::start(settings, data_dir.path(), link, gateway_addr, readiness.clone()).await?;
     until_ready(&readiness).await?;
     let ready = up_ready(&control, &node);

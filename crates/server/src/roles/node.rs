@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use domain::{Clock, Entropy, NodeId};
 use gateway::sync::identity::Identity;
 use gateway::sync::transport::ControlAddress;
-use gateway::sync::{self, Load, SyncConfig};
+use gateway::sync::{self, Load, SyncConfig, TokenSource};
 use gateway::upstream::dial::Network;
 use gateway::usage::reporter::Reporter;
 use gateway::usage::spool::{Spool, SpoolConfig};
@@ -33,6 +33,8 @@ pub(crate) enum LinkTo {
         pipes: mpsc::Sender<DuplexStream>,
         /// For the node's first start.
         join_token: Option<String>,
+        /// For a later one, when the machine was off for longer than its certificate lives.
+        tokens: TokenSource,
         /// The control plane's counters, for the one admin address of the process.
         metrics: MetricsWriter,
     },
@@ -40,7 +42,7 @@ pub(crate) enum LinkTo {
     Remote {
         /// The address, as `https://host:port`.
         control: String,
-        /// For the node's first start.
+        /// For the node's first start, or to come back when its certificate has ended.
         join_token: Option<String>,
     },
 }
@@ -234,6 +236,9 @@ fn spool_metrics(spool: Spool) -> gateway::MetricsWriter {
 fn link_config(settings: &Resolved, link_to: &LinkTo, folder: PathBuf) -> Result<SyncConfig> {
     let mut config = SyncConfig::new(link_to.address()?, folder);
     config.join_token = link_to.join_token();
+    if let LinkTo::InProcess { tokens, .. } = link_to {
+        config.token_source = Some(tokens.clone());
+    }
     config.name = match (link_to, settings.find("node_name")) {
         (_, Some(name)) => name.to_owned(),
         (LinkTo::InProcess { .. }, None) => "local".to_owned(),

@@ -232,7 +232,7 @@ impl TestNode {
 
     /// The sealed copy of an organization.
     pub(crate) fn copy_of(&self, organization: OrganizationId) -> PathBuf {
-        self.folder.path().join(format!("node/policy/{organization}.sealed"))
+        self.folder.path().join(format!("policy/{organization}.sealed"))
     }
 
     pub(crate) fn identify(&self, token: &str) -> Result<(), KeyRefusal> {

@@ -5,4 +5,5 @@ mod forger;
 mod intruders;
 mod ledger;
 pub(crate) mod push;
+mod rejoin;
 mod stories;
