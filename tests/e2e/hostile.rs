@@ -24,10 +24,15 @@ struct Target {
 }
 
 async fn start() -> Result<Target> {
+    start_with(&[]).await
+}
+
+async fn start_with(flags: &[(&str, &str)]) -> Result<Target> {
     let upstream = Upstream::counting().await?;
     let folder = data_dir()?;
     let variables = openai_at(&upstream.url());
     let start = variables.iter().fold(Start::role("up", folder.path())?, |start, (name, value)| start.env(name, value));
+    let start = flags.iter().fold(start, |start, (name, value)| start.flag(name, value));
     Ok(Target { upstream, headgate: start.ready().await?, _folder: folder })
 }
 
@@ -159,6 +164,45 @@ async fn ambiguous_framing_and_broken_heads_are_refused() -> Result<()> {
     let answer = raw(&target, &many, b"").await?;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "5,000 headers: {answer}");
     target.is_untouched().await
+}
+
+#[tokio::test]
+async fn slow_senders_are_shown_out() -> Result<()> {
+    let timeouts = [("--header-timeout", "300ms"), ("--body-timeout", "400ms"), ("--idle-timeout", "900ms")];
+    let target = start_with(&[timeouts.as_slice(), &[("--max-connections", "64")]].concat()).await?;
+    let key = target.headgate.field("virtual_key");
+    let url = target.headgate.field("gateway_url");
+    let address = url.strip_prefix("http://").context("a plain address")?;
+    for path in ["/v1/chat/completions", "/v1/messages"] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{{"
+        );
+        let answer = until_closed(address, &head).await?;
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request_timeout"), "{path}: {answer}");
+        assert!(answer.contains("connection: close"), "{path}: {answer}");
+    }
+    for half in ["", "P", "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let answer = until_closed(address, half).await?;
+        assert!(!answer.contains("HTTP/1.1 2"), "{half:?}: {answer}");
+    }
+    // A thousand that only connect hold nobody up for long: the node keeps as many as it was told to, each for a while.
+    let mut idle = Vec::new();
+    for _ in 0..1_000 {
+        idle.push(TcpStream::connect(address).await?);
+    }
+    target.is_untouched().await?;
+    drop(idle);
+    Ok(())
+}
+
+/// Sends a text and reads until the gateway closes the connection.
+async fn until_closed(address: &str, text: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(text.as_bytes()).await?;
+    let mut answer = Vec::new();
+    let reading = stream.read_to_end(&mut answer);
+    tokio::time::timeout(ANSWER_WITHIN, reading).await.with_context(|| format!("{text:?} was kept"))??;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 #[tokio::test]

@@ -20,7 +20,9 @@ pub struct GatewayConfig {
     pub worker_threads: usize,
     /// What a client may send and how much of it at a time.
     pub limits: Limits,
-    /// How long calls in flight may go on after a stop was asked for.
+    /// How long a node that was asked to stop still serves everybody while it says that it is not ready.
+    pub drain_grace_ms: u64,
+    /// How long calls in flight may go on after that.
     pub drain_ms: u64,
 }
 
@@ -42,8 +44,10 @@ pub struct Limits {
     pub max_in_flight: usize,
     /// Most calls in flight of one virtual key on the node.
     pub max_in_flight_per_key: usize,
-    /// Longest wait for a request head; also how long an idle connection is kept.
+    /// Longest time from the first byte of a connection to the end of its first request head.
     pub header_read_ms: u64,
+    /// How long a connection is kept that sends no request; also bounds the heads of later requests.
+    pub idle_ms: u64,
     /// Longest time for a whole request body.
     pub body_read_ms: u64,
     /// Most concurrent streams of one HTTP/2 connection.
@@ -59,6 +63,7 @@ impl Default for GatewayConfig {
             admin_addr: SocketAddr::from(([127, 0, 0, 1], 7411)),
             worker_threads: 0,
             limits: Limits::default(),
+            drain_grace_ms: 0,
             drain_ms: 30_000,
         }
     }
@@ -74,7 +79,9 @@ impl Default for Limits {
             max_connections: 20_000,
             max_in_flight: 10_000,
             max_in_flight_per_key: 5_000,
-            header_read_ms: 75_000,
+            header_read_ms: 15_000,
+            // Longer than the 60 s after which common load balancers drop a connection, so that they are the first to.
+            idle_ms: 75_000,
             body_read_ms: 60_000,
             max_h2_streams: 250,
             max_answer_bytes: 64 * 1024 * 1024,
@@ -90,6 +97,12 @@ impl GatewayConfig {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             n => n,
         }
+    }
+
+    /// Returns how long the node serves everybody after a stop was asked for.
+    #[must_use]
+    pub fn drain_grace(&self) -> Duration {
+        Duration::from_millis(self.drain_grace_ms)
     }
 
     /// Returns how long a drain may last.

@@ -13,7 +13,8 @@
 //!
 //! - **Commit point.** Until the first byte of an answer has been handed to the client an attempt may be abandoned; after it,
 //!   never. Whole answers commit when complete.
-//! - **Settle once.** An identified call yields exactly one usage event, also when its client leaves or its code panics.
+//! - **Settle once.** An identified call of a model yields exactly one usage event, also when its client leaves or its code
+//!   panics.
 //! - **Keys stay here.** Upstream requests are built from nothing; a client's key is in none of them.
 //! - **Known bad is 401, cannot verify is 503.**
 
@@ -34,6 +35,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use domain::{Clock, Entropy, NodeId};
@@ -53,6 +55,9 @@ use crate::upstream::dial::Dial;
 
 /// The build that a node names to its control plane.
 pub const BUILD: &str = env!("CARGO_PKG_VERSION");
+
+/// The part under which a node that stops holds its readiness back.
+pub const LEAVING: &str = "gateway";
 
 /// Writes further metrics in the Prometheus text format.
 pub type MetricsWriter = Box<dyn Fn(&mut String) + Send + Sync>;
@@ -105,7 +110,8 @@ pub struct GatewayHandle {
     /// What it counts.
     pub metrics: Metrics,
     stop: Stop,
-    drain: std::time::Duration,
+    grace: Duration,
+    drain: Duration,
     readiness: Readiness,
     workers: Vec<oneshot::Receiver<()>>,
     admin: runtime::tasks::Group,
@@ -139,15 +145,18 @@ pub async fn start(parts: Parts) -> Result<GatewayHandle, StartError> {
     let admin = runtime::tasks::Group::new();
     let state = admin::Admin::new(shared, readiness.clone(), more_metrics);
     admin.spawn("gateway.admin", |stop| admin::serve(admin_listener, state, stop));
-    Ok(GatewayHandle { addr, admin_addr, metrics, stop, drain: config.drain(), readiness, workers, admin })
+    let (grace, drain) = (config.drain_grace(), config.drain());
+    Ok(GatewayHandle { addr, admin_addr, metrics, stop, grace, drain, readiness, workers, admin })
 }
 
 impl GatewayHandle {
-    /// Stops: not ready at once, nothing new accepted, calls in flight finish until the drain's deadline, the rest is cut.
+    /// Stops. Not ready at once, but for the time of grace everybody is still served, so that load balancers notice before
+    /// anybody is turned away. Then nothing new is accepted, calls in flight finish until the drain's deadline, the rest is cut.
     pub async fn drain(self) {
-        self.readiness.hold("gateway", "the node is draining");
-        self.stop.soft.cancel();
-        let hard = self.stop.hard.clone();
+        self.readiness.hold(LEAVING, "the node is draining");
+        self.stop.leave();
+        tokio::time::sleep(self.grace).await;
+        self.stop.drain();
         let mut all = pin!(async {
             for worker in self.workers {
                 // An error means that the thread is gone, which is what is waited for.
@@ -156,10 +165,10 @@ impl GatewayHandle {
         });
         if tokio::time::timeout(self.drain, all.as_mut()).await.is_err() {
             tracing::warn!(drain_ms = self.drain.as_millis(), "calls still in flight at the end of the drain are cut");
-            hard.cancel();
+            self.stop.cut();
             all.await;
         }
-        self.admin.drain(std::time::Duration::from_secs(1)).await;
+        self.admin.drain(Duration::from_secs(1)).await;
     }
 }
 
@@ -222,13 +231,18 @@ impl Lane {
         server::serve(self.worker.clone(), stream, self.stop.clone()).await;
     }
 
+    /// Still serves, but ends connections with their answers.
+    pub fn leave(&self) {
+        self.stop.leave();
+    }
+
     /// Lets calls in flight finish and ends their connections.
     pub fn stop(&self) {
-        self.stop.soft.cancel();
+        self.stop.drain();
     }
 
     /// Cuts what still runs.
     pub fn cut(&self) {
-        self.stop.hard.cancel();
+        self.stop.cut();
     }
 }

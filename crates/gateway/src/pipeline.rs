@@ -101,19 +101,19 @@ impl Worker {
     }
 }
 
-/// Serves one client call. The meter settles exactly once: on rejection, on the last byte, or when the body is dropped.
+/// Serves one client call, unless it is already `refused`. The meter settles exactly once: on rejection, on the last byte, or
+/// when the body is dropped.
 pub(crate) async fn handle(
     worker: Arc<Worker>,
     request: Request<Incoming>,
-    is_double_framed: bool,
+    refused: Option<Rejection>,
 ) -> Response<ReplyBody> {
     let (parts, body) = request.into_parts();
     let mut meter = Meter::start(worker.clone());
     let mut body = Some(body);
-    let answered = if is_double_framed {
-        Err(admit::refuse_double_framing())
-    } else {
-        run(&worker, &parts, &mut body, &mut meter).await
+    let answered = match refused {
+        Some(refused) => Err(refused),
+        None => run(&worker, &parts, &mut body, &mut meter).await,
     };
     match answered {
         Ok(reply) => reply.respond(meter),

@@ -1,10 +1,12 @@
 //! Listeners and connections: one thread, one runtime and one `SO_REUSEPORT` socket for each worker.
 //!
 //! A request never changes threads, so nothing on its way is contended. Not here: what a request means (`pipeline`).
-//! Invariants: a connection that sends no request is closed after `header_read_ms`; a panic in one call answers that call with
-//! 500 and touches no other; after a stop every call in flight may finish until the drain's deadline.
+//! Invariants: a connection that sends nothing is closed after `idle_ms`, one that begins a head and does not end it after
+//! `header_read_ms`; a panic in one call answers that call with 500 and touches no other; after a stop every call in flight may
+//! finish until the drain's deadline.
 
 mod framing;
+mod stop;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -16,8 +18,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use domain::code::GatewayCode;
 use futures_util::FutureExt;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
@@ -26,26 +30,22 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, Sleep, sleep};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tokio_util::sync::WaitForCancellationFuture;
 
 use crate::config::Limits;
 use crate::pipeline::relay::ReplyBody;
-use crate::pipeline::{self, Worker};
-use crate::server::framing::{Connection, Version, Watched};
+use crate::pipeline::{self, Worker, admit};
+use crate::rejection::Rejection;
+use crate::server::framing::{Connection, Protocol, Watched};
+use crate::server::stop::Phase;
+pub(crate) use crate::server::stop::Stop;
 
-/// How long a connection without a request may hold up a drain: enough for a request that is on its way.
-const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// How long a connection without a call in flight may hold up a drain: enough for a request that is on its way.
+const LINGER: Duration = Duration::from_secs(1);
+/// When a client that asks a draining node should ask again; whatever sends it elsewhere has then noticed.
+const DRAINING_RETRY: Duration = Duration::from_secs(1);
 /// Pause after an accept error that may repeat at once, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The two steps of stopping.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Stop {
-    /// Accept nothing new, finish what runs.
-    pub(crate) soft: CancellationToken,
-    /// Cut what still runs.
-    pub(crate) hard: CancellationToken,
-}
 
 /// Opens one listening socket for each worker, all on the same port.
 pub(crate) fn bind(addr: SocketAddr, n_workers: usize) -> io::Result<Vec<std::net::TcpListener>> {
@@ -95,12 +95,12 @@ pub(crate) fn run_worker(
     let _ = ended.send(());
 }
 
-/// Accepts connections until the soft stop, then waits for those that are open.
+/// Accepts connections until the node drains, then waits for those that are open.
 async fn accept(worker: Arc<Worker>, listener: TcpListener, n_connections: u32, stop: &Stop) {
     let permits = Arc::new(Semaphore::new(n_connections as usize));
-    while let Some(permit) = stop.soft.run_until_cancelled(permits.clone().acquire_owned()).await {
+    while let Some(permit) = stop.draining().run_until_cancelled(permits.clone().acquire_owned()).await {
         let Ok(permit) = permit else { break };
-        match stop.soft.run_until_cancelled(listener.accept()).await {
+        match stop.draining().run_until_cancelled(listener.accept()).await {
             None => break,
             Some(Ok((stream, _))) => open(&worker, stream, permit, stop),
             Some(Err(error)) => {
@@ -115,7 +115,7 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, n_connections: u32, 
         open(&worker, stream, permit, stop);
     }
     drop(listener);
-    let _all_closed = stop.hard.run_until_cancelled(permits.acquire_many(n_connections)).await;
+    let _all_closed = stop.cutting().run_until_cancelled(permits.acquire_many(n_connections)).await;
 }
 
 fn open(worker: &Arc<Worker>, stream: tokio::net::TcpStream, permit: tokio::sync::OwnedSemaphorePermit, stop: &Stop) {
@@ -144,85 +144,132 @@ where
     let connection = Arc::new(Connection::default());
     let mut watched = Watched::new(stream, connection.clone());
     let limits = &worker.shared.config.limits;
-    let soft = pin!(stop.soft.cancelled());
-    let hard = pin!(stop.hard.cancelled());
     let mut patience = Patience {
-        soft,
-        hard,
-        first_request: Some(Box::pin(sleep(Duration::from_millis(limits.header_read_ms)))),
-        is_draining: false,
+        leaving: pin!(stop.leaving().cancelled()),
+        draining: pin!(stop.draining().cancelled()),
+        cut: pin!(stop.cutting().cancelled()),
+        timer: Some(Box::pin(sleep(Duration::from_millis(limits.idle_ms)))),
+        header_read: Duration::from_millis(limits.header_read_ms),
+        has_bytes: false,
+        phase: Phase::Serving,
     };
-    let version =
-        poll_fn(
-            |cx| {
-                if patience.poll_end(cx, false).is_ready() { Poll::Ready(None) } else { watched.poll_version(cx) }
-            },
-        )
-        .await;
-    // On the heap each, so that a connection does not keep room for the protocol it does not speak.
-    match version {
-        None => {}
-        Some(Version::Http1) => {
-            let calls = Calls { worker: worker.clone(), connection: connection.clone() };
-            let served = http1(limits).serve_connection(TokioIo::new(watched), calls);
-            Box::pin(drive(served, http1::Connection::graceful_shutdown, patience, &connection)).await;
+    let protocol = poll_fn(|cx| {
+        if let Poll::Ready(read) = watched.poll_protocol(cx) {
+            return Poll::Ready(read);
         }
-        Some(Version::Http2) => {
-            let calls = Calls { worker: worker.clone(), connection: connection.clone() };
+        patience.poll(cx, &connection).map(|_| None)
+    })
+    .await;
+    let calls = Calls { worker: worker.clone(), connection: connection.clone(), stop: stop.clone() };
+    // On the heap each, so that a connection does not keep room for the protocol it does not speak.
+    match protocol {
+        None => {}
+        Some(Protocol::Http1) => {
+            let served = http1(limits).serve_connection(TokioIo::new(watched), calls);
+            Box::pin(drive(served, http1::Connection::graceful_shutdown, Phase::Draining, patience, &connection)).await;
+        }
+        Some(Protocol::Http2) => {
             let served = http2(limits).serve_connection(TokioIo::new(watched), calls);
-            Box::pin(drive(served, http2::Connection::graceful_shutdown, patience, &connection)).await;
+            // GOAWAY loses nothing: streams that were opened before the client has read it are served.
+            Box::pin(drive(served, http2::Connection::graceful_shutdown, Phase::Leaving, patience, &connection)).await;
         }
     }
     metrics.connections.sub(1);
 }
 
-/// Polls a connection to its end, and tells it when to come to one.
+/// Polls a connection to its end, and tells it when to come to one: as soon as the node leaves, or after a while of draining.
 async fn drive<C: Future>(
     served: C,
     begin_shutdown: fn(Pin<&mut C>),
+    ends_when: Phase,
     mut patience: Patience<'_, '_>,
     connection: &Connection,
 ) {
     let mut served = pin!(served);
     let mut is_ending = false;
     poll_fn(|cx| {
-        if patience.poll_end(cx, connection.has_request()).is_ready() {
-            return Poll::Ready(());
-        }
-        if patience.is_draining && !is_ending && connection.has_request() {
+        loop {
+            if served.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let is_over = patience.poll(cx, connection);
+            // Before the first request hyper would drop an HTTP/2 connection instead of telling the client.
+            if !connection.has_request() {
+                return is_over.map(|_| ());
+            }
+            let is_due = ends_when == Phase::Leaving && patience.phase >= Phase::Leaving;
+            match is_over {
+                Poll::Ready(Over::Cut) => return Poll::Ready(()),
+                Poll::Ready(Over::Lingered) if !is_ending => {}
+                _ if is_due && !is_ending => {}
+                _ => return Poll::Pending,
+            }
             is_ending = true;
             begin_shutdown(served.as_mut());
         }
-        served.as_mut().poll(cx).map(|_| ())
     })
     .await;
 }
 
+/// Why a connection is not put up with any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// At once.
+    Cut,
+    /// A drain began a while ago, or the first request did not come in time: as soon as no call is in flight.
+    Lingered,
+}
+
 /// How long a connection is put up with.
 struct Patience<'p, 's> {
-    soft: Pin<&'p mut WaitForCancellationFuture<'s>>,
-    hard: Pin<&'p mut WaitForCancellationFuture<'s>>,
-    /// Runs until the first request has come.
-    first_request: Option<Pin<Box<Sleep>>>,
-    is_draining: bool,
+    leaving: Pin<&'p mut WaitForCancellationFuture<'s>>,
+    draining: Pin<&'p mut WaitForCancellationFuture<'s>>,
+    cut: Pin<&'p mut WaitForCancellationFuture<'s>>,
+    /// Runs until the first request has come, and again while draining.
+    timer: Option<Pin<Box<Sleep>>>,
+    header_read: Duration,
+    has_bytes: bool,
+    phase: Phase,
 }
 
 impl Patience<'_, '_> {
-    /// Ready when the connection has to be cut.
-    fn poll_end(&mut self, cx: &mut Context<'_>, has_request: bool) -> Poll<()> {
-        if self.hard.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+    fn poll(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<Over> {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Over::Cut);
         }
-        if has_request {
-            self.first_request = None;
+        if self.phase == Phase::Serving && self.leaving.as_mut().poll(cx).is_ready() {
+            self.phase = Phase::Leaving;
         }
-        if !self.is_draining && self.soft.as_mut().poll(cx).is_ready() {
-            self.is_draining = true;
-            if let Some(first_request) = &mut self.first_request {
-                first_request.as_mut().reset(Instant::now() + DRAIN_GRACE);
+        if self.phase < Phase::Draining {
+            self.await_head(connection);
+        }
+        if self.phase == Phase::Leaving && self.draining.as_mut().poll(cx).is_ready() {
+            self.phase = Phase::Draining;
+            let until = Instant::now() + LINGER;
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(until),
+                None => self.timer = Some(Box::pin(sleep(LINGER))),
             }
         }
-        self.first_request.as_mut().map_or(Poll::Pending, |first_request| first_request.as_mut().poll(cx))
+        let Some(timer) = &mut self.timer else { return Poll::Pending };
+        std::task::ready!(timer.as_mut().poll(cx));
+        self.timer = None;
+        Poll::Ready(Over::Lingered)
+    }
+
+    /// Gives a head that has begun its own time; hyper times those of later requests.
+    fn await_head(&mut self, connection: &Connection) {
+        if connection.has_request() {
+            self.timer = None;
+        } else if connection.has_bytes()
+            && !std::mem::replace(&mut self.has_bytes, true)
+            && let Some(timer) = &mut self.timer
+        {
+            let until = Instant::now() + self.header_read;
+            if until < timer.deadline() {
+                timer.as_mut().reset(until);
+            }
+        }
     }
 }
 
@@ -230,7 +277,8 @@ fn http1(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(limits.header_read_ms))
+        // Also how long a connection is kept between two requests.
+        .header_read_timeout(Duration::from_millis(limits.idle_ms))
         .max_headers(limits.max_headers)
         // hyper bounds the head by its read buffer; bodies are read through it as well, so it is not the head's limit itself.
         .max_buf_size(limits.max_header_bytes.max(8_192) * 2);
@@ -254,6 +302,7 @@ fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
 struct Calls {
     worker: Arc<Worker>,
     connection: Arc<Connection>,
+    stop: Stop,
 }
 
 impl Service<Request<Incoming>> for Calls {
@@ -263,23 +312,45 @@ impl Service<Request<Incoming>> for Calls {
     type Future = Pin<Box<dyn Future<Output = Result<Response<ReplyBody>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (worker, connection) = (self.worker.clone(), self.connection.clone());
-        Box::pin(async move { Ok(answer(worker, &connection, request).await) })
+        let (worker, connection, stop) = (self.worker.clone(), self.connection.clone(), self.stop.clone());
+        Box::pin(async move {
+            let is_http1 = request.version() < Version::HTTP_2;
+            let mut response = answer(worker, &connection, &stop, request).await;
+            if is_http1 && stop.phase() > Phase::Serving {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        })
     }
 }
 
 /// Answers one request; a panic on the way becomes a 500 in the client's dialect.
-async fn answer(worker: Arc<Worker>, connection: &Connection, request: Request<Incoming>) -> Response<ReplyBody> {
+async fn answer(
+    worker: Arc<Worker>,
+    connection: &Connection,
+    stop: &Stop,
+    request: Request<Incoming>,
+) -> Response<ReplyBody> {
     let is_double_framed =
         connection.take_content_length() && request.headers().contains_key(http::header::TRANSFER_ENCODING);
     let dialect = crate::ingress::error_dialect(request.uri().path(), request.headers());
-    let handled = pipeline::handle(worker.clone(), request, is_double_framed);
+    let refused = if is_double_framed {
+        Some(admit::refuse_double_framing())
+    } else {
+        (stop.phase() == Phase::Draining).then(refuse_draining)
+    };
+    let handled = pipeline::handle(worker.clone(), request, refused);
     let Ok(response) = AssertUnwindSafe(handled).catch_unwind().await else {
         // The panic hook has logged the place; the meter settled while unwinding.
         worker.metrics.panics.add(1);
-        return crate::rejection::Rejection::internal().respond(dialect, None);
+        return Rejection::internal().respond(dialect, None);
     };
     response
+}
+
+fn refuse_draining() -> Rejection {
+    let detail = "this gateway node is shutting down; send the request again, on a new connection";
+    Rejection::new(GatewayCode::Draining, detail).with_retry_after(Some(DRAINING_RETRY)).closing()
 }
 
 #[cfg(test)]

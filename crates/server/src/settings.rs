@@ -109,7 +109,22 @@ pub(crate) const GATEWAY: &[Setting] = &[
     setting("max_connections", Kind::Count, Some("20000"), "Most open client connections"),
     setting("max_in_flight", Kind::Count, Some("10000"), "Most calls in flight on the node"),
     setting("max_in_flight_per_key", Kind::Count, Some("5000"), "Most calls in flight of one virtual key on the node"),
-    setting("drain_timeout", Kind::Duration, Some("30s"), "How long calls in flight may go on after SIGTERM"),
+    setting(
+        "header_timeout",
+        Kind::Duration,
+        Some("15s"),
+        "Longest time from a connection's first byte to the end of its first request head",
+    ),
+    setting("idle_timeout", Kind::Duration, Some("75s"), "How long a client connection is kept that sends no request"),
+    setting("body_timeout", Kind::Duration, Some("60s"), "Longest time for a whole request body"),
+    setting(
+        "drain_grace",
+        Kind::Duration,
+        None,
+        "How long a node still serves everybody after SIGTERM while /readyz says 503, so that load balancers notice; unset: 5s \
+         for `headgate gateway`, none for `headgate up`",
+    ),
+    setting("drain_timeout", Kind::Duration, Some("30s"), "How long calls in flight may go on after that"),
     setting(
         "spool_max",
         Kind::Bytes,

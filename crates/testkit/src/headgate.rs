@@ -63,6 +63,10 @@ impl Start {
         for flag in addresses {
             command.arg(flag).arg("127.0.0.1:0");
         }
+        if role == "gateway" {
+            // No load balancer has to notice that it stops.
+            command.arg("--drain-grace").arg("0ms");
+        }
         Ok(Self { command })
     }
 

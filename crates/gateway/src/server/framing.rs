@@ -17,23 +17,29 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const NAME: &[u8] = b"content-length";
 
-/// What is known of one connection, shared between its socket and its service.
+/// What has been seen on one connection, shared between its socket and its service.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
-    has_content_length: AtomicBool,
-    has_request: AtomicBool,
+    bytes: AtomicBool,
+    content_length: AtomicBool,
+    request: AtomicBool,
 }
 
 impl Connection {
     /// Notes that a request head was read, and returns whether a `Content-Length` line was seen since the one before.
     pub(crate) fn take_content_length(&self) -> bool {
-        self.has_request.store(true, Ordering::Relaxed);
-        self.has_content_length.swap(false, Ordering::Relaxed)
+        self.request.store(true, Ordering::Relaxed);
+        self.content_length.swap(false, Ordering::Relaxed)
+    }
+
+    /// Says whether anything was read.
+    pub(crate) fn has_bytes(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Says whether any request head was read.
     pub(crate) fn has_request(&self) -> bool {
-        self.has_request.load(Ordering::Relaxed)
+        self.request.load(Ordering::Relaxed)
     }
 }
 
@@ -42,7 +48,7 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Version {
+pub(crate) enum Protocol {
     Http1,
     Http2,
 }
@@ -66,18 +72,21 @@ impl<T> Watched<T> {
 
 impl<T: AsyncRead + Unpin> Watched<T> {
     /// Reads as much as it takes to know the protocol; `None` when the client is gone before.
-    pub(crate) fn poll_version(&mut self, cx: &mut Context<'_>) -> Poll<Option<Version>> {
+    pub(crate) fn poll_protocol(&mut self, cx: &mut Context<'_>) -> Poll<Option<Protocol>> {
         loop {
             if self.first[..self.read] != PREFACE[..self.read] {
-                return Poll::Ready(Some(Version::Http1));
+                return Poll::Ready(Some(Protocol::Http1));
             }
             if self.read == PREFACE.len() {
-                return Poll::Ready(Some(Version::Http2));
+                return Poll::Ready(Some(Protocol::Http2));
             }
             let mut buf = ReadBuf::new(&mut self.first[self.read..]);
             let polled = std::task::ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf));
             match (polled, buf.filled().len()) {
-                (Ok(()), n @ 1..) => self.read += n,
+                (Ok(()), n @ 1..) => {
+                    self.read += n;
+                    self.connection.bytes.store(true, Ordering::Relaxed);
+                }
                 _ => return Poll::Ready(None),
             }
         }
@@ -135,7 +144,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         if let Poll::Ready(Ok(())) = polled
             && this.matcher.push(&buf.filled()[before..])
         {
-            this.connection.has_content_length.store(true, Ordering::Relaxed);
+            this.connection.content_length.store(true, Ordering::Relaxed);
         }
         polled
     }

@@ -1,5 +1,6 @@
 //! A client with one in-memory connection to the gateway.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Notify;
 
 use super::Bench;
 use super::policy::token;
@@ -110,6 +112,7 @@ fn messages_body(model: &str, is_stream: bool) -> Value {
 /// An open connection.
 pub(crate) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
+    ended: Arc<Notify>,
 }
 
 impl Connection {
@@ -118,11 +121,19 @@ impl Connection {
         let lane = lane.clone();
         runtime::tasks::spawn("test.gateway", async move { lane.serve(far).await });
         let (sender, connection) = http1::handshake(TokioIo::new(near)).await.expect("shakes hands");
+        let ended = Arc::new(Notify::new());
+        let told = ended.clone();
         runtime::tasks::spawn("test.client", async move {
             // The test sees what it needs in the answers.
             let _ = connection.await;
+            told.notify_one();
         });
-        Self { sender }
+        Self { sender, ended }
+    }
+
+    /// Waits until the gateway has closed the connection.
+    pub(crate) async fn closed(&self) {
+        self.ended.notified().await;
     }
 
     /// Sends and waits for the head only.

@@ -1,18 +1,21 @@
 //! Real sockets: start, drain, admin endpoints.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use domain::NodeId;
 use domain::rng::SeededEntropy;
-use gateway::{GatewayConfig, GatewayHandle, Parts};
+use gateway::{GatewayConfig, GatewayHandle, Limits, Parts};
 use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use runtime::clock::SystemClock;
 use runtime::health::Readiness;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::Ledger;
 use crate::harness::client::next;
@@ -27,12 +30,16 @@ struct Running {
 }
 
 async fn start() -> Running {
+    start_with(GatewayConfig::default()).await
+}
+
+async fn start_with(config: GatewayConfig) -> Running {
     let (upstreams, ledger, readiness) = (Upstreams::default(), Arc::new(Ledger::default()), Readiness::new());
     let mut world = World::standard();
     world.confirmed_at = domain::Clock::now(&SystemClock);
     let local = "127.0.0.1:0".parse().expect("an address");
     let parts = Parts {
-        config: GatewayConfig { gateway_addr: local, admin_addr: local, worker_threads: 2, ..GatewayConfig::default() },
+        config: GatewayConfig { gateway_addr: local, admin_addr: local, worker_threads: 2, ..config },
         node_id: NodeId::from_uuid(1),
         policy: Arc::new(ArcSwap::from_pointee(world.snapshot())),
         usage: ledger.clone(),
@@ -46,20 +53,20 @@ async fn start() -> Running {
     Running { handle, ledger, upstreams, readiness }
 }
 
-async fn send(
-    addr: std::net::SocketAddr,
-    request: http::Request<Full<bytes::Bytes>>,
-) -> http::Response<hyper::body::Incoming> {
+async fn send(addr: SocketAddr, request: http::Request<Full<bytes::Bytes>>) -> http::Response<hyper::body::Incoming> {
+    open(addr).await.send_request(request).await.expect("an answer")
+}
+
+async fn open(addr: SocketAddr) -> SendRequest<Full<bytes::Bytes>> {
     let stream = TcpStream::connect(addr).await.expect("connects");
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("shakes hands");
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("shakes hands");
     runtime::tasks::spawn("test.client", async move {
         let _ = connection.await;
     });
-    sender.send_request(request).await.expect("an answer")
+    sender
 }
 
-async fn get(addr: std::net::SocketAddr, path: &str) -> (u16, String) {
+async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
     let request = http::Request::get(path).header("host", "a").body(Full::default()).expect("a request");
     let response = send(addr, request).await;
     let status = response.status().as_u16();
@@ -68,7 +75,14 @@ async fn get(addr: std::net::SocketAddr, path: &str) -> (u16, String) {
 }
 
 fn chat_stream() -> http::Request<Full<bytes::Bytes>> {
-    let body = r#"{"model":"gpt","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#;
+    chat(r#"{"model":"gpt","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#.to_owned())
+}
+
+fn chat_echo(is_stream: bool) -> http::Request<Full<bytes::Bytes>> {
+    chat(format!(r#"{{"model":"echo/echo-1","stream":{is_stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#))
+}
+
+fn chat(body: String) -> http::Request<Full<bytes::Bytes>> {
     http::Request::post("/v1/chat/completions")
         .header("host", "a")
         .header("authorization", format!("Bearer {}", token().expose()))
@@ -102,6 +116,88 @@ async fn a_drain_lets_calls_finish_and_takes_no_new_ones() {
     assert!(rest.ends_with(b"data: [DONE]\n\n"));
     tokio::time::timeout(Duration::from_secs(20), drained).await.expect("the drain ends").expect("no panic");
     assert_eq!(running.ledger.wait(1).await.len(), 1);
+}
+
+/// Two nodes behind something that sends calls to those that are ready.
+struct Fleet {
+    addrs: Vec<SocketAddr>,
+    readiness: Vec<Readiness>,
+}
+
+impl Fleet {
+    fn pick(&self, turn: usize) -> SocketAddr {
+        let ready: Vec<_> = (0..self.addrs.len()).filter(|at| self.readiness[*at].is_ready()).collect();
+        self.addrs[ready[turn % ready.len()]]
+    }
+
+    /// Calls on kept connections until told to stop; gives the number of answers.
+    async fn call(&self, seed: usize, stop: &CancellationToken) -> usize {
+        let (mut n_answers, mut kept) = (0, None);
+        while !stop.is_cancelled() {
+            if kept.is_none() {
+                let addr = self.pick(seed + n_answers);
+                kept = Some((open(addr).await, addr));
+            }
+            let Some((sender, addr)) = &mut kept else { continue };
+            sender.ready().await.expect("a connection that was not ended by an answer stays");
+            let answer = sender.send_request(chat_echo(n_answers % 2 == 0)).await.expect("an answer");
+            let (parts, body) = answer.into_parts();
+            let body = body.collect().await.expect("a whole body").to_bytes();
+            assert_eq!(parts.status, 200, "{addr}: {body:?}");
+            n_answers += 1;
+            if parts.headers.get("connection").is_some_and(|value| value == "close") {
+                kept = None;
+            }
+        }
+        n_answers
+    }
+}
+
+#[tokio::test]
+async fn a_rolling_restart_loses_no_request() {
+    let config = GatewayConfig { drain_grace_ms: 1_500, ..GatewayConfig::default() };
+    let (first, second) = (start_with(config.clone()).await, start_with(config).await);
+    let fleet = Arc::new(Fleet {
+        addrs: vec![first.handle.addr, second.handle.addr],
+        readiness: vec![first.readiness.clone(), second.readiness.clone()],
+    });
+    let stop = CancellationToken::new();
+    let clients: Vec<_> = (0..8)
+        .map(|seed| {
+            let (fleet, stop) = (fleet.clone(), stop.clone());
+            runtime::tasks::spawn("test.client", async move { fleet.call(seed, &stop).await })
+        })
+        .collect();
+    let n_first = first.ledger.wait(50).await.len();
+    first.handle.drain().await;
+    let n_second = second.ledger.events.lock().len();
+    second.ledger.wait(n_second + 50).await;
+    stop.cancel();
+    let mut n_answers = 0;
+    for client in clients {
+        n_answers += client.await.expect("joins").expect("no request was lost");
+    }
+    let n_events = first.ledger.events.lock().len() + second.ledger.events.lock().len();
+    assert_eq!(n_answers, n_events, "each answer is on the bill of one node");
+    assert!(first.ledger.events.lock().len() >= n_first);
+    second.handle.drain().await;
+}
+
+#[tokio::test]
+async fn connections_that_do_nothing_give_way_to_those_that_call() {
+    let limits = Limits { max_connections: 4, idle_ms: 300, ..Limits::default() };
+    let running = start_with(GatewayConfig { limits, ..GatewayConfig::default() }).await;
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        held.push(TcpStream::connect(running.handle.addr).await.expect("connects"));
+    }
+    let answer = send(running.handle.addr, chat_echo(false)).await;
+    assert_eq!(answer.status(), 200);
+    let (_, metrics) = get(running.handle.admin_addr, "/metrics").await;
+    let open = metrics.lines().find_map(|line| line.strip_prefix("headgate_connections ")).expect("a gauge");
+    assert!(open.parse::<u32>().expect("a number") <= 4, "{open}");
+    drop(held);
+    running.handle.drain().await;
 }
 
 #[tokio::test]

@@ -4,11 +4,12 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use gateway::{GatewayConfig, Limits};
 use serde_json::json;
 
 use crate::harness::Bench;
 use crate::harness::client::{Ask, chat};
-use crate::harness::policy::token;
+use crate::harness::policy::{World, token};
 
 async fn check_untouched(bench: &Bench) {
     assert_eq!(bench.upstreams.n_dials(), 0, "no upstream was called");
@@ -193,6 +194,27 @@ async fn heads_that_are_too_large_or_never_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_that_trickles_has_less_time_than_a_connection_that_rests() {
+    let limits = Limits { header_read_ms: 5_000, idle_ms: 60_000, ..Limits::default() };
+    let bench = Bench::with(GatewayConfig { limits, ..GatewayConfig::default() }, &World::standard());
+    let auth = format!("x-api-key: {}\r\n", token().expose());
+    let whole = format!("GET /v1/models HTTP/1.1\r\nhost: a\r\n{auth}\r\n");
+    for (start, n_answers, seconds) in [
+        (String::new(), 0, 60),
+        ("G".to_owned(), 0, 5),
+        ("PRI * HTTP/2.0\r\n".to_owned(), 0, 5),
+        ("POST /v1/messages HTTP/1.1\r\nhost: a\r\n".to_owned(), 0, 5),
+        (whole.clone(), 1, 60),
+        (format!("{whole}GET /v1"), 1, 60),
+    ] {
+        let started = tokio::time::Instant::now();
+        let answer = bench.raw(&[start.as_bytes()]).await;
+        assert_eq!(answer.matches("HTTP/1.1 200").count(), n_answers, "{start:?}: {answer}");
+        assert_eq!(started.elapsed().as_secs(), seconds, "{start:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn bodies_that_never_end() {
     let bench = Bench::new();
     for framing in ["content-length: 100\r\n\r\n{\"model\":", "transfer-encoding: chunked\r\n\r\n5\r\n{\"mod"] {
@@ -200,6 +222,7 @@ async fn bodies_that_never_end() {
         let started = tokio::time::Instant::now();
         let answer = bench.raw(&[head.as_bytes()]).await;
         assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request_timeout"), "{answer}");
+        assert!(answer.contains("connection: close") && answer.contains("\"type\":\"error\""), "{answer}");
         assert!((59..70).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
     }
     check_untouched(&bench).await;

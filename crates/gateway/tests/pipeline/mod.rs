@@ -1,5 +1,6 @@
 //! The pipeline driven in memory: scripted upstreams, virtual time, raw sockets for hostile input.
 
+mod allocations;
 mod attempts;
 mod basics;
 mod disconnect;
@@ -7,4 +8,5 @@ mod hostile;
 mod http2;
 mod keys;
 mod rejections;
+mod stopping;
 mod timeouts;

@@ -24,6 +24,8 @@ use tokio::sync::mpsc;
 
 /// Where a node that was told its control plane once remembers it.
 const CONTROL_FILE: &str = "control";
+/// How long a node that leaves a fleet serves on, unless told: a few rounds of a load balancer's health check.
+const DRAIN_GRACE_MS: u64 = 5_000;
 
 /// How the node reaches its control plane.
 pub(crate) enum LinkTo {
@@ -145,7 +147,7 @@ impl Running {
             more_metrics.push(metrics);
         }
         let handle = gateway::start(Parts {
-            config: gateway_config(settings, gateway_addr)?,
+            config: gateway_config(settings, gateway_addr, is_alone)?,
             node_id: id,
             policy: link.policy(),
             usage: Arc::new(spool.clone()),
@@ -254,8 +256,15 @@ fn host_name() -> String {
     if name.is_empty() { "gateway".to_owned() } else { name.to_owned() }
 }
 
-fn gateway_config(settings: &Resolved, gateway_addr: SocketAddr) -> Result<GatewayConfig> {
+fn gateway_config(settings: &Resolved, gateway_addr: SocketAddr, is_alone: bool) -> Result<GatewayConfig> {
     let defaults = GatewayConfig::default();
+    let ms = |name| anyhow::Ok(u64::try_from(settings.get_duration(name)?.as_millis()).unwrap_or(u64::MAX));
+    // A single process has nobody to hand its clients over to.
+    let drain_grace_ms = match settings.find("drain_grace") {
+        Some(_) => ms("drain_grace")?,
+        None if is_alone => 0,
+        None => DRAIN_GRACE_MS,
+    };
     Ok(GatewayConfig {
         gateway_addr,
         admin_addr: settings.get_address("admin_addr")?,
@@ -265,9 +274,13 @@ fn gateway_config(settings: &Resolved, gateway_addr: SocketAddr) -> Result<Gatew
             max_connections: settings.get_count("max_connections")?,
             max_in_flight: settings.get_count("max_in_flight")?,
             max_in_flight_per_key: settings.get_count("max_in_flight_per_key")?,
+            header_read_ms: ms("header_timeout")?,
+            idle_ms: ms("idle_timeout")?,
+            body_read_ms: ms("body_timeout")?,
             ..defaults.limits
         },
-        drain_ms: u64::try_from(settings.get_duration("drain_timeout")?.as_millis()).unwrap_or(u64::MAX),
+        drain_grace_ms,
+        drain_ms: ms("drain_timeout")?,
     })
 }
 
