@@ -55,11 +55,11 @@ async fn the_first_start_gives_everything_and_the_second_keeps_it() -> Result<()
     let admin = first.as_admin()?;
     let requests = until("the call is in the usage", Duration::from_secs(20), || async {
         let usage = admin.get(&format!("/api/v1/workspaces/{workspace}/usage")).await?;
-        Ok(usage["total"]["requests"].as_u64().filter(|n| *n > 1))
+        Ok(usage["total"]["requests"].as_u64().filter(|n| *n > 0))
     })
     .await?;
-    // The chat and the list of models.
-    assert_eq!(requests, 2);
+    // The chat; a look at the models is not a call of one.
+    assert_eq!(requests, 1);
 
     assert!(first.stop().await?.success(), "{}", first.log());
     let mut second = Headgate::up(folder.path()).await?;

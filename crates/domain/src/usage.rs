@@ -142,8 +142,18 @@ text_enum! {
         Messages = "messages",
         /// Anthropic token counting.
         CountTokens = "count_tokens",
+        /// Headgate's own: limits of a key, transformed requests.
+        Own = "headgate",
         /// Anything else that reached the gateway.
         Other = "other",
+    }
+}
+
+impl Endpoint {
+    /// Says whether a call of it is one that a model serves. Only those are in the ledger; all are in metrics and traces.
+    #[must_use]
+    pub const fn is_metered(self) -> bool {
+        !matches!(self, Self::Models | Self::Own)
     }
 }
 

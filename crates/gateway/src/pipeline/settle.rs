@@ -2,7 +2,7 @@
 //!
 //! Everything the usage event tells is noted here while the call runs. Dropping the meter (the client left, a panic) settles
 //! with what is known by then; settling hands one struct to a bounded queue and waits for nothing. Invariant: an identified
-//! call yields exactly one usage event.
+//! call of a model yields exactly one usage event; a look at the models or at one's own limits yields none.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -244,7 +244,7 @@ impl Meter {
             cost_nano_usd: cost.as_nanos(),
         });
         super::trace::end(&self.span, self, outcome, status, usage, cost);
-        let Some(caller) = self.caller else { return };
+        let Some(caller) = self.caller.filter(|_| self.endpoint.is_metered()) else { return };
         let (deployment_id, provider, upstream_model) = match self.served.take() {
             Some(served) => (Some(served.deployment), Some(served.provider), Some(served.upstream_model)),
             None => (None, None, None),

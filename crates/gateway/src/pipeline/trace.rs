@@ -83,6 +83,7 @@ const fn operation(endpoint: Endpoint) -> &'static str {
         Endpoint::Embeddings => "embeddings",
         Endpoint::CountTokens => "count_tokens",
         Endpoint::Models => "list_models",
+        Endpoint::Own => "headgate",
         Endpoint::Other => "other",
     }
 }

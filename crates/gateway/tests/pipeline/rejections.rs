@@ -1,7 +1,7 @@
 //! Every code of the registry that a client can meet, in both dialects.
 
 use domain::code::GatewayCode;
-use domain::usage::Outcome;
+use domain::usage::{Endpoint, Outcome};
 use gateway::{GatewayConfig, Limits};
 use http::Method;
 use serde_json::json;
@@ -150,6 +150,14 @@ async fn models_are_listed_in_both_dialects_as_far_as_the_key_may_use_them() {
     let one = bench.ask(get("/v1/models/echo%2Fecho-1")).await.json();
     assert_eq!((one["id"].as_str(), one["object"].as_str()), (Some("echo/echo-1"), Some("model")));
     assert_eq!(bench.ask(get("/v1/models/gpt")).await.code(), "model_unknown");
+    let unknown = bench.ask(get("/v1/models/gpt").header("anthropic-version", "2023-06-01")).await.json();
+    assert_eq!((unknown["type"].as_str(), unknown["error"]["type"].as_str()), (Some("error"), Some("not_found_error")));
+    // A look at the models is not a call of one.
+    bench.ask(chat("echo/echo-1")).await;
+    assert_eq!(bench.event().await.endpoint, Endpoint::ChatCompletions);
+    let mut metrics = String::new();
+    bench.gateway.metrics().render(&mut metrics);
+    assert!(metrics.contains("headgate_requests_total{endpoint=\"models\",outcome=\"success\"} 3"), "{metrics}");
 }
 
 #[tokio::test(start_paused = true)]
