@@ -12,11 +12,11 @@ use leptos::task::spawn_local;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
-use crate::browser;
 use crate::session::use_session;
-use crate::ui::data_view::{Failure, Load};
-use crate::ui::field::FormErrors;
-use crate::ui::toast::Toasts;
+use ui::browser;
+use ui::data_view::{Failure, Load};
+use ui::field::FormErrors;
+use ui::toast::Toasts;
 
 /// How long an answer may take before the console gives up, in milliseconds.
 const PATIENCE_MS: u32 = 30_000;
@@ -147,7 +147,7 @@ where
     O: Operation,
     O::Reply: Send + Sync,
 {
-    let query = Query { load: Load::new(), turn: RwSignal::new(0) };
+    let query = Query { load: Load::default(), turn: RwSignal::new(0) };
     let session = use_session();
     let latest = StoredValue::new(0_u32);
     Effect::new(move |_| {
@@ -204,7 +204,12 @@ impl<O> Copy for Command<O> {}
 
 /// An operation behind a form: its failures appear in the form.
 pub(crate) fn use_command<O: Operation>() -> Command<O> {
-    Command { is_busy: RwSignal::new(false), errors: FormErrors::new(), is_quiet_form: false, operation: PhantomData }
+    Command {
+        is_busy: RwSignal::new(false),
+        errors: FormErrors::default(),
+        is_quiet_form: false,
+        operation: PhantomData,
+    }
 }
 
 /// An operation behind a button: its failures appear as messages.

@@ -9,12 +9,12 @@ use crate::page::{OrganizationPage, Page, WorkspacePage};
 use crate::session::{Environments, Session, State};
 use crate::shell::Shell;
 use crate::theme::Theme;
-use crate::ui::button::Button;
-use crate::ui::chart::Crosshair;
-use crate::ui::data_view::{EmptyState, FailureView};
-use crate::ui::icon::Icon;
-use crate::ui::toast::{ToastRegion, Toasts};
-use crate::ui::when::Now;
+use ui::button::Button;
+use ui::chart::Crosshair;
+use ui::data_view::{EmptyState, FailureView};
+use ui::icon::Icon;
+use ui::toast::{ToastRegion, Toasts};
+use ui::when::Now;
 
 /// The console.
 #[component]
@@ -127,7 +127,7 @@ fn not_found() -> AnyView {
     view! {
         <h1 class="visually-hidden">"Not found"</h1>
         <EmptyState icon=Icon::Search title="This page does not exist" text="The address may be mistyped, or the thing it was about is gone or not yours to see.">
-            <crate::ui::button::LinkButton href=Signal::stored("/".to_owned())>"Go to the overview"</crate::ui::button::LinkButton>
+            <ui::button::LinkButton href=Signal::stored("/".to_owned())>"Go to the overview"</ui::button::LinkButton>
         </EmptyState>
     }
     .into_any()

@@ -1,7 +1,7 @@
 //! The console: a client of the public management API, built for the browser.
 //!
 //! It holds no authority: what it shows and offers follows the permissions of the session, what happens is decided by the
-//! server. Layers: `format` (values to text) and `ui` (primitives) know no API; `features` compose them with it.
+//! server. The crate `ui` (formats and primitives) knows no API; `features` compose it with one.
 
 #![expect(clippy::needless_pass_by_value, reason = "component properties are owned by the component")]
 #![expect(clippy::large_types_passed_by_value, reason = "what pages share are bundles of `Copy` handles of signals")]
@@ -9,9 +9,7 @@
 
 mod api;
 mod app;
-mod browser;
 mod features;
-mod format;
 mod nav;
 mod page;
 mod range;
@@ -19,7 +17,6 @@ mod report;
 mod session;
 mod shell;
 mod theme;
-mod ui;
 
 fn main() {
     app::start();

@@ -4,7 +4,7 @@
 
 use domain::id::{OrganizationId, WorkspaceId};
 
-use crate::ui::icon::Icon;
+use ui::icon::Icon;
 
 /// A page about one workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

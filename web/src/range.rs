@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::time::Timestamp;
 
-use crate::format::time::{Zone, short};
+use ui::format::time::{Zone, short};
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 86_400;

@@ -8,9 +8,9 @@ use api::ops::usage::{RequestView, UsageReport, UsageSums};
 use domain::Timestamp;
 use domain::usage::{Outcome, TokenUsage};
 
-use crate::format::{money, number};
 use crate::range::TimeRange;
-use crate::ui::chart::{ChartData, Series, Slot};
+use ui::chart::{ChartData, Series, Slot};
+use ui::format::{money, number};
 
 /// How fine a chart is cut. Hours and days come from the ledger's sums, minutes from single requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,10 +11,10 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use crate::api::{Fetch, Query, failure_of, use_query};
-use crate::browser;
 use crate::nav::{Nav, Place};
 use crate::page::Page;
-use crate::ui::data_view::Failure;
+use ui::browser;
+use ui::data_view::Failure;
 
 /// What is known about the session.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::browser;
+use ui::browser;
 
 /// The choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -140,6 +140,7 @@ fn style_sheet(web: &Path) -> Result<String> {
         ["tokens", "base", "layout"].map(|name| web.join(format!("style/{name}.css"))).into();
     sheets.retain(|path| path.is_file());
     let mut others = list_files(&web.join("style"))?;
+    others.extend(list_files(&web.join("ui/src"))?);
     others.extend(list_files(&web.join("src"))?);
     let is_new = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "css") && !sheets.contains(path);
     let others: Vec<PathBuf> = others.into_iter().filter(is_new).collect();

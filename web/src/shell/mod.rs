@@ -12,7 +12,7 @@ use leptos::prelude::*;
 use crate::nav::{Nav, Place};
 use crate::page::Page;
 use crate::session::Session;
-use crate::ui::dialog::{Dialog, Placement};
+use ui::dialog::{Dialog, Placement};
 
 /// What the frame shares with its parts.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ pub(crate) fn Shell(nav: Nav, session: Session, place: Memo<Option<Place>>, chil
         let page = nav.page.get();
         if previous.is_some_and(|previous| previous != page) {
             frame.is_rail_open.set(false);
-            crate::browser::focus("content");
+            ui::browser::focus("content");
         }
         page
     });

@@ -6,8 +6,8 @@ use super::Frame;
 use super::rail::{icon_of, visible_pages};
 use crate::page::{Page, WorkspacePage};
 use crate::theme::{Choice, Theme};
-use crate::ui::dialog::{Dialog, Placement};
-use crate::ui::icon::{Glyph, Icon};
+use ui::dialog::{Dialog, Placement};
+use ui::icon::{Glyph, Icon};
 
 /// What an entry does.
 #[derive(Debug, Clone, PartialEq, Eq)]

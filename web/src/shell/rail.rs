@@ -6,7 +6,7 @@ use leptos::prelude::*;
 use super::{Frame, switcher::Switcher};
 use crate::page::{OrganizationPage, Page, WorkspacePage};
 use crate::session::Session;
-use crate::ui::icon::{Glyph, Icon};
+use ui::icon::{Glyph, Icon};
 
 /// What one needs to see a page of a workspace.
 pub(super) fn needs_in_workspace(page: WorkspacePage) -> Permission {

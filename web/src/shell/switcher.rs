@@ -4,11 +4,11 @@ use api::ops::auth::MembershipView;
 use leptos::prelude::*;
 
 use super::Frame;
-use crate::browser;
 use crate::nav::Place;
 use crate::page::{OrganizationPage, Page, WorkspacePage};
-use crate::ui::icon::{Glyph, Icon, Mark};
-use crate::ui::menu::{MenuLink, Popover};
+use ui::browser;
+use ui::icon::{Glyph, Icon, Mark};
+use ui::menu::{MenuLink, Popover};
 
 /// The page of the same kind in another workspace.
 fn same_page_in(page: Option<Page>, workspace: domain::WorkspaceId) -> Page {

@@ -3,13 +3,13 @@
 use leptos::prelude::*;
 
 use super::Frame;
-use crate::browser;
-use crate::format::time;
 use crate::range::{PRESETS, TimeRange};
-use crate::ui::button::{Button, Size, Weight};
-use crate::ui::field::{InputKind, TextField};
-use crate::ui::icon::{Glyph, Icon};
-use crate::ui::menu::{Align, MenuItem, Popover};
+use ui::browser;
+use ui::button::{Button, Size, Weight};
+use ui::field::{InputKind, TextField};
+use ui::format::time;
+use ui::icon::{Glyph, Icon};
+use ui::menu::{Align, MenuItem, Popover};
 
 /// The picker.
 #[component]

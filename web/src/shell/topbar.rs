@@ -8,10 +8,10 @@ use super::user_menu::UserMenu;
 use super::{Frame, has_environment, has_range};
 use crate::page::{OrganizationPage, Page, WorkspacePage};
 use crate::session::use_environments;
-use crate::ui::badge::environment_class;
-use crate::ui::button::IconButton;
-use crate::ui::icon::{Glyph, Icon};
-use crate::ui::segmented::{Segment, Segmented};
+use ui::badge::environment_class;
+use ui::button::IconButton;
+use ui::icon::{Glyph, Icon};
+use ui::segmented::{Segment, Segmented};
 
 /// The bar.
 #[component]

@@ -9,10 +9,10 @@ use super::Frame;
 use crate::api::use_act;
 use crate::page::Page;
 use crate::theme::{Choice, Theme};
-use crate::ui::avatar::Avatar;
-use crate::ui::icon::Icon;
-use crate::ui::menu::{Align, MenuItem, MenuLink, Popover};
-use crate::ui::segmented::{Segment, Segmented};
+use ui::avatar::Avatar;
+use ui::icon::Icon;
+use ui::menu::{Align, MenuItem, MenuLink, Popover};
+use ui::segmented::{Segment, Segmented};
 
 /// The choice of theme as a strip.
 #[component]

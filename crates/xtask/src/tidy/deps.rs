@@ -18,7 +18,8 @@ const EDGES: &[(&str, &[&str])] = &[
     // `llm` for the model catalog and its prices, which control copies into an organization.
     ("control", &["domain", "api", "llm", "policy", "proto", "store", "runtime"]),
     ("server", &["control", "domain", "gateway", "policy", "runtime", "store"]),
-    ("web", &["api", "domain"]),
+    ("console-ui", &["domain"]),
+    ("web", &["api", "console-ui", "domain"]),
     ("testkit", &["api", "control", "domain", "gateway", "llm", "policy", "proto", "runtime", "store"]),
     ("tests", &[]),
     ("xtask", &[]),
@@ -32,7 +33,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("hyper", &["runtime", "gateway", "control", "testkit", "tests"]),
     ("hyper-util", &["runtime", "gateway", "control", "testkit", "tests"]),
     ("tonic-prost-build", &["xtask"]),
-    ("leptos", &["web"]),
+    ("leptos", &["console-ui", "web"]),
 ];
 
 /// Crates that decide without IO, and what their whole tree may not contain.

@@ -57,6 +57,10 @@ impl File {
 
     /// Returns the crate's folder name: `store` for `crates/store/src/tx.rs`, `web` for `web/src/app.rs`.
     fn crate_name(&self) -> Option<&str> {
+        // The console's primitives lie below the console and are a crate of their own.
+        if self.path.starts_with("web/ui/") {
+            return Some("console-ui");
+        }
         match self.path.strip_prefix("crates/") {
             Some(rest) => rest.split('/').next(),
             None => self.path.split_once('/').map(|(first, _)| first).filter(|first| matches!(*first, "web" | "tests")),

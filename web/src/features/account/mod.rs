@@ -11,17 +11,17 @@ use leptos::prelude::*;
 use crate::api::{Query, use_act, use_command, use_query};
 use crate::session::{Session, use_session};
 use crate::theme::{Choice, Theme};
-use crate::ui::Tone;
-use crate::ui::badge::Badge;
-use crate::ui::button::{Button, Size, Weight};
-use crate::ui::copy_button::CopyId;
-use crate::ui::data_view::{DataView, Skeleton};
-use crate::ui::field::{FormError, InputKind, TextField};
-use crate::ui::page_head::PageHead;
-use crate::ui::segmented::{Segment, Segmented};
-use crate::ui::table::{Column, DataTable};
-use crate::ui::toast::Toasts;
-use crate::ui::when::When;
+use ui::Tone;
+use ui::badge::Badge;
+use ui::button::{Button, Size, Weight};
+use ui::copy_button::CopyId;
+use ui::data_view::{DataView, Skeleton};
+use ui::field::{FormError, InputKind, TextField};
+use ui::page_head::PageHead;
+use ui::segmented::{Segment, Segmented};
+use ui::table::{Column, DataTable};
+use ui::toast::Toasts;
+use ui::when::When;
 
 /// The page.
 #[component]

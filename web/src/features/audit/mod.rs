@@ -11,23 +11,23 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use crate::api::{Fetch, Query, failure_of, use_query};
-use crate::browser;
-use crate::format::{json, number, time};
 use crate::nav::{Nav, use_nav};
 use crate::session::{Session, use_session};
-use crate::ui::Tone;
-use crate::ui::avatar::Avatar;
-use crate::ui::badge::{Badge, Note};
-use crate::ui::button::{Button, Size};
-use crate::ui::copy_button::CopyId;
-use crate::ui::data_view::{DataView, EmptyState, Skeleton};
-use crate::ui::dialog::{Dialog, DialogBody, Placement};
-use crate::ui::diff::DiffView;
-use crate::ui::field::{Choice, InlineSelect};
-use crate::ui::icon::{Glyph, Icon};
-use crate::ui::page_head::PageHead;
-use crate::ui::toast::Toasts;
-use crate::ui::when::When;
+use ui::Tone;
+use ui::avatar::Avatar;
+use ui::badge::{Badge, Note};
+use ui::browser;
+use ui::button::{Button, Size};
+use ui::copy_button::CopyId;
+use ui::data_view::{DataView, EmptyState, Skeleton};
+use ui::dialog::{Dialog, DialogBody, Placement};
+use ui::diff::DiffView;
+use ui::field::{Choice, InlineSelect};
+use ui::format::{json, number, time};
+use ui::icon::{Glyph, Icon};
+use ui::page_head::PageHead;
+use ui::toast::Toasts;
+use ui::when::When;
 
 /// Kinds of subject to narrow the log to, as prefixes of actions.
 const SUBJECTS: [(&str, &str); 13] = [
@@ -138,7 +138,7 @@ pub(crate) fn Audit(organization_id: OrganizationId) -> impl IntoView {
                 <InlineSelect label="Subject" value=Signal::derive(move || subject.get().unwrap_or_default()) choices=Signal::stored(choices) on_change=set />
                 {move || about.get().map(|id| {
                     let clear = Callback::new(move |()| nav.set(&[("subject", None)], false));
-                    view! { <span class="row small muted">"about " <code>{crate::format::id::short(&id)}</code> <Button size=Size::Small on_press=clear>"Clear"</Button></span> }
+                    view! { <span class="row small muted">"about " <code>{ui::format::id::short(&id)}</code> <Button size=Size::Small on_press=clear>"Clear"</Button></span> }
                 })}
             </div>
             <DataView load=list.load on_retry=list.retry() skeleton=Skeleton::Rows(8) is_empty=|page| page.items.is_empty() empty=ViewFn::from(|| view! { <EmptyState icon=Icon::Audit title="Nothing happened in this range" text="Widen the range or clear the filter." /> }) ready />
@@ -235,7 +235,7 @@ fn line(trail: Trail, entry: AuditEntryView) -> AnyView {
     let open = move |_| trail.nav.set(&[("entry", Some(id.clone()))], false);
     let denied = (entry.outcome == AuditOutcome::Denied).then(|| view! { <Badge tone=Tone::Danger text="Denied" /> });
     let subject = if entry.subject_name.is_empty() {
-        crate::format::id::short(&entry.subject_id)
+        ui::format::id::short(&entry.subject_id)
     } else {
         entry.subject_name.clone()
     };

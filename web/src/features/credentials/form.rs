@@ -7,10 +7,10 @@ use leptos::prelude::*;
 
 use super::Vault;
 use crate::api::use_command;
-use crate::ui::button::{Button, Weight};
-use crate::ui::dialog::{Dialog, DialogBody, DialogFoot};
-use crate::ui::field::{FormError, InputKind, SelectField, TextField};
-use crate::ui::toast::Toasts;
+use ui::button::{Button, Weight};
+use ui::dialog::{Dialog, DialogBody, DialogFoot};
+use ui::field::{FormError, InputKind, SelectField, TextField};
+use ui::toast::Toasts;
 
 fn filled(text: RwSignal<String>) -> Option<String> {
     Some(text.get_untracked().trim().to_owned()).filter(|text| !text.is_empty())

@@ -13,21 +13,21 @@ use domain::{OrganizationId, Page, Permission};
 use leptos::prelude::*;
 
 use crate::api::{Query, use_command, use_query};
-use crate::format::number;
 use crate::nav::{Nav, use_nav};
 use crate::session::{Session, use_session};
-use crate::ui::Tone;
-use crate::ui::badge::{Badge, Note, Tag};
-use crate::ui::button::{Button, Weight};
-use crate::ui::copy_button::CopyId;
-use crate::ui::data_view::{DataView, EmptyState, Skeleton};
-use crate::ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
-use crate::ui::field::{FormError, TextField};
-use crate::ui::icon::Icon;
-use crate::ui::page_head::PageHead;
-use crate::ui::table::{Column, DataTable};
-use crate::ui::toast::Toasts;
-use crate::ui::when::When;
+use ui::Tone;
+use ui::badge::{Badge, Note, Tag};
+use ui::button::{Button, Weight};
+use ui::copy_button::CopyId;
+use ui::data_view::{DataView, EmptyState, Skeleton};
+use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
+use ui::field::{FormError, TextField};
+use ui::format::number;
+use ui::icon::Icon;
+use ui::page_head::PageHead;
+use ui::table::{Column, DataTable};
+use ui::toast::Toasts;
+use ui::when::When;
 
 /// What the parts of this page share.
 #[derive(Clone, Copy)]

@@ -10,16 +10,16 @@ use leptos::prelude::*;
 
 use super::People;
 use crate::api::{use_act, use_command};
-use crate::ui::Tone;
-use crate::ui::badge::{Badge, Note};
-use crate::ui::button::{Button, Size, Weight};
-use crate::ui::copy_button::CopyId;
-use crate::ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
-use crate::ui::field::{FormError, InputKind, SelectField, TextField};
-use crate::ui::icon::Icon;
-use crate::ui::secret_box::SecretBox;
-use crate::ui::toast::Toasts;
-use crate::ui::when::When;
+use ui::Tone;
+use ui::badge::{Badge, Note};
+use ui::button::{Button, Size, Weight};
+use ui::copy_button::CopyId;
+use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
+use ui::field::{FormError, InputKind, SelectField, TextField};
+use ui::icon::Icon;
+use ui::secret_box::SecretBox;
+use ui::toast::Toasts;
+use ui::when::When;
 
 /// The dialog for a new member; a one-time password leaves the document with it.
 #[component]

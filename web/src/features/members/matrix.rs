@@ -5,9 +5,9 @@ use domain::{Permission, Role};
 use leptos::prelude::*;
 
 use super::People;
-use crate::format::number;
-use crate::ui::field::InlineSelect;
-use crate::ui::icon::{Glyph, Icon};
+use ui::field::InlineSelect;
+use ui::format::number;
+use ui::icon::{Glyph, Icon};
 
 /// `virtual_keys:create` in words: what it acts on, and how.
 fn words(permission: Permission) -> (String, String) {

@@ -11,19 +11,19 @@ use domain::{OrganizationId, Page, Permission, Role, WorkspaceId};
 use leptos::prelude::*;
 
 use crate::api::{Query, use_query};
-use crate::format::number;
 use crate::nav::{Nav, use_nav};
 use crate::session::{Session, use_session};
-use crate::ui::Tone;
-use crate::ui::avatar::Avatar;
-use crate::ui::badge::Badge;
-use crate::ui::button::{Button, Weight};
-use crate::ui::data_view::{DataView, EmptyState, Skeleton};
-use crate::ui::icon::Icon;
-use crate::ui::page_head::PageHead;
-use crate::ui::table::{Column, DataTable};
-use crate::ui::tabs::Tabs;
-use crate::ui::when::When;
+use ui::Tone;
+use ui::avatar::Avatar;
+use ui::badge::Badge;
+use ui::button::{Button, Weight};
+use ui::data_view::{DataView, EmptyState, Skeleton};
+use ui::format::number;
+use ui::icon::Icon;
+use ui::page_head::PageHead;
+use ui::table::{Column, DataTable};
+use ui::tabs::Tabs;
+use ui::when::When;
 
 /// What the parts of this page share.
 #[derive(Clone, Copy)]

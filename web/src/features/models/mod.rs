@@ -9,19 +9,19 @@ use domain::{NanoUsd, OrganizationId, Page, Permission};
 use leptos::prelude::*;
 
 use crate::api::{Query, use_query};
-use crate::format::{money, number};
 use crate::nav::{Nav, use_nav};
 use crate::session::{Session, use_session};
-use crate::ui::Tone;
-use crate::ui::badge::{Badge, Tag};
-use crate::ui::button::{Button, Weight};
-use crate::ui::data_view::{DataView, EmptyState, Skeleton};
-use crate::ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
-use crate::ui::icon::Icon;
-use crate::ui::page_head::PageHead;
-use crate::ui::table::{Column, DataTable};
-use crate::ui::tabs::Tabs;
-use crate::ui::when::When;
+use ui::Tone;
+use ui::badge::{Badge, Tag};
+use ui::button::{Button, Weight};
+use ui::data_view::{DataView, EmptyState, Skeleton};
+use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
+use ui::format::{money, number};
+use ui::icon::Icon;
+use ui::page_head::PageHead;
+use ui::table::{Column, DataTable};
+use ui::tabs::Tabs;
+use ui::when::When;
 
 /// What the parts of this page share.
 #[derive(Clone, Copy)]

@@ -7,12 +7,12 @@ use leptos::prelude::*;
 
 use super::Catalog;
 use crate::api::use_command;
-use crate::browser;
-use crate::format::time;
-use crate::ui::button::{Button, Weight};
-use crate::ui::dialog::{Dialog, DialogBody, DialogFoot};
-use crate::ui::field::{FormError, InputKind, TextField};
-use crate::ui::toast::Toasts;
+use ui::browser;
+use ui::button::{Button, Weight};
+use ui::dialog::{Dialog, DialogBody, DialogFoot};
+use ui::field::{FormError, InputKind, TextField};
+use ui::format::time;
+use ui::toast::Toasts;
 
 /// The dialog.
 #[component]

@@ -6,16 +6,16 @@ use leptos::prelude::*;
 
 use super::{Fleet, lag, state};
 use crate::api::use_command;
-use crate::browser;
-use crate::format::{number, time};
-use crate::ui::Tone;
-use crate::ui::badge::{Badge, Note};
-use crate::ui::button::{Button, Weight};
-use crate::ui::copy_button::CopyId;
-use crate::ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
-use crate::ui::field::{FormError, TextField};
-use crate::ui::toast::Toasts;
-use crate::ui::when::{When, WhenOr};
+use ui::Tone;
+use ui::badge::{Badge, Note};
+use ui::browser;
+use ui::button::{Button, Weight};
+use ui::copy_button::CopyId;
+use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
+use ui::field::{FormError, TextField};
+use ui::format::{number, time};
+use ui::toast::Toasts;
+use ui::when::{When, WhenOr};
 
 /// The panel, open while the address names a node.
 #[component]

@@ -4,10 +4,10 @@ use api::ops::usage::{UsageReport, UsageSums};
 use leptos::prelude::*;
 
 use super::Charts;
-use crate::format::{money, number, time};
-use crate::ui::Tone;
-use crate::ui::chart::{ChartData, Slot, Sparkline};
-use crate::ui::stat::{Stat, Trend};
+use ui::Tone;
+use ui::chart::{ChartData, Slot, Sparkline};
+use ui::format::{money, number, time};
+use ui::stat::{Stat, Trend};
 
 fn trend(now: f64, before: f64, rise: Tone) -> Option<Trend> {
     let text = number::change(now, before)?;

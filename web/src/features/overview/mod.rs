@@ -12,19 +12,19 @@ use domain::{Page as ListPage, Permission, Timestamp, WorkspaceId};
 use leptos::prelude::*;
 
 use crate::api::{Query, use_query};
-use crate::browser;
-use crate::format::money;
-use crate::format::number;
 use crate::nav::{Nav, use_nav};
 use crate::page::{Page, WorkspacePage};
 use crate::range::TimeRange;
 use crate::report::{Bucket, dollars, from_requests, milliseconds, over_time, sums_of};
 use crate::session::{Environments, Session, use_environments, use_session};
-use crate::ui::button::{LinkButton, Weight};
-use crate::ui::chart::{ChartData, Series, Shape, Slot, TimeChart};
-use crate::ui::data_view::{DataView, EmptyState, Skeleton};
-use crate::ui::icon::Icon;
-use crate::ui::page_head::PageHead;
+use ui::browser;
+use ui::button::{LinkButton, Weight};
+use ui::chart::{ChartData, Series, Shape, Slot, TimeChart};
+use ui::data_view::{DataView, EmptyState, Skeleton};
+use ui::format::money;
+use ui::format::number;
+use ui::icon::Icon;
+use ui::page_head::PageHead;
 
 /// What the parts of this page share.
 #[derive(Clone, Copy)]
@@ -210,7 +210,7 @@ fn Freshness(report: Signal<Option<UsageReport>>, board: Board) -> impl IntoView
     let zone = browser::zone();
     let text = move || {
         let fresh = report.get().and_then(|report| report.fresh_at);
-        fresh.map(|at| format!("Newest event {} {}", crate::format::time::absolute(at, zone), zone.name()))
+        fresh.map(|at| format!("Newest event {} {}", ui::format::time::absolute(at, zone), zone.name()))
     };
     view! {
         <span class="row small muted">

@@ -6,12 +6,12 @@ use api::ops::usage::{UsageReport, UsageRow};
 use leptos::prelude::*;
 
 use super::Board;
-use crate::format::{money, number};
 use crate::page::{Page, WorkspacePage};
-use crate::ui::button::{LinkButton, Size, Weight};
-use crate::ui::data_view::{DataView, Skeleton};
-use crate::ui::icon::Icon;
-use crate::ui::meter::RankedLine;
+use ui::button::{LinkButton, Size, Weight};
+use ui::data_view::{DataView, Skeleton};
+use ui::format::{money, number};
+use ui::icon::Icon;
+use ui::meter::RankedLine;
 
 const SHOWN: usize = 6;
 

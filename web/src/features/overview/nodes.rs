@@ -10,12 +10,12 @@ use leptos::prelude::*;
 use super::Board;
 use crate::api::use_query;
 use crate::page::{OrganizationPage, Page};
-use crate::ui::Tone;
-use crate::ui::badge::Badge;
-use crate::ui::button::{LinkButton, Size, Weight};
-use crate::ui::data_view::{DataView, Skeleton};
-use crate::ui::icon::Icon;
-use crate::ui::when::WhenOr;
+use ui::Tone;
+use ui::badge::Badge;
+use ui::button::{LinkButton, Size, Weight};
+use ui::data_view::{DataView, Skeleton};
+use ui::icon::Icon;
+use ui::when::WhenOr;
 
 fn state(node: &NodeView) -> (Tone, &'static str) {
     match node {

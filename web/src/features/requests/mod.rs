@@ -15,19 +15,19 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use crate::api::{Fetch, Query, use_query};
-use crate::browser;
-use crate::format::{money, number, time};
 use crate::nav::{Nav, use_nav};
 use crate::session::{Environments, use_environments, use_session};
-use crate::ui::Tone;
-use crate::ui::badge::{Badge, EnvironmentBadge, Tag};
-use crate::ui::button::{Button, Size};
-use crate::ui::data_view::{DataView, EmptyState, Skeleton};
-use crate::ui::field::{Choice, InlineSelect};
-use crate::ui::icon::Icon;
-use crate::ui::page_head::PageHead;
-use crate::ui::table::{Column, DataTable};
-use crate::ui::when::When;
+use ui::Tone;
+use ui::badge::{Badge, EnvironmentBadge, Tag};
+use ui::browser;
+use ui::button::{Button, Size};
+use ui::data_view::{DataView, EmptyState, Skeleton};
+use ui::field::{Choice, InlineSelect};
+use ui::format::{money, number, time};
+use ui::icon::Icon;
+use ui::page_head::PageHead;
+use ui::table::{Column, DataTable};
+use ui::when::When;
 
 /// What the parts of this page share.
 #[derive(Clone, Copy)]
@@ -46,7 +46,7 @@ impl Log {
         let keys = self.keys.items().get();
         keys.into_iter()
             .find(|key| key.id == id)
-            .map_or_else(|| crate::format::id::short(&id.to_string()), |key| key.name.to_string())
+            .map_or_else(|| ui::format::id::short(&id.to_string()), |key| key.name.to_string())
     }
 
     fn query(self, cursor: Option<Cursor>) -> RequestQuery {

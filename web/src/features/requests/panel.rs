@@ -9,13 +9,13 @@ use leptos::prelude::*;
 use super::waterfall::Waterfall;
 use super::{Log, outcome_view};
 use crate::api::use_query;
-use crate::browser;
-use crate::format::{money, number, time};
-use crate::ui::Tone;
-use crate::ui::badge::{Badge, EnvironmentBadge, Note, Tag};
-use crate::ui::copy_button::CopyId;
-use crate::ui::data_view::{DataView, Skeleton};
-use crate::ui::dialog::{Dialog, DialogBody, Placement};
+use ui::Tone;
+use ui::badge::{Badge, EnvironmentBadge, Note, Tag};
+use ui::browser;
+use ui::copy_button::CopyId;
+use ui::data_view::{DataView, Skeleton};
+use ui::dialog::{Dialog, DialogBody, Placement};
+use ui::format::{money, number, time};
 
 /// The panel, open while the address names a request.
 #[component]

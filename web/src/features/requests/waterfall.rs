@@ -3,7 +3,7 @@
 use api::ops::usage::RequestView;
 use leptos::prelude::*;
 
-use crate::format::{number, time};
+use ui::format::{number, time};
 
 /// A stretch of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]

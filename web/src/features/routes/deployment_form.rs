@@ -12,13 +12,13 @@ use leptos::prelude::*;
 
 use super::Switchboard;
 use crate::api::{use_command, use_query};
-use crate::ui::Tone;
-use crate::ui::badge::Note;
-use crate::ui::button::{Button, Weight};
-use crate::ui::dialog::{DialogBody, DialogFoot};
-use crate::ui::element_id;
-use crate::ui::field::{FormError, InputKind, SelectField, TextField};
-use crate::ui::toast::Toasts;
+use ui::Tone;
+use ui::badge::Note;
+use ui::button::{Button, Weight};
+use ui::dialog::{DialogBody, DialogFoot};
+use ui::element_id;
+use ui::field::{FormError, InputKind, SelectField, TextField};
+use ui::toast::Toasts;
 
 fn credential_choices(board: Switchboard, provider: Signal<String>) -> Signal<Vec<(String, String)>> {
     Signal::derive(move || {
@@ -111,7 +111,7 @@ fn ModelInput(model: RwSignal<String>, list_id: String, error: Signal<Option<Str
     let id = element_id("field");
     let (control_id, error_id) = (id.clone(), format!("{id}-error"));
     view! {
-        <crate::ui::field::Field id label="Upstream model" hint="As the provider names it; the list is the catalog, any other name works too." error>
+        <ui::field::Field id label="Upstream model" hint="As the provider names it; the list is the catalog, any other name works too." error>
             <input
                 id=control_id
                 class="input input-code"
@@ -123,7 +123,7 @@ fn ModelInput(model: RwSignal<String>, list_id: String, error: Signal<Option<Str
                 prop:value=move || model.get()
                 on:input=move |event| model.set(event_target_value(&event))
             />
-        </crate::ui::field::Field>
+        </ui::field::Field>
     }
 }
 

@@ -6,14 +6,14 @@ use leptos::prelude::*;
 
 use super::{Act, Switchboard};
 use crate::api::{Command, use_act};
-use crate::format::{number, time};
-use crate::ui::badge::Badge;
-use crate::ui::button::{Button, Size};
-use crate::ui::data_view::{DataView, EmptyState, Skeleton};
-use crate::ui::field::Switch;
-use crate::ui::icon::Icon;
-use crate::ui::table::{Column, DataTable};
-use crate::ui::toast::Toasts;
+use ui::badge::Badge;
+use ui::button::{Button, Size};
+use ui::data_view::{DataView, EmptyState, Skeleton};
+use ui::field::Switch;
+use ui::format::{number, time};
+use ui::icon::Icon;
+use ui::table::{Column, DataTable};
+use ui::toast::Toasts;
 
 fn credential_name(board: Switchboard, deployment: &DeploymentView) -> String {
     let Some(id) = deployment.credential_id else { return "none needed".to_owned() };
@@ -21,7 +21,7 @@ fn credential_name(board: Switchboard, deployment: &DeploymentView) -> String {
     credentials
         .into_iter()
         .find(|credential| credential.id == id)
-        .map_or_else(|| crate::format::id::short(&id.to_string()), |credential| credential.name.to_string())
+        .map_or_else(|| ui::format::id::short(&id.to_string()), |credential| credential.name.to_string())
 }
 
 fn serving(

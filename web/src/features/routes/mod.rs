@@ -17,20 +17,20 @@ use domain::{DeploymentId, Page, Permission, WorkspaceId};
 use leptos::prelude::*;
 
 use crate::api::{Query, use_command, use_query};
-use crate::browser;
-use crate::format::{number, time};
 use crate::nav::{Nav, use_nav};
 use crate::session::{Session, use_session};
-use crate::ui::Tone;
-use crate::ui::badge::Note;
-use crate::ui::button::{Button, Size, Weight};
-use crate::ui::data_view::{DataView, EmptyState, Skeleton};
-use crate::ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
-use crate::ui::field::{FormError, TextField};
-use crate::ui::icon::Icon;
-use crate::ui::page_head::PageHead;
-use crate::ui::tabs::Tabs;
-use crate::ui::toast::Toasts;
+use ui::Tone;
+use ui::badge::Note;
+use ui::browser;
+use ui::button::{Button, Size, Weight};
+use ui::data_view::{DataView, EmptyState, Skeleton};
+use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
+use ui::field::{FormError, TextField};
+use ui::format::{number, time};
+use ui::icon::Icon;
+use ui::page_head::PageHead;
+use ui::tabs::Tabs;
+use ui::toast::Toasts;
 
 /// What is open above the page.
 #[derive(Debug, Clone, PartialEq)]

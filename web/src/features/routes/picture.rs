@@ -5,11 +5,11 @@ use domain::route::Target;
 use leptos::prelude::*;
 
 use super::Switchboard;
-use crate::format::{number, time};
-use crate::ui::Tone;
-use crate::ui::badge::Badge;
-use crate::ui::icon::{Glyph, Icon};
-use crate::ui::meter::Bar;
+use ui::Tone;
+use ui::badge::Badge;
+use ui::format::{number, time};
+use ui::icon::{Glyph, Icon};
+use ui::meter::Bar;
 
 /// Targets by priority, ascending; within a step each with its share of the weight.
 pub(super) fn steps(targets: &[Target]) -> Vec<Vec<(Target, f64)>> {
@@ -34,7 +34,7 @@ fn target(board: Switchboard, target: Target, share: f64) -> AnyView {
             format!("{} at {}", deployment.upstream_model, deployment.provider),
             deployment.is_enabled,
         ),
-        None => (crate::format::id::short(&target.deployment_id.to_string()), "not visible".to_owned(), true),
+        None => (ui::format::id::short(&target.deployment_id.to_string()), "not visible".to_owned(), true),
     };
     let (tone, fared) = board.fared(target.deployment_id);
     let p95 = board.p95(target.deployment_id).map(|ms| format!("p95 {}", time::millis(ms)));

@@ -7,11 +7,11 @@ use leptos::prelude::*;
 
 use super::Switchboard;
 use crate::api::{Command, use_command};
-use crate::ui::button::{Button, IconButton, Size, Weight};
-use crate::ui::dialog::{DialogBody, DialogFoot};
-use crate::ui::field::{FormError, FormErrors, InputKind, SelectField, TextField};
-use crate::ui::icon::Icon;
-use crate::ui::toast::Toasts;
+use ui::button::{Button, IconButton, Size, Weight};
+use ui::dialog::{DialogBody, DialogFoot};
+use ui::field::{FormError, FormErrors, InputKind, SelectField, TextField};
+use ui::icon::Icon;
+use ui::toast::Toasts;
 
 /// One line of the editor.
 #[derive(Clone, Copy)]

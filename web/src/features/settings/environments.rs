@@ -9,15 +9,15 @@ use leptos::prelude::*;
 use super::Office;
 use crate::api::{use_act, use_command};
 use crate::session::{Environments, use_environments};
-use crate::ui::badge::EnvironmentBadge;
-use crate::ui::button::{Button, Size, Weight};
-use crate::ui::copy_button::CopyId;
-use crate::ui::dialog::{Dialog, DialogBody, DialogFoot};
-use crate::ui::field::{FormError, TextField};
-use crate::ui::icon::Icon;
-use crate::ui::table::{Column, DataTable};
-use crate::ui::toast::Toasts;
-use crate::ui::when::When;
+use ui::badge::EnvironmentBadge;
+use ui::button::{Button, Size, Weight};
+use ui::copy_button::CopyId;
+use ui::dialog::{Dialog, DialogBody, DialogFoot};
+use ui::field::{FormError, TextField};
+use ui::icon::Icon;
+use ui::table::{Column, DataTable};
+use ui::toast::Toasts;
+use ui::when::When;
 
 fn columns(environments: Environments, workspace_id: WorkspaceId, may: bool) -> Vec<Column<EnvironmentView>> {
     let delete = use_act::<DeleteEnvironment>();

@@ -11,17 +11,17 @@ use domain::{DisplayName, OrganizationId, Permission};
 use leptos::prelude::*;
 
 use crate::api::{Query, use_command, use_query};
-use crate::format::number;
 use crate::nav::{Nav, use_nav};
 use crate::session::{Session, use_session};
-use crate::ui::button::{Button, Weight};
-use crate::ui::copy_button::CopyId;
-use crate::ui::data_view::{DataView, Skeleton};
-use crate::ui::field::{FormError, SelectField, TextField};
-use crate::ui::page_head::PageHead;
-use crate::ui::tabs::Tabs;
-use crate::ui::toast::Toasts;
-use crate::ui::when::When;
+use ui::button::{Button, Weight};
+use ui::copy_button::CopyId;
+use ui::data_view::{DataView, Skeleton};
+use ui::field::{FormError, SelectField, TextField};
+use ui::format::number;
+use ui::page_head::PageHead;
+use ui::tabs::Tabs;
+use ui::toast::Toasts;
+use ui::when::When;
 
 /// What the parts of this page share.
 #[derive(Clone, Copy)]

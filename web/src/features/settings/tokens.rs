@@ -13,19 +13,19 @@ use leptos::prelude::*;
 
 use super::Office;
 use crate::api::{Query, use_act, use_command, use_query};
-use crate::browser;
-use crate::ui::Tone;
-use crate::ui::badge::Badge;
-use crate::ui::button::{Button, Size, Weight};
-use crate::ui::code_block::CodeBlock;
-use crate::ui::data_view::{DataView, EmptyState, Skeleton};
-use crate::ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
-use crate::ui::field::{FormError, SelectField, TextField};
-use crate::ui::icon::Icon;
-use crate::ui::secret_box::SecretBox;
-use crate::ui::table::{Column, DataTable};
-use crate::ui::toast::Toasts;
-use crate::ui::when::{When, WhenOr};
+use ui::Tone;
+use ui::badge::Badge;
+use ui::browser;
+use ui::button::{Button, Size, Weight};
+use ui::code_block::CodeBlock;
+use ui::data_view::{DataView, EmptyState, Skeleton};
+use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
+use ui::field::{FormError, SelectField, TextField};
+use ui::icon::Icon;
+use ui::secret_box::SecretBox;
+use ui::table::{Column, DataTable};
+use ui::toast::Toasts;
+use ui::when::{When, WhenOr};
 
 fn state(token: &AccessTokenView) -> (Tone, &'static str) {
     match token {

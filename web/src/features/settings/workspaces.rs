@@ -11,16 +11,16 @@ use leptos::prelude::*;
 use super::Office;
 use crate::api::{Query, use_command, use_query};
 use crate::page::{Page, WorkspacePage};
-use crate::ui::Tone;
-use crate::ui::badge::Note;
-use crate::ui::button::{Button, Size, Weight};
-use crate::ui::data_view::{DataView, EmptyState, Skeleton};
-use crate::ui::dialog::{Dialog, DialogBody, DialogFoot};
-use crate::ui::field::{FormError, TextField};
-use crate::ui::icon::Icon;
-use crate::ui::table::{Column, DataTable};
-use crate::ui::toast::Toasts;
-use crate::ui::when::When;
+use ui::Tone;
+use ui::badge::Note;
+use ui::button::{Button, Size, Weight};
+use ui::data_view::{DataView, EmptyState, Skeleton};
+use ui::dialog::{Dialog, DialogBody, DialogFoot};
+use ui::field::{FormError, TextField};
+use ui::icon::Icon;
+use ui::table::{Column, DataTable};
+use ui::toast::Toasts;
+use ui::when::When;
 
 /// What is open above the list.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use leptos::prelude::*;
 
 use crate::api::{use_act, use_command};
 use crate::session::Session;
-use crate::ui::button::{Button, Weight};
-use crate::ui::field::{FormError, InputKind, TextField};
-use crate::ui::icon::Mark;
+use ui::button::{Button, Weight};
+use ui::field::{FormError, InputKind, TextField};
+use ui::icon::Mark;
 
 #[component]
 fn Frame(#[prop(into)] title: String, #[prop(into)] about: String, children: Children) -> impl IntoView {

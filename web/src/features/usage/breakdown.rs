@@ -7,12 +7,12 @@ use leptos::prelude::*;
 
 use super::{Ledger, empty, figures, truncated_note};
 use crate::api::Query;
-use crate::format::{money, number, time};
 use crate::report::Metric;
-use crate::ui::Tone;
-use crate::ui::data_view::{DataView, Skeleton};
-use crate::ui::stat::{Stat, Trend};
-use crate::ui::table::{Column, DataTable};
+use ui::Tone;
+use ui::data_view::{DataView, Skeleton};
+use ui::format::{money, number, time};
+use ui::stat::{Stat, Trend};
+use ui::table::{Column, DataTable};
 
 /// A report at whichever scope is chosen.
 #[derive(Clone, Copy)]

@@ -10,19 +10,19 @@ use domain::{Permission, WorkspaceId};
 use leptos::prelude::*;
 
 use crate::api::use_query;
-use crate::browser;
-use crate::format::{money, number};
 use crate::nav::{Nav, use_nav};
 use crate::report::{Bucket, Metric, by_dimension};
 use crate::session::{Environments, Session, use_environments, use_session};
-use crate::ui::Tone;
-use crate::ui::badge::Note;
-use crate::ui::chart::{ChartData, Shape, TimeChart};
-use crate::ui::data_view::{DataView, EmptyState, Skeleton};
-use crate::ui::field::{Choice, InlineSelect};
-use crate::ui::icon::Icon;
-use crate::ui::page_head::PageHead;
-use crate::ui::segmented::{Segment, Segmented};
+use ui::Tone;
+use ui::badge::Note;
+use ui::browser;
+use ui::chart::{ChartData, Shape, TimeChart};
+use ui::data_view::{DataView, EmptyState, Skeleton};
+use ui::field::{Choice, InlineSelect};
+use ui::format::{money, number};
+use ui::icon::Icon;
+use ui::page_head::PageHead;
+use ui::segmented::{Segment, Segmented};
 
 /// Ways to split usage: the name in the API, the words.
 const DIMENSIONS: [(&str, &str); 6] = [

@@ -9,11 +9,11 @@ use leptos::prelude::*;
 
 use super::{Keys, expiry};
 use crate::api::{use_command, use_query};
-use crate::browser;
-use crate::ui::button::{Button, Weight};
-use crate::ui::check_list::{CheckList, Item};
-use crate::ui::dialog::{Dialog, DialogBody, DialogFoot};
-use crate::ui::field::{FormError, InputKind, SelectField, TextField};
+use ui::browser;
+use ui::button::{Button, Weight};
+use ui::check_list::{CheckList, Item};
+use ui::dialog::{Dialog, DialogBody, DialogFoot};
+use ui::field::{FormError, InputKind, SelectField, TextField};
 
 /// Every model name of the workspace: routes first, since they are what clients should call.
 pub(super) fn use_models(workspace_id: WorkspaceId) -> Signal<Vec<Item>> {

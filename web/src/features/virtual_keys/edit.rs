@@ -9,13 +9,13 @@ use super::create::use_models;
 use super::expiry;
 use super::panel::OneKey;
 use crate::api::use_command;
-use crate::browser;
-use crate::format::time;
-use crate::ui::button::{Button, Weight};
-use crate::ui::check_list::{CheckList, Item};
-use crate::ui::dialog::{DialogBody, DialogFoot};
-use crate::ui::field::{FormError, InputKind, SelectField, TextField};
-use crate::ui::toast::Toasts;
+use ui::browser;
+use ui::button::{Button, Weight};
+use ui::check_list::{CheckList, Item};
+use ui::dialog::{DialogBody, DialogFoot};
+use ui::field::{FormError, InputKind, SelectField, TextField};
+use ui::format::time;
+use ui::toast::Toasts;
 
 /// The form.
 #[component]

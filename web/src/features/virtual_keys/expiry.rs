@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use domain::Timestamp;
 
-use crate::format::time::{Zone, from_input};
-use crate::ui::field::Choice;
+use ui::field::Choice;
+use ui::format::time::{Zone, from_input};
 
 const DAY: u64 = 86_400;
 

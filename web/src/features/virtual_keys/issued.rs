@@ -10,13 +10,13 @@ use leptos::prelude::*;
 use super::create::use_models;
 use super::{Keys, snippets};
 use crate::api::use_query;
-use crate::browser;
 use crate::page::{Page, WorkspacePage};
-use crate::ui::button::{Button, Weight};
-use crate::ui::code_block::Snippets;
-use crate::ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
-use crate::ui::icon::{Glyph, Icon};
-use crate::ui::secret_box::SecretBox;
+use ui::browser;
+use ui::button::{Button, Weight};
+use ui::code_block::Snippets;
+use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
+use ui::icon::{Glyph, Icon};
+use ui::secret_box::SecretBox;
 
 /// The dialog; closing it forgets the secret.
 #[component]

@@ -16,18 +16,18 @@ use domain::{Page, Permission, VirtualKeyId, WorkspaceId};
 use leptos::prelude::*;
 
 use crate::api::{Query, use_query};
-use crate::browser;
-use crate::format::{number, time};
 use crate::nav::{Nav, use_nav};
 use crate::session::{Environments, Session, use_environments, use_session};
-use crate::ui::Tone;
-use crate::ui::badge::{Badge, EnvironmentBadge, Tag};
-use crate::ui::button::{Button, Weight};
-use crate::ui::data_view::{DataView, EmptyState, Skeleton};
-use crate::ui::icon::Icon;
-use crate::ui::page_head::PageHead;
-use crate::ui::table::{Column, DataTable};
-use crate::ui::when::WhenOr;
+use ui::Tone;
+use ui::badge::{Badge, EnvironmentBadge, Tag};
+use ui::browser;
+use ui::button::{Button, Weight};
+use ui::data_view::{DataView, EmptyState, Skeleton};
+use ui::format::{number, time};
+use ui::icon::Icon;
+use ui::page_head::PageHead;
+use ui::table::{Column, DataTable};
+use ui::when::WhenOr;
 
 /// What the parts of this page share.
 #[derive(Clone, Copy)]

@@ -10,17 +10,17 @@ use leptos::prelude::*;
 
 use super::{Keys, edit, models_text, revoke, rotate, status_badge};
 use crate::api::{Query, use_query};
-use crate::browser;
-use crate::format::{money, number, time};
 use crate::page::{Page, WorkspacePage};
-use crate::ui::badge::EnvironmentBadge;
-use crate::ui::button::{Button, LinkButton, Weight};
-use crate::ui::copy_button::CopyId;
-use crate::ui::data_view::{DataView, Skeleton};
-use crate::ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
-use crate::ui::icon::Icon;
-use crate::ui::stat::Stat;
-use crate::ui::when::WhenOr;
+use ui::badge::EnvironmentBadge;
+use ui::browser;
+use ui::button::{Button, LinkButton, Weight};
+use ui::copy_button::CopyId;
+use ui::data_view::{DataView, Skeleton};
+use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
+use ui::format::{money, number, time};
+use ui::icon::Icon;
+use ui::stat::Stat;
+use ui::when::WhenOr;
 
 /// Which act is open above the panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +148,7 @@ fn LastDay(one: OneKey) -> impl IntoView {
         <section class="stack-tight" aria-label="Last 24 hours">
             <div class="row-between">
                 <h3>"Last 24 hours"</h3>
-                <LinkButton href=requests weight=Weight::Ghost size=crate::ui::button::Size::Small>"See requests"</LinkButton>
+                <LinkButton href=requests weight=Weight::Ghost size=ui::button::Size::Small>"See requests"</LinkButton>
             </div>
             <div class="stats stats-3">
                 <Stat label="Requests" value=Signal::derive(move || number::grouped(total().requests)) />

@@ -6,13 +6,13 @@ use leptos::prelude::*;
 
 use super::panel::{OneKey, use_last_day};
 use crate::api::use_command;
-use crate::format::number;
-use crate::ui::Tone;
-use crate::ui::badge::Note;
-use crate::ui::button::{Button, Weight};
-use crate::ui::dialog::{DialogBody, DialogFoot};
-use crate::ui::field::{FormError, TextField};
-use crate::ui::toast::Toasts;
+use ui::Tone;
+use ui::badge::Note;
+use ui::button::{Button, Weight};
+use ui::dialog::{DialogBody, DialogFoot};
+use ui::field::{FormError, TextField};
+use ui::format::number;
+use ui::toast::Toasts;
 
 /// The form.
 #[component]

@@ -5,11 +5,11 @@ use leptos::prelude::*;
 
 use super::panel::OneKey;
 use crate::api::use_command;
-use crate::ui::Tone;
-use crate::ui::badge::Note;
-use crate::ui::button::{Button, Weight};
-use crate::ui::dialog::{DialogBody, DialogFoot};
-use crate::ui::field::{Choice, FormError, SelectField};
+use ui::Tone;
+use ui::badge::Note;
+use ui::button::{Button, Weight};
+use ui::dialog::{DialogBody, DialogFoot};
+use ui::field::{Choice, FormError, SelectField};
 
 fn overlaps() -> Vec<Choice> {
     [

@@ -1,0 +1,124 @@
+//! The few things only a browser can do: time, storage, clipboard, downloads, timers. The rest of the console is plain Rust.
+//!
+//! Nothing here is reactive and nothing fails loudly: a browser without storage or clipboard makes a poorer console, not a
+//! broken one.
+
+use std::time::Duration;
+
+use domain::time::Timestamp;
+use leptos::prelude::{document, set_interval_with_handle, set_timeout, window};
+use wasm_bindgen::{JsCast, JsValue};
+
+use crate::format::time::Zone;
+
+/// Reads the wall clock (millisecond precision).
+pub fn now() -> Timestamp {
+    // Milliseconds since 1970 fit 2^53 until the year 287396.
+    #[expect(clippy::cast_possible_truncation, reason = "whole milliseconds, far below 2^53")]
+    let millis = js_sys::Date::now() as i64;
+    Timestamp::from_micros(millis.saturating_mul(1_000))
+}
+
+/// Reads the browser's time zone as of now.
+pub fn zone() -> Zone {
+    #[expect(clippy::cast_possible_truncation, reason = "at most ±840 minutes")]
+    let behind = js_sys::Date::new_0().get_timezone_offset() as i32;
+    Zone { offset_minutes: -behind }
+}
+
+/// Reads a remembered choice.
+pub fn remembered(name: &str) -> Option<String> {
+    window().local_storage().ok().flatten()?.get_item(&format!("headgate.{name}")).ok().flatten()
+}
+
+/// Remembers a choice on this machine. Never anything secret.
+pub fn remember(name: &str, value: &str) {
+    if let Ok(Some(storage)) = window().local_storage() {
+        // A full or forbidden storage only means the choice is asked again.
+        let _ = storage.set_item(&format!("headgate.{name}"), value);
+    }
+}
+
+/// Forgets a remembered choice.
+pub fn forget(name: &str) {
+    if let Ok(Some(storage)) = window().local_storage() {
+        // As above.
+        let _ = storage.remove_item(&format!("headgate.{name}"));
+    }
+}
+
+/// Sets or removes an attribute of the root element, where the tokens look for theme and density.
+pub fn set_root_attribute(name: &str, value: Option<&str>) {
+    if let Some(root) = document().document_element() {
+        // A valid attribute name cannot fail.
+        let _ = match value {
+            Some(value) => root.set_attribute(name, value),
+            None => root.remove_attribute(name),
+        };
+    }
+}
+
+/// Copies text to the clipboard; the promise's outcome is not waited for.
+pub fn copy(text: &str) {
+    // The promise settles on its own; a refusal leaves the clipboard as it was.
+    let _ = window().navigator().clipboard().write_text(text);
+}
+
+/// Offers text as a file.
+pub fn download(name: &str, mime: &str, text: &str) {
+    let parts = js_sys::Array::of1(&JsValue::from_str(text));
+    let options = web_sys::BlobPropertyBag::new();
+    options.set_type(mime);
+    let url = web_sys::Blob::new_with_str_sequence_and_options(&parts, &options)
+        .and_then(|blob| web_sys::Url::create_object_url_with_blob(&blob));
+    let (Ok(url), Ok(element)) = (url, document().create_element("a")) else { return };
+    if let Ok(link) = element.dyn_into::<web_sys::HtmlAnchorElement>() {
+        link.set_href(&url);
+        link.set_download(name);
+        link.click();
+    }
+    set_timeout(
+        move || {
+            // Revoking an object URL that is gone is harmless.
+            let _ = web_sys::Url::revoke_object_url(&url);
+        },
+        Duration::from_secs(30),
+    );
+}
+
+/// Calls `tick` until the current reactive owner is gone.
+pub fn every(period: Duration, tick: impl Fn() + 'static) {
+    if let Ok(handle) = set_interval_with_handle(tick, period) {
+        leptos::prelude::on_cleanup(move || handle.clear());
+    }
+}
+
+/// Tells whether the page is in front; background tabs do not poll.
+pub fn is_visible() -> bool {
+    !document().hidden()
+}
+
+/// The origin under which the console is served.
+pub fn origin() -> String {
+    window().location().origin().unwrap_or_default()
+}
+
+/// Moves the focus to an element by id.
+pub fn focus(id: &str) {
+    if let Some(element) =
+        document().get_element_by_id(id).and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok())
+    {
+        // An element that cannot take focus leaves it where it was.
+        let _ = element.focus();
+    }
+}
+
+/// Says whether a key press is meant for a form control rather than for a shortcut.
+pub fn is_typing(event: &web_sys::KeyboardEvent) -> bool {
+    let tag =
+        event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok()).map(|element| element.tag_name());
+    matches!(tag.as_deref(), Some("INPUT" | "TEXTAREA" | "SELECT"))
+        || event.alt_key()
+        || event.ctrl_key()
+        || event.meta_key()
+}

@@ -1,0 +1,211 @@
+//! Where things lie in a chart's 1000 × 100 box. Pure arithmetic, tested natively; `y` grows downward.
+
+use std::fmt::Write as _;
+
+use crate::chart::{ChartData, Shape};
+use crate::format::number::as_f64;
+
+/// The vertical scale: zero at the bottom, a round number at the top.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    top: f64,
+    step: f64,
+}
+
+impl Scale {
+    /// A scale whose top is the first round number at or above `max`, in two to five steps.
+    pub fn up_to(max: f64) -> Self {
+        if !max.is_finite() || max <= 0.0 {
+            return Self { top: 1.0, step: 1.0 };
+        }
+        let rough = max / 3.0;
+        let power = 10_f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+            .into_iter()
+            .map(|factor| factor * power)
+            .find(|step| *step >= rough * 0.999)
+            .unwrap_or(power * 10.0);
+        Self { top: (max / step).ceil() * step, step }
+    }
+
+    /// The same for things that are counted: no half requests on the axis.
+    pub fn of_counts(max: f64) -> Self {
+        let scale = Self::up_to(max);
+        if scale.step < 1.0 { Self { top: max.ceil().max(1.0), step: 1.0 } } else { scale }
+    }
+
+    pub fn ticks(self) -> Vec<f64> {
+        (0..=6_u32).map(|index| f64::from(index) * self.step).take_while(|tick| *tick <= self.top * 1.001).collect()
+    }
+
+    /// How far up a value lies, 0 to 1.
+    pub fn share(self, value: f64) -> f64 {
+        (value / self.top).clamp(0.0, 1.0)
+    }
+
+    pub fn y(self, value: f64) -> f64 {
+        round(100.0 - self.share(value) * 100.0)
+    }
+}
+
+fn round(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+fn count(value: usize) -> f64 {
+    as_f64(u64::try_from(value).unwrap_or(u64::MAX))
+}
+
+/// Where point `index` of `len` lies, 0 to 1: in the middle of its band, so that bars and lines of one page stand in line.
+pub fn share(index: usize, len: usize) -> f64 {
+    (count(index) + 0.5) / count(len.max(1))
+}
+
+/// The point whose band holds a place between 0 and 1.
+pub fn band_at(place: f64, len: usize) -> usize {
+    // Counted up instead of cast: `len` is the number of points on a screen.
+    (0..len).find(|index| (count(*index) + 1.0) / count(len) >= place).unwrap_or(len.saturating_sub(1))
+}
+
+/// Lower and upper bound of every series at every point, stacked in order.
+pub fn stacked(data: &ChartData) -> Vec<Vec<(f64, f64)>> {
+    let mut floor = vec![0.0; data.times.len()];
+    let stack = |series: &crate::chart::Series| {
+        let bounds = floor.iter_mut().enumerate().map(|(index, floor)| {
+            let lower = *floor;
+            let value = series.values.get(index).copied().filter(|value| !value.is_nan()).unwrap_or(0.0);
+            *floor += value;
+            (lower, *floor)
+        });
+        bounds.collect()
+    };
+    data.series.iter().map(stack).collect()
+}
+
+/// The scale that fits the data as drawn.
+pub fn top_of(data: &ChartData, shape: Shape) -> Scale {
+    let max = match shape {
+        Shape::Lines => data
+            .series
+            .iter()
+            .flat_map(|series| series.values.iter().copied())
+            .filter(|value| !value.is_nan())
+            .fold(0.0, f64::max),
+        Shape::Bars => stacked(data).last().into_iter().flatten().map(|bound| bound.1).fold(0.0, f64::max),
+    };
+    let is_counted = data.series.iter().flat_map(|series| &series.values).all(|value| value.fract() == 0.0);
+    if is_counted { Scale::of_counts(max) } else { Scale::up_to(max) }
+}
+
+/// A line through the known values; it breaks where there are none, and a lone point is a short dash.
+pub fn line_path(values: &[f64], scale: Scale) -> String {
+    let mut path = String::new();
+    let mut is_drawing = false;
+    for (index, value) in values.iter().enumerate() {
+        if value.is_nan() {
+            is_drawing = false;
+            continue;
+        }
+        let x = round(share(index, values.len()) * 1000.0);
+        // Writing to a string does not fail.
+        let _ = write!(path, "{}{x} {}", if is_drawing { 'L' } else { 'M' }, scale.y(*value));
+        let next_is_known = values.get(index + 1).is_some_and(|next| !next.is_nan());
+        if !is_drawing && !next_is_known {
+            // As above.
+            let _ = write!(path, "l4 0");
+        }
+        is_drawing = true;
+    }
+    path
+}
+
+/// The closed outline between lower and upper bounds.
+pub fn area_path(bounds: &[(f64, f64)], scale: Scale) -> String {
+    let x = |index: usize| round(share(index, bounds.len()) * 1000.0);
+    let mut path = String::new();
+    for (index, bound) in bounds.iter().enumerate() {
+        // Writing to a string does not fail.
+        let _ = write!(path, "{}{} {}", if index == 0 { 'M' } else { 'L' }, x(index), scale.y(bound.1));
+    }
+    for (index, bound) in bounds.iter().enumerate().rev() {
+        // As above.
+        let _ = write!(path, "L{} {}", x(index), scale.y(bound.0));
+    }
+    if !path.is_empty() {
+        path.push('Z');
+    }
+    path
+}
+
+/// `(x, y, width, height)` of the bars that have a height, each in the middle of its band.
+pub fn bar_rects(bounds: &[(f64, f64)], scale: Scale) -> Vec<(f64, f64, f64, f64)> {
+    let width = (1000.0 / count(bounds.len().max(1)) * 0.72).min(48.0);
+    let rect = |(index, bound): (usize, &(f64, f64))| {
+        let (top, bottom) = (scale.y(bound.1), scale.y(bound.0));
+        let left = share(index, bounds.len()) * 1000.0 - width / 2.0;
+        (bottom > top).then(|| (round(left), top, round(width), round(bottom - top)))
+    };
+    bounds.iter().enumerate().filter_map(rect).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chart::{Series, Slot};
+
+    fn data(values: &[&[f64]]) -> ChartData {
+        let series = values.iter().enumerate().map(|(index, values)| Series {
+            name: index.to_string(),
+            slot: Slot::Rank(index),
+            values: values.to_vec(),
+        });
+        ChartData {
+            times: vec![crate::format::time::Instant::default(); values[0].len()],
+            step: std::time::Duration::from_secs(60),
+            series: series.collect(),
+        }
+    }
+
+    #[test]
+    fn the_top_is_round_and_holds_the_largest() {
+        for max in [0.0, 0.003, 0.9, 1.0, 7.0, 83.0, 1_234.0, 9.99e8] {
+            let scale = Scale::up_to(max);
+            assert!(scale.top >= max, "{max}");
+            assert!((2..=6).contains(&scale.ticks().len()), "{max}: {:?}", scale.ticks());
+        }
+        assert_eq!(Scale::up_to(83.0).ticks(), [0.0, 50.0, 100.0]);
+        assert_eq!(Scale::of_counts(2.0).ticks(), [0.0, 1.0, 2.0]);
+        assert_eq!(Scale::of_counts(0.0).ticks(), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn stacks_add_up_and_gaps_count_as_nothing() {
+        assert_eq!(
+            stacked(&data(&[&[1.0, 2.0], &[3.0, f64::NAN]])),
+            [[(0.0, 1.0), (0.0, 2.0)], [(1.0, 4.0), (2.0, 2.0)]]
+        );
+        assert_eq!(top_of(&data(&[&[1.0, 2.5], &[3.0, f64::NAN]]), Shape::Bars), Scale::up_to(4.0));
+        assert_eq!(top_of(&data(&[&[1.0, 2.0], &[3.0, f64::NAN]]), Shape::Lines), Scale::up_to(3.0));
+    }
+
+    #[test]
+    fn lines_break_at_gaps() {
+        let scale = Scale { top: 10.0, step: 5.0 };
+        assert_eq!(line_path(&[0.0, 5.0, f64::NAN, 10.0], scale), "M125 100L375 50M875 0l4 0");
+        assert_eq!(area_path(&[(0.0, 10.0), (0.0, 5.0)], scale), "M250 0L750 50L750 100L250 100Z");
+        assert_eq!(area_path(&[], scale), "");
+    }
+
+    #[test]
+    fn bars_stay_inside_the_box() {
+        let scale = Scale { top: 10.0, step: 5.0 };
+        let rects = bar_rects(&[(0.0, 10.0), (0.0, 0.0), (0.0, 5.0), (0.0, 5.0)], scale);
+        assert_eq!(rects, [(101.0, 0.0, 48.0, 100.0), (601.0, 50.0, 48.0, 50.0), (851.0, 50.0, 48.0, 50.0)]);
+    }
+
+    #[test]
+    fn every_place_belongs_to_one_band() {
+        assert_eq!([0.0, 0.24, 0.26, 0.99, 1.0, 2.0].map(|place| band_at(place, 4)), [0, 0, 1, 3, 3, 3]);
+        assert_eq!(band_at(0.5, 0), 0);
+    }
+}
