@@ -40,6 +40,14 @@ fn run(words: &[&str]) -> Result<bool> {
         ["serve-upstream"] => runtime.block_on(upstream::serve()).map(|()| true),
         [] | ["overhead"] => runtime.block_on(overhead::run(&overhead::Effort::default())),
         ["overhead", "--quick"] => runtime.block_on(overhead::run(&overhead::Effort::quick())),
-        other => bail!("no benchmark `{}`; there is `overhead [--quick]`", other.join(" ")),
+        ["bed"] => runtime.block_on(overhead::serve()).map(|()| true),
+        ["shoot", case, address, key, n] => {
+            let (address, n) = (address.parse()?, n.parse()?);
+            runtime.block_on(overhead::shoot(case, address, key, n)).map(|()| true)
+        }
+        other => bail!(
+            "no benchmark `{}`; there is `overhead [--quick]`, and for profilers `bed` and `shoot CASE ADDRESS KEY N`",
+            other.join(" ")
+        ),
     }
 }

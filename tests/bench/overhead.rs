@@ -90,6 +90,36 @@ async fn measure(effort: &Effort) -> Result<bool> {
     Ok(figures.iter().all(|figure| figure.holds))
 }
 
+/// Starts what the benchmark measures, says where everything is, and waits for a signal: for profilers.
+pub(crate) async fn serve() -> Result<()> {
+    let bed = Bed::make().await?;
+    let places = json!({
+        "upstream": bed.upstream.address.to_string(),
+        "forwarder": bed.forwarder.address.to_string(), "forwarder_pid": bed.forwarder.pid(),
+        "gateway": bed.gateway()?.to_string(), "gateway_pid": bed.node.pid(),
+        "sync_url": bed.control.field("sync_url"), "join_token": bed.join_token().await?,
+        "key": bed.control.field("virtual_key"),
+    });
+    eprintln!("{places}");
+    runtime::tasks::wait_for_signal().await.context("waiting for a signal")?;
+    Ok(())
+}
+
+/// Sends `n` requests of one case, named by a part of its name; `hold` opens that many streams at once.
+pub(crate) async fn shoot(case: &str, address: SocketAddr, key: &str, n: u64) -> Result<()> {
+    let local = tokio::task::LocalSet::new();
+    let cases = cases(&Effort::default());
+    let found = cases.iter().find(|known| known.name.contains(case));
+    let (path, body, n_connections) = match found {
+        Some(case) => (case.path, case.body.clone(), case.n_connections.min(n)),
+        None if case == "hold" => ("/v1/chat/completions", chat(1_024, "bench-hold", true), n),
+        None => anyhow::bail!("no case `{case}`"),
+    };
+    let shot = Shot { address, path, key: key.to_owned(), body };
+    local.run_until(closed_loop(&shot, n_connections, n)).await?;
+    Ok(())
+}
+
 fn chat(prompt_bytes: usize, user: &str, is_stream: bool) -> Bytes {
     let content = "lorem ipsum ".repeat(prompt_bytes / 12);
     let body = json!({ "model": "gpt-4o-mini", "messages": [{ "role": "user", "content": content }], "user": user, "stream": is_stream });
@@ -137,23 +167,20 @@ impl Bed {
             .env("OPENAI_BASE_URL", &format!("http://{}/v1", upstream.address))
             .ready()
             .await?;
-        let organization = control.field("organization_id").to_owned();
-        let admin = control.as_admin()?;
-        let groups = admin.get(&format!("/api/v1/organizations/{organization}/node-groups")).await?;
-        let group = &groups["items"][0]["id"];
-        let token = admin
-            .post(&format!("/api/v1/organizations/{organization}/join-tokens"), &json!({ "group_id": group }))
-            .await?;
-        let secret = token["secret"].as_str().context("a join token has a secret")?;
+        let token = join_token(&control).await?;
         let node = Start::role("gateway", folders[1].path())?
             .flag("--control", control.field("sync_url"))
-            .flag("--join-token", secret)
+            .flag("--join-token", &token)
             .flag("--worker-threads", "1")
             .flag("--egress-allow-private", "127.0.0.0/8")
             .ready()
             .await?;
         node.until_ready().await?;
         Ok(Self { upstream, forwarder, control, node, _folders: folders })
+    }
+
+    async fn join_token(&self) -> Result<String> {
+        join_token(&self.control).await
     }
 
     fn shot(&self, address: SocketAddr, path: &'static str, body: &Bytes) -> Shot {
@@ -164,6 +191,16 @@ impl Bed {
         let url = self.node.field("gateway_url");
         url.trim_start_matches("http://").parse().with_context(|| format!("reading the gateway's address from `{url}`"))
     }
+}
+
+/// Makes a token with which one more node can join.
+async fn join_token(control: &Headgate) -> Result<String> {
+    let organization = control.field("organization_id").to_owned();
+    let admin = control.as_admin()?;
+    let groups = admin.get(&format!("/api/v1/organizations/{organization}/node-groups")).await?;
+    let wanted = json!({ "group_id": &groups["items"][0]["id"] });
+    let token = admin.post(&format!("/api/v1/organizations/{organization}/join-tokens"), &wanted).await?;
+    Ok(token["secret"].as_str().context("a join token has a secret")?.to_owned())
 }
 
 /// CPU microseconds per request of a process under a closed loop.
