@@ -34,29 +34,39 @@ pub(super) async fn settle(identity: Identity, config: &SyncConfig, ports: &Port
         }
         return Ok(identity);
     };
-    // A token of another installation says where the node belongs now.
-    let is_elsewhere = !identity.authorities.iter().any(|authority| token.is_of(authority));
-    if !is_expired && !is_elsewhere {
-        match tokio::time::timeout(ANSWER_WITHIN, renewed(&identity, &Tls::new(&identity)?, config, ports)).await {
-            Ok(Ok(renewed)) => return Ok(renewed),
-            Ok(Err(error)) if is_refusal(&error) => {
-                tracing::warn!(error = %runtime::telemetry::chain(&error), "the node's certificate is refused; using the join token");
-            }
-            // Not reached, or not in time: nothing speaks against the identity.
-            Ok(Err(_)) | Err(_) => return Ok(identity),
-        }
+    if !is_expired && let Some(accepted) = accepted(&identity, &token, config, ports).await? {
+        return Ok(accepted);
     }
-    match tokio::time::timeout(ANSWER_WITHIN, come_back(&identity, &token, config, ports)).await {
-        Ok(Ok(joined)) => Ok(joined),
-        Ok(Err(error)) if !error.is_transient() && Vault::is_empty(&config.data_dir) => Err(error.into()),
-        Ok(Err(error)) => {
-            tracing::error!(error = %runtime::telemetry::chain(&error), "the node could not join again; it goes on with the policy it holds");
-            Ok(identity)
+    let joined = tokio::time::timeout(ANSWER_WITHIN, come_back(&identity, &token, config, ports)).await;
+    let reason = match joined {
+        Ok(Ok(joined)) => return Ok(joined),
+        Ok(Err(error)) if !error.is_transient() && Vault::is_empty(&config.data_dir) => return Err(error.into()),
+        Ok(Err(error)) => runtime::telemetry::chain(&error),
+        Err(_) => "the control plane does not answer".to_owned(),
+    };
+    tracing::error!(reason, "the node could not join again; it goes on with the policy it holds");
+    Ok(identity)
+}
+
+/// Asks whether an identity still counts; gives it back, renewed, unless the control plane refuses it or is another one.
+async fn accepted(
+    identity: &Identity,
+    token: &JoinToken,
+    config: &SyncConfig,
+    ports: &Ports,
+) -> Result<Option<Identity>, StartError> {
+    // A token of another installation says where the node belongs now.
+    if !identity.authorities.iter().any(|authority| token.is_of(authority)) {
+        return Ok(None);
+    }
+    match tokio::time::timeout(ANSWER_WITHIN, renewed(identity, &Tls::new(identity)?, config, ports)).await {
+        Ok(Ok(renewed)) => Ok(Some(renewed)),
+        Ok(Err(error)) if is_refusal(&error) => {
+            tracing::warn!(error = %runtime::telemetry::chain(&error), "the node's certificate is refused; using the join token");
+            Ok(None)
         }
-        Err(_) => {
-            tracing::error!("the control plane does not answer; the node goes on with the policy it holds");
-            Ok(identity)
-        }
+        // Not reached, or not in time: nothing speaks against the identity.
+        Ok(Err(_)) | Err(_) => Ok(Some(identity.clone())),
     }
 }
 
