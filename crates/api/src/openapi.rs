@@ -50,7 +50,7 @@ fn parameters(meta: &Meta, generator: &mut SchemaGenerator) -> Vec<Value> {
             list.push(json!({ "name": name, "in": place, "required": place == "path", "description": description, "schema": shape }));
         }
     }
-    if meta.method == Method::Post && !matches!(meta.access, Access::Public) {
+    if meta.is_idempotent_by_key() {
         list.push(json!({
             "name": IDEMPOTENCY_HEADER, "in": "header", "required": false, "schema": { "type": "string", "maxLength": 128 },
             "description": "Repeating the request with the same key performs it once."

@@ -96,6 +96,16 @@ pub struct Meta {
     pub shapes: Shapes,
 }
 
+impl Meta {
+    /// Says whether a repeated request with the same idempotency key gives the first answer again.
+    ///
+    /// Answers are remembered in the organization they belong to. What is public or one's own has none, and is safe to repeat.
+    #[must_use]
+    pub fn is_idempotent_by_key(&self) -> bool {
+        matches!(self.method, Method::Post) && !matches!(self.access, Access::Public | Access::SignedIn)
+    }
+}
+
 /// Generators of the JSON schemas of an operation.
 #[cfg(feature = "schema")]
 #[derive(Debug, Clone, Copy)]

@@ -61,6 +61,7 @@ pub struct Head {
     pub(crate) origin: Origin,
     pub(crate) address: Option<IpAddr>,
     pub(crate) host: Option<String>,
+    pub(crate) device: Option<String>,
     pub(crate) ticket: Option<Ticket>,
     pub(crate) if_match: Option<u64>,
     pub(crate) if_none_match: Option<HeaderValue>,

@@ -24,6 +24,7 @@ pub(crate) mod ingest;
 pub mod jobs;
 pub mod keyring;
 pub mod metrics;
+pub mod operator;
 pub mod publisher;
 pub mod queries;
 pub mod server;

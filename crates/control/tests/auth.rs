@@ -13,7 +13,7 @@ use crate::world::{Actor, Answer, World};
 
 const EMAIL: &str = "admin@localhost";
 
-async fn login(actor: &Actor<'_>, email: &str, password: &str) -> Answer {
+pub(crate) async fn login(actor: &Actor<'_>, email: &str, password: &str) -> Answer {
     let body = serde_json::json!({ "email": email, "password": password }).to_string();
     actor.send("POST", "/api/v1/auth/login", Some(&body)).await
 }
@@ -23,13 +23,13 @@ pub(crate) async fn sign_in(world: &World, password: &str) -> String {
     cookie_of(&login(&world.anonymous(), EMAIL, password).await)
 }
 
-fn cookie_of(answer: &Answer) -> String {
+pub(crate) fn cookie_of(answer: &Answer) -> String {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let cookie = answer.headers[header::SET_COOKIE].to_str().expect("text");
     cookie.split(';').next().expect("a pair").to_owned()
 }
 
-fn session<'a>(world: &'a World, cookie: &str) -> Actor<'a> {
+pub(crate) fn session<'a>(world: &'a World, cookie: &str) -> Actor<'a> {
     world.anonymous().with(header::COOKIE, cookie).with(api::CSRF_HEADER, "1")
 }
 

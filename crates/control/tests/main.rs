@@ -11,8 +11,14 @@ mod bootstrap;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod members;
+#[cfg(test)]
 mod operations;
+#[cfg(test)]
+mod paging;
 #[cfg(test)]
 mod world;

@@ -127,7 +127,7 @@ impl World {
         (self.bearer(&token), id, founded.workspace.id)
     }
 
-    fn record(&self, tx: &mut store::WriteTx, permit: &Permit) {
+    pub fn record(&self, tx: &mut store::WriteTx, permit: &Permit) {
         let id = domain::AuditEntryId::from_uuid(self.cx.mint.next_uuid());
         let audit = domain::audit::Audit::new("test.arrange", "test", &"", &"");
         tx.audit(permit, AuditDraft { id, at: self.now(), actor_name: "test".to_owned(), audit });
@@ -154,6 +154,7 @@ impl World {
             email: user.email.clone(),
             name: user.name.clone(),
             created_at: now,
+            disabled_at: None,
         };
         let id = RoleBindingId::from_uuid(self.cx.mint.next_uuid());
         let binding = RoleBinding { id, organization_id, member_id: member.id, role, scope, created_at: now };
@@ -179,6 +180,20 @@ impl World {
         self.record(&mut tx, &permit);
         tx.commit().await.expect("a commit");
         secret.expose().to_owned()
+    }
+
+    /// Binds one more role to the member who was added last.
+    pub async fn bind_last(&self, role: Role, scope: Scope) {
+        let (organization_id, now) = (scope.organization(), self.now());
+        let permit = Permit::system(JobName::Bootstrap, Scope::Organization(organization_id));
+        let mut tx = self.cx.store.write(organization_id).await.expect("a write");
+        let most = domain::Limit::new(domain::Limit::MAX).expect("a limit");
+        let member_id = store::members::list(&mut tx, None, most).await.expect("members").items.pop().expect("one").id;
+        let id = RoleBindingId::from_uuid(self.cx.mint.next_uuid());
+        let binding = RoleBinding { id, organization_id, member_id, role, scope, created_at: now };
+        store::members::bind(&mut tx, &permit, &binding).await.expect("a binding");
+        self.record(&mut tx, &permit);
+        tx.commit().await.expect("a commit");
     }
 
     /// The first organization as it is stored.

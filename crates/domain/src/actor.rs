@@ -1,6 +1,6 @@
 //! Who is acting, and the proof that an act was authorised.
 
-use crate::id::{AccessTokenId, NodeId, OrganizationId, SessionId, UserId};
+use crate::id::{AccessTokenId, NodeId, OrganizationId, SessionId, UserId, WorkspaceId};
 use crate::rbac::{self, Grant, Permission, Scope};
 
 /// A background job that acts for the system.
@@ -127,6 +127,19 @@ impl Actor {
             Scope::Organization(_) => self.may(Permission::OrganizationRead, scope),
             Scope::Workspace(..) => self.may(Permission::WorkspaceRead, scope),
         }
+    }
+
+    /// Lists the workspaces of an organization that the actor sees; `None` when it sees all of them.
+    #[must_use]
+    pub fn visible_workspaces(&self, organization: OrganizationId) -> Option<Vec<WorkspaceId>> {
+        if self.may(Permission::WorkspaceRead, Scope::Organization(organization)) {
+            return None;
+        }
+        let here = self.grants.iter().map(|grant| grant.scope).filter(|scope| scope.organization() == organization);
+        let mut seen: Vec<_> = here.filter(|scope| self.sees(*scope)).filter_map(Scope::workspace).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        Some(seen)
     }
 
     /// Proves the right to act, or says how to refuse.

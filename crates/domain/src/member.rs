@@ -17,6 +17,8 @@ pub struct Member {
     pub name: DisplayName,
     /// When they joined.
     pub created_at: Timestamp,
+    /// When the membership was disabled: its roles and tokens count for nothing until it is enabled again.
+    pub disabled_at: Option<Timestamp>,
 }
 
 /// A role granted to a member at a scope.

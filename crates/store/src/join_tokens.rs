@@ -68,6 +68,21 @@ pub async fn list(tx: &mut Tx, cursor: Option<&Cursor>, limit: Limit) -> Result<
     row::page(rows, limit, TokenRow::read, |token| token.id.to_string())
 }
 
+/// Lists the tokens that work at `now`, newest first.
+pub async fn list_live(tx: &mut Tx, now: Timestamp, cursor: Option<&Cursor>, limit: Limit) -> Result<Page<JoinToken>> {
+    let rows: Vec<TokenRow> = sqlx::query_as(
+        "SELECT id, organization_id, group_id, kid, mac, created_at, expires_at FROM join_tokens
+          WHERE organization_id = $1 AND expires_at > $2 AND ($3::text IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
+    )
+    .bind(tx.org())
+    .bind(now.as_micros())
+    .bind(row::after::<JoinTokenId>(cursor)?)
+    .bind(row::surplus(limit))
+    .fetch_all(tx.conn())
+    .await?;
+    row::page(rows, limit, TokenRow::read, |token| token.id.to_string())
+}
+
 /// Deletes a token before its use.
 pub async fn delete(tx: &mut WriteTx, permit: &Permit, id: JoinTokenId) -> Result<()> {
     tx.spend(permit)?;

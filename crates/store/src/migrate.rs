@@ -37,6 +37,7 @@ migrations! {
     3 "0003_routing.sql",
     4 "0004_nodes.sql",
     5 "0005_ledger.sql",
+    6 "0006_membership.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

@@ -1,11 +1,11 @@
 //! Signed-in browsers. A session is found by the SHA-256 of its cookie's secret; it belongs to a person, not to a tenant.
 
-use domain::session::Session;
+use domain::session;
 use domain::{SessionId, Timestamp, UserId};
 
 use crate::row::{Row, time};
 use crate::tx::Exactly as _;
-use crate::{Result, SystemTx};
+use crate::{Result, Session, SystemTx};
 
 #[derive(sqlx::FromRow)]
 struct SessionRow {
@@ -18,9 +18,9 @@ struct SessionRow {
 }
 
 impl SessionRow {
-    fn read(self) -> Result<Session> {
+    fn read(self) -> Result<session::Session> {
         let row = Row { table: "sessions", id: &self.id };
-        Ok(Session {
+        Ok(session::Session {
             id: row.parse("id", &self.id)?,
             user_id: row.parse("user_id", &self.user_id)?,
             created_at: time(self.created_at),
@@ -32,7 +32,7 @@ impl SessionRow {
 }
 
 /// Adds a session.
-pub async fn insert(tx: &mut SystemTx, session: &Session, secret_hash: &[u8; 32]) -> Result<()> {
+pub async fn insert(tx: &mut SystemTx, session: &session::Session, secret_hash: &[u8; 32]) -> Result<()> {
     sqlx::query(
         "INSERT INTO sessions (id, user_id, secret_hash, created_at, last_seen_at, ip, user_agent)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -50,7 +50,7 @@ pub async fn insert(tx: &mut SystemTx, session: &Session, secret_hash: &[u8; 32]
 }
 
 /// Looks a session up by the hash of its secret; whether it is live is the caller's to judge.
-pub async fn find_by_secret(tx: &mut SystemTx, secret_hash: &[u8; 32]) -> Result<Option<Session>> {
+pub async fn find_by_secret(tx: &mut SystemTx, secret_hash: &[u8; 32]) -> Result<Option<session::Session>> {
     let row: Option<SessionRow> = sqlx::query_as(
         "SELECT id, user_id, created_at, last_seen_at, ip, user_agent FROM sessions WHERE secret_hash = $1",
     )
@@ -61,7 +61,7 @@ pub async fn find_by_secret(tx: &mut SystemTx, secret_hash: &[u8; 32]) -> Result
 }
 
 /// Lists a person's sessions, newest first.
-pub async fn list(tx: &mut SystemTx, user_id: UserId) -> Result<Vec<Session>> {
+pub async fn list(tx: &mut SystemTx, user_id: UserId) -> Result<Vec<session::Session>> {
     let rows: Vec<SessionRow> = sqlx::query_as(
         "SELECT id, user_id, created_at, last_seen_at, ip, user_agent FROM sessions WHERE user_id = $1 ORDER BY id DESC",
     )
@@ -91,12 +91,12 @@ pub async fn delete(tx: &mut SystemTx, user_id: UserId, id: SessionId) -> Result
         .exactly(1, "session")
 }
 
-/// Ends all sessions of a person, except one if given, and returns how many.
-pub async fn delete_all(tx: &mut SystemTx, user_id: UserId, except: Option<SessionId>) -> Result<u64> {
+/// Ends all sessions of a person, except one if given, and returns how many. Inside one organization only its members' end.
+pub async fn delete_all(tx: &mut impl Session, user_id: UserId, except: Option<SessionId>) -> Result<u64> {
     let done = sqlx::query("DELETE FROM sessions WHERE user_id = $1 AND ($2::text IS NULL OR id <> $2)")
         .bind(user_id.to_string())
         .bind(except.map(|id| id.to_string()))
-        .execute(tx.conn())
+        .execute(tx.connection())
         .await?;
     Ok(done.rows_affected())
 }

@@ -33,17 +33,19 @@ impl UserRow {
     }
 }
 
-/// Adds a person. `password_hash` is a PHC string. Errors: `Conflict(UserEmail)`.
-pub async fn insert(tx: &mut WriteTx, permit: &Permit, user: &User, password_hash: Option<&str>) -> Result<()> {
+/// Adds a person and, if given, their password. Errors: `Conflict(UserEmail)`.
+pub async fn insert(tx: &mut WriteTx, permit: &Permit, user: &User, password: Option<NewPassword<'_>>) -> Result<()> {
     tx.spend(permit)?;
     sqlx::query(
-        "INSERT INTO users (id, email, name, password_hash, must_change_password, version, created_at, disabled_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO users (id, email, name, password_hash, password_expires_at, must_change_password, version, created_at,
+                            disabled_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(user.id.to_string())
     .bind(user.email.as_str())
     .bind(user.name.as_str())
-    .bind(password_hash)
+    .bind(password.map(NewPassword::hash))
+    .bind(row::micros(password.and_then(NewPassword::expires_at)))
     .bind(user.must_change_password)
     .bind(signed(user.version))
     .bind(user.created_at.as_micros())
@@ -80,25 +82,62 @@ pub async fn find_by_email(tx: &mut SystemTx, email: &Email) -> Result<Option<Us
     row.map(UserRow::read).transpose()
 }
 
-/// Returns the PHC string to verify a password against, if the person has one.
-pub async fn find_password_hash(tx: &mut SystemTx, id: UserId) -> Result<Option<String>> {
-    let hash: Option<Option<String>> = sqlx::query_scalar("SELECT password_hash FROM users WHERE id = $1")
-        .bind(id.to_string())
-        .fetch_optional(tx.conn())
-        .await?;
+/// Returns the PHC string to verify a password against, if the person has one that works at `now`.
+pub async fn find_password_hash(tx: &mut SystemTx, id: UserId, now: Timestamp) -> Result<Option<String>> {
+    let hash: Option<Option<String>> = sqlx::query_scalar(
+        "SELECT password_hash FROM users WHERE id = $1 AND (password_expires_at IS NULL OR password_expires_at > $2)",
+    )
+    .bind(id.to_string())
+    .bind(now.as_micros())
+    .fetch_optional(tx.conn())
+    .await?;
     Ok(hash.flatten())
 }
 
-/// Sets a person's password hash. A rehash at sign-in keeps `must_change` as it was.
-pub async fn set_password(tx: &mut WriteTx, permit: &Permit, id: UserId, hash: &str, must_change: bool) -> Result<()> {
+/// A password to store, as its PHC string.
+#[derive(Clone, Copy)]
+pub enum NewPassword<'a> {
+    /// The person chose it.
+    Own(&'a str),
+    /// Somebody else made it: it works until then, and only to choose another.
+    OneTime(&'a str, Timestamp),
+}
+
+impl std::fmt::Debug for NewPassword<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NewPassword([secret])")
+    }
+}
+
+impl<'a> NewPassword<'a> {
+    const fn hash(self) -> &'a str {
+        match self {
+            Self::Own(hash) | Self::OneTime(hash, _) => hash,
+        }
+    }
+
+    const fn expires_at(self) -> Option<Timestamp> {
+        match self {
+            Self::Own(_) => None,
+            Self::OneTime(_, at) => Some(at),
+        }
+    }
+}
+
+/// Sets a person's password.
+pub async fn set_password(tx: &mut WriteTx, permit: &Permit, id: UserId, password: NewPassword<'_>) -> Result<()> {
     tx.spend(permit)?;
-    sqlx::query("UPDATE users SET password_hash = $2, must_change_password = $3, version = version + 1 WHERE id = $1")
-        .bind(id.to_string())
-        .bind(hash)
-        .bind(must_change)
-        .execute(tx.conn())
-        .await?
-        .exactly(1, "user")
+    sqlx::query(
+        "UPDATE users SET password_hash = $2, must_change_password = $3, password_expires_at = $4, version = version + 1
+          WHERE id = $1",
+    )
+    .bind(id.to_string())
+    .bind(password.hash())
+    .bind(password.expires_at().is_some())
+    .bind(row::micros(password.expires_at()))
+    .execute(tx.conn())
+    .await?
+    .exactly(1, "user")
 }
 
 /// Replaces the hash of an unchanged password by one with newer parameters, if it is still `old`; not an audited act.

@@ -65,14 +65,21 @@ pub async fn find(tx: &mut Tx, id: WorkspaceId) -> Result<Option<Workspace>> {
     Ok(load(tx, Some(&[id])).await?.pop())
 }
 
-/// Lists workspaces that are not archived, oldest first.
-pub async fn list(tx: &mut Tx, cursor: Option<&Cursor>, limit: Limit) -> Result<Page<Workspace>> {
+/// Lists workspaces that are not archived, oldest first: all, or of the given ones.
+pub async fn list(
+    tx: &mut Tx,
+    among: Option<&[WorkspaceId]>,
+    cursor: Option<&Cursor>,
+    limit: Limit,
+) -> Result<Page<Workspace>> {
     let rows: Vec<WorkspaceRow> = sqlx::query_as(
         "SELECT id, organization_id, slug, name, version, created_at, archived_at FROM workspaces
-          WHERE organization_id = $1 AND archived_at IS NULL AND ($2::text IS NULL OR id > $2)
-          ORDER BY id LIMIT $3",
+          WHERE organization_id = $1 AND archived_at IS NULL
+            AND ($2::text[] IS NULL OR id = ANY($2)) AND ($3::text IS NULL OR id > $3)
+          ORDER BY id LIMIT $4",
     )
     .bind(tx.org())
+    .bind(row::texts(among))
     .bind(row::after::<WorkspaceId>(cursor)?)
     .bind(row::surplus(limit))
     .fetch_all(tx.conn())

@@ -12,6 +12,7 @@ use domain::user::User;
 use domain::{
     AccessTokenId, MemberId, OrganizationId, Role, RoleBindingId, Scope, SessionId, Timestamp, UserId, WorkspaceId,
 };
+use store::users::NewPassword;
 use store::{
     Constraint, StoreError, access_tokens, environments, idempotency, jobs, members, organizations, sessions, settings,
     signing_keys, users, virtual_keys, workspaces,
@@ -39,6 +40,7 @@ fn member(tenant: &Tenant, user: &User) -> Member {
         email: user.email.clone(),
         name: user.name.clone(),
         created_at: NOON,
+        disabled_at: None,
     }
 }
 
@@ -46,7 +48,7 @@ async fn join(world: &World, tenant: &Tenant, user: &User, is_new: bool, roles: 
     let (permit, member) = (permit(tenant.id), member(tenant, user));
     let mut tx = world.store.write(tenant.id).await.expect("our turn");
     if is_new {
-        users::insert(&mut tx, &permit, user, Some("$argon2id$v=19$x")).await.expect("a new user");
+        users::insert(&mut tx, &permit, user, Some(NewPassword::Own("$argon2id$v=19$x"))).await.expect("a new user");
     }
     members::insert(&mut tx, &permit, &member).await.expect("a new member");
     for (role, scope) in roles {
@@ -118,7 +120,7 @@ async fn workspaces_are_listed_in_pages_changed_and_archived() {
     let limit = Limit::new(2).expect("a limit");
     let (mut cursor, mut seen) = (None, Vec::new());
     loop {
-        let page = workspaces::list(&mut tx, cursor.as_ref(), limit).await.expect("listed");
+        let page = workspaces::list(&mut tx, None, cursor.as_ref(), limit).await.expect("listed");
         seen.extend(page.items.into_iter().map(|workspace| workspace.slug.to_string()));
         cursor = page.next_cursor;
         if cursor.is_none() {
@@ -127,7 +129,7 @@ async fn workspaces_are_listed_in_pages_changed_and_archived() {
     }
     assert_eq!(seen, ["main", "more-0", "more-1", "more-2", "more-3"]);
     let foreign = domain::page::Cursor("key_00000000000000000000000000".to_owned());
-    assert!(matches!(workspaces::list(&mut tx, Some(&foreign), limit).await, Err(StoreError::Cursor)));
+    assert!(matches!(workspaces::list(&mut tx, None, Some(&foreign), limit).await, Err(StoreError::Cursor)));
 
     let mut renamed = tenant.workspace.clone();
     renamed.name = name("Renamed");
@@ -136,7 +138,7 @@ async fn workspaces_are_listed_in_pages_changed_and_archived() {
     workspaces::archive(&mut tx, &permit, renamed.id, NOON).await.expect("archived");
     assert!(matches!(workspaces::archive(&mut tx, &permit, renamed.id, NOON).await, Err(StoreError::NotFound(_))));
     assert_eq!(workspaces::get(&mut tx, renamed.id).await.expect("still there").archived_at, Some(NOON));
-    assert_eq!(workspaces::list(&mut tx, None, Limit::default()).await.expect("listed").items.len(), 4);
+    assert_eq!(workspaces::list(&mut tx, None, None, Limit::default()).await.expect("listed").items.len(), 4);
     note(&mut tx, &permit, "workspace.archive");
     tx.commit().await.expect("committed");
     let mut system = world.store.system().await.expect("a transaction");
@@ -239,6 +241,76 @@ async fn roles_are_bound_once_and_leave_with_the_member() {
 }
 
 #[tokio::test]
+async fn a_disabled_membership_counts_for_nothing_and_organizations_learn_only_numbers_of_others() {
+    let world = World::new().await;
+    let (first, second) = (world.tenant("first").await, world.tenant("second").await);
+    let ada = person("ada@example.com");
+    let here = join(&world, &first, &ada, true, &[(Role::Owner, Scope::Organization(first.id))]).await;
+    join(&world, &second, &ada, false, &[(Role::Viewer, Scope::Organization(second.id))]).await;
+    let permit_here = permit(first.id);
+    let mut tx = world.store.write(first.id).await.expect("our turn");
+    assert_eq!(members::list_live_owners(&mut tx).await.expect("listed").len(), 1);
+    members::disable(&mut tx, &permit_here, here.id, NOON).await.expect("disabled");
+    assert!(matches!(members::disable(&mut tx, &permit_here, here.id, NOON).await, Err(StoreError::NotFound(_))));
+    assert!(members::list_live_owners(&mut tx).await.expect("listed").is_empty());
+    assert_eq!(members::get(&mut tx, here.id).await.expect("found").disabled_at, Some(NOON));
+    let elsewhere = members::count_elsewhere(&mut tx, ada.id).await.expect("counted");
+    assert_eq!(elsewhere, members::Elsewhere { all: 1, live: 1 });
+    note(&mut tx, &permit_here, "member.disable");
+    tx.commit().await.expect("committed");
+
+    let mut system = world.store.system().await.expect("a transaction");
+    let grants = members::list_grants(&mut system, ada.id).await.expect("listed");
+    assert_eq!(grants.iter().map(|grant| grant.scope.organization()).collect::<Vec<_>>(), [second.id]);
+    assert!(members::has_live(&mut system, ada.id).await.expect("counted"));
+    assert_eq!(members::list_organizations(&mut system, ada.id).await.expect("listed").len(), 2);
+    drop(system);
+    let mut tx = world.store.write(second.id).await.expect("their turn");
+    let elsewhere = members::count_elsewhere(&mut tx, ada.id).await.expect("counted");
+    assert_eq!(elsewhere, members::Elsewhere { all: 1, live: 0 });
+    drop(tx);
+    // Who is no member is nobody's business.
+    let third = world.tenant("third").await;
+    let mut tx = world.store.write(third.id).await.expect("their turn");
+    let elsewhere = members::count_elsewhere(&mut tx, ada.id).await.expect("counted");
+    assert_eq!(elsewhere, members::Elsewhere { all: 0, live: 0 });
+    drop(tx);
+    let mut tx = world.store.write(first.id).await.expect("our turn");
+    members::enable(&mut tx, &permit_here, here.id).await.expect("enabled");
+    assert!(matches!(members::enable(&mut tx, &permit_here, here.id).await, Err(StoreError::NotFound(_))));
+    assert_eq!(members::list_live_owners(&mut tx).await.expect("listed").len(), 1);
+}
+
+#[tokio::test]
+async fn an_organization_ends_sessions_of_its_members_and_of_nobody_else() {
+    let world = World::new().await;
+    let (ours, theirs) = (world.tenant("ours").await, world.tenant("theirs").await);
+    let (ada, eve) = (person("ada@example.com"), person("eve@example.com"));
+    join(&world, &ours, &ada, true, &[]).await;
+    join(&world, &theirs, &eve, true, &[]).await;
+    let mut system = world.store.system().await.expect("a transaction");
+    for (user, secret) in [(&ada, [1; 32]), (&ada, [2; 32]), (&eve, [3; 32])] {
+        let session = Session {
+            id: SessionId::from_uuid(uuid()),
+            user_id: user.id,
+            created_at: NOON,
+            last_seen_at: NOON,
+            ip: None,
+            user_agent: None,
+        };
+        sessions::insert(&mut system, &session, &secret).await.expect("added");
+    }
+    system.commit().await.expect("committed");
+    let mut tx = world.store.write(ours.id).await.expect("our turn");
+    assert_eq!(sessions::delete_all(&mut tx, eve.id, None).await.expect("none"), 0);
+    assert_eq!(sessions::delete_all(&mut tx, ada.id, None).await.expect("ended"), 2);
+    tx.commit().await.expect("committed");
+    let mut system = world.store.system().await.expect("a transaction");
+    assert!(sessions::list(&mut system, ada.id).await.expect("listed").is_empty());
+    assert_eq!(sessions::list(&mut system, eve.id).await.expect("listed").len(), 1);
+}
+
+#[tokio::test]
 async fn passwords_are_set_by_permit_and_rehashed_only_when_unchanged() {
     let world = World::new().await;
     let tenant = world.tenant("first").await;
@@ -246,7 +318,8 @@ async fn passwords_are_set_by_permit_and_rehashed_only_when_unchanged() {
     join(&world, &tenant, &ada, true, &[]).await;
     let permit = permit(tenant.id);
     let mut tx = world.store.write(tenant.id).await.expect("our turn");
-    users::set_password(&mut tx, &permit, ada.id, "$new", true).await.expect("set");
+    let one_time = NewPassword::OneTime("$new", NOON.plus(Duration::from_hours(1)));
+    users::set_password(&mut tx, &permit, ada.id, one_time).await.expect("set");
     let mut changed = users::get(&mut tx, ada.id).await.expect("found");
     assert!(changed.must_change_password);
     changed.name = name("Ada L.");
@@ -258,8 +331,10 @@ async fn passwords_are_set_by_permit_and_rehashed_only_when_unchanged() {
     let mut system = world.store.system().await.expect("a transaction");
     users::rehash(&mut system, ada.id, "$stale", "$never").await.expect("no error");
     users::rehash(&mut system, ada.id, "$new", "$newer").await.expect("no error");
-    let hash = users::find_password_hash(&mut system, ada.id).await.expect("found");
+    let hash = users::find_password_hash(&mut system, ada.id, NOON).await.expect("found");
     assert_eq!(hash.as_deref(), Some("$newer"));
+    let late = users::find_password_hash(&mut system, ada.id, NOON.plus(Duration::from_hours(1))).await.expect("none");
+    assert_eq!(late, None, "a one-time password ends");
     assert_eq!(users::get(&mut system, ada.id).await.expect("found").disabled_at, Some(NOON));
 }
 

@@ -118,7 +118,7 @@ async fn digest(world: &World, organization: OrganizationId, subject: &Tenant) -
     let long = NOON.minus(std::time::Duration::from_hours(48));
     let lists = format!(
         "{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}",
-        workspaces::list(tx, None, limit).await.expect("listed"),
+        workspaces::list(tx, None, None, limit).await.expect("listed"),
         environments::list(tx, subject.workspace.id).await.expect("listed"),
         environments::load(tx, None).await.expect("listed"),
         members::list(tx, None, limit).await.expect("listed"),

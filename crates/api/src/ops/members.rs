@@ -16,7 +16,22 @@ operations! {
     AddMember: Post "/organizations/{organization_id}/members" as "members.add"
         needs Access::Organization(Permission::MembersManage), path OrganizationPath, query NoQuery, body NewMember, gives 201 AddedMemberView;
 
-    /// Removes a member: bindings and access tokens in this organization end at once.
+    /// Disables a member: roles and access tokens in this organization count for nothing from now on, sessions end unless the
+    /// person works in another organization, too.
+    DisableMember: Post "/organizations/{organization_id}/members/{member_id}/disable" as "members.disable"
+        needs Access::Organization(Permission::MembersManage), path MemberPath, query NoQuery, body Empty, gives 200 MemberView;
+
+    /// Enables a disabled member with the roles they had. Tokens stay revoked.
+    EnableMember: Post "/organizations/{organization_id}/members/{member_id}/enable" as "members.enable"
+        needs Access::Organization(Permission::MembersManage), path MemberPath, query NoQuery, body Empty, gives 200 MemberView;
+
+    /// Replaces a member's password by a one-time password, shown once, and ends all their sessions. Only for people who belong to
+    /// no other organization; the machine's operator can do it for anybody.
+    ResetMemberPassword: Post "/organizations/{organization_id}/members/{member_id}/reset-password" as "members.reset_password"
+        needs Access::Organization(Permission::MembersManage), path MemberPath, query NoQuery, body Empty, gives 200 OneTimePasswordView;
+
+    /// Removes a member: bindings and access tokens in this organization end at once, sessions unless the person works in another
+    /// organization, too.
     RemoveMember: Delete "/organizations/{organization_id}/members/{member_id}" as "members.remove"
         needs Access::Organization(Permission::MembersManage), path MemberPath, query NoQuery, body Empty, gives 204 Empty;
 
@@ -71,6 +86,18 @@ shapes! {
         pub role_bindings: Vec<RoleBindingView>,
         /// When they joined.
         pub created_at: Timestamp,
+        /// When the membership was disabled.
+        #[serde(default)]
+        pub disabled_at: Option<Timestamp>,
+    }
+
+    /// A password that somebody else made.
+    #[derive(Eq)]
+    pub struct OneTimePasswordView {
+        /// For the next sign-in, which must then choose another. Shown once.
+        pub one_time_password: String,
+        /// When it stops working.
+        pub expires_at: Timestamp,
     }
 
     /// A role at a scope.

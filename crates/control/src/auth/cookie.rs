@@ -9,6 +9,8 @@ use http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::auth::device;
+
 /// Longest life of a session, however much it is used.
 pub const ABSOLUTE_LIFE: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3_600);
 /// Life of a session after its last use.
@@ -58,6 +60,22 @@ impl Reach {
         is_loopback || name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost")
     }
 
+    /// Returns the name of the cookie that remembers the browser.
+    #[must_use]
+    pub const fn device_name(self) -> &'static str {
+        match self {
+            Self::Https => "__Host-headgate_device",
+            Self::LoopbackHttp => "headgate_device",
+        }
+    }
+
+    /// Returns the `Set-Cookie` value that remembers the browser.
+    #[must_use]
+    pub fn remember(self, value: &str) -> String {
+        let (name, age) = (self.device_name(), device::LIFE.as_secs());
+        format!("{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{}", self.secure())
+    }
+
     const fn secure(self) -> &'static str {
         match self {
             Self::Https => "; Secure",
@@ -68,14 +86,23 @@ impl Reach {
     /// Finds the session value among the request's cookies.
     #[must_use]
     pub fn find(self, headers: &HeaderMap) -> Option<String> {
-        let name = self.cookie_name();
-        headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).find_map(|line| {
-            line.split(';')
-                .filter_map(|pair| pair.trim().split_once('='))
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| value.to_owned())
-        })
+        find(headers, self.cookie_name())
     }
+
+    /// Finds what the browser was given to be remembered by.
+    #[must_use]
+    pub fn find_device(self, headers: &HeaderMap) -> Option<String> {
+        find(headers, self.device_name())
+    }
+}
+
+fn find(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).find_map(|line| {
+        line.split(';')
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value.to_owned())
+    })
 }
 
 /// Makes a session value.

@@ -4,6 +4,7 @@
 //! Invariant: a bearer token that is sent and wrong is refused, even beside a valid cookie.
 
 pub mod cookie;
+pub mod device;
 pub mod password;
 pub mod throttle;
 

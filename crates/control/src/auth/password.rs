@@ -18,6 +18,8 @@ const PASSES: u32 = 1;
 const LANES: u32 = 1;
 /// How long a sign-in may wait for its turn at the hash before it is told to come back.
 const TURN: Duration = Duration::from_secs(10);
+/// How long a password that somebody else made works; it is meant to be used at once.
+pub const ONE_TIME_LIFE: Duration = Duration::from_secs(72 * 3_600);
 /// Shortest and longest password accepted, in characters.
 pub const LENGTH: std::ops::RangeInclusive<usize> = 12..=128;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

@@ -1,7 +1,8 @@
 //! Slows down password guessing with token buckets, without letting an attacker lock a victim out.
 //!
 //! Three buckets count failed attempts: per network address, per (address, account) and per account. An address that has
-//! signed in to an account before is exempt from the account's bucket, so a distributed attack slows strangers only.
+//! signed in to an account before is exempt from the account's bucket, so a distributed attack slows strangers only. A browser
+//! that has (see [`crate::auth::device`]) has a bucket to itself, which nobody else can use up, not even behind the same address.
 //! In memory and per process: a restart forgives. Invariant: a successful sign-in costs nothing.
 
 use std::collections::HashMap;
@@ -11,6 +12,8 @@ use std::time::Duration;
 use domain::Timestamp;
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
+
+use crate::auth::device::Device;
 
 /// How many attempts may come at once, and how long one takes to come back.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +34,7 @@ enum Key {
     Address(IpAddr),
     Pair(IpAddr, [u8; 16]),
     Account([u8; 16]),
+    Device(Device),
 }
 
 /// Holds how far in the future a bucket is full again: the "theoretical arrival time" form of a token bucket.
@@ -55,6 +59,7 @@ impl std::fmt::Debug for LoginThrottle {
 pub struct Attempt {
     address: IpAddr,
     account: [u8; 16],
+    device: Option<Device>,
 }
 
 /// Too many attempts; the earliest time for the next one.
@@ -62,9 +67,16 @@ pub struct Attempt {
 pub struct TryAgainIn(pub Duration);
 
 impl LoginThrottle {
-    /// Counts an attempt, or says when to come back. `account` is what was typed, known or not.
-    pub fn begin(&self, address: IpAddr, account: &str, now: Timestamp) -> Result<Attempt, TryAgainIn> {
-        let attempt = Attempt { address: network(address), account: digest(account) };
+    /// Counts an attempt, or says when to come back. `account` is what was typed, known or not; `device` is a browser that has
+    /// signed in to it.
+    pub fn begin(
+        &self,
+        address: IpAddr,
+        account: &str,
+        device: Option<Device>,
+        now: Timestamp,
+    ) -> Result<Attempt, TryAgainIn> {
+        let attempt = Attempt { address: network(address), account: digest(account), device };
         let mut state = self.0.lock();
         state.sweep(now);
         let buckets = state.buckets(&attempt, now);
@@ -93,6 +105,9 @@ impl LoginThrottle {
 
 impl State {
     fn buckets(&self, attempt: &Attempt, now: Timestamp) -> Vec<(Key, Rate)> {
+        if let Some(device) = attempt.device {
+            return vec![(Key::Device(device), PER_PAIR)];
+        }
         let seen = self.known.get(&(attempt.address, attempt.account));
         let is_known = seen.is_some_and(|at| now.since(*at) < KNOWN_FOR);
         let mut buckets =
@@ -152,41 +167,57 @@ mod tests {
     fn guessing_one_account_from_one_address_is_slowed_and_recovers() {
         let throttle = LoginThrottle::default();
         for _ in 0..6 {
-            throttle.begin(ip("192.0.2.1"), "ada@example.com", START).unwrap();
+            throttle.begin(ip("192.0.2.1"), "ada@example.com", None, START).unwrap();
         }
-        let refused = throttle.begin(ip("192.0.2.1"), "ADA@example.com ", START).unwrap_err();
+        let refused = throttle.begin(ip("192.0.2.1"), "ADA@example.com ", None, START).unwrap_err();
         assert_eq!(refused, TryAgainIn(Duration::from_secs(20)));
-        throttle.begin(ip("192.0.2.1"), "ada@example.com", at(20)).unwrap();
-        throttle.begin(ip("192.0.2.1"), "ada@example.com", at(20)).unwrap_err();
+        throttle.begin(ip("192.0.2.1"), "ada@example.com", None, at(20)).unwrap();
+        throttle.begin(ip("192.0.2.1"), "ada@example.com", None, at(20)).unwrap_err();
     }
 
     #[test]
     fn a_distributed_attack_slows_strangers_but_not_the_owner() {
         let throttle = LoginThrottle::default();
-        let owner = throttle.begin(ip("198.51.100.7"), "ada@example.com", START).unwrap();
+        let owner = throttle.begin(ip("198.51.100.7"), "ada@example.com", None, START).unwrap();
         throttle.succeeded(&owner, START);
         for n in 0..20 {
-            throttle.begin(ip(&format!("203.0.113.{n}")), "ada@example.com", START).unwrap();
+            throttle.begin(ip(&format!("203.0.113.{n}")), "ada@example.com", None, START).unwrap();
         }
-        throttle.begin(ip("203.0.113.99"), "ada@example.com", START).unwrap_err();
-        throttle.begin(ip("198.51.100.7"), "ada@example.com", START).unwrap();
+        throttle.begin(ip("203.0.113.99"), "ada@example.com", None, START).unwrap_err();
+        throttle.begin(ip("198.51.100.7"), "ada@example.com", None, START).unwrap();
+    }
+
+    #[test]
+    fn a_known_browser_is_not_kept_out_by_others_behind_its_address_or_anywhere() {
+        let throttle = LoginThrottle::default();
+        for n in 0..30 {
+            drop(throttle.begin(ip("192.0.2.1"), "ada@example.com", None, START));
+            drop(throttle.begin(ip("192.0.2.1"), &format!("user{n}@example.com"), None, START));
+            drop(throttle.begin(ip(&format!("203.0.113.{n}")), "ada@example.com", None, START));
+        }
+        throttle.begin(ip("192.0.2.1"), "ada@example.com", None, START).unwrap_err();
+        for _ in 0..6 {
+            throttle.begin(ip("192.0.2.1"), "ada@example.com", Some([1; 16]), START).unwrap();
+        }
+        // A stolen device cookie does not open the way to endless guessing either.
+        throttle.begin(ip("198.51.100.7"), "ada@example.com", Some([1; 16]), START).unwrap_err();
     }
 
     #[test]
     fn spraying_many_accounts_from_one_address_is_slowed_by_the_address() {
         let throttle = LoginThrottle::default();
         for n in 0..30 {
-            throttle.begin(ip("2001:db8::1"), &format!("user{n}@example.com"), START).unwrap();
+            throttle.begin(ip("2001:db8::1"), &format!("user{n}@example.com"), None, START).unwrap();
         }
-        throttle.begin(ip("2001:db8::ffff:2"), "other@example.com", START).unwrap_err();
-        throttle.begin(ip("2001:db8:0:1::1"), "other@example.com", START).unwrap();
+        throttle.begin(ip("2001:db8::ffff:2"), "other@example.com", None, START).unwrap_err();
+        throttle.begin(ip("2001:db8:0:1::1"), "other@example.com", None, START).unwrap();
     }
 
     #[test]
     fn success_costs_nothing() {
         let throttle = LoginThrottle::default();
         for _ in 0..100 {
-            let attempt = throttle.begin(ip("192.0.2.1"), "ada@example.com", START).unwrap();
+            let attempt = throttle.begin(ip("192.0.2.1"), "ada@example.com", None, START).unwrap();
             throttle.succeeded(&attempt, START);
         }
     }

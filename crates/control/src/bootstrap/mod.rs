@@ -19,6 +19,7 @@ use domain::{
     Scope, UserId, WorkspaceId,
 };
 use serde::Serialize;
+use store::users::NewPassword;
 use store::{AuditDraft, WriteTx};
 
 use crate::auth::password;
@@ -112,7 +113,7 @@ async fn found_installation(cx: &Arc<Cx>, environment: &[FromEnvironment]) -> Ou
     );
 
     let admin = admin(cx)?;
-    store::users::insert(&mut tx, &permit, &admin, Some(&hash)).await?;
+    store::users::insert(&mut tx, &permit, &admin, Some(NewPassword::Own(&hash))).await?;
     let member = join(cx, &mut tx, &permit, &admin, Role::Owner).await?;
     record(cx, &mut tx, &permit, Subject::new("member", member.id, &member.email).act("member.add"));
 
@@ -143,7 +144,7 @@ fn admin(cx: &Cx) -> Outcome<User> {
 }
 
 /// Writes an act of the system into the transaction.
-fn record(cx: &Cx, tx: &mut WriteTx, permit: &Permit, audit: Audit) {
+pub(crate) fn record(cx: &Cx, tx: &mut WriteTx, permit: &Permit, audit: Audit) {
     let (_, name) = permit.actor().describe();
     let id = AuditEntryId::from_uuid(cx.mint.next_uuid());
     tx.audit(permit, AuditDraft { id, at: cx.now(), actor_name: name, audit });
@@ -227,7 +228,7 @@ pub async fn describe(cx: &Cx) -> Outcome<Installation> {
     let one = queries::limit(Some(1))?;
     let mut tx = cx.store.read(organization.id).await?;
     let workspace =
-        store::workspaces::list(&mut tx, None, one).await?.items.pop().ok_or_else(|| missing("workspace"))?;
+        store::workspaces::list(&mut tx, None, None, one).await?.items.pop().ok_or_else(|| missing("workspace"))?;
     let environments = store::environments::list(&mut tx, workspace.id).await?;
     let group =
         store::nodes::list_groups(&mut tx, None, one).await?.items.pop().ok_or_else(|| missing("node group"))?;
@@ -261,14 +262,19 @@ pub async fn reset_admin(cx: &Arc<Cx>) -> Outcome<Installation> {
     let permit = Permit::system(JobName::Operator, Scope::Organization(organization));
     let mut tx = cx.store.write(organization).await?;
     let admin = if let Some(admin) = known {
-        if store::members::find_by_user(&mut tx, admin.id).await?.is_none() {
-            join(cx, &mut tx, &permit, &admin, Role::Owner).await?;
+        match store::members::find_by_user(&mut tx, admin.id).await? {
+            None => drop(join(cx, &mut tx, &permit, &admin, Role::Owner).await?),
+            Some(member) if member.disabled_at.is_some() => {
+                store::members::enable(&mut tx, &permit, member.id).await?;
+                record(cx, &mut tx, &permit, Subject::new("member", member.id, &admin.email).act("member.enable"));
+            }
+            Some(_) => {}
         }
-        store::users::set_password(&mut tx, &permit, admin.id, &hash, false).await?;
+        store::users::set_password(&mut tx, &permit, admin.id, NewPassword::Own(&hash)).await?;
         admin
     } else {
         let admin = self::admin(cx)?;
-        store::users::insert(&mut tx, &permit, &admin, Some(&hash)).await?;
+        store::users::insert(&mut tx, &permit, &admin, Some(NewPassword::Own(&hash))).await?;
         join(cx, &mut tx, &permit, &admin, Role::Owner).await?;
         admin
     };
@@ -278,10 +284,8 @@ pub async fn reset_admin(cx: &Arc<Cx>) -> Outcome<Installation> {
     let access_token = issue_token(cx, &mut tx, &permit, &admin).await?;
     let environments = store::environments::list(&mut tx, installation.workspace_id).await?;
     let virtual_key = issue_key(cx, &mut tx, &permit, first_environment(&environments)?).await?;
+    store::sessions::delete_all(&mut tx, admin.id, None).await?;
     tx.commit().await?;
-    let mut system = cx.store.system().await?;
-    store::sessions::delete_all(&mut system, admin.id, None).await?;
-    system.commit().await?;
     installation.secrets = Some(FirstSecrets { admin_password: password.to_string(), access_token, virtual_key });
     Ok(installation)
 }

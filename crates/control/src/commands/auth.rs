@@ -13,7 +13,9 @@ use domain::id::IdMint as _;
 use domain::session::Session;
 use domain::user::User;
 use domain::{Actor, ActorKind, Email, OrganizationId, Permit, SessionId};
+use store::users::NewPassword;
 
+use crate::auth::device::{self, Device};
 use crate::auth::password::{self, Verdict};
 use crate::auth::throttle::{Attempt, TryAgainIn};
 use crate::auth::{Caller, cookie};
@@ -33,9 +35,14 @@ pub async fn login(mut call: Call<Login>) -> Outcome<Reply<MeView>> {
             "Signing in over plain http works on this machine only. Put https in front and set public_url to it.",
         ));
     }
-    let attempt = begin_attempt(&call.head, &call.body.email)?;
+    let device_key = cx.keyring.derive("device|1");
+    let device = call.device.as_deref().and_then(|value| device::check(&device_key, &call.body.email, value));
+    let attempt = begin_attempt(&call.head, &call.body.email, device)?;
     let user = find_user(&cx, &call.body.email).await?;
-    let user = verify(&cx, user, &call.body.password).await;
+    let user = match verify(&cx, user, &call.body.password).await {
+        Ok(user) if !is_member(&cx, &user).await? => Err(Refused::Wrong(Some(user))),
+        verified => verified,
+    };
     let user = match user {
         Ok(user) => user,
         Err(Refused::Failed(failure)) => return Err(failure),
@@ -69,7 +76,15 @@ pub async fn login(mut call: Call<Login>) -> Outcome<Reply<MeView>> {
     store::sessions::insert(&mut tx, &session, &cookie::digest(&value)).await?;
     tx.commit().await?;
     let view = queries::auth::me_view(&cx, &actor, &user).await?;
-    Ok(Reply::new(view).with_header(SET_COOKIE, cx.config.reach().set(&value)))
+    let remembered = device::issue(&device_key, &call.body.email, device, cx.entropy.as_ref());
+    let reach = cx.config.reach();
+    Ok(Reply::new(view).with_header(SET_COOKIE, reach.set(&value)).with_header(SET_COOKIE, reach.remember(&remembered)))
+}
+
+/// Says whether there is anything left that the person may sign in for.
+async fn is_member(cx: &Cx, user: &User) -> Outcome<bool> {
+    let mut tx = cx.store.system().await?;
+    Ok(store::members::has_live(&mut tx, user.id).await?)
 }
 
 /// Why a password was not accepted.
@@ -78,9 +93,9 @@ enum Refused {
     Failed(Failure),
 }
 
-fn begin_attempt(head: &Head, account: &str) -> Outcome<Attempt> {
+fn begin_attempt(head: &Head, account: &str, device: Option<Device>) -> Outcome<Attempt> {
     let address = head.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    head.cx.logins.begin(address, account, head.now()).map_err(|TryAgainIn(wait)| {
+    head.cx.logins.begin(address, account, device, head.now()).map_err(|TryAgainIn(wait)| {
         head.cx.metrics.throttled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Failure::Wait(ProblemCode::RateLimited, wait)
     })
@@ -90,7 +105,7 @@ async fn find_user(cx: &Cx, email: &str) -> Outcome<Option<(User, Option<String>
     let Ok(email) = Email::parse(email) else { return Ok(None) };
     let mut tx = cx.store.system().await?;
     let Some(user) = store::users::find_by_email(&mut tx, &email).await? else { return Ok(None) };
-    let hash = store::users::find_password_hash(&mut tx, user.id).await?;
+    let hash = store::users::find_password_hash(&mut tx, user.id, cx.now()).await?;
     Ok(Some((user, hash)))
 }
 
@@ -129,10 +144,9 @@ async fn record_failed_login(head: &Head, user: &User) {
         Audit { outcome: AuditOutcome::Denied, ..Subject::new("user", user.id, &user.email).act("session.create") };
     let written = async {
         let mut tx = cx.store.system().await?;
-        let grants = store::members::list_grants(&mut tx, user.id).await?;
+        let organizations = store::members::list_organizations(&mut tx, user.id).await?;
         drop(tx);
-        let person = Actor { kind: ActorKind::Anonymous, grants, organization: None };
-        for organization in person.organizations() {
+        for organization in organizations {
             let mut tx = cx.store.write(organization).await?;
             tx.audit_denied(ActorKind::Anonymous, head.draft(audit.clone()));
             tx.commit().await?;
@@ -192,9 +206,10 @@ pub async fn change_password(call: Call<ChangePassword>) -> Outcome<Reply<Empty>
     let id = call.user()?;
     let mut tx = cx.store.system().await?;
     let user = store::users::get(&mut tx, id).await?;
-    let hash = store::users::find_password_hash(&mut tx, id).await?;
+    let hash = store::users::find_password_hash(&mut tx, id, call.now()).await?;
     drop(tx);
-    let attempt = begin_attempt(&call.head, user.email.as_str())?;
+    // Counted by the person who is signed in, so that what strangers try at the sign-in does not matter here.
+    let attempt = begin_attempt(&call.head, &user.id.to_string(), None)?;
     let user = verify(cx, Some((user, hash)), &call.body.current_password).await.map_err(|refused| match refused {
         Refused::Failed(failure) => failure,
         Refused::Wrong(_) => Failure::unacceptable("/current_password", "is not the password that holds now"),
@@ -208,20 +223,20 @@ pub async fn change_password(call: Call<ChangePassword>) -> Outcome<Reply<Empty>
         .map_err(|weak| Failure::unacceptable("/new_password", weak.to_string()))?;
     let hash = cx.passwords.hash(new, cx.entropy.as_ref()).await?;
 
-    let organizations = call.caller.actor.organizations();
-    if organizations.is_empty() {
+    let mut organizations = call.caller.actor.organizations();
+    let Some(last) = organizations.pop() else {
         return Err(Failure::conflict("You are no longer a member of any organization; ask to be added again."));
-    }
+    };
     let audit = Subject::new("user", user.id, &user.email).act("user.change_password");
     for organization in organizations {
         let mut write = call.write_as(own_permit(&call.caller.actor, organization)?).await?;
-        let permit = write.permit();
-        store::users::set_password(&mut write, &permit, user.id, &hash, false).await?;
         write.audit(audit.clone());
         write.commit(Empty {}).await?;
     }
-    let mut tx = cx.store.system().await?;
-    store::sessions::delete_all(&mut tx, user.id, call.caller.session).await?;
-    tx.commit().await?;
-    Ok(Reply::new(Empty {}))
+    let mut write = call.write_as(own_permit(&call.caller.actor, last)?).await?;
+    let permit = write.permit();
+    store::users::set_password(&mut write, &permit, user.id, NewPassword::Own(&hash)).await?;
+    store::sessions::delete_all(&mut *write, user.id, call.caller.session).await?;
+    write.audit(audit);
+    write.commit(Empty {}).await
 }

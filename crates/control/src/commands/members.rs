@@ -1,21 +1,26 @@
 //! Members and their roles.
 //!
 //! Invariants: nobody gives or takes a role that allows more than they may do themselves at that place, and an organization
-//! always has an owner. Both are decided inside the write, so two people removing each other cannot both succeed.
+//! always has an owner who is not disabled. Both are decided inside the write, so two people removing each other cannot both
+//! succeed. What ends a membership ends its tokens, and sessions that no other membership needs, in the same transaction.
 
 use api::Empty;
-use api::ops::members::{AddMember, AddedMemberView, BindRole, RemoveMember, RoleBindingView, UnbindRole};
+use api::ops::members::{
+    AddMember, AddedMemberView, BindRole, DisableMember, EnableMember, MemberView, OneTimePasswordView, RemoveMember,
+    ResetMemberPassword, RoleBindingView, UnbindRole,
+};
 use domain::actor::Denied;
 use domain::id::IdMint as _;
-use domain::member::RoleBinding;
+use domain::member::{Member, RoleBinding};
 use domain::rbac::Level;
 use domain::user::User;
-use domain::{Actor, MemberId, Permission, Role, RoleBindingId, Scope, UserId, WorkspaceId};
+use domain::{Actor, MemberId, Permission, Role, RoleBindingId, Scope, Timestamp, UserId, WorkspaceId};
+use store::users::NewPassword;
 use store::{Tx, WriteTx};
 use zeroize::Zeroizing;
 
 use crate::auth::password;
-use crate::call::{Call, Head, Reply};
+use crate::call::{Call, Head, Reply, Write};
 use crate::commands::audit::Subject;
 use crate::commands::organizations::member;
 use crate::error::{Failure, Outcome};
@@ -43,7 +48,8 @@ pub async fn add(call: Call<AddMember>) -> Outcome<Reply<AddedMemberView>> {
         (Some(user), _) => user,
         (None, hash) => {
             let user = new_user(&call);
-            store::users::insert(&mut write, &permit, &user, hash.as_deref()).await?;
+            let password = hash.as_deref().map(|hash| NewPassword::OneTime(hash, one_time_end(call.now())));
+            store::users::insert(&mut write, &permit, &user, password).await?;
             user
         }
     };
@@ -98,21 +104,104 @@ fn check_role(actor: &Actor, role: Role, scope: Scope) -> Result<(), Denied> {
     }
 }
 
-/// Removes a member: bindings and access tokens end at once.
+/// Returns when a one-time password made now stops working.
+pub(crate) fn one_time_end(now: Timestamp) -> Timestamp {
+    now.plus(password::ONE_TIME_LIFE)
+}
+
+/// Disables a member. Disabling twice succeeds.
+pub async fn disable(call: Call<DisableMember>) -> Outcome<Reply<MemberView>> {
+    let mut write = call.write().await?;
+    let permit = write.permit();
+    let (member, bindings) = subordinate(&call.head, &mut write, call.path.member_id).await?;
+    if member.disabled_at.is_some() {
+        return Ok(Reply::new(view(member, &bindings)));
+    }
+    refuse_self(&call.head, &member, "Nobody disables themself; ask another owner or admin.")?;
+    keep_an_owner(&mut write, |binding| binding.member_id != member.id).await?;
+    end_access(&mut write, &member, call.now()).await?;
+    store::members::disable(&mut write, &permit, member.id, call.now()).await?;
+    let before = view(member.clone(), &bindings);
+    let after = view(Member { disabled_at: Some(call.now()), ..member }, &bindings);
+    write.audit(Subject::new("member", after.id, &after.email).changed("member.disable", &before, &after));
+    write.commit(after).await
+}
+
+/// Enables a member again. Enabling twice succeeds.
+pub async fn enable(call: Call<EnableMember>) -> Outcome<Reply<MemberView>> {
+    let mut write = call.write().await?;
+    let permit = write.permit();
+    let (member, bindings) = subordinate(&call.head, &mut write, call.path.member_id).await?;
+    if member.disabled_at.is_none() {
+        return Ok(Reply::new(view(member, &bindings)));
+    }
+    store::members::enable(&mut write, &permit, member.id).await?;
+    let before = view(member.clone(), &bindings);
+    let after = view(Member { disabled_at: None, ..member }, &bindings);
+    write.audit(Subject::new("member", after.id, &after.email).changed("member.enable", &before, &after));
+    write.commit(after).await
+}
+
+/// Gives a member a one-time password and ends all their sessions.
+///
+/// The password belongs to the person, not to the membership: with a second organization at stake, no single one decides.
+pub async fn reset_password(call: Call<ResetMemberPassword>) -> Outcome<Reply<OneTimePasswordView>> {
+    let cx = &call.cx;
+    // The hash is computed before the organization's turn is taken: others should not wait for it.
+    let mut one_time = password::generate(cx.entropy.as_ref());
+    let hash = cx.passwords.hash(&one_time, cx.entropy.as_ref()).await?;
+    let expires_at = one_time_end(call.now());
+    let mut write = call.write().await?;
+    let permit = write.permit();
+    let (member, _) = subordinate(&call.head, &mut write, call.path.member_id).await?;
+    refuse_self(&call.head, &member, "Change your own password under your account.")?;
+    if store::members::count_elsewhere(&mut write, member.user_id).await?.all > 0 {
+        return Err(Failure::conflict(
+            "This person belongs to other organizations, too. They change their password themself, or whoever runs the \
+             machine does: headgate admin reset-password.",
+        ));
+    }
+    store::users::set_password(&mut write, &permit, member.user_id, NewPassword::OneTime(&hash, expires_at)).await?;
+    store::sessions::delete_all(&mut *write, member.user_id, None).await?;
+    write.audit(Subject::new("member", member.id, &member.email).act("member.reset_password"));
+    write.commit(OneTimePasswordView { one_time_password: std::mem::take(&mut *one_time), expires_at }).await
+}
+
+/// Removes a member: bindings, access tokens and sessions end at once.
 pub async fn remove(call: Call<RemoveMember>) -> Outcome<Reply<Empty>> {
     let mut write = call.write().await?;
     let permit = write.permit();
-    let member = store::members::get(&mut write, call.path.member_id).await?;
-    let bindings = store::members::list_bindings(&mut write, Some(&[member.id])).await?;
-    for binding in &bindings {
-        check_role(&call.caller.actor, binding.role, binding.scope)?;
-    }
+    let (member, bindings) = subordinate(&call.head, &mut write, call.path.member_id).await?;
     keep_an_owner(&mut write, |binding| binding.member_id != member.id).await?;
-    store::access_tokens::revoke_all(&mut write, &permit, member.user_id, call.now()).await?;
+    end_access(&mut write, &member, call.now()).await?;
     store::members::delete(&mut write, &permit, member.id).await?;
     let before = view(member, &bindings);
     write.audit(Subject::new("member", before.id, &before.email).removed("member.remove", &before));
     write.commit(Empty {}).await
+}
+
+/// Returns a member who may do no more than the caller, with their bindings.
+async fn subordinate(head: &Head, write: &mut Write<'_>, id: MemberId) -> Outcome<(Member, Vec<RoleBinding>)> {
+    let member = store::members::get(write, id).await?;
+    let bindings = store::members::list_bindings(write, Some(&[member.id])).await?;
+    for binding in &bindings {
+        check_role(&head.caller.actor, binding.role, binding.scope)?;
+    }
+    Ok((member, bindings))
+}
+
+fn refuse_self(head: &Head, member: &Member, instead: &str) -> Outcome<()> {
+    if head.user()? == member.user_id { Err(Failure::conflict(instead)) } else { Ok(()) }
+}
+
+/// Ends what a membership gives: its access tokens, and sessions that no other membership needs.
+async fn end_access(write: &mut Write<'_>, member: &Member, now: Timestamp) -> Outcome<()> {
+    let permit = write.permit();
+    store::access_tokens::revoke_all(write, &permit, member.user_id, now).await?;
+    if store::members::count_elsewhere(write, member.user_id).await?.live == 0 {
+        store::sessions::delete_all(&mut **write, member.user_id, None).await?;
+    }
+    Ok(())
 }
 
 /// Binds a role to a member.
@@ -149,9 +238,7 @@ pub async fn unbind(call: Call<UnbindRole>) -> Outcome<Reply<Empty>> {
 
 /// Refuses to take the organization's last owner away.
 async fn keep_an_owner(write: &mut WriteTx, stays: impl Fn(&RoleBinding) -> bool) -> Outcome<()> {
-    let all = store::members::list_bindings(write, None).await?;
-    let is_owner = |binding: &&RoleBinding| binding.role == Role::Owner && binding.scope.workspace().is_none();
-    if all.iter().filter(is_owner).any(stays) {
+    if store::members::list_live_owners(write).await?.iter().any(stays) {
         return Ok(());
     }
     Err(Failure::conflict("This is the last owner of the organization; make somebody else an owner first."))

@@ -139,6 +139,7 @@ pub(crate) fn member(cx: &Cx, organization_id: OrganizationId, user: &User, crea
         email: user.email.clone(),
         name: user.name.clone(),
         created_at,
+        disabled_at: None,
     }
 }
 

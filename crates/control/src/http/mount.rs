@@ -206,8 +206,7 @@ async fn admit(cx: Arc<Cx>, meta: &'static Meta, request: Request) -> Outcome<Ad
         return Err(Failure::of(ProblemCode::PermissionDenied, "Choose a new password first (auth.change_password)."));
     }
     let body = read_body(&cx, &parts.headers, body).await?;
-    // What is public or one's own has no organization to remember an answer in, and is safe to repeat.
-    let ticket = if meta.method == Method::Post && decision.permit().is_some() {
+    let ticket = if meta.is_idempotent_by_key() {
         let path_text = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
         Ticket::read(&parts.headers, &caller.actor.kind, meta.name, path_text, &body)?
     } else {
@@ -216,7 +215,9 @@ async fn admit(cx: Arc<Cx>, meta: &'static Meta, request: Request) -> Outcome<Ad
     let if_match = version_header(&parts.headers)?;
     let if_none_match = parts.headers.get(header::IF_NONE_MATCH).cloned();
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(ToOwned::to_owned);
-    let head = Head { cx, meta, caller, decision, origin, address, host, ticket, if_match, if_none_match, request_id };
+    let device = cx.config.reach().find_device(&parts.headers);
+    let head =
+        Head { cx, meta, caller, decision, origin, address, host, device, ticket, if_match, if_none_match, request_id };
     Ok(Admitted { head, path, query: parts.uri, body })
 }
 

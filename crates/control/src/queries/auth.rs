@@ -45,12 +45,13 @@ async fn membership(cx: &Cx, actor: &Actor, id: OrganizationId) -> Outcome<Membe
     let mut tx = cx.store.read(id).await?;
     let organization = store::organizations::get(&mut tx).await?;
     let here = Scope::Organization(id);
+    let seen = actor.visible_workspaces(id);
+    let whole = Limit::new(Limit::MAX).unwrap_or_default();
     let mut workspaces = Vec::new();
     let mut cursor = None;
     loop {
-        let page =
-            store::workspaces::list(&mut tx, cursor.as_ref(), Limit::new(Limit::MAX).unwrap_or_default()).await?;
-        workspaces.extend(page.items.into_iter().filter(|workspace| actor.sees(workspace.scope())));
+        let page = store::workspaces::list(&mut tx, seen.as_deref(), cursor.as_ref(), whole).await?;
+        workspaces.extend(page.items);
         cursor = page.next_cursor;
         if cursor.is_none() {
             break;

@@ -17,15 +17,12 @@ pub async fn list(call: Call<ListMembers>) -> Outcome<Reply<Page<MemberView>>> {
 }
 
 /// Lists the members who can see a workspace, with the bindings that reach it.
-///
-/// Others are left out after the page is cut, so a page may be short while more follow.
 pub async fn list_of_workspace(call: Call<ListWorkspaceMembers>) -> Outcome<Reply<Page<MemberView>>> {
     let limit = super::limit(call.query.limit)?;
     let mut tx = call.read().await?;
-    let page = store::members::list(&mut tx, call.query.cursor.as_ref(), limit).await?;
-    let mut page = views(&mut tx, page, Some(call.permit()?.scope())).await?;
-    page.items.retain(|member| !member.role_bindings.is_empty());
-    Ok(Reply::new(page))
+    let cursor = call.query.cursor.as_ref();
+    let page = store::members::list_reaching(&mut tx, call.workspace()?, cursor, limit).await?;
+    Ok(Reply::new(views(&mut tx, page, Some(call.permit()?.scope())).await?))
 }
 
 async fn views(tx: &mut Tx, page: Page<Member>, reaching: Option<Scope>) -> Outcome<Page<MemberView>> {
@@ -44,6 +41,7 @@ pub(crate) fn view(member: Member, bindings: &[RoleBinding]) -> MemberView {
         name: member.name,
         role_bindings: own.collect(),
         created_at: member.created_at,
+        disabled_at: member.disabled_at,
     }
 }
 

@@ -92,8 +92,7 @@ fn nack_view(nack: Nack) -> NackView {
 pub async fn list_join_tokens(call: Call<ListJoinTokens>) -> Outcome<Reply<Page<JoinTokenView>>> {
     let (limit, now) = (super::limit(call.query.limit)?, call.now());
     let mut tx = call.read().await?;
-    let mut page = store::join_tokens::list(&mut tx, call.query.cursor.as_ref(), limit).await?;
-    page.items.retain(|token| token.expires_at > now);
+    let page = store::join_tokens::list_live(&mut tx, now, call.query.cursor.as_ref(), limit).await?;
     Ok(Reply::new(page.map(|token| join_token_view(&token))))
 }
 

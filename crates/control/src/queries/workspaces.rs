@@ -8,13 +8,11 @@ use crate::call::{Call, Reply};
 use crate::error::Outcome;
 
 /// Lists the workspaces one sees.
-///
-/// Those one does not see are left out after the page is cut, so a page may be short while more follow.
 pub async fn list(call: Call<ListWorkspaces>) -> Outcome<Reply<Page<WorkspaceView>>> {
     let limit = super::limit(call.query.limit)?;
     let mut tx = call.read().await?;
-    let mut page = store::workspaces::list(&mut tx, call.query.cursor.as_ref(), limit).await?;
-    page.items.retain(|workspace| call.caller.actor.sees(workspace.scope()));
+    let seen = call.caller.actor.visible_workspaces(call.organization()?);
+    let page = store::workspaces::list(&mut tx, seen.as_deref(), call.query.cursor.as_ref(), limit).await?;
     Ok(Reply::new(page.map(view)))
 }
 
