@@ -146,6 +146,7 @@ async fn run(
         key: caller.key.key.id,
     });
     meter.policy_revision = caller.organization.revision;
+    meter.continue_trace(&parts.headers);
     let operation = match head.endpoint {
         Endpoint::Models => return Ok(models::list(&caller, ingress::error_dialect(parts.uri.path(), &parts.headers))),
         Endpoint::Model(id) => {

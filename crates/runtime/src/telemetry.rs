@@ -1,8 +1,10 @@
 //! Logs to standard error and traces over OTLP.
 //!
 //! Standard output belongs to the command (`headgate up --json`), so nothing is logged there. Invariant: what looks like a
-//! secret of ours or of a provider is masked on its way out ([`mask_secrets`]); that is the last wall, not the first: code
-//! does not log secrets, prompts or answers at all.
+//! secret of ours or of a provider is masked on its way out ([`mask_secrets`]), to the log as to a collector; that is the last
+//! wall, not the first: code does not log secrets, prompts or answers at all.
+
+mod traces;
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -13,11 +15,13 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
+
+pub use self::traces::{continue_trace, traceparent_of};
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +35,7 @@ pub enum Format {
 /// What to log and where traces go.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Levels, as `tracing` filters write them: `info`, `info,gateway=debug`.
+    /// Levels of log lines, as `tracing` filters write them: `info`, `info,gateway=debug`.
     pub filter: String,
     /// JSON or text; `None` takes text at a terminal and JSON elsewhere.
     pub format: Option<Format>,
@@ -82,15 +86,19 @@ pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
     };
     let provider = settings.otlp_endpoint.as_deref().map(|endpoint| exporting_to(endpoint, settings)).transpose()?;
     let tracer = provider.as_ref().map(|provider| provider.tracer("headgate"));
-    let traces = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer));
+    let traces = tracer.map(|tracer| {
+        let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_location(false).with_threads(false);
+        layer.with_filter(filter_fn(traces::is_exported))
+    });
     // A span for each call is for traces; as a prefix of log lines it would be formatted at every call and say nothing.
-    let lines = lines.with_filter(filter_fn(|metadata| metadata.target() != "headgate::request"));
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
-        .with(traces)
-        .try_init()
-        .map_err(|_| TelemetryError::AlreadyRunning)?;
+    let lines = lines.with_filter(filter.and(filter_fn(|metadata| metadata.target() != "headgate::request")));
+    let registry = tracing_subscriber::registry().with(lines);
+    // No layer rather than an empty one: an empty one counts as one that wants every span, so that each call would make its own.
+    let started = match traces {
+        Some(traces) => registry.with(traces).try_init(),
+        None => registry.try_init(),
+    };
+    started.map_err(|_| TelemetryError::AlreadyRunning)?;
     Ok(Telemetry { provider })
 }
 
@@ -105,7 +113,7 @@ fn exporting_to(endpoint: &str, settings: &Settings) -> Result<SdkTracerProvider
         .with_attribute(opentelemetry::KeyValue::new("service.version", settings.version))
         .with_attribute(opentelemetry::KeyValue::new("service.instance.id", settings.instance.clone()))
         .build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+    Ok(SdkTracerProvider::builder().with_batch_exporter(traces::Masked(exporter)).with_resource(resource).build())
 }
 
 impl Telemetry {

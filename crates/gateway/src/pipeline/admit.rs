@@ -3,19 +3,22 @@
 //! Gives [`Head`]: what is asked for, how long it may take, what the caller wants noted. Everything that can be refused
 //! without knowing the caller is refused here.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use domain::code::GatewayCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use percent_encoding::percent_decode_str;
 
+use super::trace::TRACEPARENT;
 use crate::config::Limits;
 use crate::ingress::{self, Endpoint, Miss};
 use crate::rejection::Rejection;
 
 const DEBUG: HeaderName = HeaderName::from_static("x-headgate-debug");
 const TIMEOUT: HeaderName = HeaderName::from_static("x-headgate-timeout-ms");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// Longest value kept of `x-headgate-user`, `-conversation-id` and `-trace-id`, in characters.
 const MAX_NOTE: usize = 256;
@@ -173,34 +176,76 @@ impl Notes {
         for (name, value) in headers {
             let Some(name) = name.as_str().strip_prefix("x-headgate-") else { continue };
             match name {
-                "user" => notes.end_user = note(value),
-                "conversation-id" => notes.conversation_id = note(value),
-                "trace-id" => notes.trace_id = note(value),
+                "user" => notes.end_user = note(&text_of(value)),
+                "conversation-id" => notes.conversation_id = note(&text_of(value)),
+                "trace-id" => notes.trace_id = note(&text_of(value)),
                 "metadata" => notes.metadata = metadata(value)?,
-                "tags" => notes.tags = tags(value),
+                "tags" => notes.tags = tags(&text_of(value)),
                 _ => {}
             }
+        }
+        for value in headers.get_all(BAGGAGE) {
+            notes.fill_from(value);
         }
         if notes.trace_id.is_none() {
             notes.trace_id = headers.get(TRACEPARENT).and_then(trace_id);
         }
         Ok(notes)
     }
+
+    /// Reads the `headgate.…` members of W3C Baggage (section 3.3) like the header of the same name; a header wins. The other
+    /// members are nobody's business here and go nowhere.
+    fn fill_from(&mut self, baggage: &HeaderValue) {
+        let Ok(text) = baggage.to_str() else { return };
+        for member in text.split(',') {
+            // Properties follow the value after a semicolon; none is defined.
+            let member = member.split(';').next().unwrap_or_default();
+            let Some((name, value)) = member.split_once('=') else { continue };
+            let Some(name) = name.trim().strip_prefix("headgate.") else { continue };
+            let value = percent_decode_str(value.trim()).decode_utf8_lossy();
+            match name {
+                "user" => fill(&mut self.end_user, &value),
+                "conversation-id" => fill(&mut self.conversation_id, &value),
+                "trace-id" => fill(&mut self.trace_id, &value),
+                "tags" if self.tags.is_empty() => self.tags = tags(&value),
+                _ => self.fill_metadata(name, &value),
+            }
+        }
+    }
+
+    fn fill_metadata(&mut self, name: &str, value: &str) {
+        let Some(name) = name.strip_prefix("metadata.") else { return };
+        let is_new = !self.metadata.iter().any(|(taken, _)| taken == name);
+        if is_new
+            && self.metadata.len() < MAX_NOTES
+            && let (Some(name), Some(value)) = (note(name), note(value))
+        {
+            self.metadata.push((name, value));
+        }
+    }
 }
 
-fn note(value: &http::HeaderValue) -> Option<String> {
-    let text: String =
-        String::from_utf8_lossy(value.as_bytes()).chars().filter(|c| !c.is_control()).take(MAX_NOTE).collect();
+fn fill(slot: &mut Option<String>, value: &str) {
+    if slot.is_none() {
+        *slot = note(value);
+    }
+}
+
+fn text_of(value: &HeaderValue) -> Cow<'_, str> {
+    String::from_utf8_lossy(value.as_bytes())
+}
+
+fn note(text: &str) -> Option<String> {
+    let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_NOTE).collect();
     (!text.is_empty()).then_some(text)
 }
 
-fn tags(value: &http::HeaderValue) -> Vec<String> {
-    let text = String::from_utf8_lossy(value.as_bytes());
+fn tags(text: &str) -> Vec<String> {
     let tags = text.split(',').map(str::trim).filter(|tag| !tag.is_empty());
     tags.take(MAX_NOTES).map(|tag| tag.chars().filter(|c| !c.is_control()).take(MAX_NOTE).collect()).collect()
 }
 
-fn metadata(value: &http::HeaderValue) -> Result<Vec<(String, String)>, Rejection> {
+fn metadata(value: &HeaderValue) -> Result<Vec<(String, String)>, Rejection> {
     let refused = || {
         Rejection::new(
             GatewayCode::RequestInvalid,
@@ -217,7 +262,7 @@ fn metadata(value: &http::HeaderValue) -> Result<Vec<(String, String)>, Rejectio
 }
 
 /// Reads the trace id of a W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>` (Trace Context, section 3.2).
-fn trace_id(value: &http::HeaderValue) -> Option<String> {
+fn trace_id(value: &HeaderValue) -> Option<String> {
     let text = value.to_str().ok()?;
     let mut parts = text.split('-');
     let (version, trace_id) = (parts.next()?, parts.next()?);
@@ -228,8 +273,6 @@ fn trace_id(value: &http::HeaderValue) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
@@ -268,6 +311,24 @@ mod tests {
         }
         let long = "x".repeat(40_000);
         assert_eq!(admitted(&[("x-long", &long)]).expect_err("is refused").0, GatewayCode::RequestInvalid);
+    }
+
+    #[test]
+    fn baggage_fills_what_no_header_says() {
+        let read = Notes::read(&headers(&[
+            ("x-headgate-user", "ann"),
+            ("x-headgate-metadata", r#"{"team":"x"}"#),
+            ("baggage", "headgate.user=bob, headgate.conversation-id = c%201;ttl=1 ,headgate.tags=a%2Cb,secret=canary"),
+            (
+                "baggage",
+                "headgate.metadata.team=y,headgate.metadata.app=z,headgate.metadata.=w,headgate.,=,headgate.x=1",
+            ),
+        ]))
+        .expect("valid notes");
+        assert_eq!((read.end_user.as_deref(), read.conversation_id.as_deref()), (Some("ann"), Some("c 1")));
+        assert_eq!(read.tags, ["a", "b"]);
+        assert_eq!(read.metadata, [("team".to_owned(), "x".to_owned()), ("app".to_owned(), "z".to_owned())]);
+        assert_eq!(read.trace_id, None);
     }
 
     #[test]

@@ -141,6 +141,16 @@ impl Meter {
         &self.worker
     }
 
+    /// Makes the call's span a child of the client's.
+    pub(crate) fn continue_trace(&self, headers: &http::HeaderMap) {
+        super::trace::continue_from(&self.span, headers);
+    }
+
+    /// Returns what tells an upstream which span its request is part of; `None` while tracing is off.
+    pub(crate) fn traceparent(&self) -> Option<HeaderValue> {
+        super::trace::traceparent(&self.span)
+    }
+
     /// Tells the spool that the call is about to be sent upstream.
     pub(crate) fn open(&self) {
         let Some(caller) = self.caller else { return };

@@ -1,10 +1,12 @@
 //! One span for each call, with the attribute names of OpenTelemetry's semantic conventions for generative AI.
 //!
 //! The span is opened when the call starts and its fields are recorded once, when it is settled. It never holds a key, a prompt
-//! or an answer. Nothing is formatted while nobody listens.
+//! or an answer. Nothing is formatted while nobody listens. It is a child of the client's span once the client is known, and
+//! upstream requests name it as theirs; nothing else of the client's context goes upstream.
 
 use domain::NanoUsd;
 use domain::usage::{Endpoint, Outcome, TokenUsage};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -12,6 +14,31 @@ use super::settle::{Meter, finish_word};
 
 /// The target of request spans, so that a filter can name them.
 pub const TARGET: &str = "headgate::request";
+
+/// Names the span that a request is part of (W3C Trace Context, section 3.2).
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Makes the span a child of the client's.
+pub(crate) fn continue_from(span: &Span, headers: &HeaderMap) {
+    if span.is_disabled() {
+        return;
+    }
+    let mut parents = headers.get_all(TRACEPARENT).iter();
+    // Two of them are none (section 4.3).
+    if let (Some(parent), None) = (parents.next().and_then(|value| value.to_str().ok()), parents.next()) {
+        let state = headers.get(TRACESTATE).and_then(|value| value.to_str().ok());
+        runtime::telemetry::continue_trace(span, parent, state);
+    }
+}
+
+/// Returns the `traceparent` for upstream requests; `None` while tracing is off.
+pub(crate) fn traceparent(span: &Span) -> Option<HeaderValue> {
+    if span.is_disabled() {
+        return None;
+    }
+    HeaderValue::try_from(runtime::telemetry::traceparent_of(span)?).ok()
+}
 
 /// Opens the span of a call.
 pub(crate) fn start() -> Span {

@@ -30,6 +30,7 @@ use crate::pipeline::relay::stream::Start;
 use crate::pipeline::relay::{Annotate, Billing, End, Source, Translation, Writer};
 use crate::pipeline::reply::Reply;
 use crate::pipeline::settle::{Meter, Served, micros};
+use crate::pipeline::trace::TRACEPARENT;
 use crate::rejection::{self, Rejection};
 use crate::upstream::client::{Lease, SendError};
 
@@ -133,6 +134,9 @@ fn prepare(
             "this deployment's credential cannot be used; an administrator has to enter it again",
         )
     })?;
+    if let Some(traceparent) = meter.traceparent() {
+        prepared.request.headers_mut().insert(TRACEPARENT, traceparent);
+    }
     meter.dropped = prepared.losses.iter().map(|loss| loss.path.to_string()).collect();
     Ok(prepared)
 }
