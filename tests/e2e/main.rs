@@ -11,3 +11,4 @@ mod first_start;
 mod hostile;
 mod planes;
 mod sdks;
+mod telemetry;

@@ -18,7 +18,7 @@ use crate::wait::until;
 /// The first start makes a database cluster; on a busy machine that takes its time.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
-const LINES_KEPT: usize = 2_000;
+const LINES_KEPT: usize = 50_000;
 
 /// One running process of Headgate.
 #[derive(Debug)]

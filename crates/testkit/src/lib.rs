@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 pub mod actor;
+pub mod collector;
 pub mod fault;
 pub mod fleet;
 pub mod golden;
