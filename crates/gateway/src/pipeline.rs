@@ -35,8 +35,8 @@ use arc_swap::ArcSwap;
 use domain::code::GatewayCode;
 use domain::usage::Endpoint as EndpointName;
 use domain::{Clock, NodeId};
+use http::Response;
 use http::request::Parts;
-use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use llm::dialect::Dialect;
@@ -105,12 +105,11 @@ impl Worker {
 /// when the body is dropped.
 pub(crate) async fn handle(
     worker: Arc<Worker>,
-    request: Request<Incoming>,
+    parts: Box<Parts>,
+    mut body: Option<Incoming>,
     refused: Option<Rejection>,
 ) -> Response<ReplyBody> {
-    let (parts, body) = request.into_parts();
     let mut meter = Meter::start(worker.clone());
-    let mut body = Some(body);
     let answered = match refused {
         Some(refused) => Err(refused),
         None => run(&worker, &parts, &mut body, &mut meter).await,

@@ -339,7 +339,9 @@ async fn answer(
     } else {
         (stop.phase() == Phase::Draining).then(refuse_draining)
     };
-    let handled = pipeline::handle(worker.clone(), request, refused);
+    // On the heap: the head would otherwise be kept, and moved, once for each future that it passes through.
+    let (parts, body) = request.into_parts();
+    let handled = pipeline::handle(worker.clone(), Box::new(parts), Some(body), refused);
     let Ok(response) = AssertUnwindSafe(handled).catch_unwind().await else {
         // The panic hook has logged the place; the meter settled while unwinding.
         worker.metrics.panics.add(1);
@@ -365,5 +367,17 @@ mod tests {
     fn what_is_kept_for_each_connection_stays_small() {
         let size = size_of_connection(serve::<tokio::net::TcpStream>);
         assert!(size <= 3_072, "{size}");
+    }
+
+    fn size_of_call<F>(
+        _: impl Fn(Arc<Worker>, Box<http::request::Parts>, Option<Incoming>, Option<Rejection>) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn what_is_moved_for_each_call_stays_small() {
+        let size = size_of_call(pipeline::handle);
+        assert!(size <= 3_840, "{size}");
     }
 }

@@ -130,16 +130,16 @@ impl Client {
     /// Sends a request with an absolute URL and returns the head of the answer with its body still arriving.
     ///
     /// Cancel-safe: dropping the future closes the connection or resets the stream. Nothing is awaited without the connect
-    /// timeout except the answer itself.
+    /// timeout except the answer itself. The request is on the heap, because it passes through several futures on its way.
     pub(crate) async fn send(
         &self,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
         connect: Duration,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         let pool = self.pool(request.uri())?;
         loop {
             if let Some(shared) = pool.take_shared() {
-                return shared.send(request).await;
+                return shared.send(*request).await;
             }
             let Some(mut sender) = pool.take_idle() else { break };
             // Resolves at once: the answer before was read to its end. An error means the upstream closed meanwhile.
@@ -148,12 +148,13 @@ impl Client {
             }
             match send_exclusive(&pool, sender, request, true).await {
                 Ok(answered) => return Ok(answered),
-                Err(Unanswered::Unsent(unsent)) => request = *unsent,
+                Err(Unanswered::Unsent(unsent)) => request = unsent,
                 Err(Unanswered::Failed(error)) => return Err(error),
             }
         }
         let limit_ms = u64::try_from(connect.as_millis()).unwrap_or(u64::MAX);
-        let opened = tokio::time::timeout(connect, pool.open(&*self.dial)).await;
+        // On the heap: a handshake takes far more room than a call, and most calls find a connection.
+        let opened = Box::pin(tokio::time::timeout(connect, pool.open(&*self.dial))).await;
         match opened.map_err(|_| SendError::ConnectTimeout { limit_ms })?? {
             Opened::Exclusive(sender) => match send_exclusive(&pool, sender, request, false).await {
                 Ok(answered) => Ok(answered),
@@ -162,7 +163,7 @@ impl Client {
                     Err(SendError::Closed { reason: "closed right after it was opened".to_owned(), is_reused: false })
                 }
             },
-            Opened::Shared(shared) => shared.send(request).await,
+            Opened::Shared(shared) => shared.send(*request).await,
         }
     }
 
@@ -198,7 +199,7 @@ enum Unanswered {
 async fn send_exclusive(
     pool: &Arc<Pool>,
     mut sender: http1::SendRequest<Body>,
-    mut request: Request<Body>,
+    mut request: Box<Request<Body>>,
     is_reused: bool,
 ) -> Result<(Response<Incoming>, Lease), Unanswered> {
     // HTTP/1.1 wants the path alone on the request line and the host beside it (RFC 9112 §3.2).
@@ -206,7 +207,7 @@ async fn send_exclusive(
     let path = absolute.path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from(path);
     request.headers_mut().insert(HOST, pool.host.clone());
-    match sender.try_send_request(request).await {
+    match sender.try_send_request(*request).await {
         Ok(response) => Ok((response, Lease(Some(Leased::Exclusive { sender, pool: pool.clone() })))),
         Err(mut failed) => match failed.take_message() {
             Some(mut unsent) => {

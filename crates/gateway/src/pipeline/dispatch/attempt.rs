@@ -22,6 +22,7 @@ use llm::dialect::{AnswerOptions, Dialect, Mode};
 use llm::failure::{self, Failure, FailureKind, MAX_ERROR_BODY, Scope};
 use llm::provider::{LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Stamp, Target};
 use llm::skim::{Skimmed, skim_body};
+use pin_project_lite::pin_project;
 use policy::snapshot::{CredentialUse, DeploymentPolicy};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -38,6 +39,7 @@ use crate::upstream::client::{Lease, SendError};
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 
 type Tried<T> = Result<T, Box<Failed>>;
+type Outgoing = http::Request<Full<Bytes>>;
 
 /// Tries one target. The attempt is noted in the meter whatever its end; a committed stream's attempt stays open.
 pub(super) async fn attempt(
@@ -103,9 +105,10 @@ async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, m
         let local = answered.map_err(|error| refuse_prepare(&error))?;
         return answer_locally(&making, local, meter);
     }
-    let prepared = prepare(context, provider, deployment, meter)?;
-    let exchange = Exchange { making, clock: pin!(sleep_until(context.clocks.total_at)) };
-    exchange.run(prepared, meter).await
+    let Prepared { request, relay, .. } = prepare(context, provider, deployment, meter)?;
+    let request = Box::new(request.map(Full::new));
+    let mut exchange = Exchange { making, clock: pin!(sleep_until(context.clocks.total_at)) };
+    exchange.run(request, relay, meter).await
 }
 
 fn prepare(
@@ -192,8 +195,7 @@ struct Exchange<'a, 'b> {
 }
 
 impl Exchange<'_, '_> {
-    async fn run(mut self, prepared: Prepared, meter: &mut Meter) -> Tried<Reply> {
-        let Prepared { request, relay, .. } = prepared;
+    async fn run(&mut self, request: Box<Outgoing>, relay: Relay, meter: &mut Meter) -> Tried<Reply> {
         let (sent_at, waited) = (Instant::now(), meter.waited);
         let tried = self.exchange(request, relay, sent_at, meter).await;
         if tried.is_err() {
@@ -204,7 +206,7 @@ impl Exchange<'_, '_> {
 
     async fn exchange(
         &mut self,
-        request: http::Request<Bytes>,
+        request: Box<Outgoing>,
         relay: Relay,
         sent_at: Instant,
         meter: &mut Meter,
@@ -235,21 +237,22 @@ impl Exchange<'_, '_> {
 
     async fn send(
         &mut self,
-        request: http::Request<Bytes>,
+        request: Box<Outgoing>,
         sent_at: Instant,
         deadline: Instant,
         meter: &mut Meter,
     ) -> Tried<(Parts, Source)> {
         let client = &self.making.context.worker.client;
         let connect = self.making.context.clocks.connect;
-        let mut sent = within(self.clock.as_mut(), deadline, client.send(request.map(Full::new), connect)).await;
+        let mut sent = within(self.clock.as_mut(), deadline, client.send(request, connect)).await;
         // An idle connection that the upstream closed just then says nothing about the upstream: once more, on another one.
         if let Some(Err(SendError::Closed { is_reused: true, .. })) = &sent
             && sent_at.elapsed() < STALE_WITHIN
         {
             let again =
                 prepare(self.making.context, self.making.provider, &self.making.billing.deployment, meter)?.request;
-            sent = within(self.clock.as_mut(), deadline, client.send(again.map(Full::new), connect)).await;
+            let again = Box::new(again.map(Full::new));
+            sent = within(self.clock.as_mut(), deadline, client.send(again, connect)).await;
         }
         match sent {
             Some(Ok((response, lease))) => {
@@ -494,20 +497,35 @@ fn upstream(body: Incoming, lease: Lease) -> Source {
     Source::Upstream { body, lease: Some(lease) }
 }
 
+pin_project! {
+    /// Waits for a future until a deadline. Written by hand, because an `async fn` would keep room for the future twice.
+    struct Within<'a, F> {
+        clock: Pin<&'a mut Sleep>,
+        until: Instant,
+        is_armed: bool,
+        #[pin]
+        future: F,
+    }
+}
+
 /// Waits for a future until a deadline. The timer is only touched when the future has to wait.
-async fn within<F: Future>(mut clock: Pin<&mut Sleep>, until: Instant, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut is_armed = false;
-    poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+fn within<F: Future>(clock: Pin<&mut Sleep>, until: Instant, future: F) -> Within<'_, F> {
+    Within { clock, until, is_armed: false, future }
+}
+
+impl<F: Future> Future for Within<'_, F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Some(output));
         }
-        if !std::mem::replace(&mut is_armed, true) {
-            clock.as_mut().reset(until);
+        if !std::mem::replace(this.is_armed, true) {
+            this.clock.as_mut().reset(*this.until);
         }
-        clock.as_mut().poll(cx).map(|()| None)
-    })
-    .await
+        this.clock.as_mut().poll(cx).map(|()| None)
+    }
 }
 
 fn timed_out() -> Box<Failed> {
