@@ -86,8 +86,11 @@ impl fmt::Display for NanoUsd {
         if nanos == 0 {
             return write!(f, "{dollars}");
         }
-        let decimals = format!("{nanos:09}");
-        write!(f, "{dollars}.{}", decimals.trim_end_matches('0'))
+        let (mut decimals, mut n_digits) = (nanos, 9);
+        while decimals % 10 == 0 {
+            (decimals, n_digits) = (decimals / 10, n_digits - 1);
+        }
+        write!(f, "{dollars}.{decimals:0n_digits$}")
     }
 }
 

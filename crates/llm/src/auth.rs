@@ -44,14 +44,14 @@ pub fn sign(scheme: Scheme, headers: &mut HeaderMap, secret: Option<&Secret<Stri
             add_beta(headers)
         }
         (Scheme::AnthropicKey, Some(secret)) => {
-            headers.insert(HeaderName::from_static("x-api-key"), sensitive(secret)?);
+            headers.insert(HeaderName::from_static("x-api-key"), sensitive(secret.to_owned())?);
             Ok(())
         }
     }
 }
 
 fn bearer(headers: &mut HeaderMap, secret: &str) -> Result<(), SignError> {
-    headers.insert(AUTHORIZATION, sensitive(&format!("Bearer {secret}"))?);
+    headers.insert(AUTHORIZATION, sensitive(format!("Bearer {secret}"))?);
     Ok(())
 }
 
@@ -66,7 +66,7 @@ fn add_beta(headers: &mut HeaderMap) -> Result<(), SignError> {
     Ok(())
 }
 
-fn sensitive(text: &str) -> Result<HeaderValue, SignError> {
+fn sensitive(text: String) -> Result<HeaderValue, SignError> {
     let mut value = HeaderValue::try_from(text).map_err(|_| SignError::Unsendable)?;
     value.set_sensitive(true);
     Ok(value)

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::relay::stream::Start;
 use super::relay::{ReplyBody, StreamRelay};
-use super::settle::{Meter, micros};
+use super::settle::{Meter, header_value, micros};
 use crate::rejection::Rejection;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-headgate-request-id");
@@ -27,6 +27,7 @@ const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+const ONE: HeaderValue = HeaderValue::from_static("1");
 const OFF: HeaderValue = HeaderValue::from_static("off");
 
 /// Longest list of losses in a header; the usage event has them all.
@@ -53,7 +54,7 @@ impl Reply {
         let overhead = meter.answered(Instant::now());
         let mut headers = HeaderMap::with_capacity(12);
         stamp(&mut headers, &meter);
-        headers.insert(OVERHEAD, HeaderValue::from(micros(overhead)));
+        headers.insert(OVERHEAD, header_value(&micros(overhead)));
         let body = match self {
             Self::Own(body) => {
                 headers.insert(CONTENT_TYPE, JSON);
@@ -61,7 +62,7 @@ impl Reply {
             }
             Self::Whole(body) => {
                 headers.insert(CONTENT_TYPE, JSON);
-                insert_text(&mut headers, COST, &meter.cost().to_string());
+                headers.insert(COST, header_value(&meter.cost()));
                 ReplyBody::answer(body, meter)
             }
             Self::Stream(start) => {
@@ -92,11 +93,11 @@ fn stamp(headers: &mut HeaderMap, meter: &Meter) {
     headers.insert(native, meter.id_text.clone());
     headers.insert(REQUEST_ID, meter.id_text.clone());
     if meter.caller.is_some() {
-        headers.insert(REVISION, HeaderValue::from(meter.policy_revision));
+        headers.insert(REVISION, header_value(&meter.policy_revision));
     }
     let n_attempts = meter.n_attempts();
     if n_attempts > 0 {
-        headers.insert(ATTEMPTS, HeaderValue::from(n_attempts));
+        headers.insert(ATTEMPTS, if n_attempts == 1 { ONE } else { header_value(&n_attempts) });
     }
     if let Some(served) = &meter.served {
         insert_text(headers, MODEL, &served.upstream_model);

@@ -105,5 +105,8 @@ fn refuse_body(error: &ScanError) -> Rejection {
 
 /// Returns at most `limit` characters without control characters.
 fn clip(text: &str, limit: usize) -> String {
+    if text.len() <= limit && !text.chars().any(char::is_control) {
+        return text.to_owned();
+    }
     text.chars().take(limit).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

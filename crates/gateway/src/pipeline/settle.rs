@@ -4,6 +4,8 @@
 //! with what is known by then; settling hands one struct to a bounded queue and waits for nothing. Invariant: an identified
 //! call of a model yields exactly one usage event; a look at the models or at one's own limits yields none.
 
+use std::fmt::Display;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,7 +111,7 @@ impl Meter {
         let request_id = worker.ids.next_request(started_at);
         Box::new(Self {
             request_id,
-            id_text: HeaderValue::try_from(request_id.to_string()).unwrap_or(HeaderValue::from_static("")),
+            id_text: header_value(&request_id),
             started_at,
             started: Instant::now(),
             endpoint: Endpoint::Other,
@@ -205,6 +207,8 @@ impl Meter {
         self.price = bill.price.or(self.price);
         self.is_estimated |= bill.is_estimated;
         self.worker.metrics.attempt(outcome);
+        // One attempt is the rule; a vector left alone makes room for four.
+        self.attempts.reserve_exact(1);
         self.attempts.push(record);
     }
 
@@ -308,6 +312,18 @@ impl Drop for Meter {
             self.settle(Outcome::ClientClosed, status, None);
         }
     }
+}
+
+/// Writes a short value, such as an id or an amount, as a header; empty when it is no header's.
+pub(crate) fn header_value(value: &dyn Display) -> HeaderValue {
+    const ROOM: usize = 48;
+    let mut text = [0; ROOM];
+    let mut rest = &mut text[..];
+    // What does not fit is no id and no amount.
+    let is_written = write!(rest, "{value}").is_ok();
+    let length = ROOM - rest.len();
+    let text = if is_written { &text[..length] } else { &[][..] };
+    HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// Returns whole microseconds.

@@ -71,7 +71,7 @@ pub(super) fn prepare(
 }
 
 fn headers(spec: &Spec, call: &Call<'_>) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(8);
+    let mut headers = HeaderMap::with_capacity(6);
     headers.insert(CONTENT_TYPE, JSON);
     let is_stream = matches!(call.operation, Operation::Chat(_)) && call.scan.is_stream();
     headers.insert(ACCEPT, if is_stream { EVENTS } else { JSON });
