@@ -5,9 +5,7 @@
 
 use anyhow::{Context as _, Result};
 
-use crate::console::Profile;
 use crate::repo::cargo;
-use crate::up;
 
 /// Builds what is measured and what measures, then measures; `arguments` go to the harness.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -15,7 +13,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         let harness = ["bench", "--package", "headgate-server", "--bench", "push"];
         return cargo(&harness).run().context("running the benchmark");
     }
-    up::build(Profile::Release)?;
+    // Without the console, which serves no call.
+    cargo(&["build", "--package", "headgate-server", "--release"]).run().context("building the server")?;
     // The harness finds the executable beside itself.
     let harness = ["bench", "--package", "headgate-tests", "--bench", "load", "--"];
     cargo(&harness).args(arguments).run().context("running the benchmarks")
