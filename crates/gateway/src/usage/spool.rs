@@ -30,11 +30,11 @@ pub use log::Recovered;
 pub use read::Batch;
 
 /// Pause of the writer after each write, so that busy requests share one.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(4);
 /// Longest time between a write and its sync.
 const SYNC_EVERY: Duration = Duration::from_millis(10);
 /// Bytes after which a sync does not wait.
-const SYNC_BYTES: u64 = 64 * 1024;
+const SYNC_BYTES: u64 = 256 * 1024;
 /// Pause before a write is tried again that the disk refused.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -59,7 +59,7 @@ pub struct SpoolConfig {
 pub enum SyncPolicy {
     /// After every write.
     Always,
-    /// Every 10 ms or 64 KiB.
+    /// Every 10 ms or 256 KiB.
     Group,
     /// When the operating system likes.
     Os,

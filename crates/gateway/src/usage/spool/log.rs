@@ -14,6 +14,7 @@ use std::sync::Arc;
 use domain::{NodeId, RequestId};
 use prost::Message;
 use proto::v1;
+use rustc_hash::FxHashMap;
 
 use super::read::{Cursor, Unread};
 use super::segment::{self, FRAME_HEADER_LEN, Frame, HEADER_LEN, Header, Kind};
@@ -115,7 +116,7 @@ pub(super) struct Log {
     active: Option<(Arc<File>, usize)>,
     next_number: u64,
     next_seq: u64,
-    open: HashMap<RequestId, OpenCall>,
+    open: FxHashMap<RequestId, OpenCall>,
     /// Events lost by boot: counted here for this boot, read from the files for former ones.
     lost: HashMap<u128, u64>,
     lost_noted: u64,
@@ -138,7 +139,7 @@ impl Log {
             active: None,
             next_number: 1,
             next_seq: 1,
-            open: HashMap::new(),
+            open: FxHashMap::default(),
             lost: HashMap::new(),
             lost_noted: 0,
             is_dir_synced: true,

@@ -4,8 +4,7 @@
 //! is damaged is passed over, and the gap in the sequence shows it.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -13,7 +12,7 @@ use bytes::Bytes;
 use super::segment::{self, Frame, HEADER_LEN, Kind};
 
 /// Bytes read from a file at a time.
-const WINDOW: usize = 512 * 1024;
+const WINDOW: usize = 128 * 1024;
 
 /// Where a reader stands; the default is before everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -126,7 +125,12 @@ fn take(frame: Frame<'_>, bytes: &Bytes, of: &Unread, max_events: usize, batch: 
 }
 
 fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
-    let mut bytes = vec![0; length];
-    file.read_exact_at(&mut bytes, offset)?;
+    let mut file = file;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::with_capacity(length);
+    // Into room that nobody has to clear first.
+    if file.take(length as u64).read_to_end(&mut bytes)? < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(Bytes::from(bytes))
 }
