@@ -50,6 +50,12 @@ impl Kind {
         Self::Price,
     ];
 
+    /// Says whether a node that does not understand the kind may serve without it. What decides about access may not be withheld.
+    #[must_use]
+    pub const fn may_be_withheld(self) -> bool {
+        matches!(self, Self::Price)
+    }
+
     /// Returns the name that logs and problems use.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

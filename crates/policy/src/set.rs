@@ -4,10 +4,10 @@
 //! above it. Everything is shared by `Arc`, so a clone costs one pointer per workspace and a refused change is dropped with
 //! the clone it was made on. Invariant: equal resources give equal hashes, whatever the order of changes that led there.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -204,13 +204,17 @@ impl ResourceSet {
             dirty.entry(resource.workspace).or_default().push(bucket_of(resource.key));
             self.insert(resource);
         }
+        self.settle_all(dirty);
+        Ok(())
+    }
+
+    fn settle_all(&mut self, dirty: BTreeMap<Option<WorkspaceId>, Vec<u8>>) {
         for (workspace, mut buckets) in dirty {
             buckets.sort_unstable();
             buckets.dedup();
             self.settle(workspace, &buckets);
         }
         self.rehash();
-        Ok(())
     }
 
     fn check(&self, upserts: &[Resource], removals: &[Location]) -> Result<(), SetError> {
@@ -350,6 +354,42 @@ impl ResourceSet {
                 content: entry.content.clone(),
             })
         })
+    }
+
+    /// Lists what follows a location in the order of hashing; without one, everything. For reading a large set in parts.
+    pub fn iter_after(&self, after: Option<Location>) -> impl Iterator<Item = Resource> {
+        let organization = self.organization;
+        let first = after.map_or(Bound::Unbounded, |location| Bound::Included(location.workspace));
+        self.workspaces.range((first, Bound::Unbounded)).flat_map(move |(workspace, set)| {
+            let at = after.filter(|location| location.workspace == *workspace).map(|location| location.key);
+            set.buckets.range(at.map_or(0, bucket_of)..).flat_map(move |(index, bucket)| {
+                let at = at.filter(|key| bucket_of(*key) == *index).map_or(Bound::Unbounded, Bound::Excluded);
+                bucket.entries.range((at, Bound::Unbounded)).map(move |(key, entry)| Resource {
+                    key: *key,
+                    organization,
+                    workspace: *workspace,
+                    content: entry.content.clone(),
+                })
+            })
+        })
+    }
+
+    /// Returns the set without the resources of other kinds.
+    #[must_use]
+    pub fn only(&self, kinds: &BTreeSet<Kind>) -> Self {
+        let mut narrowed = self.clone();
+        let gone: Vec<_> = self.iter().filter(|it| !kinds.contains(&it.key.kind)).map(|it| it.location()).collect();
+        narrowed.drop_all(&gone);
+        narrowed
+    }
+
+    fn drop_all(&mut self, locations: &[Location]) {
+        let mut dirty: BTreeMap<Option<WorkspaceId>, Vec<u8>> = BTreeMap::new();
+        for location in locations {
+            self.remove(*location);
+            dirty.entry(location.workspace).or_default().push(bucket_of(location.key));
+        }
+        self.settle_all(dirty);
     }
 
     /// Returns what turns `self` into `other`: upserts and removals. Shared parts are skipped without looking inside.

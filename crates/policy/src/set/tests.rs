@@ -102,3 +102,26 @@ fn a_kind_range_lists_only_its_kinds() {
     assert_eq!(set.list(None, Kind::Organization..=Kind::Price).count(), 0);
     assert_eq!(set.iter().count(), 2);
 }
+
+#[test]
+fn a_set_read_in_parts_is_the_whole_set_and_a_narrowed_one_has_its_own_hash() {
+    let resources: Vec<_> = (0..=u8::MAX).map(|slot| resource(slot, slot)).collect();
+    let set = ResourceSet::from_resources(organization(), resources).unwrap();
+    let whole: Vec<_> = set.iter().collect();
+    for size in [1, 7, 64, 300] {
+        let (mut parts, mut after) = (Vec::new(), None);
+        loop {
+            let part: Vec<_> = set.iter_after(after).take(size).collect();
+            let Some(last) = part.last() else { break };
+            after = Some(last.location());
+            parts.extend(part);
+        }
+        assert_eq!(parts, whole, "in parts of {size}");
+    }
+    let mut other = resource(3, 3);
+    other.key.kind = Kind::Route;
+    let mut with_route = set.clone();
+    with_route.apply(vec![other], &[]).unwrap();
+    let narrowed = with_route.only(&BTreeSet::from([Kind::Deployment]));
+    assert_eq!((narrowed.hash(), narrowed.len()), (set.hash(), set.len()));
+}
