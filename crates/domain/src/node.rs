@@ -78,10 +78,25 @@ pub struct NodeStatus {
     pub acknowledged: Vec<(OrganizationId, u64)>,
     /// The last refusal, if it has not been mended since.
     pub last_nack: Option<Nack>,
+    /// The last time in this session that it held another state than the one it acknowledged.
+    pub drift: Option<Drift>,
+    /// Kinds of resources that it does not understand and is not sent.
+    pub withheld: Vec<String>,
     /// Usage events waiting in its spool.
     pub spool_depth: u64,
     /// Usage events it ever had to drop.
     pub spool_dropped: u64,
+}
+
+/// A node held something else than what it had acknowledged. It was sent everything anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// The organization.
+    pub organization_id: OrganizationId,
+    /// The revision that it said it held.
+    pub revision: u64,
+    /// When it was found.
+    pub at: Timestamp,
 }
 
 /// A node's refusal of part of a revision.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use domain::OrganizationId;
 use domain::change::Change;
+use domain::{OrganizationId, Permit};
 
 use crate::row::{Row, signed, unsigned};
-use crate::{Result, Revision, StoreError, SystemTx, Tx};
+use crate::tx::Exactly as _;
+use crate::{Result, Revision, StoreError, SystemTx, Tx, WriteTx};
 
 /// Writes the changes of a transaction under the revision it is about to take.
 pub(crate) async fn insert(tx: &mut Tx, changes: &BTreeSet<Change>) -> Result<()> {
@@ -31,6 +32,23 @@ pub async fn revision(tx: &mut Tx) -> Result<Revision> {
         .fetch_optional(tx.conn())
         .await?;
     revision.map(unsigned).ok_or(StoreError::NotFound("organization"))
+}
+
+/// Skips revisions: the commit of this write takes the one after `beyond`, or the next one when that is later.
+///
+/// For a database that was restored from a backup, whose nodes have seen later revisions than it knows. Whoever was before the
+/// gap gets everything, since the changes in between are not there.
+pub async fn leap(tx: &mut WriteTx, permit: &Permit, beyond: Revision) -> Result<()> {
+    tx.spend(permit)?;
+    sqlx::query("UPDATE turns SET revision = greatest(revision, $2) WHERE organization_id = $1")
+        .bind(tx.org())
+        .bind(signed(beyond))
+        .execute(tx.conn())
+        .await?
+        .exactly(1, "organization")?;
+    let organization = tx.organization();
+    tx.changed(Change::Organization(organization));
+    Ok(())
 }
 
 /// Returns the revision of every organization: what the publisher polls.

@@ -38,6 +38,7 @@ migrations! {
     4 "0004_nodes.sql",
     5 "0005_ledger.sql",
     6 "0006_membership.sql",
+    7 "0007_node_state.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

@@ -3,7 +3,9 @@
 //! People administer them inside the owning organization; enrolment, renewal and status come over the node link, which knows a
 //! node before it knows an organization, and so use [`SystemTx`].
 
-use domain::node::{Holds, Nack, Node, NodeGroup, NodeStatus};
+use std::collections::BTreeMap;
+
+use domain::node::{Drift, Holds, Nack, Node, NodeGroup, NodeStatus};
 use domain::page::{Cursor, Limit, Page};
 use domain::{NodeGroupId, NodeId, OrganizationId, Permit, Timestamp};
 use sqlx::types::Json;
@@ -245,6 +247,22 @@ async fn set_certificate(tx: &mut impl Session, node: &Node, issued_at: Timestam
     add_certificate(tx, node, issued_at).await
 }
 
+/// Books a certificate that was given before this database was restored from an earlier state. Twice is once.
+pub async fn book_certificate(tx: &mut SystemTx, node: &Node, issued_at: Timestamp) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO node_certificates (organization_id, node_id, serial, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (serial) DO NOTHING",
+    )
+    .bind(node.organization_id.to_string())
+    .bind(node.id.to_string())
+    .bind(&node.certificate_serial)
+    .bind(issued_at.as_micros())
+    .bind(node.certificate_expires_at.as_micros())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 /// Returns a node of the organization.
 pub async fn get(tx: &mut Tx, id: NodeId) -> Result<Node> {
     let row: Option<NodeRow> = sqlx::query_as(
@@ -332,6 +350,13 @@ struct NackColumn {
     reasons: Vec<(String, String)>,
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
+struct DriftColumn {
+    organization_id: OrganizationId,
+    revision: u64,
+    at: Timestamp,
+}
+
 #[derive(sqlx::FromRow)]
 struct StatusRow {
     node_id: String,
@@ -340,6 +365,8 @@ struct StatusRow {
     last_contact_at: Option<i64>,
     acknowledged: Json<Vec<(OrganizationId, u64)>>,
     last_nack: Option<Json<NackColumn>>,
+    drift: Option<Json<DriftColumn>>,
+    withheld: Json<Vec<String>>,
     spool_depth: i64,
     spool_dropped: i64,
 }
@@ -350,14 +377,18 @@ pub async fn set_status(tx: &mut SystemTx, node: &Node, status: &NodeStatus) -> 
     let nack = nack.map(|Nack { organization_id, revision, at, reasons }| {
         Json(NackColumn { organization_id, revision, at, reasons })
     });
+    let drift = status.drift.as_ref();
+    let drift = drift.map(|Drift { organization_id, revision, at }| {
+        Json(DriftColumn { organization_id: *organization_id, revision: *revision, at: *at })
+    });
     sqlx::query(
         "INSERT INTO node_status (organization_id, node_id, is_connected, build, last_contact_at, acknowledged, last_nack,
-                                  spool_depth, spool_dropped)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                                  spool_depth, spool_dropped, drift, withheld)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          ON CONFLICT (organization_id, node_id) DO UPDATE
             SET is_connected = excluded.is_connected, build = excluded.build, last_contact_at = excluded.last_contact_at,
                 acknowledged = excluded.acknowledged, last_nack = excluded.last_nack, spool_depth = excluded.spool_depth,
-                spool_dropped = excluded.spool_dropped",
+                spool_dropped = excluded.spool_dropped, drift = excluded.drift, withheld = excluded.withheld",
     )
     .bind(node.organization_id.to_string())
     .bind(node.id.to_string())
@@ -368,6 +399,8 @@ pub async fn set_status(tx: &mut SystemTx, node: &Node, status: &NodeStatus) -> 
     .bind(nack)
     .bind(signed(status.spool_depth))
     .bind(signed(status.spool_dropped))
+    .bind(drift)
+    .bind(Json(&status.withheld))
     .execute(tx.conn())
     .await?;
     Ok(())
@@ -376,8 +409,8 @@ pub async fn set_status(tx: &mut SystemTx, node: &Node, status: &NodeStatus) -> 
 /// Lists what the given nodes of the organization last reported; a node that never did is left out.
 pub async fn list_status(tx: &mut Tx, ids: &[NodeId]) -> Result<Vec<(NodeId, NodeStatus)>> {
     let rows: Vec<StatusRow> = sqlx::query_as(
-        "SELECT node_id, is_connected, build, last_contact_at, acknowledged, last_nack, spool_depth, spool_dropped
-           FROM node_status WHERE organization_id = $1 AND node_id = ANY($2) ORDER BY node_id",
+        "SELECT node_id, is_connected, build, last_contact_at, acknowledged, last_nack, drift, withheld, spool_depth,
+                spool_dropped FROM node_status WHERE organization_id = $1 AND node_id = ANY($2) ORDER BY node_id",
     )
     .bind(tx.org())
     .bind(row::texts(Some(ids)))
@@ -398,10 +431,31 @@ pub async fn list_status(tx: &mut Tx, ids: &[NodeId]) -> Result<Vec<(NodeId, Nod
                 last_contact_at: time_opt(found.last_contact_at),
                 acknowledged: found.acknowledged.0,
                 last_nack: nack,
+                drift: found.drift.map(|Json(DriftColumn { organization_id, revision, at })| Drift {
+                    organization_id,
+                    revision,
+                    at,
+                }),
+                withheld: found.withheld.0,
                 spool_depth: unsigned(found.spool_depth),
                 spool_dropped: unsigned(found.spool_dropped),
             };
             Ok((id, status))
         })
         .collect()
+}
+
+/// Returns, per organization, the highest revision that any node said it holds.
+pub async fn highest_acknowledged(tx: &mut SystemTx) -> Result<BTreeMap<OrganizationId, u64>> {
+    // Crosses tenants: what nodes of a shared fleet hold belongs to every organization.
+    let rows: Vec<Json<Vec<(OrganizationId, u64)>>> =
+        sqlx::query_scalar("SELECT acknowledged FROM node_status ORDER BY organization_id, node_id")
+            .fetch_all(tx.conn())
+            .await?;
+    let mut highest = BTreeMap::new();
+    for (organization, revision) in rows.into_iter().flat_map(|Json(list)| list) {
+        let held: &mut u64 = highest.entry(organization).or_default();
+        *held = revision.max(*held);
+    }
+    Ok(highest)
 }

@@ -47,6 +47,17 @@ impl TestDatabase {
         Ok(Self { database: shared.database.named(&name), url })
     }
 
+    /// Copies it as it is now, as a backup would; nobody may be connected to it.
+    pub async fn copy(&self) -> Result<Self, TestError> {
+        let shared = Shared::attach().await?;
+        let name = format!("t_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let mut admin = shared.superuser.connect().await?;
+        let original = self.database.owner.get_database().unwrap_or_default();
+        execute(&mut admin, format!("CREATE DATABASE {name} TEMPLATE {original} OWNER headgate_owner")).await?;
+        admin.close().await?;
+        Ok(Self { database: shared.database.named(&name), url: self.url.replace(original, &name) })
+    }
+
     /// How to reach it in each role.
     #[must_use]
     pub const fn database(&self) -> &Database {

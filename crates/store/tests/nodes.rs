@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::node::{Holds, JoinToken, Nack, Node, NodeGroup, NodeStatus};
+use domain::node::{Drift, Holds, JoinToken, Nack, Node, NodeGroup, NodeStatus};
 use domain::page::Limit;
 use domain::secret::TokenMac;
 use domain::{JoinTokenId, NodeGroupId, NodeId, OrganizationId};
@@ -224,6 +224,8 @@ async fn the_last_report_of_a_node_replaces_the_one_before() {
             at: NOON,
             reasons: vec![("route/rte_1".to_owned(), "no target".to_owned())],
         }),
+        drift: Some(Drift { organization_id: tenant.id, revision: 2, at: NOON }),
+        withheld: vec!["price".to_owned()],
         spool_depth: 2,
         spool_dropped: 0,
     };
@@ -234,6 +236,6 @@ async fn the_last_report_of_a_node_replaces_the_one_before() {
         let mut tx = world.store.read(tenant.id).await.expect("a read");
         let listed = nodes::list_status(&mut tx, &[enrolled.id]).await.expect("listed");
         assert_eq!(listed, [(enrolled.id, status.clone())]);
-        status = NodeStatus { is_connected: false, last_nack: None, ..status };
+        status = NodeStatus { is_connected: false, last_nack: None, drift: None, ..status };
     }
 }
