@@ -119,6 +119,10 @@ pub struct Peer {
     pub group: NodeGroupId,
     /// The certificate's serial number.
     pub serial: String,
+    /// When it was given.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub not_after: Timestamp,
 }
 
 fn params(name: &str, now: Timestamp, life: Duration) -> CertificateParams {
@@ -256,5 +260,12 @@ pub fn read_peer(certificate: &CertificateDer<'_>) -> Option<Peer> {
     else {
         return None;
     };
-    Some(Peer { node: node.parse().ok()?, group: group.parse().ok()?, serial: hex(parsed.raw_serial()) })
+    let at = |time: x509_parser::time::ASN1Time| Timestamp::from_micros(time.timestamp().saturating_mul(1_000_000));
+    Some(Peer {
+        node: node.parse().ok()?,
+        group: group.parse().ok()?,
+        serial: hex(parsed.raw_serial()),
+        issued_at: at(parsed.validity().not_before).plus(SKEW),
+        not_after: at(parsed.validity().not_after),
+    })
 }

@@ -3,10 +3,13 @@
 //! Label values come from closed sets only: status class, operation-independent buckets. No tenant appears here.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
+
+use crate::cx::Cx;
 
 /// Upper bounds of the duration buckets, in milliseconds.
 const BOUNDS_MS: [u64; 8] = [5, 10, 25, 50, 100, 250, 1_000, 5_000];
@@ -25,6 +28,31 @@ pub struct Metrics {
     pub throttled: AtomicU64,
     /// Writes that were committed.
     pub writes: AtomicU64,
+    /// Calls of revoked nodes.
+    pub nodes_refused: AtomicU64,
+    /// Handshakes with nodes under way.
+    pub handshakes: AtomicU64,
+    /// Full sets on their way to nodes.
+    pub full_sets: AtomicU64,
+}
+
+/// Counts one thing under way for as long as it lives.
+pub(crate) struct UnderWay {
+    cx: Arc<Cx>,
+    gauge: fn(&Metrics) -> &AtomicU64,
+}
+
+impl UnderWay {
+    pub(crate) fn new(cx: Arc<Cx>, gauge: fn(&Metrics) -> &AtomicU64) -> Self {
+        gauge(&cx.metrics).fetch_add(1, Ordering::Relaxed);
+        Self { cx, gauge }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        (self.gauge)(&self.cx.metrics).fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Metrics {
@@ -82,10 +110,19 @@ impl Metrics {
             ("headgate_control_denied_total", "Requests refused for want of a permission.", &self.denied),
             ("headgate_control_throttled_logins_total", "Sign-ins that were told to come back later.", &self.throttled),
             ("headgate_control_writes_total", "Committed changes.", &self.writes),
+            ("headgate_control_nodes_refused_total", "Calls of revoked nodes.", &self.nodes_refused),
         ];
         for (name, help, count) in counters {
             let _ =
                 writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {}", count.load(Ordering::Relaxed));
+        }
+        let gauges = [
+            ("headgate_control_handshakes", "Handshakes with nodes under way.", &self.handshakes),
+            ("headgate_control_full_sets", "Full sets on their way to nodes.", &self.full_sets),
+        ];
+        for (name, help, gauge) in gauges {
+            let _ =
+                writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {}", gauge.load(Ordering::Relaxed));
         }
         text
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use domain::{NodeGroupId, OrganizationId, Timestamp};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use policy::resource::{Content, KeyStatus};
 use policy::set::{Location, SetError};
 use policy::sign::{FLAG_SHRINK, Revision, Signed, Urgent, is_shrink};
@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ca::{AuthorityError, load_or_make};
 use crate::cx::Cx;
 use crate::keyring::KeyError;
+use crate::sync::restored;
 
 pub(crate) use self::state::{Plan, Published};
 
@@ -124,10 +125,15 @@ impl PolicySigner {
 #[derive(Clone)]
 pub struct Publisher(Arc<Inner>);
 
+/// An organization without the kinds that some nodes do not understand.
+type Narrowed = (OrganizationId, Vec<Kind>);
+
 struct Inner {
     cx: Arc<Cx>,
     signer: PolicySigner,
     organizations: RwLock<HashMap<OrganizationId, Arc<Published>>>,
+    /// For nodes of earlier releases, which do not understand every kind.
+    narrowed: Mutex<HashMap<Narrowed, Arc<Published>>>,
     announcements: broadcast::Sender<Announcement>,
     is_loaded: watch::Sender<bool>,
     polled_at: AtomicI64,
@@ -149,6 +155,7 @@ impl Publisher {
             cx,
             signer,
             organizations: RwLock::default(),
+            narrowed: Mutex::default(),
             announcements: broadcast::channel(BACKLOG).0,
             is_loaded: watch::channel(false).0,
             polled_at: AtomicI64::new(0),
@@ -185,8 +192,34 @@ impl Publisher {
         self.0.organizations.read().keys().copied().collect()
     }
 
-    pub(crate) fn get(&self, organization: OrganizationId) -> Option<Arc<Published>> {
+    fn whole(&self, organization: OrganizationId) -> Option<Arc<Published>> {
         self.0.organizations.read().get(&organization).cloned()
+    }
+
+    /// Returns what a node that understands `kinds` is to hold: a narrower one gets a set, a hash and a signature of its own.
+    pub(crate) fn get(&self, organization: OrganizationId, kinds: &BTreeSet<Kind>) -> Option<Arc<Published>> {
+        let whole = self.whole(organization)?;
+        if Kind::ALL.iter().all(|kind| kinds.contains(kind)) {
+            return Some(whole);
+        }
+        let mut narrowed = self.0.narrowed.lock();
+        let key = (organization, kinds.iter().copied().collect::<Vec<_>>());
+        let before = narrowed.get(&key);
+        if let Some(current) = before.filter(|it| it.signed().statement.number == whole.revision()) {
+            return Some(Arc::clone(current));
+        }
+        let set = whole.set().only(kinds);
+        let (signed, data_keys) = (self.sign(&set, whole.revision(), 0), whole.data_keys().to_vec());
+        let next = match before {
+            None => Published::first(signed, set, data_keys),
+            Some(before) => {
+                let (upserts, removals) = before.set().difference(&set);
+                before.next(signed, set, upserts, removals, data_keys)
+            }
+        };
+        let next = Arc::new(next);
+        narrowed.insert(key, Arc::clone(&next));
+        Some(next)
     }
 
     /// Returns how old this process' view of the database is.
@@ -241,7 +274,7 @@ impl Publisher {
         };
         let mut unread = BTreeSet::new();
         for (organization, revision) in revisions {
-            let is_current = self.get(organization).is_some_and(|published| published.revision() == revision);
+            let is_current = self.whole(organization).is_some_and(|published| published.revision() == revision);
             if !is_current && !self.refresh_logged(organization).await {
                 unread.insert(organization);
             }
@@ -266,7 +299,7 @@ impl Publisher {
     /// Brings one organization up to its latest committed revision.
     async fn refresh(&self, organization: OrganizationId) -> Result<(), PublishError> {
         let cx = &self.0.cx;
-        let held = self.get(organization);
+        let held = self.whole(organization);
         let mut tx = cx.store.read(organization).await?;
         let changed = match &held {
             Some(held) => store::changes::list_after(&mut tx, held.revision()).await?,
@@ -332,7 +365,8 @@ impl Publisher {
     /// Returns the statement for a node that holds `count` resources of `revision`.
     ///
     /// A set that shrinks by more than half is confirmed only when the change log names at least as many subjects as are gone:
-    /// a fault that loses rows, or a permission that hides them, leaves no such trace. `None`: not confirmed, do not send.
+    /// a fault that loses rows, or a permission that hides them, leaves no such trace; or when an operator declared that the
+    /// database was restored. `None`: not confirmed, do not send.
     pub(crate) async fn statement(
         &self,
         published: &Published,
@@ -346,7 +380,11 @@ impl Publisher {
         let changed = store::changes::list_after(&mut tx, revision).await?;
         let named = changed.map_or(0, |changed| changed.changes.len() as u64);
         if named < count - statement.resource_count {
-            return Ok(None);
+            drop(tx);
+            let store = &self.0.cx.store;
+            if !restored::lies_between(store, statement.organization, revision, statement.number).await? {
+                return Ok(None);
+            }
         }
         Ok(Some(self.sign(published.set(), statement.number, FLAG_SHRINK)))
     }

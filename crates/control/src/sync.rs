@@ -5,10 +5,12 @@
 //! its node from the certificate and refuses to go on without one. Invariant: a revoked node has no stream a few seconds later.
 
 pub(crate) mod nodes;
+pub mod restored;
 pub(crate) mod transport;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::audit::{Audit, AuditOutcome};
@@ -38,8 +40,6 @@ use crate::sync_service::{Enrolment, SyncService};
 
 /// Connections that wait for a free place; more are refused by the pipe or the listener's backlog.
 const WAITING: usize = 64;
-/// Full sets that are sent at the same time: after an outage nodes queue for them instead of filling memory.
-const FULL_SETS: usize = 8;
 /// Largest message from a node: a batch of usage.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
@@ -54,6 +54,8 @@ pub struct SyncServerConfig {
     pub send_within: Duration,
     /// How often revocations and groups are looked up.
     pub poll: Duration,
+    /// Full sets that are sent at the same time: after an outage nodes queue for them instead of filling memory.
+    pub full_sets: usize,
 }
 
 impl Default for SyncServerConfig {
@@ -63,6 +65,7 @@ impl Default for SyncServerConfig {
             stream_life: Duration::from_secs(6 * 60 * 60),
             send_within: Duration::from_secs(15),
             poll: Duration::from_secs(1),
+            full_sets: 8,
         }
     }
 }
@@ -88,7 +91,7 @@ pub(crate) struct Plane {
     pub(crate) authority: Authority,
     pub(crate) publisher: Publisher,
     pub(crate) nodes: Nodes,
-    pub(crate) full_sets: Semaphore,
+    pub(crate) full_sets: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -129,18 +132,22 @@ pub async fn start(
     let clients = ClientCertificates::Optional(roots_of(authority.bundle())?);
     let tls = Arc::new(server_config(slot.clone(), clients, &[b"h2"])?);
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let full_sets = Arc::new(Semaphore::new(config.full_sets));
     let plane = Arc::new(Plane {
         cx,
         config,
         authority,
         publisher: publisher.clone(),
         nodes: Nodes::default(),
-        full_sets: Semaphore::new(FULL_SETS),
+        full_sets,
         stop: group.stop_signal(),
     });
     let (pipes, incoming_pipes) = mpsc::channel(WAITING);
     let (connections, incoming) = mpsc::channel(WAITING);
-    group.spawn("sync.accept", |stop| transport::accept(listener, incoming_pipes, tls, connections, stop));
+    group.spawn("sync.accept", {
+        let cx = Arc::clone(&plane.cx);
+        |stop| transport::accept(listener, incoming_pipes, tls, connections, (cx, stop))
+    });
     group.spawn("sync.publish", |stop| publisher.clone().run(stop));
     group.spawn("sync.nodes", {
         let plane = Arc::clone(&plane);
@@ -206,7 +213,10 @@ impl Plane {
     async fn look_up(&self, peer: &Peer) -> Result<(Node, NodeGroup), Status> {
         let found = async {
             let mut tx = self.cx.store.system().await?;
-            let node = store::nodes::find_by_serial(&mut tx, &peer.serial).await?;
+            let node = match store::nodes::find_by_serial(&mut tx, &peer.serial).await? {
+                None => restored::recognize(&self.cx, peer).await?,
+                node => node,
+            };
             let Some(node) = node else { return Ok(None) };
             let group = store::nodes::find_group(&mut tx, node.group_id).await?;
             Ok::<_, StoreError>(group.map(|group| (node, group)))
@@ -218,11 +228,12 @@ impl Plane {
             return Err(Status::permission_denied("certificate does not fit its node; enrol anew"));
         }
         if node.revoked_at.is_some() {
-            self.audit(
-                node.organization_id,
-                node.id,
-                Audit { outcome: AuditOutcome::Denied, ..about("node.refused", &node) },
-            );
+            self.cx.metrics.nodes_refused.fetch_add(1, Ordering::Relaxed);
+            // It comes back again and again; the log says so once in a while.
+            if self.cx.denials.is_new(node.id.to_string(), "node.refused", self.cx.now()) {
+                let audit = Audit { outcome: AuditOutcome::Denied, ..about("node.refused", &node) };
+                self.audit(node.organization_id, node.id, audit);
+            }
             return Err(Status::permission_denied("this node was revoked"));
         }
         Ok((node, group))

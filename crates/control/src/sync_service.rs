@@ -3,7 +3,9 @@
 //! Enrolment is the only call without a certificate. Its token is compared before anything is looked up by it, used up in the
 //! transaction that makes the node, and audited there.
 
+mod holding;
 mod stream;
+mod transfer;
 
 use std::pin::Pin;
 use std::sync::Arc;

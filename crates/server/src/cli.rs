@@ -47,6 +47,8 @@ pub(crate) enum Task {
     },
     /// Make a new password and access token for the owner.
     AdminReset,
+    /// Declare that the database was restored from a backup.
+    AdminRestored,
 }
 
 /// Reads the command line; prints help or an error and gives the exit code when there is nothing to do.
@@ -64,6 +66,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = std::ffi::OsString>) -> Resu
             let file = verify.get_one::<PathBuf>("file").cloned().unwrap_or_default();
             (Task::AuditVerify { file, public_key: verify.get_one::<String>("public_key").cloned() }, verify)
         }
+        ("admin", Some(("restored", restored))) => (Task::AdminRestored, restored),
         ("admin", Some((_, reset))) => (Task::AdminReset, reset),
         _ => {
             return Err(
@@ -101,6 +104,8 @@ fn command() -> Command {
         );
     let reset = with_settings(Command::new("reset"), &[settings::DATABASE, settings::ROOT_KEY].concat())
         .about("Makes a new password and access token for the owner of the first organization");
+    let restored = with_settings(Command::new("restored"), &[settings::DATABASE, settings::ROOT_KEY].concat())
+        .about("Declares that the database was restored from a backup, so that nodes take the restored state");
     Command::new("headgate")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A gateway between your applications and language models: keys, routes, usage and cost in one place")
@@ -120,7 +125,13 @@ fn command() -> Command {
                 .about("Prints the effective configuration, secrets hidden"),
         )
         .subcommand(Command::new("audit").about("Audit logs").subcommand_required(true).subcommand(verify))
-        .subcommand(Command::new("admin").about("Emergency access").subcommand_required(true).subcommand(reset))
+        .subcommand(
+            Command::new("admin")
+                .about("Emergency access, and what only the operator knows")
+                .subcommand_required(true)
+                .subcommand(reset)
+                .subcommand(restored),
+        )
 }
 
 fn with_settings(command: Command, settings: &[Setting]) -> Command {

@@ -75,6 +75,7 @@ async fn perform_async(invocation: &Invocation, settings: &Resolved, environment
         Task::Control => Box::pin(roles::control(settings, environment, DataDir::take(&path)?, is_json)).await,
         Task::Gateway => Box::pin(roles::gateway(settings, DataDir::take(&path)?, is_json)).await,
         Task::Migrate => Box::pin(commands::migrate::run(settings, &DataDir::take(&path)?, is_json)).await,
+        Task::AdminRestored => Box::pin(commands::admin::restored(settings, &DataDir::take(&path)?, is_json)).await,
         Task::AdminReset => Box::pin(commands::admin::reset(settings, &DataDir::take(&path)?, is_json)).await,
         Task::Doctor => Box::pin(commands::doctor::run(settings, &path, is_json)).await,
         Task::Config | Task::AuditVerify { .. } => Ok(()),

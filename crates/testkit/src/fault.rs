@@ -16,6 +16,9 @@ pub enum Fault {
     None,
     /// New connections are closed at once and standing ones are dropped.
     Cut,
+    /// Nothing passes any more, and nobody is told: as when packets are dropped on the way. A connection that was silent once
+    /// stays so.
+    Silent,
     /// The next bytes towards the target have one bit flipped, once.
     FlipTowardsTarget,
     /// The next bytes from the target have one bit flipped, once.
@@ -97,6 +100,7 @@ struct Lane {
 impl Lane {
     async fn relay(mut self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
         let mut buffer = vec![0_u8; 16 * 1024];
+        let mut is_silent = false;
         loop {
             let read = tokio::select! {
                 read = from.read(&mut buffer) => read,
@@ -108,6 +112,10 @@ impl Lane {
             let Ok(n) = read else { return };
             if n == 0 {
                 return;
+            }
+            is_silent |= *self.seen.borrow() == Fault::Silent;
+            if is_silent {
+                continue;
             }
             let is_hit = self.reset.send_if_modified(|fault| {
                 let is_hit = *fault == self.flip;
@@ -165,5 +173,18 @@ mod tests {
         assert_eq!(wire.n_flipped(), 1);
         wire.set(Fault::Cut);
         assert!(round_trip(&mut stream).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_wire_takes_everything_gives_nothing_and_closes_nothing() {
+        let wire = Wire::to(&echoing().await).await.expect("a wire");
+        let mut stream = TcpStream::connect(wire.address()).await.expect("connects");
+        assert_eq!(round_trip(&mut stream).await.expect("passes"), *b"abcd");
+        wire.set(Fault::Silent);
+        let waiting = tokio::time::timeout(std::time::Duration::from_secs(60), round_trip(&mut stream));
+        assert!(waiting.await.is_err(), "neither an answer nor an end");
+        wire.set(Fault::None);
+        let mut fresh = TcpStream::connect(wire.address()).await.expect("connects");
+        assert_eq!(round_trip(&mut fresh).await.expect("passes"), *b"abcd");
     }
 }

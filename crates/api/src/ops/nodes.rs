@@ -142,6 +142,12 @@ shapes! {
         pub last_contact_at: Option<Timestamp>,
         /// Its last refusal, if not mended since.
         pub last_nack: Option<NackView>,
+        /// When it was last found to hold another state than the one it acknowledged, in its present session.
+        #[serde(default)]
+        pub drifted_at: Option<Timestamp>,
+        /// Kinds of objects that its release does not understand and that it is not sent.
+        #[serde(default)]
+        pub withheld_kinds: Vec<String>,
         /// Usage events waiting in its spool.
         pub spool_depth: u64,
         /// Usage events it ever had to drop.

@@ -75,6 +75,8 @@ fn view(node: Node, status: NodeStatus, organization: OrganizationId, desired: u
         acknowledged_revision: acknowledged,
         last_contact_at: status.last_contact_at,
         last_nack: nack,
+        drifted_at: status.drift.filter(|drift| drift.organization_id == organization).map(|drift| drift.at),
+        withheld_kinds: status.withheld,
         spool_depth: status.spool_depth,
         spool_dropped: status.spool_dropped,
         certificate_expires_at: node.certificate_expires_at,

@@ -3,11 +3,11 @@
 //! Reports are kept in memory and written to the database in batches, at most twice a second: the console reads them there,
 //! from whichever control process it asks. Invariant: one live stream per node here; a newer one ends the older.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::node::{Holds, Node, NodeStatus};
+use domain::node::{Holds, Node, NodeGroup, NodeStatus};
 use domain::{NodeGroupId, NodeId};
 use parking_lot::Mutex;
 use store::StoreError;
@@ -23,6 +23,8 @@ const WRITE_EVERY: Duration = Duration::from_millis(500);
 
 struct Live {
     node: Node,
+    /// What its stream goes by.
+    holds: Holds,
     boot_id: String,
     generation: u64,
     cancel: CancellationToken,
@@ -56,13 +58,19 @@ pub(crate) struct Place {
 impl Nodes {
     /// Registers a stream and ends the node's earlier one. The flag says that the earlier one was another process of the node:
     /// two machines with one identity.
-    pub(crate) fn enter(plane: &Arc<Plane>, node: &Node, boot_id: &str, status: NodeStatus) -> (Place, bool) {
+    pub(crate) fn enter(
+        plane: &Arc<Plane>,
+        (node, group): (&Node, &NodeGroup),
+        boot_id: &str,
+        status: NodeStatus,
+    ) -> (Place, bool) {
         let cancel = plane.stop.child_token();
         let mut state = plane.nodes.state.lock();
         state.generation += 1;
         let generation = state.generation;
         let live = Live {
             node: node.clone(),
+            holds: group.holds.clone(),
             boot_id: boot_id.to_owned(),
             generation,
             cancel: cancel.clone(),
@@ -85,6 +93,11 @@ impl Nodes {
 
     fn groups(&self) -> BTreeSet<NodeGroupId> {
         self.state.lock().live.values().map(|live| live.node.group_id).collect()
+    }
+
+    /// Says whether any stream goes by something else than what its group may hold.
+    fn is_outdated(&self, group: NodeGroupId, holds: &Holds) -> bool {
+        self.state.lock().live.values().any(|live| live.node.group_id == group && live.holds != *holds)
     }
 
     fn cut(&self, revoked: Vec<NodeId>) {
@@ -118,6 +131,16 @@ impl Place {
     }
 }
 
+impl Place {
+    /// States what the stream goes by from now on.
+    pub(crate) fn regrouped(&self, holds: &Holds) {
+        let mut state = self.plane.nodes.state.lock();
+        if let Some(live) = state.live.get_mut(&self.node).filter(|live| live.generation == self.generation) {
+            live.holds.clone_from(holds);
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.report(|status| status.is_connected = false);
@@ -128,7 +151,6 @@ impl Drop for Place {
 pub(crate) async fn watch(plane: Arc<Plane>, stop: CancellationToken) {
     let mut poll = tokio::time::interval(plane.config.poll);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut groups = BTreeMap::new();
     loop {
         tokio::select! {
             () = plane.nodes.dirty.notified() => {
@@ -136,7 +158,7 @@ pub(crate) async fn watch(plane: Arc<Plane>, stop: CancellationToken) {
                 tokio::time::sleep(WRITE_EVERY).await;
             }
             _ = poll.tick() => {
-                logged("revoked nodes could not be looked up", look_up(&plane, &mut groups).await);
+                logged("revoked nodes could not be looked up", look_up(&plane).await);
             }
             () = stop.cancelled() => break,
         }
@@ -163,14 +185,15 @@ async fn write(plane: &Plane) -> Result<(), StoreError> {
     tx.commit().await
 }
 
-async fn look_up(plane: &Plane, groups: &mut BTreeMap<NodeGroupId, Holds>) -> Result<(), StoreError> {
+async fn look_up(plane: &Plane) -> Result<(), StoreError> {
     let mut tx = plane.cx.store.system().await?;
     plane.nodes.cut(store::nodes::list_revoked(&mut tx, plane.cx.now()).await?);
     for id in plane.nodes.groups() {
-        let Some(group) = store::nodes::find_group(&mut tx, id).await? else { continue };
-        match groups.insert(id, group.holds.clone()) {
-            Some(before) if before != group.holds => plane.publisher.announce(Announcement::Group(id)),
-            _ => {}
+        let group = store::nodes::find_group(&mut tx, id).await?;
+        let holds = group.map_or(Holds::Only(Vec::new()), |group| group.holds);
+        // Compared with what each stream goes by, not with the last look: a change may fall between a stream's begin and that.
+        if plane.nodes.is_outdated(id, &holds) {
+            plane.publisher.announce(Announcement::Group(id));
         }
     }
     Ok(())

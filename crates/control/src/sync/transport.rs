@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use crate::ca::{Peer, read_peer};
+use crate::cx::Cx;
+use crate::metrics::UnderWay;
 
 /// A handshake must end within this.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -54,7 +56,7 @@ pub(crate) async fn accept(
     mut pipes: mpsc::Receiver<DuplexStream>,
     tls: Arc<ServerConfig>,
     connections: mpsc::Sender<std::io::Result<Connection>>,
-    stop: CancellationToken,
+    (cx, stop): (Arc<Cx>, CancellationToken),
 ) {
     let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(HANDSHAKES));
@@ -79,8 +81,9 @@ pub(crate) async fn accept(
             () = stop.cancelled() => return,
         };
         let (acceptor, connections) = (acceptor.clone(), connections.clone());
+        let under_way = UnderWay::new(Arc::clone(&cx), |metrics| &metrics.handshakes);
         let task = runtime::tasks::spawn("sync.handshake", async move {
-            let _place = place;
+            let _counted = (place, under_way);
             match tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(raw)).await {
                 Ok(Ok(stream)) => {
                     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);

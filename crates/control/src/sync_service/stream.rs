@@ -4,17 +4,18 @@
 //! latest revision, so a slow node costs a few names, and a stalled one is cut. Revocations overtake: they are looked for between
 //! any two messages, also inside a full set. Invariant: nothing of an organization outside the node's group is ever sent.
 
+mod hearing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::audit::{Audit, AuditOutcome};
-use domain::node::{Holds, Nack, Node, NodeGroup, NodeStatus};
+use domain::node::{Holds, Node, NodeGroup, NodeStatus};
 use domain::{NodeGroupId, OrganizationId};
-use policy::set::SetHash;
-use policy::sign::{KEY_GRANT_INFO, NodeScope, Revision, Signed, grant_place};
+use policy::Kind;
+use policy::sign::{KEY_GRANT_INFO, NodeScope, Signed, grant_place};
 use policy::wire::frame;
-use policy::{Kind, Resource};
 use proto::v1;
 use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_AES_256 as SUITE;
 use rustls::crypto::hpke::{Hpke as _, HpkePublicKey};
@@ -23,30 +24,15 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 use tonic::{Status, Streaming};
 use v1::control_message::Body as Down;
-use v1::node_message::Body as Up;
 
+use super::holding::{Holding, State};
+use super::transfer::{Stalled, Transfer};
 use crate::publisher::{Announcement, Plan, Published};
 use crate::sync::nodes::{Nodes, Place};
 use crate::sync::{Plane, about};
 
-/// Bytes of resources in one chunk of a full set, about.
-const CHUNK_BYTES: usize = 512 * 1024;
 /// An acknowledgement must come within this.
 const ACK_WITHIN: Duration = Duration::from_secs(90);
-/// Full sets that a node may ask for in one stream.
-const MAX_RESYNCS: u32 = 16;
-/// How often a contact is written down when nothing else changes.
-const CONTACT_EVERY: Duration = Duration::from_secs(5);
-
-/// What the node holds of an organization, as far as we sent it or it said so.
-#[derive(Debug, Clone, Copy)]
-struct Sent {
-    revision: u64,
-    hash: SetHash,
-    count: u64,
-    is_acked: bool,
-    at: Instant,
-}
 
 pub(super) struct Session {
     plane: Arc<Plane>,
@@ -55,9 +41,14 @@ pub(super) struct Session {
     place: Place,
     outgoing: mpsc::Sender<Result<v1::ControlMessage, Status>>,
     announcements: broadcast::Receiver<Announcement>,
-    held: BTreeMap<OrganizationId, Sent>,
-    granted: BTreeMap<OrganizationId, BTreeSet<u32>>,
+    /// What the node understands.
+    kinds: BTreeSet<Kind>,
+    holdings: BTreeMap<OrganizationId, Holding>,
     pending: BTreeSet<OrganizationId>,
+    transfer: Option<Transfer>,
+    /// Need a full set after the one under way.
+    queued: BTreeSet<OrganizationId>,
+    is_synced: bool,
     audited: BTreeSet<(OrganizationId, u64)>,
     resyncs: u32,
     nonce: u64,
@@ -71,6 +62,8 @@ enum End {
     Drain { retry_after_ms: u64, reason: &'static str },
     /// With an error.
     Status(Status),
+    /// The node takes nothing.
+    Slow,
     /// The node is gone.
     Gone,
 }
@@ -91,8 +84,10 @@ impl Session {
             return Err(Status::failed_precondition("no common protocol revision; upgrade the older side"));
         }
         let kinds: BTreeSet<_> = hello.kinds.iter().filter_map(|kind| frame::kind(*kind)).collect();
-        if Kind::ALL.iter().any(|kind| !kinds.contains(kind)) {
-            return Err(Status::failed_precondition("the node does not understand every kind of resource; upgrade it"));
+        let withheld: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !kinds.contains(kind)).collect();
+        if let Some(kind) = withheld.iter().find(|kind| !kind.may_be_withheld()) {
+            let text = format!("the node does not understand resources of the kind {}; upgrade it", kind.as_str());
+            return Err(Status::failed_precondition(text));
         }
         // Before anything is looked at, so that no change falls between looking and listening.
         let announcements = plane.publisher.subscribe();
@@ -100,9 +95,13 @@ impl Session {
             is_connected: true,
             build: hello.build.chars().take(80).collect(),
             last_contact_at: Some(plane.cx.now()),
+            acknowledged: said(&hello.held)
+                .map(|(organization, holding)| (organization, revision_of(&holding)))
+                .collect(),
+            withheld: withheld.iter().map(|kind| kind.as_str().to_owned()).collect(),
             ..NodeStatus::default()
         };
-        let (place, is_double) = Nodes::enter(&plane, &node, &hello.boot_id, status);
+        let (place, is_double) = Nodes::enter(&plane, (&node, &group), &hello.boot_id, status);
         if is_double {
             tracing::error!(node.id = %node.id, "two processes use the identity of {}; the later one stays", node.id);
             plane.audit(
@@ -112,37 +111,25 @@ impl Session {
             );
         }
         let now = Instant::now();
-        let mut session = Self {
+        Ok(Self {
             plane,
             node,
             group,
             place,
             outgoing,
             announcements,
-            held: BTreeMap::new(),
-            granted: BTreeMap::new(),
+            kinds,
+            holdings: said(&hello.held).collect(),
             pending: BTreeSet::new(),
+            transfer: None,
+            queued: BTreeSet::new(),
+            is_synced: false,
             audited: BTreeSet::new(),
             resyncs: 0,
             nonce: 0,
             last_heard: now,
             last_noted: now,
-        };
-        session.take_held(&hello.held);
-        Ok(session)
-    }
-
-    fn take_held(&mut self, held: &[v1::Held]) {
-        for it in held {
-            let (Ok(organization), Ok(hash)) = (it.organization_id.parse(), frame::set_hash("set_hash", &it.set_hash))
-            else {
-                continue;
-            };
-            let sent =
-                Sent { revision: it.revision, hash, count: it.resource_count, is_acked: true, at: Instant::now() };
-            self.held.insert(organization, sent);
-            self.granted.insert(organization, it.data_key_versions.iter().copied().collect());
-        }
+        })
     }
 
     /// Serves until one side has enough.
@@ -163,36 +150,49 @@ impl Session {
                 tracing::info!(node.id = %self.node.id, reason = status.message(), "sync stream cut");
                 drop(self.outgoing.try_send(Err(status)));
             }
+            End::Slow => self.cut_slow(),
             End::Gone => {}
+        }
+    }
+
+    /// The stream goes with its channel; nothing can be said to a node that takes nothing.
+    fn cut_slow(&self) {
+        let (node, cx) = (&self.node, &self.plane.cx);
+        let within_ms = u64::try_from(self.plane.config.send_within.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(node.id = %node.id, within_ms, "{} takes messages too slowly; its stream is cut", node.name);
+        if cx.denials.is_new(node.id.to_string(), "node.slow", cx.now()) {
+            let audit = Audit { outcome: AuditOutcome::Denied, ..about("node.slow", node) };
+            self.plane.audit(node.organization_id, node.id, audit);
         }
     }
 
     async fn run(&mut self, mut incoming: Streaming<v1::NodeMessage>) -> Result<std::convert::Infallible, End> {
         self.plane.publisher.loaded().await;
         self.welcome().await?;
-        self.settle().await?;
-        self.send(Down::Synced(v1::Synced {})).await?;
-        self.ping().await?;
         let mut pings = tokio::time::interval_at(Instant::now() + self.plane.config.ping, self.plane.config.ping);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let life = tokio::time::sleep(self.plane.config.stream_life);
         tokio::pin!(life);
         let cancel = self.place.cancel.clone();
+        let within = self.plane.config.send_within;
         loop {
+            self.settle().await?;
             tokio::select! {
+                // In this order: a full set goes on when nothing else is to be done.
+                biased;
                 () = cancel.cancelled() => return Err(self.cancelled()),
-                // Nothing is under way that a revocation would have to overtake: its delta goes out next.
-                announcement = self.announcements.recv() => if !matches!(announcement, Ok(Announcement::Urgent(..))) {
-                    self.announced(announcement).await?;
-                },
+                announcement = self.announcements.recv() => self.announced(announcement).await?,
                 message = incoming.message() => {
                     let message = message.map_err(|_| End::Gone)?.ok_or(End::Gone)?;
                     self.received(message).await?;
                 }
                 _ = pings.tick() => self.tick().await?,
                 () = &mut life => return Err(End::Drain { retry_after_ms: 1_000, reason: "stream lifetime reached" }),
+                ready = next_of(self.transfer.as_mut(), &self.outgoing, within) => {
+                    ready.map_err(|Stalled| End::Slow)?;
+                    self.go_on().await?;
+                }
             }
-            self.settle().await?;
         }
     }
 
@@ -209,13 +209,21 @@ impl Session {
     // === Sending ===
 
     /// Hands one message to the transport. A node that does not take it in time is cut.
-    async fn send(&self, body: Down) -> Result<(), End> {
-        let message = Ok(v1::ControlMessage { body: Some(body) });
+    async fn send(&mut self, body: Down) -> Result<(), End> {
+        let message = match self.outgoing.try_send(Ok(v1::ControlMessage { body: Some(body) })) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(End::Gone),
+            Err(mpsc::error::TrySendError::Full(message)) => message,
+        };
+        // Others must not wait for this node.
+        if let Some(transfer) = &mut self.transfer {
+            transfer.give_back();
+        }
         tokio::select! {
             sent = tokio::time::timeout(self.plane.config.send_within, self.outgoing.send(message)) => match sent {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(_)) => Err(End::Gone),
-                Err(_) => Err(End::Status(Status::resource_exhausted("the node takes messages too slowly"))),
+                Err(_) => Err(End::Slow),
             },
             () = self.place.cancel.cancelled() => Err(self.cancelled()),
         }
@@ -233,7 +241,8 @@ impl Session {
         if self.last_heard.elapsed() > self.plane.config.ping * 7 / 2 {
             return Err(End::Status(Status::deadline_exceeded("the node is silent")));
         }
-        if self.held.values().any(|sent| !sent.is_acked && sent.at.elapsed() > ACK_WITHIN) {
+        let waiting = self.holdings.values().filter_map(Holding::waits_since);
+        if waiting.min().is_some_and(|since| since.elapsed() > ACK_WITHIN) {
             return Err(End::Status(Status::deadline_exceeded("the node does not acknowledge")));
         }
         self.ping().await
@@ -255,7 +264,7 @@ impl Session {
         .await?;
         let known: BTreeSet<_> =
             self.plane.publisher.organizations().into_iter().filter(|id| self.may_hold(*id)).collect();
-        let gone: Vec<_> = self.held.keys().copied().filter(|id| !known.contains(id)).collect();
+        let gone: Vec<_> = self.holdings.keys().copied().filter(|id| !known.contains(id)).collect();
         for organization in gone {
             self.forget(organization).await?;
         }
@@ -268,18 +277,43 @@ impl Session {
     }
 
     async fn forget(&mut self, organization: OrganizationId) -> Result<(), End> {
-        self.held.remove(&organization);
-        self.granted.remove(&organization);
+        self.holdings.remove(&organization);
         self.pending.remove(&organization);
+        self.queued.remove(&organization);
+        if self.transfer.as_ref().is_some_and(|transfer| transfer.organization() == organization) {
+            self.transfer = None;
+        }
         self.place.report(|status| status.acknowledged.retain(|(id, _)| *id != organization));
         self.send(Down::Forget(v1::Forget { organization_id: organization.to_string() })).await
     }
 
-    /// Brings every organization that changed up to date.
+    /// Brings every organization that changed up to date, as far as that takes no full set; says so when all is sent.
     async fn settle(&mut self) -> Result<(), End> {
         while let Some(organization) = self.pending.pop_first() {
             self.bring_up(organization).await?;
             self.overtaken().await?;
+        }
+        if !self.is_synced && self.transfer.is_none() {
+            self.is_synced = true;
+            self.send(Down::Synced(v1::Synced {})).await?;
+            self.ping().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the next message of the full set that is under way.
+    async fn go_on(&mut self) -> Result<(), End> {
+        let Some(transfer) = &mut self.transfer else { return Ok(()) };
+        if let Some(message) = transfer.next() {
+            let (organization, state, is_over) = (transfer.organization(), transfer.state(), transfer.is_over());
+            self.send(message).await?;
+            if is_over {
+                self.transfer = None;
+                self.holdings.entry(organization).or_default().sent(state, Instant::now());
+                // It may have changed meanwhile; and now it is the others' turn.
+                self.pending.insert(organization);
+                self.pending.append(&mut self.queued);
+            }
         }
         Ok(())
     }
@@ -300,8 +334,10 @@ impl Session {
             Ok(Announcement::Changed(organization)) if self.may_hold(organization) => {
                 self.pending.insert(organization);
             }
+            // Whatever follows: a delta may be refused, withheld, or wait behind something large.
             Ok(Announcement::Urgent(organization, urgent))
-                if self.held.contains_key(&organization) && self.may_hold(organization) =>
+                if self.may_hold(organization)
+                    && self.holdings.get(&organization).is_some_and(|holding| holding.latest().is_some()) =>
             {
                 self.send(Down::Urgent((*urgent).clone())).await?;
             }
@@ -326,6 +362,7 @@ impl Session {
         };
         let group = found.await.map_err(|error| End::Status(self.plane.unavailable(&error)))?;
         self.group = group.unwrap_or_else(|| NodeGroup { holds: Holds::Only(Vec::new()), ..self.group.clone() });
+        self.place.regrouped(&self.group.holds);
         // Boxed, because a welcome may meet another change of the group.
         Box::pin(self.welcome()).await
     }
@@ -334,10 +371,24 @@ impl Session {
         if !self.may_hold(organization) {
             return Ok(());
         }
-        let Some(published) = self.plane.publisher.get(organization) else { return Ok(()) };
+        if self.transfer.as_ref().is_some_and(|transfer| transfer.organization() == organization) {
+            // Nothing of it comes between its chunks; the end looks again.
+            return Ok(());
+        }
+        let Some(published) = self.plane.publisher.get(organization, &self.kinds) else { return Ok(()) };
+        if let Some(held) = self.holdings.get(&organization).and_then(Holding::latest)
+            && held.revision > published.revision()
+        {
+            self.ahead(organization, held.revision, published.revision());
+            return Ok(());
+        }
         self.grant(organization, &published).await?;
-        let held = self.held.get(&organization).copied();
-        let statement = self.plane.publisher.statement(&published, held.map(|sent| (sent.revision, sent.count))).await;
+        let holding = self.holdings.get(&organization);
+        let (held, base) = (holding.and_then(Holding::latest), holding.and_then(Holding::base));
+        if holding.is_some_and(|holding| holding.is_at(published.revision(), published.set().hash())) {
+            return Ok(());
+        }
+        let statement = self.plane.publisher.statement(&published, held.map(|held| (held.revision, held.count))).await;
         let statement = statement.map_err(|error| End::Status(self.plane.unavailable(&error)))?;
         let Some(signed) = statement else {
             tracing::error!(
@@ -348,7 +399,7 @@ impl Session {
             );
             return Ok(());
         };
-        match published.plan(held.map(|sent| (sent.revision, sent.hash))) {
+        match published.plan(base) {
             Plan::Current => {
                 self.send(Down::Confirm(v1::Confirm { held: Some(frame::revision_message(&signed)) })).await?;
             }
@@ -356,16 +407,41 @@ impl Session {
                 let target = Some(frame::revision_message(&signed));
                 self.send(Down::Delta(v1::Delta { target, ..delta })).await?;
             }
-            Plan::Full => self.full_set(organization, &published, &signed).await?,
+            Plan::Full if self.transfer.is_some() => {
+                self.queued.insert(organization);
+                return Ok(());
+            }
+            Plan::Full => {
+                let plane = Arc::clone(&self.plane);
+                self.transfer = Some(Transfer::new(organization, published, signed, plane));
+                return Ok(());
+            }
         }
-        let Revision { number: revision, set_hash: hash, resource_count: count, .. } = signed.statement;
-        self.held.insert(organization, Sent { revision, hash, count, is_acked: false, at: Instant::now() });
+        let statement = signed.statement;
+        let state = State { revision: statement.number, hash: statement.set_hash, count: statement.resource_count };
+        self.holdings.entry(organization).or_default().sent(state, Instant::now());
         Ok(())
+    }
+
+    /// The node has seen later revisions than this process knows. Either this process is late, and will know them soon; or the
+    /// database was restored from a backup, and only an operator can say so. The node is left as it is.
+    fn ahead(&self, organization: OrganizationId, held: u64, known: u64) {
+        let cx = &self.plane.cx;
+        if !cx.denials.is_new(format!("{}|{organization}", self.node.id), "node.ahead", cx.now()) {
+            return;
+        }
+        tracing::warn!(
+            node.id = %self.node.id, organization.id = %organization, held, known,
+            "node holds a later revision than the database has; if that was restored from a backup, run `headgate admin restored`"
+        );
+        let after = Some(serde_json::json!({ "held": held, "known": known }).to_string());
+        let audit = Audit { outcome: AuditOutcome::Denied, after, ..about("node.ahead", &self.node) };
+        self.plane.audit(organization, self.node.id, audit);
     }
 
     async fn grant(&mut self, organization: OrganizationId, published: &Published) -> Result<(), End> {
         for (version, key) in published.data_keys() {
-            if self.granted.get(&organization).is_some_and(|granted| granted.contains(version)) {
+            if self.holdings.get(&organization).is_some_and(|holding| holding.granted.contains(version)) {
                 continue;
             }
             let place = grant_place(organization, *version, self.node.id);
@@ -381,165 +457,33 @@ impl Session {
                 ciphertext: ciphertext.into(),
             }))
             .await?;
-            self.granted.entry(organization).or_default().insert(*version);
+            self.holdings.entry(organization).or_default().granted.insert(*version);
         }
         Ok(())
-    }
-
-    async fn full_set(
-        &mut self,
-        organization: OrganizationId,
-        published: &Published,
-        signed: &Signed<Revision>,
-    ) -> Result<(), End> {
-        let plane = Arc::clone(&self.plane);
-        // The semaphore is never closed.
-        let _place = plane.full_sets.acquire().await.map_err(|_| End::Gone)?;
-        let chunks = chunks(published.set().iter());
-        let chunk_count = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-        let target = Some(frame::revision_message(signed));
-        self.send(Down::FullSetBegin(v1::FullSetBegin { target, chunk_count })).await?;
-        for (resources, index) in chunks.into_iter().zip(0..) {
-            self.overtaken().await?;
-            let organization_id = organization.to_string();
-            self.send(Down::FullSetChunk(v1::FullSetChunk { organization_id, index, resources })).await?;
-        }
-        let (organization_id, revision) = (organization.to_string(), signed.statement.number);
-        self.send(Down::FullSetEnd(v1::FullSetEnd { organization_id, revision })).await
-    }
-
-    // === Receiving ===
-
-    async fn received(&mut self, message: v1::NodeMessage) -> Result<(), End> {
-        self.last_heard = Instant::now();
-        if self.last_noted.elapsed() > CONTACT_EVERY {
-            self.last_noted = Instant::now();
-            let now = self.plane.cx.now();
-            self.place.report(|status| status.last_contact_at = Some(now));
-        }
-        match message.body {
-            Some(Up::Ack(ack)) => self.acknowledged(&ack.organization_id, ack.revision, None),
-            Some(Up::Nack(nack)) => self.refused(&nack),
-            Some(Up::Resync(request)) => self.resync(&request)?,
-            Some(Up::Status(status)) => self.reported(&status),
-            Some(Up::Ping(ping)) => self.send(Down::Pong(v1::Pong { nonce: ping.nonce })).await?,
-            Some(Up::Hello(_)) => return Err(End::Status(Status::invalid_argument("hello comes once"))),
-            Some(Up::Pong(_)) | None => {}
-        }
-        Ok(())
-    }
-
-    /// Reads an organization that a node names; one outside its group is refused and written down.
-    fn named(&self, organization: &str) -> Option<OrganizationId> {
-        let id = organization.parse().ok()?;
-        if self.may_hold(id) {
-            return Some(id);
-        }
-        let cx = &self.plane.cx;
-        if cx.denials.is_new(format!("{}|{id}", self.node.id), "node.scope", cx.now()) {
-            tracing::warn!(node.id = %self.node.id, organization.id = %id, "node asked about an organization outside its group");
-            let after = Some(serde_json::json!({ "organization_id": id }).to_string());
-            let audit = Audit { outcome: AuditOutcome::Denied, after, ..about("node.scope", &self.node) };
-            self.plane.audit(self.node.organization_id, self.node.id, audit);
-        }
-        None
-    }
-
-    fn acknowledged(&mut self, organization: &str, revision: u64, nack: Option<Nack>) {
-        let Some(organization) = self.named(organization) else { return };
-        if let Some(sent) = self.held.get_mut(&organization).filter(|sent| sent.revision == revision) {
-            sent.is_acked = true;
-        }
-        let now = self.plane.cx.now();
-        self.place.report(|status| {
-            status.last_contact_at = Some(now);
-            match status.acknowledged.iter_mut().find(|(id, _)| *id == organization) {
-                Some((_, acknowledged)) => *acknowledged = revision,
-                None => status.acknowledged.push((organization, revision)),
-            }
-            // A whole acknowledgement mends what was refused before.
-            if nack.is_some() || status.last_nack.as_ref().is_some_and(|nack| nack.organization_id == organization) {
-                status.last_nack = nack;
-            }
-        });
-    }
-
-    fn refused(&mut self, nack: &v1::Nack) {
-        let Some(organization) = self.named(&nack.organization_id) else { return };
-        let now = self.plane.cx.now();
-        let is_whole = nack.refusal != i32::from(v1::Refusal::Unspecified);
-        let mut reasons: Vec<_> = nack.bad.iter().map(reason).collect();
-        if is_whole {
-            let refusal = v1::Refusal::try_from(nack.refusal).map_or("unknown", |refusal| refusal.as_str_name());
-            reasons
-                .push((format!("organization/{organization}"), format!("{}: {}", refusal.to_lowercase(), nack.detail)));
-        }
-        reasons.truncate(100);
-        let detail = Nack { organization_id: organization, revision: nack.revision, at: now, reasons };
-        tracing::warn!(node.id = %self.node.id, organization.id = %organization, revision = nack.revision, reasons = ?detail.reasons, "node refused policy");
-        if self.audited.insert((organization, nack.revision)) {
-            let after = serde_json::json!({ "revision": nack.revision, "reasons": detail.reasons });
-            let audit = Audit { after: Some(after.to_string()), ..about("node.nack", &self.node) };
-            self.plane.audit(organization, self.node.id, audit);
-        }
-        if is_whole {
-            // What it holds is no longer known here; the next change or its own request brings a full set.
-            self.held.remove(&organization);
-            self.place.report(|status| status.last_nack = Some(detail));
-        } else {
-            self.acknowledged(&nack.organization_id, nack.revision, Some(detail));
-        }
-    }
-
-    fn resync(&mut self, request: &v1::ResyncRequest) -> Result<(), End> {
-        let Some(organization) = self.named(&request.organization_id) else { return Ok(()) };
-        self.resyncs += 1;
-        if self.resyncs > MAX_RESYNCS {
-            return Err(End::Drain { retry_after_ms: 30_000, reason: "too many full sets asked for" });
-        }
-        tracing::info!(node.id = %self.node.id, organization.id = %organization, reason = request.reason, "node asks for the full set");
-        self.held.remove(&organization);
-        self.pending.insert(organization);
-        Ok(())
-    }
-
-    fn reported(&self, report: &v1::NodeStatus) {
-        let now = self.plane.cx.now();
-        self.place.report(|status| {
-            status.last_contact_at = Some(now);
-            status.spool_depth = report.spool_events;
-            status.spool_dropped = report.lost_events;
-        });
-        for it in &report.held {
-            let Some(organization) = self.named(&it.organization_id) else { continue };
-            let sent = self.held.get(&organization).filter(|sent| sent.is_acked && sent.revision == it.revision);
-            // Drift: the node says that it holds a revision, but not what the revision is.
-            if let Some(sent) = sent
-                && sent.hash.0[..] != it.set_hash[..]
-            {
-                tracing::error!(node.id = %self.node.id, organization.id = %organization, revision = it.revision, "node holds another state than the one it acknowledged");
-            }
-        }
     }
 }
 
-fn reason(bad: &v1::BadResource) -> (String, String) {
-    let kind = frame::kind(bad.kind).map_or("unknown", Kind::as_str);
-    (format!("{kind}/{}", bad.id), format!("{}: {}", bad.reason, bad.detail))
+/// Waits for a transfer's next step; without one, for ever.
+async fn next_of(
+    transfer: Option<&mut Transfer>,
+    outgoing: &mpsc::Sender<Result<v1::ControlMessage, Status>>,
+    within: Duration,
+) -> Result<(), Stalled> {
+    match transfer {
+        Some(transfer) => transfer.ready(outgoing, within).await,
+        None => std::future::pending().await,
+    }
 }
 
-fn chunks(resources: impl Iterator<Item = Resource>) -> Vec<Vec<v1::Resource>> {
-    let mut chunks = vec![Vec::new()];
-    let mut bytes = 0;
-    for resource in resources {
-        bytes += resource.content.len() + 128;
-        if bytes > CHUNK_BYTES {
-            bytes = resource.content.len() + 128;
-            chunks.push(Vec::new());
-        }
-        if let Some(last) = chunks.last_mut() {
-            last.push(frame::resource_message(&resource));
-        }
-    }
-    chunks
+/// What a node says it holds.
+fn said(held: &[v1::Held]) -> impl Iterator<Item = (OrganizationId, Holding)> {
+    held.iter().filter_map(|it| {
+        let (organization, hash) = (it.organization_id.parse().ok()?, frame::set_hash("set_hash", &it.set_hash).ok()?);
+        let state = State { revision: it.revision, hash, count: it.resource_count };
+        Some((organization, Holding::said(state, it.data_key_versions.iter().copied().collect())))
+    })
+}
+
+fn revision_of(holding: &Holding) -> u64 {
+    holding.acknowledged().map_or(0, |state| state.revision)
 }

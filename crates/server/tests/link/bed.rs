@@ -55,10 +55,14 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) async fn new() -> Self {
+        Self::with(SyncServerConfig::default()).await
+    }
+
+    /// A control plane with other bounds than usual; revocations and groups are looked up often.
+    pub(crate) async fn with(config: SyncServerConfig) -> Self {
         runtime::tls::install_crypto_provider();
         let database = TestDatabase::create().await.expect("a test database");
-        // Streams are pinged often, so that ages are fresh and silence shows soon.
-        let config = SyncServerConfig { poll: Duration::from_millis(200), ..SyncServerConfig::default() };
+        let config = SyncServerConfig { poll: Duration::from_millis(200), ..config };
         let (cx, handle, group) = Self::serve(&database, &config, "127.0.0.1:0").await;
         let mut installation = bootstrap::run(&cx, &[]).await.expect("a first start");
         let key = installation.secrets.take().expect("first secrets").virtual_key;
@@ -83,6 +87,26 @@ impl Bed {
     /// Stops serving nodes; the database stays.
     pub(crate) async fn go_dark(&self) {
         self.group.drain(Duration::from_secs(5)).await;
+    }
+
+    /// Goes dark and copies the database.
+    pub(crate) async fn back_up(&self) -> TestDatabase {
+        self.go_dark().await;
+        self.cx.store.close().await;
+        self.database.copy().await.expect("a copy")
+    }
+
+    /// Serves from another database from now on.
+    pub(crate) async fn restore(&mut self, database: TestDatabase) {
+        self.database = database;
+        self.come_back().await;
+    }
+
+    /// Serves nodes from another database as well, at an address of its own, as a replica that fell behind would.
+    pub(crate) async fn beside(&self, database: TestDatabase) -> Self {
+        let (cx, handle, group) = Self::serve(&database, &self.config, "127.0.0.1:0").await;
+        let (installation, key, config) = (self.installation.clone(), self.key.clone(), self.config.clone());
+        Self { cx, installation, key, handle, group, database, config }
     }
 
     /// Serves again at the same address, as a new process would.
@@ -197,6 +221,26 @@ impl TestNode {
         join_token: Option<String>,
         now: Timestamp,
     ) -> Result<Self, StartError> {
+        let mut config = Self::config(&folder, address);
+        config.join_token = join_token;
+        Self::start_with(folder, config, now).await
+    }
+
+    /// What a node in this folder starts with; quick to come back and to report.
+    pub(crate) fn config(folder: &tempfile::TempDir, address: ControlAddress) -> SyncConfig {
+        SyncConfig {
+            name: "test node".to_owned(),
+            backoff: (Duration::from_millis(20), Duration::from_millis(200)),
+            report: Duration::from_millis(200),
+            ..SyncConfig::new(address, folder.path().to_path_buf())
+        }
+    }
+
+    pub(crate) async fn start_with(
+        folder: tempfile::TempDir,
+        config: SyncConfig,
+        now: Timestamp,
+    ) -> Result<Self, StartError> {
         let clock = Arc::new(ManualClock::new(now));
         let readiness = Readiness::new();
         let ports = gateway::sync::Ports {
@@ -204,13 +248,6 @@ impl TestNode {
             entropy: Arc::new(SystemEntropy),
             readiness: readiness.clone(),
             load: Arc::new(|| Load { spool_events: 3, ..Load::default() }),
-        };
-        let config = SyncConfig {
-            join_token,
-            name: "test node".to_owned(),
-            backoff: (Duration::from_millis(20), Duration::from_millis(200)),
-            report: Duration::from_millis(200),
-            ..SyncConfig::new(address, folder.path().to_path_buf())
         };
         let stop = CancellationToken::new();
         let started = gateway::sync::start(config, ports, &stop).await?;
@@ -248,6 +285,7 @@ impl TestNode {
     }
 
     pub(crate) async fn until_refuses(&self, token: &str, refusal: KeyRefusal) {
-        until("the node refuses the key", async || (self.identify(token) == Err(refusal)).then_some(())).await;
+        let what = format!("the node refuses the key as {refusal:?}");
+        until(&what, async || (self.identify(token) == Err(refusal)).then_some(())).await;
     }
 }

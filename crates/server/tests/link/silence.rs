@@ -1,0 +1,128 @@
+//! Links that break or fall silent, groups that change meanwhile, and a fleet that comes back at once.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use control::sync::SyncServerConfig;
+use domain::id::IdMint as _;
+use domain::node::{Holds, NodeGroup};
+use domain::{Clock as _, DisplayName, JobName, NodeGroupId, OrganizationId, Permit, Scope, Slug};
+use gateway::sync::transport::ControlAddress;
+use policy::KeyRefusal;
+use runtime::clock::SystemClock;
+use testkit::fault::{Fault, Wire};
+
+use super::bed::{Bed, TestNode, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_sides_notice_packets_that_are_silently_dropped_and_the_node_comes_back() {
+    let ping = Duration::from_millis(200);
+    let bed = Bed::with(SyncServerConfig { ping, ..SyncServerConfig::default() }).await;
+    let wire = Wire::to(&bed.handle.address.expect("an address").to_string()).await.expect("a wire");
+    let folder = tempfile::tempdir().expect("a folder");
+    let address = ControlAddress::parse(&wire.address()).expect("an address");
+    let mut config = TestNode::config(&folder, address);
+    (config.join_token, config.ping) = (Some(bed.join_token().await), ping);
+    let node = TestNode::start_with(folder, config, SystemClock.now()).await.expect("a node");
+    node.until_accepts(&bed.key).await;
+    let id = node.link.node_id();
+    let is_connected = async || {
+        let mut tx = bed.cx.store.read(bed.organization()).await.expect("a read");
+        let listed = store::nodes::list_status(&mut tx, &[id]).await.expect("a status");
+        listed.first().is_some_and(|(_, status)| status.is_connected)
+    };
+    until("the list shows it", async || is_connected().await.then_some(())).await;
+
+    wire.set(Fault::Silent);
+    let end = until("the node notices", async || node.link.status().state().last_end).await;
+    assert!(end.contains("silent"), "{end}");
+    until("the control plane notices", async || (!is_connected().await).then_some(())).await;
+    assert_eq!(node.identify(&bed.key), Ok(()), "policy stays in force");
+
+    let (_, token, _) = bed.issue_key().await;
+    wire.set(Fault::None);
+    node.until_accepts(&token).await;
+    until("the list shows it again", async || is_connected().await.then_some(())).await;
+}
+
+/// Another tenant of the installation, with a key of its own.
+async fn found(bed: &Bed) -> OrganizationId {
+    let id = OrganizationId::from_uuid(bed.cx.mint.next_uuid());
+    let permit = Permit::system(JobName::Bootstrap, Scope::Organization(id));
+    let mut tx = bed.cx.store.found(id).await.expect("a founding");
+    let (slug, name) = ("other".parse::<Slug>().expect("a slug"), DisplayName::parse("Other").expect("a name"));
+    control::commands::organizations::found(&bed.cx, &mut tx, &permit, id, (slug, name)).await.expect("founded");
+    let audit = domain::audit::Audit::new("test.arrange", "test", &"", &"");
+    let entry = domain::AuditEntryId::from_uuid(bed.cx.mint.next_uuid());
+    tx.audit(&permit, store::AuditDraft { id: entry, at: bed.cx.now(), actor_name: String::new(), audit });
+    tx.commit().await.expect("a commit");
+    id
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_changes_takes_and_gives_organizations_while_the_stream_stands() {
+    let mut bed = Bed::new().await;
+    let other = found(&bed).await;
+    let group = NodeGroup {
+        id: NodeGroupId::from_uuid(bed.cx.mint.next_uuid()),
+        organization_id: bed.organization(),
+        slug: "both".parse().expect("a slug"),
+        region: String::new(),
+        holds: Holds::Only(vec![bed.organization(), other]),
+        version: 1,
+        created_at: bed.cx.now(),
+    };
+    bed.write(async |tx, permit| store::nodes::insert_group(tx, permit, &group).await).await;
+    bed.installation.node_group_id = group.id;
+    let node = bed.join(bed.tcp()).await;
+    node.until_accepts(&bed.key).await;
+    until("it holds both", async || (node.revision(other) > 0).then_some(())).await;
+    until("both copies are written", async || {
+        (node.copy_of(other).exists() && node.copy_of(bed.organization()).exists()).then_some(())
+    })
+    .await;
+
+    let narrowed = NodeGroup { holds: Holds::Only(vec![other]), ..group.clone() };
+    bed.write(async |tx, permit| store::nodes::update_group(tx, permit, &narrowed).await.map(drop)).await;
+    node.until_refuses(&bed.key, KeyRefusal::Invalid).await;
+    assert!(node.revision(other) > 0);
+    until("its copy is gone from disk", async || (!node.copy_of(bed.organization()).exists()).then_some(())).await;
+
+    let widened = NodeGroup { version: 2, ..group };
+    bed.write(async |tx, permit| store::nodes::update_group(tx, permit, &widened).await.map(drop)).await;
+    node.until_accepts(&bed.key).await;
+    assert_eq!(node.link.status().state().sessions, 1, "on one stream");
+}
+
+/// Joins `n` nodes, cuts all of them at once, and waits until each has followed a change made meanwhile. Gives the time that
+/// took, and the most handshakes and full sets under way at one moment.
+pub(crate) async fn herd(n: usize) -> (Duration, u64, u64) {
+    let mut bed = Bed::new().await;
+    let mut nodes = Vec::with_capacity(n);
+    for _ in 0..n {
+        nodes.push(bed.join(bed.tcp()).await);
+    }
+    for node in &nodes {
+        node.until_accepts(&bed.key).await;
+    }
+    bed.go_dark().await;
+    bed.come_back().await;
+    let (_, token, _) = bed.issue_key().await;
+    let started = std::time::Instant::now();
+    let (mut handshakes, mut full_sets) = (0, 0);
+    until("the whole herd is back", async || {
+        let metrics = &bed.cx.metrics;
+        handshakes = handshakes.max(metrics.handshakes.load(Ordering::Relaxed));
+        full_sets = full_sets.max(metrics.full_sets.load(Ordering::Relaxed));
+        nodes.iter().all(|node| node.identify(&token).is_ok()).then_some(())
+    })
+    .await;
+    (started.elapsed(), handshakes, full_sets)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_herd_that_comes_back_at_once_is_admitted_in_bounds_and_all_follow() {
+    let (took, handshakes, full_sets) = herd(150).await;
+    assert!(handshakes <= 64 && full_sets <= 8, "{handshakes} handshakes, {full_sets} full sets at once");
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
