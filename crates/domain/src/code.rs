@@ -119,6 +119,8 @@ codes! {
         PolicyStale = "policy_stale", 503, Headgate, "The node cannot verify keys at the moment";
         /// The workspace's policy does not compile.
         PolicyInvalid = "policy_invalid", 503, Headgate, "The workspace's policy is not valid";
+        /// The node has no room to note what calls use, and is told not to serve then.
+        UsageFull = "usage_full", 503, Headgate, "The node cannot keep usage at the moment";
         /// The node is shutting down.
         Draining = "draining", 503, Headgate, "The node is shutting down";
         /// The upstream was too slow.

@@ -20,6 +20,8 @@ pub struct GatewayConfig {
     pub worker_threads: usize,
     /// What a client may send and how much of it at a time.
     pub limits: Limits,
+    /// Whether calls are refused while the usage spool is full. Otherwise they are served, and what cannot be kept is counted.
+    pub refuses_when_full: bool,
     /// How long a node that was asked to stop still serves everybody while it says that it is not ready.
     pub drain_grace_ms: u64,
     /// How long calls in flight may go on after that.
@@ -63,6 +65,7 @@ impl Default for GatewayConfig {
             admin_addr: SocketAddr::from(([127, 0, 0, 1], 7411)),
             worker_threads: 0,
             limits: Limits::default(),
+            refuses_when_full: false,
             drain_grace_ms: 0,
             drain_ms: 30_000,
         }

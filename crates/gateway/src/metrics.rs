@@ -224,6 +224,12 @@ impl Metrics {
         self.shards.iter().map(|shard| shard.in_flight.get()).sum()
     }
 
+    /// Returns the number of calls since the process started.
+    #[must_use]
+    pub fn requests_total(&self) -> u64 {
+        self.sum(|shard| shard.requests.iter().flatten().map(Counter::get).sum())
+    }
+
     /// Writes everything in the Prometheus text format.
     pub fn render(&self, out: &mut String) {
         let mut text = Text(out);

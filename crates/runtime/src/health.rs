@@ -37,6 +37,12 @@ impl Readiness {
         self.standing.read().is_empty()
     }
 
+    /// Tells whether `part` holds readiness back.
+    #[must_use]
+    pub fn is_held(&self, part: &'static str) -> bool {
+        self.standing.read().contains_key(part)
+    }
+
     /// Lists `(part, reason)` in order of the part's name.
     #[must_use]
     pub fn list_reasons(&self) -> Vec<(&'static str, String)> {

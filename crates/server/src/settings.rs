@@ -105,6 +105,12 @@ pub(crate) const GATEWAY: &[Setting] = &[
         None,
         "Private address blocks and hosts that upstreams may have; `headgate up` allows loopback unless this is set",
     ),
+    setting(
+        "upstream_ca_file",
+        Kind::Path,
+        None,
+        "Certificate authorities (PEM) that upstreams may have besides the public ones",
+    ),
     setting("max_body", Kind::Bytes, Some("32MiB"), "Largest request body"),
     setting("max_connections", Kind::Count, Some("20000"), "Most open client connections"),
     setting("max_in_flight", Kind::Count, Some("10000"), "Most calls in flight on the node"),
@@ -130,6 +136,12 @@ pub(crate) const GATEWAY: &[Setting] = &[
         Kind::Bytes,
         Some("1GiB"),
         "Most disk space for usage events that the control plane has not taken yet",
+    ),
+    setting(
+        "spool_full",
+        Kind::Text,
+        Some("serve"),
+        "What to do with calls while that space is used up: `serve` counts what cannot be noted, `refuse` answers 503",
     ),
 ];
 

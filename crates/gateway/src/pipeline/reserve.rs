@@ -1,4 +1,5 @@
-//! Stage 4: holds a place for the call. Today that is a cap on calls in flight, of the node and of each key.
+//! Stage 4: holds a place for the call. Today that is a cap on calls in flight, of the node and of each key; and, where the
+//! operator wants no call to go unbilled, room in the usage spool.
 //!
 //! Budgets and rate windows will hold here as well; they need counters that nodes share. Invariant: a place is given back by
 //! dropping its [`Hold`], which the meter does when it settles.
@@ -17,6 +18,8 @@ use crate::rejection::Rejection;
 
 /// When to come back after too many calls at once.
 const RETRY: Duration = Duration::from_secs(1);
+/// When to come back while the usage spool is full.
+const FULL_RETRY: Duration = Duration::from_secs(5);
 /// Counters kept before those without a call in flight are thrown away.
 const SWEEP_AT: usize = 10_000;
 
@@ -39,6 +42,11 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
+    /// Returns how many calls of a key are in flight.
+    pub(crate) fn used(&self, id: VirtualKeyId) -> usize {
+        self.keys.read().get(&id).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
     fn key(&self, id: VirtualKeyId) -> Arc<AtomicUsize> {
         if let Some(found) = self.keys.read().get(&id) {
             return found.clone();
@@ -55,6 +63,13 @@ impl InFlight {
 /// Holds a place for a call of `key`, or says when to come back.
 pub(crate) fn reserve(worker: &Worker, key: VirtualKeyId) -> Result<Hold, Rejection> {
     let shared = &worker.shared;
+    if shared.config.refuses_when_full && shared.usage.is_full() {
+        return Err(Rejection::new(
+            GatewayCode::UsageFull,
+            "this gateway node has no room left to note what calls use, and may not serve without; try again shortly",
+        )
+        .with_retry_after(Some(FULL_RETRY)));
+    }
     let limits = &shared.config.limits;
     // The call itself is already counted as in flight.
     if usize::try_from(shared.metrics.in_flight()).unwrap_or(0) > limits.max_in_flight {

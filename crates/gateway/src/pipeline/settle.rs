@@ -38,6 +38,11 @@ pub trait UsageSink: Send + Sync {
 
     /// Takes the one event of a call that has ended; `Err` when it is full, so that the loss is counted.
     fn record(&self, event: UsageEvent) -> Result<(), SinkFull>;
+
+    /// Says whether the next event may be lost.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// The sink can take no more.
@@ -52,6 +57,10 @@ impl UsageSink for Spool {
 
     fn record(&self, event: UsageEvent) -> Result<(), SinkFull> {
         Self::record(self, event)
+    }
+
+    fn is_full(&self) -> bool {
+        Self::is_full(self)
     }
 }
 

@@ -4,6 +4,7 @@
 //! addresses that were checked are the ones that are connected, so a name cannot change in between.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -66,9 +67,9 @@ pub struct Network {
 }
 
 impl Network {
-    /// Makes a dialler that trusts the public authorities.
-    pub fn new(rules: Arc<Rules>) -> Result<Self, TlsError> {
-        let config = tls::client_config(tls::public_roots(None)?, None, &[b"h2", b"http/1.1"])?;
+    /// Makes a dialler that trusts the public authorities, and those of `ca_file` (PEM) besides.
+    pub fn new(rules: Arc<Rules>, ca_file: Option<&Path>) -> Result<Self, TlsError> {
+        let config = tls::client_config(tls::public_roots(ca_file)?, None, &[b"h2", b"http/1.1"])?;
         Ok(Self { rules, tls: TlsConnector::from(Arc::new(config)) })
     }
 }
@@ -110,4 +111,59 @@ async fn connect(rules: &Rules, origin: &Origin) -> Result<TcpStream, SendError>
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use runtime::tls::{CertificateSlot, ClientCertificates, server_config};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    /// Listens with a certificate for `localhost` of an authority of its own; returns the port and the authority.
+    async fn listen() -> (u16, String) {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority =
+            CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        let leaf = params.signed_by(&key, &authority).expect("a certificate");
+        let slot = CertificateSlot::from_pem(&leaf.pem(), &key.serialize_pem()).expect("a slot");
+        let config = server_config(slot, ClientCertificates::None, &[b"http/1.1"]).expect("a configuration");
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let port = listener.local_addr().expect("an address").port();
+        runtime::tasks::spawn("test.upstream", async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // A client that refuses the certificate is part of the test.
+                drop(acceptor.accept(stream).await);
+            }
+        });
+        (port, authority.pem())
+    }
+
+    async fn dial(port: u16, host: &str, ca_file: Option<&Path>) -> Result<(), String> {
+        let network = Network::new(Arc::new(Rules::new(Rules::loopback())), ca_file).expect("a dialler");
+        let origin = Origin { host: host.into(), port, is_tls: true };
+        network.dial(&origin).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_private_authority_is_trusted_when_named_and_for_its_names_only() {
+        let (port, authority) = listen().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let ca_file = folder.path().join("ca.pem");
+        std::fs::write(&ca_file, authority).expect("writes");
+        let refused = dial(port, "localhost", None).await.expect_err("an unknown authority");
+        assert!(refused.contains("UnknownIssuer"), "{refused}");
+        assert_eq!(dial(port, "localhost", Some(&ca_file)).await, Ok(()));
+        let refused = dial(port, "127.0.0.1", Some(&ca_file)).await.expect_err("another name");
+        assert!(refused.contains("not valid for name"), "{refused}");
+
+        std::fs::write(&ca_file, "not PEM").expect("writes");
+        assert!(Network::new(Arc::default(), Some(&ca_file)).is_err());
+    }
 }

@@ -5,6 +5,7 @@
 //! what waits in memory meanwhile would be lost with the process. Not exactly-once by itself: the ledger drops what it has
 //! seen. Invariant: an event is either in the buffer, on disk, acknowledged, or counted as lost.
 
+mod age;
 mod log;
 mod read;
 mod segment;
@@ -23,6 +24,7 @@ use tokio::sync::Notify;
 
 use super::event::{Entry, OpenedCall};
 use crate::SinkFull;
+use age::Ages;
 use log::{Bounds, Log};
 use read::Cursor;
 
@@ -35,6 +37,8 @@ const GATHER: Duration = Duration::from_millis(4);
 const SYNC_EVERY: Duration = Duration::from_millis(10);
 /// Bytes after which a sync does not wait.
 const SYNC_BYTES: u64 = 256 * 1024;
+/// The part of the disk space that is kept for calls in flight once the spool counts as full.
+const HEADROOM: u64 = 16;
 /// Pause before a write is tried again that the disk refused.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -101,6 +105,10 @@ pub struct SpoolState {
     pub pending_events: u64,
     /// Bytes on disk.
     pub bytes: u64,
+    /// How long the oldest event has waited for its acknowledgement; of what a former life left, how long this one has known.
+    pub oldest: Duration,
+    /// Whether the next event may be lost.
+    pub is_full: bool,
     /// Calls that were opened and have not ended.
     pub open_calls: usize,
     /// Events this boot has lost.
@@ -123,6 +131,7 @@ struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
     log: Mutex<Log>,
+    ages: Mutex<Ages>,
     unsynced: Mutex<Unsynced>,
     unsynced_wake: Condvar,
     written: Notify,
@@ -166,6 +175,7 @@ impl Spool {
             queue: Mutex::default(),
             wake: Condvar::new(),
             log: Mutex::new(log),
+            ages: Mutex::new(Ages::new(Instant::now())),
             unsynced: Mutex::default(),
             unsynced_wake: Condvar::new(),
             written: Notify::new(),
@@ -207,10 +217,11 @@ impl Spool {
         taken
     }
 
-    /// Says whether the spool would lose the next event: reason to refuse calls that must be billed.
+    /// Says whether the next event may be lost: reason to refuse calls that must be billed. Room for calls in flight is kept.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.shared.is_full.load(Ordering::Relaxed)
+            || self.shared.is_failing.load(Ordering::Relaxed) && self.shared.is_queue_full()
     }
 
     /// Returns what a former life of the node left.
@@ -229,11 +240,14 @@ impl Spool {
     #[must_use]
     pub fn state(&self) -> SpoolState {
         let queued_events = self.shared.queue.lock().entries.len();
+        let is_full = self.is_full();
         let log = self.shared.log.lock();
         SpoolState {
             queued_events,
             pending_events: log.n_pending(),
             bytes: log.len(),
+            oldest: self.shared.ages.lock().oldest(log.acknowledged(), log.n_pending(), Instant::now()),
+            is_full,
             open_calls: log.n_open(),
             lost_events: log.lost(self.shared.boot) + self.shared.lost_in_queue.load(Ordering::Relaxed),
             refused_events: self.shared.refused.load(Ordering::Relaxed),
@@ -263,7 +277,7 @@ impl Spool {
     pub fn acknowledge(&self, boot: u128, watermark: u64) -> io::Result<()> {
         let mut log = self.shared.log.lock();
         let cleanup = log.acknowledge(boot, watermark)?;
-        self.shared.is_full.store(log.len() >= self.shared.config.max_bytes, Ordering::Relaxed);
+        self.shared.is_full.store(self.shared.is_nearly_full(&log), Ordering::Relaxed);
         drop(log);
         cleanup.run()
     }
@@ -322,6 +336,15 @@ impl Shared {
         Ok(())
     }
 
+    fn is_nearly_full(&self, log: &Log) -> bool {
+        let headroom = self.config.max_bytes / HEADROOM;
+        log.len() + headroom >= self.config.max_bytes
+    }
+
+    fn is_queue_full(&self) -> bool {
+        self.queue.lock().entries.len() + self.config.max_queued / 16 >= self.config.max_queued
+    }
+
     fn write_until_closed(&self) {
         let mut entries: Vec<Entry> = Vec::new();
         loop {
@@ -371,7 +394,10 @@ impl Shared {
         let mut log = self.log.lock();
         match log.append(entries) {
             Ok(done) => {
-                self.is_full.store(done.lost > 0, Ordering::Relaxed);
+                self.is_full.store(done.lost > 0 || self.is_nearly_full(&log), Ordering::Relaxed);
+                if done.events > 0 {
+                    self.ages.lock().wrote(log.last_sequence(), Instant::now());
+                }
                 drop(log);
                 if done.lost > 0 {
                     tracing::error!(

@@ -5,6 +5,7 @@ pub(crate) mod policy;
 pub(crate) mod upstream;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use domain::rng::SeededEntropy;
@@ -25,6 +26,7 @@ use self::upstream::Upstreams;
 pub(crate) struct Ledger {
     pub events: Mutex<Vec<UsageEvent>>,
     pub opened: Mutex<Vec<OpenedCall>>,
+    pub is_full: AtomicBool,
     changed: Notify,
 }
 
@@ -37,6 +39,10 @@ impl UsageSink for Ledger {
         self.events.lock().push(event);
         self.changed.notify_waiters();
         Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
     }
 }
 

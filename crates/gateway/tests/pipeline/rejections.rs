@@ -1,5 +1,7 @@
 //! Every code of the registry that a client can meet, in both dialects.
 
+use std::sync::atomic::Ordering;
+
 use domain::code::GatewayCode;
 use domain::usage::{Endpoint, Outcome};
 use gateway::{GatewayConfig, Limits};
@@ -132,6 +134,24 @@ async fn a_rejected_call_of_a_known_key_is_an_event() {
     let event = bench.event().await;
     assert_eq!((event.outcome, event.status, event.code.as_deref()), (Outcome::Rejected, 404, Some("model_unknown")));
     assert_eq!((event.model.as_str(), event.attempts.len(), event.cost.as_nanos()), ("none", 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_node_that_cannot_keep_usage_and_may_not_serve_without() {
+    for refuses_when_full in [true, false] {
+        let config = GatewayConfig { refuses_when_full, ..GatewayConfig::default() };
+        let bench = Bench::with(config, &World::standard());
+        assert_eq!(bench.ask(chat("echo/echo-1")).await.status, 200);
+        bench.ledger.is_full.store(true, Ordering::Relaxed);
+        if refuses_when_full {
+            both(&bench, [chat("echo/echo-1"), messages("echo/echo-1")], GatewayCode::UsageFull).await;
+            assert_eq!(bench.ask(chat("echo/echo-1")).await.header("retry-after"), "5");
+        } else {
+            assert_eq!(bench.ask(chat("echo/echo-1")).await.status, 200);
+        }
+        bench.ledger.is_full.store(false, Ordering::Relaxed);
+        assert_eq!(bench.ask(chat("echo/echo-1")).await.status, 200);
+    }
 }
 
 #[tokio::test(start_paused = true)]

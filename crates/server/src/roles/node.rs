@@ -139,7 +139,9 @@ impl Running {
         let spool_config = SpoolConfig { max_bytes, ..SpoolConfig::default() };
         let spool = Spool::open(&folder.join("spool"), id, boot, spool_config)?;
         let is_alone = matches!(link_to, LinkTo::InProcess { .. });
-        let dial = Network::new(Arc::new(egress(settings, is_alone)?)).context("preparing TLS for upstreams")?;
+        let ca_file = settings.find("upstream_ca_file").map(Path::new);
+        let rules = Arc::new(egress(settings, is_alone)?);
+        let dial = Network::new(rules, ca_file).context("preparing TLS for upstreams")?;
         let status = link.status();
         let mut more_metrics: Vec<MetricsWriter> =
             vec![Box::new(move |out| status.write_metrics(out)), spool_metrics(spool.clone())];
@@ -154,11 +156,11 @@ impl Running {
             dial: Arc::new(dial),
             clock,
             entropy: Arc::clone(&entropy),
-            readiness,
+            readiness: readiness.clone(),
             more_metrics,
         })
         .await?;
-        vitals.connect(spool.clone(), handle.metrics.clone());
+        vitals.connect(Organs { spool: spool.clone(), metrics: handle.metrics.clone(), readiness });
         link_group.spawn("sync", |stop| started.run(stop));
         let reporter = Reporter::new(spool, link.channel(), entropy);
         reporter_group.spawn("usage.reporter", |stop| reporter.run(stop));
@@ -190,25 +192,34 @@ impl Running {
 
 /// What the node reports of itself; the parts it reads come after the link that reports them.
 #[derive(Clone, Default)]
-struct Vitals(Arc<OnceLock<(Spool, Metrics)>>);
+struct Vitals(Arc<OnceLock<Organs>>);
+
+/// What vitals are read from.
+struct Organs {
+    spool: Spool,
+    metrics: Metrics,
+    readiness: Readiness,
+}
 
 impl Vitals {
-    fn connect(&self, spool: Spool, metrics: Metrics) {
+    fn connect(&self, organs: Organs) {
         // Only ever connected once; a second time would change nothing.
-        drop(self.0.set((spool, metrics)));
+        drop(self.0.set(organs));
     }
 
     fn reading(&self) -> Arc<dyn Fn() -> Load + Send + Sync> {
         let parts = Arc::clone(&self.0);
         Arc::new(move || {
-            let Some((spool, metrics)) = parts.get() else { return Load::default() };
+            let Some(Organs { spool, metrics, readiness }) = parts.get() else { return Load::default() };
             let state = spool.state();
             Load {
                 spool_events: state.pending_events,
                 spool_bytes: state.bytes,
+                spool_age_ms: u64::try_from(state.oldest.as_millis()).unwrap_or(u64::MAX),
                 lost_events: state.lost_events,
+                requests_total: metrics.requests_total(),
                 in_flight: u64::try_from(metrics.in_flight()).unwrap_or(0),
-                ..Load::default()
+                is_draining: readiness.is_held(gateway::LEAVING),
             }
         })
     }
@@ -225,6 +236,12 @@ fn spool_metrics(spool: Spool) -> gateway::MetricsWriter {
                 state.pending_events,
             ),
             ("headgate_spool_bytes", "Bytes of the usage spool on disk.", state.bytes),
+            (
+                "headgate_spool_oldest_seconds",
+                "How long the oldest of them has waited for its acknowledgement.",
+                state.oldest.as_secs(),
+            ),
+            ("headgate_spool_full", "Whether the next usage event may be lost.", u64::from(state.is_full)),
             ("headgate_spool_lost_events", "Usage events lost since the process started.", state.lost_events),
             ("headgate_spool_refused_events", "Usage events the ledger refused for good.", state.refused_events),
         ];
@@ -265,6 +282,11 @@ fn gateway_config(settings: &Resolved, gateway_addr: SocketAddr, is_alone: bool)
         None if is_alone => 0,
         None => DRAIN_GRACE_MS,
     };
+    let refuses_when_full = match settings.get("spool_full")? {
+        "serve" => false,
+        "refuse" => true,
+        other => anyhow::bail!("`spool_full` cannot be `{other}`: expected serve or refuse"),
+    };
     Ok(GatewayConfig {
         gateway_addr,
         admin_addr: settings.get_address("admin_addr")?,
@@ -279,6 +301,7 @@ fn gateway_config(settings: &Resolved, gateway_addr: SocketAddr, is_alone: bool)
             body_read_ms: ms("body_timeout")?,
             ..defaults.limits
         },
+        refuses_when_full,
         drain_grace_ms,
         drain_ms: ms("drain_timeout")?,
     })

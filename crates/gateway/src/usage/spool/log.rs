@@ -245,6 +245,16 @@ impl Log {
         self.segments.iter().map(pending).sum()
     }
 
+    /// Returns the last event of this boot that is acknowledged.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged.get(&self.boot).copied().unwrap_or(0)
+    }
+
+    /// Returns the last event of this boot.
+    pub(super) fn last_sequence(&self) -> u64 {
+        self.next_seq - 1
+    }
+
     /// Returns the calls that were opened and have not ended.
     pub(super) fn n_open(&self) -> usize {
         self.open.len()

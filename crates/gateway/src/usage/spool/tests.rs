@@ -94,7 +94,8 @@ fn a_full_buffer_and_a_full_disk_are_counted() {
         spool.record(ended(n)).unwrap();
     }
     wait_until(|| spool.state().pending_events + spool.state().lost_events == 50);
-    assert!(spool.state().lost_events > 0 && spool.is_full());
+    assert!(spool.state().lost_events > 0 && spool.is_full() && spool.state().is_full);
+    assert!(!spool.state().oldest.is_zero(), "somebody waits");
     let n_kept = spool.state().pending_events;
     spool.acknowledge(2, n_kept).unwrap();
     spool.record(ended(60)).unwrap();
