@@ -23,6 +23,10 @@ pub(crate) enum Endpoint<'a> {
     Models,
     /// `GET /v1/models/{id}`; the id still percent-encoded.
     Model(&'a str),
+    /// `GET /v1/headgate/limits`.
+    Limits,
+    /// `POST /v1/headgate/transform`.
+    Transform,
 }
 
 /// Why a URL leads nowhere.
@@ -45,6 +49,8 @@ pub(crate) fn find_endpoint<'a>(method: &Method, path: &'a str) -> Result<Endpoi
         "/v1/embeddings" => (Endpoint::Embeddings, "POST"),
         "/v1/messages/count_tokens" => (Endpoint::CountTokens, "POST"),
         "/v1/models" => (Endpoint::Models, "GET"),
+        "/v1/headgate/limits" => (Endpoint::Limits, "GET"),
+        "/v1/headgate/transform" => (Endpoint::Transform, "POST"),
         _ => match path.strip_prefix("/v1/models/") {
             Some(id) if !id.is_empty() => (Endpoint::Model(id), "GET"),
             _ => return Err(Miss::Path),
@@ -78,6 +84,8 @@ mod tests {
         assert_eq!(find("POST", "/v1/chat/completions"), Ok(Endpoint::ChatCompletions));
         assert_eq!(find("POST", "/v1/messages/count_tokens"), Ok(Endpoint::CountTokens));
         assert_eq!(find("GET", "/v1/models/echo/echo-1"), Ok(Endpoint::Model("echo/echo-1")));
+        assert_eq!(find("GET", "/v1/headgate/limits"), Ok(Endpoint::Limits));
+        assert_eq!(find("GET", "/v1/headgate/transform"), Err(Miss::Method { allow: "POST" }));
         assert_eq!(find("GET", "/v1/chat/completions"), Err(Miss::Method { allow: "POST" }));
         assert_eq!(find("DELETE", "/v1/models"), Err(Miss::Method { allow: "GET" }));
         for path in

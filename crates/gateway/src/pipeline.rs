@@ -19,6 +19,7 @@ pub(crate) mod body;
 pub(crate) mod dispatch;
 pub(crate) mod identify;
 mod ids;
+mod limits;
 mod models;
 pub(crate) mod relay;
 mod reply;
@@ -27,6 +28,7 @@ pub(crate) mod resolve;
 pub(crate) mod retry;
 pub(crate) mod settle;
 pub(crate) mod trace;
+mod transform;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,6 +157,8 @@ async fn run(
         Endpoint::Messages => Operation::Chat(Dialect::AnthropicMessages),
         Endpoint::Embeddings => Operation::Embeddings,
         Endpoint::CountTokens => Operation::CountTokens,
+        Endpoint::Limits => return limits::show(worker, &caller),
+        Endpoint::Transform => return transform::show(worker, &caller, &head, parts, body, meter).await,
     };
     meter.notes = admit::Notes::read(&parts.headers)?;
     let wanted = resolve::resolve(worker, &caller, &head, operation, body, meter).await?;
@@ -190,6 +194,7 @@ const fn endpoint_name(endpoint: Endpoint<'_>) -> EndpointName {
         Endpoint::Messages => EndpointName::Messages,
         Endpoint::CountTokens => EndpointName::CountTokens,
         Endpoint::Models | Endpoint::Model(_) => EndpointName::Models,
+        Endpoint::Limits | Endpoint::Transform => EndpointName::Own,
     }
 }
 

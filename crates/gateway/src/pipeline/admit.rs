@@ -65,7 +65,7 @@ pub(crate) fn admit<'a>(
 ) -> Result<Head<'a>, Rejection> {
     let endpoint = ingress::find_endpoint(method, uri.path()).map_err(refuse_miss)?;
     check_size(headers, limits)?;
-    let has_body = !matches!(endpoint, Endpoint::Models | Endpoint::Model(_));
+    let has_body = !matches!(endpoint, Endpoint::Models | Endpoint::Model(_) | Endpoint::Limits);
     if has_body {
         check_content_type(headers)?;
     }

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod bases;
+mod preview;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use policy::snapshot::{CredentialUse, DeploymentPolicy, OrganizationPolicy};
 use tokio::time::Instant;
 
 pub(crate) use self::bases::Bases;
+pub(crate) use self::preview::{Sent, preview};
 use super::admit::Head;
 use super::reply::Reply;
 use super::resolve::Wanted;
@@ -47,6 +49,33 @@ struct Context<'a> {
     is_debug: bool,
 }
 
+impl<'a> Context<'a> {
+    fn of(
+        worker: &'a Arc<Worker>,
+        organization: &'a Arc<OrganizationPolicy>,
+        head: &Head<'_>,
+        headers: &'a HeaderMap,
+        wanted: &'a Wanted,
+        meter: &Meter,
+    ) -> Self {
+        let timeouts = &wanted.model.timeouts;
+        let ms = |ms: u32| Duration::from_millis(u64::from(ms));
+        let total = head.timeout.map_or(ms(timeouts.total_ms), |asked| asked.min(ms(timeouts.total_ms)));
+        Self {
+            worker,
+            organization,
+            call: Call { operation: wanted.operation, body: &wanted.body, scan: &wanted.scan, headers },
+            clocks: Clocks {
+                connect: ms(timeouts.connect_ms),
+                first_byte: ms(timeouts.first_byte_ms),
+                idle: ms(timeouts.idle_ms),
+                total_at: meter.started + total,
+            },
+            is_debug: head.is_debug,
+        }
+    }
+}
+
 /// An attempt that gave no answer.
 #[derive(Debug)]
 struct Failed {
@@ -65,21 +94,7 @@ pub(crate) async fn dispatch(
     wanted: &Wanted,
     meter: &mut Meter,
 ) -> Result<Reply, Rejection> {
-    let timeouts = &wanted.model.timeouts;
-    let ms = |ms: u32| Duration::from_millis(u64::from(ms));
-    let total = head.timeout.map_or(ms(timeouts.total_ms), |asked| asked.min(ms(timeouts.total_ms)));
-    let context = Context {
-        worker,
-        organization,
-        call: Call { operation: wanted.operation, body: &wanted.body, scan: &wanted.scan, headers },
-        clocks: Clocks {
-            connect: ms(timeouts.connect_ms),
-            first_byte: ms(timeouts.first_byte_ms),
-            idle: ms(timeouts.idle_ms),
-            total_at: meter.started + total,
-        },
-        is_debug: head.is_debug,
-    };
+    let context = Context::of(worker, organization, head, headers, wanted, meter);
     let now = meter.started_at;
     let mut health = |id: DeploymentId| {
         if worker.shared.health.target(id).is_available(now) {
@@ -217,14 +232,16 @@ impl<'a> Tries<'a> {
     }
 
     fn into_rejection(self) -> Rejection {
-        self.last.unwrap_or_else(|| {
-            Rejection::new(
-                GatewayCode::NoHealthyTarget,
-                "no deployment can serve this model at the moment: each is switched off or lacks a usable credential; an \
-                 administrator can mend that in the console",
-            )
-        })
+        self.last.unwrap_or_else(refuse_without_target)
     }
+}
+
+fn refuse_without_target() -> Rejection {
+    Rejection::new(
+        GatewayCode::NoHealthyTarget,
+        "no deployment can serve this model at the moment: each is switched off or lacks a usable credential; an administrator \
+         can mend that in the console",
+    )
 }
 
 fn note_health(worker: &Worker, deployment: &DeploymentPolicy, failure: &Failure) {

@@ -40,11 +40,31 @@ pub(crate) async fn resolve(
     unread: &mut Option<Incoming>,
     meter: &mut Meter,
 ) -> Result<Wanted, Rejection> {
+    let body = read_body(worker, head, unread, meter).await?;
+    look_up(caller, operation, body, meter)
+}
+
+/// Reads the body, at the client's pace.
+pub(crate) async fn read_body(
+    worker: &Worker,
+    head: &Head<'_>,
+    unread: &mut Option<Incoming>,
+    meter: &mut Meter,
+) -> Result<Bytes, Rejection> {
     let Some(incoming) = unread.take() else { return Err(Rejection::internal()) };
     let waiting_since = Instant::now();
     let read = body::read(incoming, head.length, head.encoding, &worker.shared.config.limits).await;
     meter.waited += waiting_since.elapsed();
-    let body = read?;
+    read
+}
+
+/// Looks up what may serve a body.
+pub(crate) fn look_up(
+    caller: &Caller<'_>,
+    operation: Operation,
+    body: Bytes,
+    meter: &mut Meter,
+) -> Result<Wanted, Rejection> {
     let scan = scan::scan(&body).map_err(|error| refuse_body(&error))?;
     let Some(name) = scan.model.as_ref().map(|model| &model.value) else {
         let detail = "the body has no \"model\"; name one of those that GET /v1/models lists";

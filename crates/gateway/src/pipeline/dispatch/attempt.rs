@@ -18,6 +18,7 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use llm::canonical::json::Raw;
+use llm::canonical::loss::Loss;
 use llm::dialect::{AnswerOptions, Dialect, Mode};
 use llm::failure::{self, Failure, FailureKind, MAX_ERROR_BODY, Scope};
 use llm::provider::{LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Stamp, Target};
@@ -26,7 +27,7 @@ use pin_project_lite::pin_project;
 use policy::snapshot::{CredentialUse, DeploymentPolicy};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Context, Failed};
+use super::{Context, Failed, Sent};
 use crate::pipeline::relay::stream::Start;
 use crate::pipeline::relay::{Annotate, Billing, End, Source, Translation, Writer};
 use crate::pipeline::reply::Reply;
@@ -87,12 +88,7 @@ pub(super) async fn attempt(
 }
 
 async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, meter: &mut Meter) -> Tried<Reply> {
-    let Some(provider) = llm::provider::find(&deployment.provider) else {
-        return Err(unsendable(
-            Scope::Deployment,
-            "this deployment's provider is not known to this version of Headgate",
-        ));
-    };
+    let provider = find_provider(deployment)?;
     let billing = Billing {
         organization: context.organization.clone(),
         deployment: deployment.clone(),
@@ -117,6 +113,39 @@ fn prepare(
     deployment: &DeploymentPolicy,
     meter: &mut Meter,
 ) -> Tried<Prepared> {
+    let mut prepared = build(context, provider, deployment)?;
+    sign(&mut prepared.request, provider, deployment, meter)?;
+    if let Some(traceparent) = meter.traceparent() {
+        prepared.request.headers_mut().insert(TRACEPARENT, traceparent);
+    }
+    meter.dropped = prepared.losses.iter().map(|loss| loss.path.to_string()).collect();
+    Ok(prepared)
+}
+
+/// Makes the request that an attempt would send; `None` when the provider answers by itself.
+pub(super) fn preview(
+    context: &Context<'_>,
+    deployment: &DeploymentPolicy,
+    meter: &Meter,
+) -> Tried<(Option<Sent>, Vec<Loss>)> {
+    let provider = find_provider(deployment)?;
+    let stamp = Stamp { id: "", now: meter.started_at };
+    if let Some(answered) = provider.local(&context.call, &deployment.upstream_model, &stamp) {
+        return answered.map(|_| (None, Vec::new())).map_err(|error| refuse_prepare(&error));
+    }
+    let Prepared { mut request, losses, .. } = build(context, provider, deployment)?;
+    let (unsigned_uri, unsigned_headers) = (request.uri().clone(), request.headers().clone());
+    sign(&mut request, provider, deployment, meter)?;
+    Ok((Some(Sent { signed: request, unsigned_headers, unsigned_uri }), losses))
+}
+
+fn find_provider(deployment: &DeploymentPolicy) -> Tried<&'static dyn Provider> {
+    llm::provider::find(&deployment.provider).ok_or_else(|| {
+        unsendable(Scope::Deployment, "this deployment's provider is not known to this version of Headgate")
+    })
+}
+
+fn build(context: &Context<'_>, provider: &'static dyn Provider, deployment: &DeploymentPolicy) -> Tried<Prepared> {
     let base = context.worker.bases.base(provider.spec(), &deployment.credential).map_err(|error| {
         tracing::warn!(deployment.id = %deployment.id, %error, "a credential's base address cannot be used");
         unsendable(
@@ -125,23 +154,26 @@ fn prepare(
         )
     })?;
     let target = Target { base: &base, upstream_model: &deployment.upstream_model };
-    let mut prepared = provider.prepare(&context.call, &target).map_err(|error| refuse_prepare(&error))?;
+    provider.prepare(&context.call, &target).map_err(|error| refuse_prepare(&error))
+}
+
+fn sign(
+    request: &mut http::Request<Bytes>,
+    provider: &'static dyn Provider,
+    deployment: &DeploymentPolicy,
+    meter: &Meter,
+) -> Tried<()> {
     let secret = match &deployment.credential {
         CredentialUse::Ready(credential) => credential.secret.as_ref(),
         _ => None,
     };
-    provider.sign(&mut prepared.request, secret, meter.started_at).map_err(|error| {
+    provider.sign(request, secret, meter.started_at).map_err(|error| {
         tracing::warn!(deployment.id = %deployment.id, %error, "a credential's secret cannot be used");
         unsendable(
             Scope::Credential,
             "this deployment's credential cannot be used; an administrator has to enter it again",
         )
-    })?;
-    if let Some(traceparent) = meter.traceparent() {
-        prepared.request.headers_mut().insert(TRACEPARENT, traceparent);
-    }
-    meter.dropped = prepared.losses.iter().map(|loss| loss.path.to_string()).collect();
-    Ok(prepared)
+    })
 }
 
 fn unsendable(scope: Scope, detail: &'static str) -> Box<Failed> {

@@ -1,0 +1,91 @@
+//! What would be sent for a call, without sending it and without touching what is known of targets.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use llm::canonical::loss::Loss;
+use llm::failure::Scope;
+use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
+
+use super::{Context, attempt};
+use crate::pipeline::Worker;
+use crate::pipeline::admit::Head;
+use crate::pipeline::resolve::Wanted;
+use crate::pipeline::settle::Meter;
+use crate::rejection::Rejection;
+
+/// What would be sent.
+#[derive(Debug)]
+pub(crate) struct Preview {
+    /// To whom.
+    pub(crate) deployment: Arc<DeploymentPolicy>,
+    /// Who would be tried next.
+    pub(crate) fallbacks: Vec<Arc<DeploymentPolicy>>,
+    /// `None` when the provider answers by itself.
+    pub(crate) request: Option<Sent>,
+    /// What could not be said in the upstream's dialect.
+    pub(crate) losses: Vec<Loss>,
+}
+
+/// A request before and after it was signed.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) signed: Request<Bytes>,
+    pub(super) unsigned_headers: HeaderMap,
+    pub(super) unsigned_uri: Uri,
+}
+
+impl Sent {
+    /// Says whether a header is as it was before the signature.
+    pub(crate) fn is_public(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        !value.is_sensitive() && self.unsigned_headers.get_all(name).iter().any(|earlier| earlier == value)
+    }
+
+    /// Returns the address as it was before the signature, which may have put a secret into it.
+    pub(crate) fn url(&self) -> String {
+        self.unsigned_uri.to_string()
+    }
+}
+
+/// Finds the first target that the call can be sent to.
+pub(crate) fn preview(
+    worker: &Arc<Worker>,
+    organization: &Arc<OrganizationPolicy>,
+    head: &Head<'_>,
+    headers: &HeaderMap,
+    wanted: &Wanted,
+    meter: &Meter,
+) -> Result<Preview, Rejection> {
+    let context = Context::of(worker, organization, head, headers, wanted, meter);
+    let now = meter.started_at;
+    // Looks only: a real call may be the probe that an ejected target waits for.
+    let mut health = |id| {
+        let is_ejected = worker.shared.health.target(id).is_ejected(now);
+        if is_ejected { policy::Health::Ejected } else { policy::Health::Healthy }
+    };
+    let plan = policy::plan(&wanted.model, worker.ids.seed(), &mut health);
+    let mut targets: Vec<Arc<DeploymentPolicy>> = Vec::new();
+    for attempt in plan {
+        if !targets.iter().any(|known| known.id == attempt.deployment.id) {
+            targets.push(attempt.deployment);
+        }
+    }
+    let mut last = None;
+    for (at, deployment) in targets.iter().enumerate() {
+        match attempt::preview(&context, deployment, meter) {
+            Ok((request, losses)) => {
+                let fallbacks = targets[at + 1..].to_vec();
+                return Ok(Preview { deployment: deployment.clone(), fallbacks, request, losses });
+            }
+            Err(failed) => {
+                let is_over = failed.failure.scope == Scope::Request;
+                last = Some(failed.rejection);
+                if is_over {
+                    break;
+                }
+            }
+        }
+    }
+    Err(last.unwrap_or_else(super::refuse_without_target))
+}
