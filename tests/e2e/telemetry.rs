@@ -8,12 +8,13 @@ use http::Method;
 use serde_json::{Value, json};
 use testkit::collector::{Collector, attribute, hex};
 use testkit::headgate::{Start, data_dir};
-use testkit::upstream::{Reply, Step, openai_chunk, openai_end, openai_whole};
+use testkit::upstream::{Call, Reply, Step, openai_chunk, openai_end, openai_whole};
 use testkit::{Headgate, Upstream, until};
 
 use crate::chat::{MODEL, openai_at};
 
 const EXPORTED_WITHIN: Duration = Duration::from_secs(20);
+const UPSTREAM_KEY: &str = "sk-canary-upstream-0123456789abcdef";
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
@@ -74,36 +75,33 @@ async fn a_clients_trace_goes_on_to_the_upstream() -> Result<()> {
     Ok(())
 }
 
+/// Answers as the prompt wishes, each time with a canary.
+fn speak_canaries(call: &Call) -> Reply {
+    let error = json!({"error": {"message": "canary-error-body", "type": "x", "param": null, "code": null}});
+    let text = call.body["messages"].to_string();
+    match text.as_str() {
+        text if text.contains("please 500") => Reply::json(500, &error),
+        text if text.contains("please 401") => Reply::json(401, &error),
+        text if text.contains("please 400") => Reply::json(400, &error),
+        text if text.contains("please junk") => Reply::json(200, &json!("canary-error-body")),
+        text if call.body["stream"] == true => {
+            let end = if text.contains("please break") { vec![Step::HangUp] } else { openai_end(call.number, 7) };
+            let start = Step::Send(openai_chunk(call.number, "canary-answer"));
+            Reply::stream([vec![start], end].concat())
+        }
+        _ => {
+            let mut whole = openai_whole(call.number);
+            let Some(Step::Send(sent)) = whole.steps.first_mut() else { return whole };
+            let answer = String::from_utf8_lossy(sent).replace("one two three", "canary-answer");
+            *sent = answer.into_bytes().into();
+            whole
+        }
+    }
+}
+
 #[tokio::test]
 async fn no_outlet_holds_a_secret_a_prompt_or_an_answer() -> Result<()> {
-    const UPSTREAM_KEY: &str = "sk-canary-upstream-0123456789abcdef";
-    let upstream = Upstream::start(|call| {
-        let error = json!({"error": {"message": "canary-error-body", "type": "x", "param": null, "code": null}});
-        let text = call.body["messages"].to_string();
-        match text.as_str() {
-            text if text.contains("please 500") => Reply::json(500, &error),
-            text if text.contains("please 401") => Reply::json(401, &error),
-            text if text.contains("please 400") => Reply::json(400, &error),
-            text if text.contains("please junk") => Reply::json(200, &json!("canary-error-body")),
-            _ if call.body["stream"] == true => {
-                let mut steps = vec![Step::Send(openai_chunk(call.number, "canary-answer"))];
-                steps.extend(if text.contains("please break") {
-                    vec![Step::HangUp]
-                } else {
-                    openai_end(call.number, 7)
-                });
-                Reply::stream(steps)
-            }
-            _ => {
-                let mut whole = openai_whole(call.number);
-                let Some(Step::Send(sent)) = whole.steps.first_mut() else { return whole };
-                let answer = String::from_utf8_lossy(sent).replace("one two three", "canary-answer");
-                *sent = answer.into_bytes().into();
-                whole
-            }
-        }
-    })
-    .await?;
+    let upstream = Upstream::start(speak_canaries).await?;
     let (collector, folder) = (Collector::start().await?, data_dir()?);
     let mut headgate = start(&upstream, &collector, folder.path(), UPSTREAM_KEY).await?;
     let client = headgate.as_client()?;
