@@ -31,14 +31,14 @@ pub(super) struct Tally {
 pub(super) struct Reader<'a> {
     pub(super) body: &'a [u8],
     pub(super) at: usize,
-    /// Known to have no wide bytes; false when nobody looked.
-    pub(super) is_ascii: bool,
+    /// Some string so far has bytes beyond ASCII, which nobody has checked to be UTF-8.
+    pub(super) has_wide: bool,
     depth: u32,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(body: &'a [u8]) -> Self {
-        Self { body, at: 0, is_ascii: false, depth: 1 }
+        Self { body, at: 0, has_wide: false, depth: 1 }
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -249,12 +249,14 @@ impl<'a> Reader<'a> {
         let start = self.at;
         self.at += 1;
         let mut escapes = 0_u64;
+        let mut is_wide = false;
         loop {
-            self.at = find_special(self.body, self.at);
+            self.at = find_special(self.body, self.at, &mut is_wide);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(Token { span: Span { start, end: self.at }, escapes });
+                    self.has_wide |= is_wide;
+                    return Ok(Token { span: Span { start, end: self.at }, escapes, is_wide });
                 }
                 Some(b'\\') => {
                     escapes += 1;
@@ -358,6 +360,8 @@ impl<'a> Reader<'a> {
 struct Token {
     span: Span,
     escapes: u64,
+    /// It has bytes beyond ASCII.
+    is_wide: bool,
 }
 
 impl Token {
@@ -391,7 +395,7 @@ fn count(tally: &mut Tally, key: &[u8], token: Token, reader: &Reader<'_>) {
         }
         _ => {
             tally.text += inside.len() as u64;
-            if !reader.is_ascii {
+            if token.is_wide {
                 tally.wide += count_wide(text);
             }
         }
@@ -403,10 +407,11 @@ const SHORT: usize = 64;
 /// Bytes that the vector search takes on at once, so that a string that is checked is still in the cache.
 const STRIDE: usize = 16 * 1024;
 
-/// Returns the offset of the next byte that ends or interrupts a string: a quote, a backslash or a control character.
-pub(super) fn find_special(body: &[u8], at: usize) -> usize {
+/// Returns the offset of the next byte that ends or interrupts a string: a quote, a backslash or a control character. Sets
+/// `is_wide` when a byte before it is not ASCII; before a control character it may say so of a byte that follows.
+pub(super) fn find_special(body: &[u8], at: usize, is_wide: &mut bool) -> usize {
     let near = body.len().min(at.saturating_add(SHORT)).max(at);
-    let mut at = match find_near(body, at, near) {
+    let mut at = match find_near(body, at, near, is_wide) {
         Some(found) => return found,
         None => near,
     };
@@ -414,7 +419,9 @@ pub(super) fn find_special(body: &[u8], at: usize) -> usize {
         let part = &body[at..body.len().min(at + STRIDE)];
         let end = memchr::memchr2(b'"', b'\\', part).unwrap_or(part.len());
         // Control characters are never right here, so they are looked for without stopping, which vectorises.
-        if part[..end].iter().copied().fold(u8::MAX, u8::min) < 0x20 {
+        let (low, bits) = part[..end].iter().fold((u8::MAX, 0), |(low, bits), byte| (low.min(*byte), bits | byte));
+        *is_wide |= bits >= 0x80;
+        if low < 0x20 {
             return at + part.iter().position(|byte| *byte < 0x20).unwrap_or(end);
         }
         at += end;
@@ -429,12 +436,13 @@ pub(super) fn find_special(body: &[u8], at: usize) -> usize {
 ///
 /// `(x - n) & !x & 0x80` marks every byte below n; marks above the lowest can be wrong (a borrow travels upwards), the lowest
 /// never is, and only the lowest is used.
-fn find_near(body: &[u8], from: usize, to: usize) -> Option<usize> {
+fn find_near(body: &[u8], from: usize, to: usize, is_wide: &mut bool) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     const QUOTE: u64 = ONES * b'"' as u64;
     const BACKSLASH: u64 = ONES * b'\\' as u64;
     let (words, rest) = body.get(from..to)?.as_chunks::<8>();
+    let mut wide = 0;
     for (n, bytes) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*bytes);
         let control = word.wrapping_sub(ONES * 0x20);
@@ -442,10 +450,16 @@ fn find_near(body: &[u8], from: usize, to: usize) -> Option<usize> {
         let backslash = (word ^ BACKSLASH).wrapping_sub(ONES);
         let marks = (control | quote | backslash) & !word & HIGH;
         if marks != 0 {
+            // Only the bytes below the lowest mark come before what was found.
+            *is_wide |= (wide | word & HIGH & (marks & marks.wrapping_neg()).wrapping_sub(1)) != 0;
             return Some(from + n * 8 + (marks.trailing_zeros() / 8) as usize);
         }
+        wide |= word & HIGH;
     }
-    let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
+    let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+    wide |= rest[..found.unwrap_or(rest.len())].iter().fold(0, |bits, byte| bits | u64::from(*byte)) & 0x80;
+    *is_wide |= wide != 0;
+    let found = found?;
     Some(to - rest.len() + found)
 }
 

@@ -182,6 +182,12 @@ fn agrees(body: &[u8]) -> Result<(), TestCaseError> {
     }
 }
 
+/// Bytes with specials everywhere, or long runs without.
+fn text_of_any_kind() -> impl Strategy<Value = Vec<u8>> {
+    let rarely = prop_oneof![40 => Just(b'a'), 1 => any::<u8>()];
+    prop_oneof![proptest::collection::vec(any::<u8>(), 0..40), proptest::collection::vec(rarely, 0..300)]
+}
+
 proptest! {
     #[test]
     fn every_body_is_judged_as_serde_json_judges_it(body in any_body(), pretty in any::<bool>()) {
@@ -226,8 +232,13 @@ proptest! {
     }
 
     #[test]
-    fn specials_are_found_at_every_alignment(text in proptest::collection::vec(any::<u8>(), 0..40), from in 0..8_usize) {
+    fn specials_are_found_at_every_alignment(text in text_of_any_kind(), from in 0..8_usize) {
         let expected = (from..text.len()).find(|at| matches!(text[*at], b'"' | b'\\' | 0..0x20)).unwrap_or(text.len().max(from));
-        prop_assert_eq!(find_special(&text, from), expected);
+        let mut is_wide = false;
+        prop_assert_eq!(find_special(&text, from, &mut is_wide), expected);
+        // A control character ends the reading, so what is said of the bytes before it is not asked for.
+        if !matches!(text.get(expected), Some(0..0x20)) {
+            prop_assert_eq!(is_wide, text.get(from..expected).is_some_and(|before| !before.is_ascii()));
+        }
     }
 }
