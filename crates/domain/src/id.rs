@@ -46,11 +46,15 @@ pub fn mint(clock: &dyn Clock, entropy: &dyn Entropy) -> u128 {
 }
 
 fn encode(value: u128) -> [u8; 26] {
+    // In parts that a register holds: 8, 60 and 60 bits.
+    const PART: u128 = (1 << 60) - 1;
     let mut out = [0_u8; 26];
-    let mut rest = value;
-    for slot in out.iter_mut().rev() {
-        *slot = ALPHABET[usize::from(rest.to_le_bytes()[0] & 31)];
-        rest >>= 5;
+    for (part, place) in [(value >> 120, 0..2), ((value >> 60) & PART, 2..14), (value & PART, 14..26)] {
+        let mut rest = u64::try_from(part).unwrap_or_default();
+        for slot in out[place].iter_mut().rev() {
+            *slot = ALPHABET[usize::from(rest.to_le_bytes()[0] & 31)];
+            rest >>= 5;
+        }
     }
     out
 }
@@ -63,6 +67,12 @@ fn decode(text: &[u8]) -> Option<u128> {
         let digit = ALPHABET.iter().position(|candidate| candidate == byte)?;
         Some((value << 5) | digit as u128)
     })
+}
+
+/// An id that is written as text many times a second.
+pub trait IdText {
+    /// Appends the text that `Display` gives, without a formatter.
+    fn append_to(&self, out: &mut Vec<u8>);
 }
 
 /// Returns the creation time inside an id's UUIDv7, in microseconds (millisecond precision).
@@ -103,6 +113,13 @@ macro_rules! ids {
             #[must_use]
             pub fn minted_at(self) -> Timestamp {
                 minted_at(self.0)
+            }
+        }
+
+        impl IdText for $name {
+            fn append_to(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(concat!($prefix, "_").as_bytes());
+                out.extend_from_slice(&encode(self.0));
             }
         }
 

@@ -4,10 +4,8 @@
 //! strings per call, this one none. Invariant: wire format of proto3 (protobuf.dev/programming-guides/encoding): defaults are
 //! left out, optional fields that are set are not.
 
-use std::io::Write;
-
+use domain::id::IdText;
 use domain::usage::{AttemptRecord, TokenUsage, UsageEvent};
-use std::fmt::Display;
 
 /// Appends the message of an event.
 pub(crate) fn write_event(event: &UsageEvent, out: &mut Vec<u8>) {
@@ -135,19 +133,18 @@ fn optional_text(field: u32, value: Option<&str>, out: &mut Vec<u8>) {
     }
 }
 
-fn optional_id(field: u32, value: Option<&impl Display>, out: &mut Vec<u8>) {
+fn optional_id(field: u32, value: Option<&impl IdText>, out: &mut Vec<u8>) {
     if let Some(value) = value {
         id(field, value, out);
     }
 }
 
 /// Writes an id; its text is shorter than 128 bytes, so its length is one byte.
-fn id(field: u32, value: &impl Display, out: &mut Vec<u8>) {
+fn id(field: u32, value: &impl IdText, out: &mut Vec<u8>) {
     key(field, LENGTH, out);
     let at = out.len();
     out.push(0);
-    // A vector takes whatever is written to it.
-    let _never = write!(out, "{value}");
+    value.append_to(out);
     let [length, ..] = (out.len() - at - 1).to_le_bytes();
     out[at] = length;
 }
