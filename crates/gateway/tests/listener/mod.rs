@@ -1,5 +1,7 @@
 //! Real sockets: start, drain, admin endpoints.
 
+mod explain;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +36,11 @@ async fn start() -> Running {
 }
 
 async fn start_with(config: GatewayConfig) -> Running {
+    start_in(config, World::standard()).await
+}
+
+async fn start_in(config: GatewayConfig, mut world: World) -> Running {
     let (upstreams, ledger, readiness) = (Upstreams::default(), Arc::new(Ledger::default()), Readiness::new());
-    let mut world = World::standard();
     world.confirmed_at = domain::Clock::now(&SystemClock);
     let local = "127.0.0.1:0".parse().expect("an address");
     let parts = Parts {
