@@ -1,7 +1,7 @@
 //! `cargo xtask bench [NAME]`: builds the release server and the harness, then runs the named cases.
 //!
-//! `push` is the bench target of that name in the server crate, where both planes are at hand; everything else is the target
-//! `load` of the tests crate. What they measure and how is said there.
+//! `push` is the bench target of that name in the server crate, where both planes are at hand, `policy` that of the policy crate;
+//! everything else is the target `load` of the tests crate. What they measure and how is said there.
 
 use anyhow::{Context as _, Result};
 
@@ -9,9 +9,16 @@ use crate::repo::cargo;
 
 /// Builds what is measured and what measures, then measures; `arguments` go to the harness.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    if arguments.first().is_some_and(|name| name == "push") {
-        let harness = ["bench", "--package", "headgate-server", "--bench", "push"];
-        return cargo(&harness).run().context("running the benchmark");
+    let alone: Option<&[&str]> = match arguments.first().map(String::as_str) {
+        Some("push") => Some(&["bench", "--package", "headgate-server", "--bench", "push", "--"]),
+        Some("policy") => {
+            Some(&["bench", "--package", "headgate-policy", "--features", "test-support", "--bench", "policy", "--"])
+        }
+        _ => None,
+    };
+    if let Some(harness) = alone {
+        let rest = arguments.get(1..).unwrap_or_default();
+        return cargo(harness).args(rest).run().context("running the benchmark");
     }
     // Without the console, which serves no call.
     cargo(&["build", "--package", "headgate-server", "--release"]).run().context("building the server")?;

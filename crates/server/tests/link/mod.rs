@@ -2,6 +2,7 @@
 
 pub(crate) mod bed;
 mod forger;
+pub(crate) mod herd;
 mod intruders;
 mod ledger;
 pub(crate) mod push;
