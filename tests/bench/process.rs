@@ -52,9 +52,10 @@ pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
 }
 
-/// Returns the resident memory of a process in kilobytes, from `/proc/PID/status`.
-pub(crate) fn resident_kb(pid: u32) -> Result<u64> {
+/// Returns the resident memory of a process in megabytes, from `/proc/PID/status`.
+pub(crate) fn resident_mb(pid: u32) -> Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading the process's memory")?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a process has VmRSS")?;
-    line.trim().trim_end_matches(" kB").parse().context("parsing VmRSS")
+    let kilobytes: u32 = line.trim().trim_end_matches(" kB").parse().context("parsing VmRSS")?;
+    Ok(f64::from(kilobytes) / 1024.0)
 }
