@@ -19,10 +19,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use llm::canonical::json::Raw;
 use llm::dialect::{AnswerOptions, Dialect, Mode};
-use llm::failure::{self, Failure, FailureKind, MAX_ERROR_BODY, Scope};
-use llm::provider::{LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Stamp, Target};
-use llm::skim::{Skimmed, skim_body};
 use policy::snapshot::{CredentialUse, DeploymentPolicy};
+use provider::failure::{self, Failure, FailureKind, MAX_ERROR_BODY, Scope};
+use provider::skim::{Skimmed, skim_body};
+use provider::{LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Stamp, Target};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Context, Failed};
@@ -84,7 +84,7 @@ pub(super) async fn attempt(
 }
 
 async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, meter: &mut Meter) -> Tried<Reply> {
-    let Some(provider) = llm::provider::find(&deployment.provider) else {
+    let Some(provider) = provider::find(&deployment.provider) else {
         return Err(unsendable(
             Scope::Deployment,
             "this deployment's provider is not known to this version of Headgate",
@@ -93,7 +93,7 @@ async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, m
     let billing = Billing {
         organization: context.organization.clone(),
         deployment: deployment.clone(),
-        input_guess: llm::estimate::input_guess(context.call.scan),
+        input_guess: provider::estimate::input_guess(context.call.scan),
         is_stream: meter.is_stream,
     };
     let making = Making { context, provider, billing, id: meter.id_text.to_str().unwrap_or_default().into() };

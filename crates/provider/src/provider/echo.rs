@@ -14,14 +14,14 @@ use serde_json::Value;
 
 use super::{Call, LocalAnswer, Operation, PrepareError, Provider, Quirks, Spec, Stamp};
 use crate::auth::Scheme;
-use crate::canonical::content::{Content, Role};
-use crate::canonical::event::{BlockStart, Delta, Event, Finish, FinishReason, Start};
-use crate::canonical::json::{Raw, Rest};
-use crate::canonical::request::ChatRequest;
-use crate::canonical::tool::{FunctionTool, ResponseFormat, Tool, ToolChoice};
-use crate::canonical::usage::Usage;
-use crate::dialect::{AnswerOptions, Dialect, Mode};
 use crate::estimate;
+use llm::canonical::content::{Content, Role};
+use llm::canonical::event::{BlockStart, Delta, Event, Finish, FinishReason, Start};
+use llm::canonical::json::{Raw, Rest};
+use llm::canonical::request::ChatRequest;
+use llm::canonical::tool::{FunctionTool, ResponseFormat, Tool, ToolChoice};
+use llm::canonical::usage::Usage;
+use llm::dialect::{AnswerOptions, Dialect, Mode};
 
 /// Most choices of one call.
 const MAX_CHOICES: u32 = 16;

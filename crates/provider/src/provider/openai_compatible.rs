@@ -5,7 +5,7 @@
 
 use super::{Provider, Quirks, Spec};
 use crate::auth::Scheme;
-use crate::dialect::{Dialect, MaxTokensStyle};
+use llm::dialect::{Dialect, MaxTokensStyle};
 
 /// A server that speaks OpenAI's dialect.
 pub(super) struct OpenAiCompatible(Spec);

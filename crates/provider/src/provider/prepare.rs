@@ -11,9 +11,9 @@ use domain::usage::TokenUsage;
 
 use super::{Call, LocalAnswer, Operation, PrepareError, Prepared, Relay, Spec, Target};
 use crate::catalog::{Capability, Model};
-use crate::dialect::{Dialect, ReasoningStyle, RequestOptions, SchemaStyle};
 use crate::estimate;
 use crate::scan::Patch;
+use llm::dialect::{Dialect, ReasoningStyle, RequestOptions, SchemaStyle};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");

@@ -12,9 +12,9 @@ use memchr::memmem::{Finder, FinderRev};
 
 use domain::usage::TokenUsage;
 
-use crate::canonical::event::FinishReason;
-use crate::dialect::Dialect;
 use crate::scan::{Span, visit_fields, visit_tail};
+use llm::canonical::event::FinishReason;
+use llm::dialect::Dialect;
 
 /// Longest event that is read; a longer one (inline images) is passed over, and counted as output.
 const MAX_EVENT: usize = 1 << 20;

@@ -2,7 +2,7 @@
 
 use super::{Provider, Quirks, Spec};
 use crate::auth::Scheme;
-use crate::dialect::{Dialect, MaxTokensStyle};
+use llm::dialect::{Dialect, MaxTokensStyle};
 
 /// OpenAI's API.
 pub(super) struct OpenAi(Spec);

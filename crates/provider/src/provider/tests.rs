@@ -243,7 +243,7 @@ fn echo_streams_in_several_chunks() {
         decoder.finish(&mut events).unwrap();
         let found = skim.finish();
         assert_eq!((found.usage, found.is_complete), (Some(answer.usage), true));
-        let folded = crate::canonical::answer::fold(events);
+        let folded = llm::canonical::answer::fold(events);
         assert!(format!("{:?}", folded.choices[0].blocks).contains("hello to the echo provider"));
     }
 }
@@ -350,9 +350,9 @@ proptest! {
             decoder.push(chunk, &mut events).unwrap();
         }
         decoder.finish(&mut events).unwrap();
-        let folded = crate::canonical::answer::fold(events);
+        let folded = llm::canonical::answer::fold(events);
         let said: Vec<&str> = folded.choices[0].blocks.iter().filter_map(|block| match &block.content {
-            crate::canonical::content::Content::Text(text) => Some(text.text.as_str()),
+            llm::canonical::content::Content::Text(text) => Some(text.text.as_str()),
             _ => None,
         }).collect();
         prop_assert_eq!(said.concat(), text);

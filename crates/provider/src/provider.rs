@@ -17,12 +17,12 @@ use domain::{Secret, Timestamp};
 use http::HeaderMap;
 
 use crate::auth::{self, Scheme, SignError};
-use crate::canonical::error::{DecodeError, EncodeError};
-use crate::canonical::loss::Loss;
 use crate::catalog::Model;
-use crate::dialect::{Decoder, Dialect, MaxTokensStyle, Mode, RequestOptions, Undo};
 use crate::failure::{self, Failure};
 use crate::scan::Scan;
+use llm::canonical::error::{DecodeError, EncodeError};
+use llm::canonical::loss::Loss;
+use llm::dialect::{Decoder, Dialect, MaxTokensStyle, Mode, RequestOptions, Undo};
 
 pub use base::{Base, BaseUrlError};
 

@@ -6,11 +6,11 @@
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::canonical::embedding::{EmbeddingAnswer, EmbeddingInput, Vector};
-use crate::canonical::json::Rest;
-use crate::dialect::openai_embeddings;
 use crate::estimate;
 use domain::usage::TokenUsage;
+use llm::canonical::embedding::{EmbeddingAnswer, EmbeddingInput, Vector};
+use llm::canonical::json::Rest;
+use llm::dialect::openai_embeddings;
 
 use super::super::{Call, LocalAnswer, PrepareError};
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use domain::Timestamp;
 use http::HeaderMap;
 
-use crate::canonical::error::ErrorKind;
 use crate::scan::visit_fields;
+use llm::canonical::error::ErrorKind;
 
 /// Longest pause an upstream may ask for; longer wishes are cut, because limits are lifted earlier than they say.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);

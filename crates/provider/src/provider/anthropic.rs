@@ -2,7 +2,7 @@
 
 use super::{Provider, Quirks, Spec};
 use crate::auth::Scheme;
-use crate::dialect::Dialect;
+use llm::dialect::Dialect;
 
 /// Anthropic's API.
 pub(super) struct Anthropic(Spec);
