@@ -8,7 +8,7 @@ mod cache_control;
 mod json_progress;
 pub mod openai_chat;
 pub mod openai_embeddings;
-mod tool_name;
+pub mod tool_name;
 
 use bytes::{Bytes, BytesMut};
 
