@@ -4,6 +4,8 @@
 //! chunk boundary cuts is copied. Not here: checking or changing the answer (that is `dialect`). Invariant: any split of the
 //! same bytes gives the same [`Skimmed`] (`tests::any_split_gives_the_same_result`).
 
+mod responses;
+
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -70,6 +72,8 @@ pub struct StreamSkim {
     is_oversize: bool,
     /// Ends of the events dispatched in this chunk, and whether each is to be withheld.
     cuts: Vec<(usize, bool)>,
+    /// The end of a very long event, of a dialect that says there what matters.
+    tail: Vec<u8>,
     /// With `relay`: the bytes of an event that is not complete yet.
     held: BytesMut,
     found: Skimmed,
@@ -87,6 +91,7 @@ impl StreamSkim {
             after_cr: false,
             is_oversize: false,
             cuts: Vec::new(),
+            tail: Vec::new(),
             held: BytesMut::new(),
             found: Skimmed::default(),
         }
@@ -108,6 +113,7 @@ impl StreamSkim {
             let end = at + length;
             self.after_cr = chunk[end] == b'\r';
             if at == end && self.line.is_empty() {
+                self.keep_tail(&chunk[..end]);
                 let is_withheld = self.dispatch(chunk, whole.take());
                 self.cuts.push((end + 1, is_withheld));
             } else if self.line.is_empty() {
@@ -130,6 +136,9 @@ impl StreamSkim {
         {
             if self.line.len() + rest.len() > MAX_EVENT {
                 self.is_oversize = true;
+                let line = std::mem::take(&mut self.line);
+                self.keep_tail(&line);
+                self.line = line;
                 self.line.truncate(5);
                 // The line is not empty, so its end is still found; its text is given up.
                 self.line.extend_from_slice(b"!");
@@ -137,6 +146,17 @@ impl StreamSkim {
                 self.line.extend_from_slice(rest);
             }
         }
+        self.keep_tail(chunk);
+    }
+
+    /// Keeps the last bytes of a very long event, for a dialect that needs them.
+    fn keep_tail(&mut self, bytes: &[u8]) {
+        if !self.is_oversize || self.dialect != Dialect::OpenAiResponses {
+            return;
+        }
+        self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(responses::TAIL)..]);
+        let surplus = self.tail.len().saturating_sub(responses::TAIL);
+        self.tail.drain(..surplus);
     }
 
     /// Looks at the next bytes and returns those to relay: all but OpenAI's usage event, which has no choices and which a
@@ -201,6 +221,7 @@ impl StreamSkim {
     fn append(&mut self, data: &[u8]) {
         if self.data.len() + data.len() >= MAX_EVENT {
             self.is_oversize = true;
+            self.keep_tail(data);
         }
         if self.is_oversize {
             self.data.clear();
@@ -238,6 +259,7 @@ impl StreamSkim {
         if std::mem::take(&mut self.is_oversize) {
             self.found.n_oversize += 1;
             self.found.n_output_events += 1;
+            responses::read_tail(&std::mem::take(&mut self.tail), &mut self.found);
             self.data.clear();
             self.has_data = false;
             return false;
@@ -265,6 +287,7 @@ pub fn skim_body(dialect: Dialect, body: &[u8]) -> Skimmed {
     let tail_key = match dialect {
         Dialect::OpenAiChat => &KEYS.usage,
         Dialect::AnthropicMessages => &KEYS.stop_reason,
+        Dialect::OpenAiResponses => return responses::read_body(body),
     };
     let tail = tail_key.rfind(body).and_then(|from| {
         let mut fields = Fields::default();
@@ -285,7 +308,7 @@ pub fn skim_body(dialect: Dialect, body: &[u8]) -> Skimmed {
         usage: usage_of(dialect, of(fields.usage)),
         finish: match dialect {
             Dialect::AnthropicMessages => text_of(of(fields.stop_reason)).map(|word| anthropic_finish(&word)),
-            Dialect::OpenAiChat => last_finish(body),
+            Dialect::OpenAiChat | Dialect::OpenAiResponses => last_finish(body),
         },
         n_output_events: u64::from(error.is_none() && is_complete),
         n_bytes: body.len() as u64,
@@ -321,6 +344,10 @@ fn read_event(dialect: Dialect, data: &[u8], found: &mut Skimmed) -> bool {
         Dialect::OpenAiChat => read_openai(data, found),
         Dialect::AnthropicMessages => {
             read_anthropic(data, found);
+            false
+        }
+        Dialect::OpenAiResponses => {
+            responses::read_event(data, found);
             false
         }
     }
@@ -435,6 +462,7 @@ struct Keys {
     usage: FinderRev<'static>,
     finish: FinderRev<'static>,
     stop_reason: FinderRev<'static>,
+    call: Finder<'static>,
     /// The likeliest first.
     said: [FinderRev<'static>; 5],
 }
@@ -447,6 +475,7 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
     usage: FinderRev::new(b"\"usage\""),
     finish: FinderRev::new(b"\"finish_reason\""),
     stop_reason: FinderRev::new(b"\"stop_reason\""),
+    call: Finder::new(b"\"function_call\""),
     said: [
         FinderRev::new(b"\"content\""),
         FinderRev::new(b"\"arguments\""),
@@ -542,6 +571,7 @@ pub fn usage_of(dialect: Dialect, json: &[u8]) -> Option<TokenUsage> {
     match dialect {
         Dialect::OpenAiChat => openai_usage(json),
         Dialect::AnthropicMessages => anthropic_usage(json),
+        Dialect::OpenAiResponses => responses::usage(json),
     }
 }
 
@@ -572,18 +602,28 @@ fn openai_usage(json: &[u8]) -> Option<TokenUsage> {
         return None;
     }
     let prompt = usage.prompt_tokens_details.unwrap_or_default();
-    let total = usage.prompt_tokens.unwrap_or(0);
-    // Cached and written tokens are included in the prompt count here; ours are disjoint.
+    let completion = usage.completion_tokens_details.unwrap_or_default();
+    Some(openai_tokens(usage.prompt_tokens, usage.completion_tokens, &prompt, &completion))
+}
+
+/// Cached and written tokens are included in OpenAI's count of the input; ours are disjoint.
+fn openai_tokens(
+    input: Option<u64>,
+    output: Option<u64>,
+    prompt: &PromptDetails,
+    completion: &CompletionDetails,
+) -> TokenUsage {
+    let total = input.unwrap_or(0);
     let cached = prompt.cached_tokens.unwrap_or(0).min(total);
     let written = prompt.cache_write_tokens.unwrap_or(0).min(total - cached);
-    Some(TokenUsage {
+    TokenUsage {
         input: total - cached - written,
         cached_input: cached,
         cache_write_5m: written,
         cache_write_1h: 0,
-        output: usage.completion_tokens.unwrap_or(0),
-        reasoning: usage.completion_tokens_details.unwrap_or_default().reasoning_tokens.unwrap_or(0),
-    })
+        output: output.unwrap_or(0),
+        reasoning: completion.reasoning_tokens.unwrap_or(0),
+    }
 }
 
 #[derive(serde::Deserialize)]

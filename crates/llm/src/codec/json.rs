@@ -252,6 +252,11 @@ pub struct Array<'a, 'p> {
 }
 
 impl<'a> Array<'a, '_> {
+    /// Says whether there are no items.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// Returns the number of items.
     pub fn len(&self) -> usize {
         self.items.len()
@@ -354,6 +359,7 @@ pub fn write_array(out: &mut BytesMut, fill: impl FnOnce(&mut ArrayWriter<'_>)) 
 }
 
 /// Writes one object and gives it as a value.
+#[expect(clippy::missing_panics_doc, reason = "the writer gives well-formed JSON")]
 pub fn raw_object(fill: impl FnOnce(&mut ObjectWriter<'_>)) -> Raw {
     let mut out = BytesMut::new();
     write_object(&mut out, fill);
@@ -502,6 +508,7 @@ impl ArrayWriter<'_> {
 }
 
 /// Writes a JSON string, quotes included.
+#[expect(clippy::missing_panics_doc, reason = "a string always has a JSON form and memory takes all writes")]
 pub fn put_str(out: &mut BytesMut, text: &str) {
     out.reserve(text.len() + 2);
     serde_json::to_writer(out.writer(), text).expect("a string always has a JSON form and memory takes all writes");

@@ -23,6 +23,18 @@ const ANTHROPIC: &str = concat!(
     "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
 );
 
+const RESPONSES: &str = concat!(
+    "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"id\":\"r\",\"status\":\"in_progress\",\"output\":[],\"usage\":null}}\n\n",
+    "event: response.output_item.added\ndata: {\"type\":\"response.output_item.added\",\"sequence_number\":1,\"output_index\":0,\"item\":{\"id\":\"m\",\"type\":\"message\",\"content\":[]}}\n\n",
+    "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":2,\"delta\":\"{\\\"type\\\":\\\"response.completed\\\"}\"}\n\n",
+    "event: response.function_call_arguments.delta\ndata: {\"sequence_number\":3,\"type\":\"response.function_call_arguments.delta\",\"delta\":\"b\"}\n\n",
+    "event: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":4,\"response\":{\"id\":\"r\",\"status\":\"completed\",\"error\":null,\"incomplete_details\":null,\"output\":[{\"type\":\"message\",\"content\":[{\"type\":\"output_text\",\"text\":\"\\\"function_call\\\"\"}]}],\"tools\":[{\"parameters\":{\"usage\":{\"input_tokens\":0}}}],\"usage\":{\"input_tokens\":36,\"input_tokens_details\":{\"cached_tokens\":20,\"cache_write_tokens\":1},\"output_tokens\":87,\"output_tokens_details\":{\"reasoning_tokens\":64},\"total_tokens\":123},\"user\":null,\"metadata\":{}}}\n\n",
+);
+
+fn responses_usage() -> TokenUsage {
+    TokenUsage { input: 15, cached_input: 20, cache_write_5m: 1, cache_write_1h: 0, output: 87, reasoning: 64 }
+}
+
 fn skim(dialect: Dialect, parts: &[&[u8]]) -> Skimmed {
     let mut skim = StreamSkim::new(dialect);
     for part in parts {
@@ -57,8 +69,50 @@ fn an_anthropic_stream_gives_usage_finish_and_output() {
 }
 
 #[test]
+fn a_stream_of_responses_gives_usage_finish_and_output() {
+    let found = skim(Dialect::OpenAiResponses, &[RESPONSES.as_bytes()]);
+    assert_eq!(found.usage, Some(responses_usage()));
+    assert_eq!((found.finish, found.is_complete, found.n_output_events), (Some(FinishReason::Stop), true, 2));
+    let ending = |response: &str| {
+        let text = format!("data: {{\"type\":\"response.incomplete\",\"response\":{response}}}\n\n");
+        let found = skim(Dialect::OpenAiResponses, &[text.as_bytes()]);
+        (found.finish, found.error.map(|error| error.code))
+    };
+    let cut = r#"{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}}"#;
+    assert_eq!(ending(cut), (Some(FinishReason::Length), None));
+    let filtered = r#"{"status":"incomplete","incomplete_details":{"reason":"content_filter"}}"#;
+    assert_eq!(ending(filtered), (Some(FinishReason::ContentFilter), None));
+    let called = r#"{"status":"completed","output":[{"type":"function_call","name":"f"}]}"#;
+    assert_eq!(ending(called), (Some(FinishReason::ToolUse), None));
+    let failed = r#"{"status":"failed","error":{"code":"server_error","message":"no"}}"#;
+    assert_eq!(ending(failed), (None, Some("server_error".into())));
+}
+
+#[test]
+fn a_whole_response_gives_usage_and_finish() {
+    let (_, rest) = RESPONSES.rsplit_once("\"response\":").unwrap();
+    let found = skim_body(Dialect::OpenAiResponses, rest.strip_suffix("}\n\n").unwrap().as_bytes());
+    assert_eq!((found.usage, found.finish), (Some(responses_usage()), Some(FinishReason::Stop)));
+    assert!(found.is_complete && found.error.is_none());
+    assert!(!skim_body(Dialect::OpenAiResponses, b"{\"usage\":{\"input_tokens\":8}").is_complete);
+}
+
+#[test]
+fn the_last_event_of_a_response_with_pictures_still_gives_its_usage() {
+    let picture = format!("\"output\":[{{\"type\":\"image_generation_call\",\"result\":\"{}\"}},", "x".repeat(3 << 20));
+    let text = RESPONSES.replace("\"output\":[{", &(picture + "{"));
+    for size in [100, 4096, 1 << 20, text.len()] {
+        let parts: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+        let found = skim(Dialect::OpenAiResponses, &parts);
+        assert_eq!((found.usage, found.is_complete, found.n_oversize), (Some(responses_usage()), true, 1), "{size}");
+    }
+}
+
+#[test]
 fn every_single_split_gives_the_same_result() {
-    for (dialect, text) in [(Dialect::OpenAiChat, OPENAI), (Dialect::AnthropicMessages, ANTHROPIC)] {
+    for (dialect, text) in
+        [(Dialect::OpenAiChat, OPENAI), (Dialect::AnthropicMessages, ANTHROPIC), (Dialect::OpenAiResponses, RESPONSES)]
+    {
         for text in [text.to_owned(), text.replace('\n', "\r\n"), text.replace('\n', "\r")] {
             let bytes = text.as_bytes();
             let whole = skim(dialect, &[bytes]);
@@ -94,6 +148,13 @@ fn an_error_inside_a_stream_is_seen() {
     assert_eq!(&*error.message, "plain");
     let text = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
     assert_eq!(&*check(Dialect::AnthropicMessages, text).kind, "overloaded_error");
+    for text in [
+        r#"{"type":"error","code":"rate_limit_exceeded","message":"slow"}"#,
+        r#"{"type":"error","error":{"type":"requests","code":"rate_limit_exceeded","message":"slow"}}"#,
+    ] {
+        let error = check(Dialect::OpenAiResponses, &format!("event: error\ndata: {text}\n\n"));
+        assert_eq!((&*error.code, &*error.message), ("rate_limit_exceeded", "slow"));
+    }
 }
 
 #[test]
@@ -167,8 +228,12 @@ fn a_chunk_of_whole_events_is_relayed_as_the_same_buffer() {
 
 proptest! {
     #[test]
-    fn any_split_gives_the_same_result(cuts in proptest::collection::vec(0..OPENAI.len().min(ANTHROPIC.len()), 0..12), crlf in any::<bool>()) {
-        for (dialect, text) in [(Dialect::OpenAiChat, OPENAI), (Dialect::AnthropicMessages, ANTHROPIC)] {
+    fn any_split_gives_the_same_result(cuts in proptest::collection::vec(0..OPENAI.len().min(ANTHROPIC.len()).min(RESPONSES.len()), 0..12), crlf in any::<bool>()) {
+        for (dialect, text) in [
+            (Dialect::OpenAiChat, OPENAI),
+            (Dialect::AnthropicMessages, ANTHROPIC),
+            (Dialect::OpenAiResponses, RESPONSES),
+        ] {
             let text = if crlf { text.replace('\n', "\r\n") } else { text.to_owned() };
             let mut cuts = cuts.clone();
             cuts.sort_unstable();
@@ -187,7 +252,7 @@ proptest! {
     fn arbitrary_bytes_do_no_harm(parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..30), 0..10)) {
         let all = parts.concat();
         let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-        for dialect in [Dialect::OpenAiChat, Dialect::AnthropicMessages] {
+        for dialect in [Dialect::OpenAiChat, Dialect::AnthropicMessages, Dialect::OpenAiResponses] {
             prop_assert_eq!(skim(dialect, &parts), skim(dialect, &[&all]));
             let _ = skim_body(dialect, &all);
         }

@@ -100,12 +100,12 @@ impl State {
         let object = root.object()?;
         let choices = object.find("choices");
         let choices = choices.as_ref().map(Node::array).transpose()?;
-        self.start(&object, choices.as_ref().is_some_and(|choices| choices.len() > 0), events)?;
+        self.start(&object, choices.as_ref().is_some_and(|choices| !choices.is_empty()), events)?;
         for (position, node) in choices.iter().flat_map(|choices| choices.iter().enumerate()) {
             self.take_choice(&node, position, events)?;
         }
         if let Some(usage) = object.find("usage") {
-            events.push(Event::Usage(super::read_usage(&usage.object()?)));
+            events.push(Event::Usage(super::USAGE.read(&usage.object()?)));
         }
         if let Some(node) = object.find("error") {
             let error = read_error(0, &node).ok_or_else(|| node.expected("an error object"))?;

@@ -263,7 +263,7 @@ impl StreamEncoder {
             self.write_chunk(out, |object| {
                 object.array("choices", |_| {});
                 if let Some(usage) = &usage {
-                    super::write_usage("usage", usage, is_ours, object);
+                    super::USAGE.write(usage, is_ours, object);
                 }
                 object.opt_raw("x_headgate", extra.as_ref());
             });
@@ -279,11 +279,13 @@ impl Encoder for StreamEncoder {
             Event::BlockStart { index, choice, block } => self.begin(index, choice, &block, out),
             Event::Delta { index, delta } => self.grow(index, &delta, out),
             Event::BlockStop { index } => self.end_block(index, out),
-            Event::Logprobs { choice, raw } if self.is_ours() => self.write_choice(choice, out, |object| {
-                object.object("delta", |_| {});
-                object.raw("logprobs", &raw);
-                object.null("finish_reason");
-            }),
+            Event::Logprobs { choice, raw } if self.start.origin.is_openai() => {
+                self.write_choice(choice, out, |object| {
+                    object.object("delta", |_| {});
+                    object.raw("logprobs", &raw);
+                    object.null("finish_reason");
+                });
+            }
             Event::Logprobs { .. } => self.lost("logprobs", "the upstream's probabilities have another form"),
             Event::Finish(finish) => self.finish(&finish, out),
             Event::Usage(usage) => self.usage.get_or_insert_default().merge(&usage),
