@@ -147,6 +147,9 @@ pub(super) fn write_reasoning(blocks: &[&Content], object: &mut ObjectWriter<'_>
     let mut text = String::new();
     for block in blocks {
         if let Content::Reasoning(reasoning) = block {
+            if !text.is_empty() && !reasoning.text.is_empty() {
+                text.push_str("\n\n");
+            }
             text.push_str(&reasoning.text);
         }
     }

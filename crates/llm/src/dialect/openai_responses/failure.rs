@@ -62,6 +62,7 @@ fn word(kind: ErrorKind) -> &'static str {
         ErrorKind::RateLimited => "rate_limit_exceeded",
         ErrorKind::InvalidRequest | ErrorKind::ContentPolicy => "invalid_prompt",
         ErrorKind::ContextWindow => "context_length_exceeded",
+        ErrorKind::Billing => "insufficient_quota",
         _ => "server_error",
     }
 }

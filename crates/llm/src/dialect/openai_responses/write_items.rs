@@ -128,7 +128,7 @@ impl Part {
         if let Ok(root) = json::root(list.as_str().as_bytes())
             && let Ok(array) = root.array()
         {
-            self.logprobs.extend(array.iter().map(|node| node.raw()));
+            self.logprobs.extend(array.iter().map(|node| with_lists(node.raw())));
         }
     }
 
@@ -244,6 +244,18 @@ impl Item {
         let before = self.parts[..part].iter().filter(|earlier| earlier.kind.is_content() == kind.is_content());
         object.u64(name, u64::try_from(before.count()).unwrap_or(u64::MAX));
     }
+}
+
+/// Two lists are required here that chat completions may leave out.
+fn with_lists(mut token: Raw) -> Raw {
+    let known = super::fields_of(&token).unwrap_or_default();
+    for name in ["bytes", "top_logprobs"] {
+        let is_there = known.iter().any(|(known, value)| **known == *name && value.as_str() != "null");
+        if let Some(empty) = Raw::parse("[]").filter(|_| !is_there) {
+            token = token.with_field(name, &empty).unwrap_or(token);
+        }
+    }
+    token
 }
 
 fn text_of(raw: &Raw) -> Option<Box<str>> {
