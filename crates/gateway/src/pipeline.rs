@@ -42,8 +42,8 @@ use http::request::Parts;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use llm::dialect::Dialect;
-use llm::provider::Operation;
 use policy::{KeyRefusal, Snapshot};
+use provider::Operation;
 
 use self::ids::Ids;
 use self::relay::ReplyBody;

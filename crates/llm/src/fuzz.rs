@@ -11,7 +11,7 @@ use crate::canonical::event::Event;
 use crate::codec::sse;
 use crate::dialect::{AnswerOptions, Dialect, Mode, RequestOptions, Undo, openai_embeddings};
 
-const DIALECTS: [Dialect; 2] = [Dialect::OpenAiChat, Dialect::AnthropicMessages];
+const DIALECTS: [Dialect; 3] = [Dialect::OpenAiChat, Dialect::AnthropicMessages, Dialect::OpenAiResponses];
 
 /// Frames of server-sent events do not depend on the split.
 pub fn sse(bytes: &[u8]) {
@@ -40,6 +40,11 @@ pub fn openai_stream(bytes: &[u8]) {
 /// Anthropic streams: the split does not matter, and whatever was read can be written.
 pub fn anthropic_stream(bytes: &[u8]) {
     stream(Dialect::AnthropicMessages, bytes);
+}
+
+/// Streams of OpenAI's responses: the split does not matter, and whatever was read can be written.
+pub fn responses_stream(bytes: &[u8]) {
+    stream(Dialect::OpenAiResponses, bytes);
 }
 
 /// Whole answers: whatever was read can be written, and is well-formed JSON.

@@ -1,4 +1,6 @@
-//! The languages of large language models: dialects, the hub model between them, providers, prices. **Sans-IO.**
+//! The languages of large language models: dialects and the hub model between them. **Sans-IO.**
+//!
+//! What depends on a vendor (addresses, authentication, prices) is in `provider`.
 //!
 //! # Passthrough and translation
 //!
@@ -16,15 +18,7 @@
 //! - Any split of the same upstream bytes gives the same events.
 //! - Nothing here panics on any input; what cannot be read is an error that names the place.
 
-pub mod auth;
 pub mod canonical;
-pub mod catalog;
 pub mod codec;
 pub mod dialect;
-pub mod estimate;
-pub mod failure;
 pub mod fuzz;
-pub mod pricing;
-pub mod provider;
-pub mod scan;
-pub mod skim;

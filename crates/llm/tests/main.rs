@@ -5,6 +5,8 @@ mod golden;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod responses;
+#[cfg(test)]
 mod round_trip;
 #[cfg(test)]
 mod split;

@@ -21,7 +21,7 @@ fn inputs(dialect: Dialect, name: &str) -> Vec<(String, Vec<u8>)> {
     inputs
 }
 
-const DIALECTS: [Dialect; 2] = [Dialect::OpenAiChat, Dialect::AnthropicMessages];
+const DIALECTS: [Dialect; 3] = [Dialect::OpenAiChat, Dialect::AnthropicMessages, Dialect::OpenAiResponses];
 
 #[test]
 fn a_request_written_and_read_again_is_the_same_request() {

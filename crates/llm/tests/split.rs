@@ -56,6 +56,10 @@ fn line() -> impl Strategy<Value = String> {
     ]
 }
 
+fn dialects() -> impl Strategy<Value = Dialect> {
+    prop_oneof![Just(Dialect::OpenAiChat), Just(Dialect::AnthropicMessages), Just(Dialect::OpenAiResponses)]
+}
+
 fn event_stream() -> impl Strategy<Value = Vec<u8>> {
     let end = prop_oneof![Just("\n"), Just("\r\n"), Just("\r")];
     let lines = prop::collection::vec((line(), end), 0..24);
@@ -86,9 +90,8 @@ proptest! {
     fn events_do_not_depend_on_the_split(
         case in any::<prop::sample::Index>(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
-        is_openai in any::<bool>(),
+        dialect in dialects(),
     ) {
-        let dialect = if is_openai { Dialect::OpenAiChat } else { Dialect::AnthropicMessages };
         let streams = streams(dialect);
         let bytes = &streams[case.index(streams.len())];
         let whole = decode(dialect, Mode::Stream, Undo::default(), bytes).unwrap();
@@ -105,16 +108,17 @@ proptest! {
     fn a_stream_cut_short_is_never_complete(
         case in any::<prop::sample::Index>(),
         cut in any::<prop::sample::Index>(),
-        is_openai in any::<bool>(),
+        dialect in dialects(),
     ) {
-        let dialect = if is_openai { Dialect::OpenAiChat } else { Dialect::AnthropicMessages };
         let streams = streams(dialect);
         let bytes = &streams[case.index(streams.len())];
         let mut decoder = dialect.decoder(Mode::Stream, Undo::default());
         let mut events = Vec::new();
         decoder.push(&bytes[..cut.index(bytes.len())], &mut events).unwrap();
         let text = String::from_utf8_lossy(&bytes[..cut.index(bytes.len())]).into_owned();
-        let has_finish = text.contains("\"finish_reason\":\"") || text.contains("\"stop_reason\":\"") || text.contains("\"error\"");
+        let has_finish = text.contains("\"finish_reason\":\"") || text.contains("\"stop_reason\":\"")
+            || text.contains("\"error\"")
+            || ["completed", "incomplete", "failed"].iter().any(|word| text.contains(&format!("event: response.{word}")));
         if decoder.finish(&mut events).is_ok() {
             prop_assert!(has_finish, "complete without a finish: {}", text);
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use domain::credential::Credential;
 use domain::{CredentialId, DisplayName, JobName, OrganizationId, Permit, Scope, Secret, WorkspaceId};
 use hmac::{Hmac, Mac as _};
-use llm::provider::Spec;
+use provider::Spec;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use store::{Constraint, StoreError, WriteTx};
@@ -37,7 +37,7 @@ pub fn variables(get: impl Fn(&str) -> Option<String>) -> Vec<FromEnvironment> {
     let read = |name: Option<&'static str>| {
         name.and_then(&get).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     };
-    let found = llm::provider::ALL.iter().map(|provider| {
+    let found = provider::ALL.iter().map(|provider| {
         let spec = provider.spec();
         FromEnvironment {
             provider: spec,
@@ -115,8 +115,9 @@ async fn add_models(
 ) -> Outcome<()> {
     let now = cx.now();
     let taken = taken_names(tx, workspace).await?;
-    let models =
-        llm::catalog::all().iter().filter(|model| model.provider == credential.provider && !model.is_retired_at(now));
+    let models = provider::catalog::all()
+        .iter()
+        .filter(|model| model.provider == credential.provider && !model.is_retired_at(now));
     for model in models.filter(|model| !taken.contains(&model.name)) {
         let draft = deployments::Draft {
             workspace,

@@ -193,9 +193,9 @@ async fn insert_node_group(cx: &Cx, tx: &mut WriteTx, permit: &Permit) -> Outcom
 
 /// Adds the models that need no credential, so that the first call works with no account anywhere.
 async fn insert_built_in(cx: &Cx, tx: &mut WriteTx, permit: &Permit, workspace: WorkspaceId) -> Outcome<()> {
-    let specs = llm::provider::ALL.iter().map(|provider| provider.spec());
+    let specs = provider::ALL.iter().map(|provider| provider.spec());
     for spec in specs.filter(|spec| !spec.needs_credential) {
-        for model in llm::catalog::all().iter().filter(|model| model.provider == spec.name) {
+        for model in provider::catalog::all().iter().filter(|model| model.provider == spec.name) {
             let name = model_name(&format!("{}/{}", spec.name, model.name))?;
             let (provider, upstream_model) = (spec.name, model.name.as_str());
             let draft = Draft { workspace, name, provider, upstream_model, credential: None, is_enabled: true };

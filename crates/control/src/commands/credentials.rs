@@ -8,7 +8,7 @@ use api::ops::credentials::{ArchiveCredential, CreateCredential, CredentialView,
 use domain::credential::{Credential, SealedSecret, seal_context};
 use domain::id::IdMint as _;
 use domain::{CredentialId, DisplayName, OrganizationId, Permit};
-use llm::provider::{Base, Provider, Spec};
+use provider::{Base, Provider, Spec};
 use serde::Serialize;
 use store::{Tx, WriteTx};
 
@@ -101,8 +101,8 @@ pub(crate) async fn insert(cx: &Cx, tx: &mut WriteTx, permit: &Permit, draft: Dr
 
 /// Finds a provider by the name in a body.
 pub(crate) fn provider(name: &str) -> Outcome<&'static dyn Provider> {
-    llm::provider::find(name).ok_or_else(|| {
-        let known: Vec<_> = llm::provider::ALL.iter().map(|provider| provider.spec().name).collect();
+    provider::find(name).ok_or_else(|| {
+        let known: Vec<_> = provider::ALL.iter().map(|provider| provider.spec().name).collect();
         Failure::unacceptable("/provider", format!("is not a provider; use one of {}", known.join(", ")))
     })
 }

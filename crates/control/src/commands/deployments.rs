@@ -6,7 +6,7 @@ use domain::deployment::Deployment;
 use domain::id::IdMint as _;
 use domain::price::{PriceSource, PriceVersion};
 use domain::{Actor, CredentialId, DeploymentId, ModelName, Permission, Permit, PriceId, Scope, WorkspaceId};
-use llm::provider::Spec;
+use provider::Spec;
 use store::{StoreError, Tx, WriteTx};
 
 use crate::call::{Call, Reply};
@@ -109,7 +109,7 @@ fn upstream_model(text: &str) -> Outcome<String> {
 
 /// Copies the dated catalog prices of the model; what is in the book already stays as it is.
 pub(crate) async fn copy_prices(cx: &Cx, tx: &mut WriteTx, permit: &Permit, deployment: &Deployment) -> Outcome<()> {
-    let Some(model) = llm::catalog::find(&deployment.provider, &deployment.upstream_model) else { return Ok(()) };
+    let Some(model) = provider::catalog::find(&deployment.provider, &deployment.upstream_model) else { return Ok(()) };
     for price in &model.prices {
         let version = PriceVersion {
             id: PriceId::from_uuid(cx.mint.next_uuid()),
@@ -129,7 +129,9 @@ pub(crate) async fn copy_prices(cx: &Cx, tx: &mut WriteTx, permit: &Permit, depl
 
 /// Says whether the catalog has a price of the deployment's model that the book has not.
 pub(crate) async fn lacks_prices(tx: &mut Tx, deployment: &Deployment) -> Outcome<bool> {
-    let Some(model) = llm::catalog::find(&deployment.provider, &deployment.upstream_model) else { return Ok(false) };
+    let Some(model) = provider::catalog::find(&deployment.provider, &deployment.upstream_model) else {
+        return Ok(false);
+    };
     let book = store::prices::list_by_model(tx, &deployment.provider, &deployment.upstream_model).await?;
     let has = |at| book.iter().any(|price| price.source == PriceSource::Catalog && price.effective_at == at);
     Ok(model.prices.iter().any(|price| !has(price.effective_at)))

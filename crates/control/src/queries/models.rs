@@ -5,7 +5,7 @@ use api::ops::models::{
 };
 use domain::price::{LongContextRates, PriceSource, PriceVersion, Rates};
 use domain::{NanoUsd, Page, Price, Timestamp};
-use llm::catalog::{Capability, Modality, Model, ModelKind};
+use provider::catalog::{Capability, Modality, Model, ModelKind};
 
 use crate::call::{Call, Reply};
 use crate::error::Outcome;
@@ -13,7 +13,7 @@ use crate::error::Outcome;
 /// Lists the providers Headgate can speak to.
 pub async fn providers(call: Call<ListProviders>) -> Outcome<Reply<Page<ProviderView>>> {
     call.permit()?;
-    let views = llm::provider::ALL.iter().map(|provider| {
+    let views = provider::ALL.iter().map(|provider| {
         let spec = provider.spec();
         ProviderView {
             name: spec.name.to_owned(),
@@ -32,7 +32,7 @@ pub async fn models(call: Call<ListModels>) -> Outcome<Reply<Page<ModelView>>> {
     let mut tx = call.read().await?;
     let book = store::prices::load(&mut tx, None).await?;
     let search = call.query.search.as_deref().unwrap_or("").to_lowercase();
-    let wanted = llm::catalog::all().iter().filter(|model| {
+    let wanted = provider::catalog::all().iter().filter(|model| {
         call.query.provider.as_ref().is_none_or(|provider| *provider == model.provider)
             && model.name.to_lowercase().contains(&search)
             && !model.is_retired_at(now)

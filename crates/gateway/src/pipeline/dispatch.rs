@@ -1,6 +1,6 @@
 //! Stage 6: tries targets until one answers, up to the commit point.
 //!
-//! Which failure allows what comes from `llm::failure`: a fact about the request ends the call, one about a credential skips all
+//! Which failure allows what comes from `provider::failure`: a fact about the request ends the call, one about a credential skips all
 //! targets with it, one about a deployment or provider moves on. All attempts share one deadline; only repeated tries of one
 //! target are charged to the retry budget. Invariant: nothing of a failed attempt has reached the client.
 
@@ -16,10 +16,10 @@ use domain::code::GatewayCode;
 use domain::usage::AttemptOutcome;
 use domain::{CredentialId, DeploymentId};
 use http::{HeaderMap, StatusCode};
-use llm::failure::{Failure, FailureKind, Scope};
-use llm::provider::Call;
 use policy::plan::Attempt;
 use policy::snapshot::{CredentialUse, DeploymentPolicy, OrganizationPolicy};
+use provider::Call;
+use provider::failure::{Failure, FailureKind, Scope};
 use tokio::time::Instant;
 
 pub(crate) use self::bases::Bases;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::code::GatewayCode;
 use hyper::body::Incoming;
-use llm::provider::Operation;
-use llm::scan::{self, Scan, ScanError};
 use policy::Caller;
 use policy::snapshot::ModelPolicy;
+use provider::Operation;
+use provider::scan::{self, Scan, ScanError};
 use tokio::time::Instant;
 
 use super::admit::Head;

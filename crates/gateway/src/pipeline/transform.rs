@@ -13,9 +13,9 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use llm::canonical::loss::Effect;
 use llm::dialect::Dialect;
-use llm::provider::Operation;
 use policy::Caller;
 use policy::snapshot::{CredentialUse, DeploymentPolicy};
+use provider::Operation;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 

@@ -69,7 +69,7 @@ impl Answer {
 }
 
 fn unfold_block(block: Block, index: u32, choice: u32, events: &mut Vec<Event>) {
-    let mut deltas = Vec::new();
+    let mut deltas = vec![Delta::Fields(block.rest)];
     let block = match block.content {
         Content::Text(text) => {
             deltas.push(Delta::Text(text.text.into()));
@@ -102,6 +102,7 @@ fn unfold_block(block: Block, index: u32, choice: u32, events: &mut Vec<Event>) 
 fn is_not_empty(delta: &Delta) -> bool {
     match delta {
         Delta::Text(text) | Delta::Arguments(text) | Delta::Reasoning(text) | Delta::Refusal(text) => !text.is_empty(),
+        Delta::Fields(fields) => !fields.is_empty(),
         Delta::Signature(_) | Delta::Citation(_) | Delta::Opaque(_) => true,
     }
 }
@@ -184,13 +185,19 @@ impl Fold {
         answer
     }
 
-    fn block(&mut self, index: u32) -> Option<&mut Content> {
+    fn block(&mut self, index: u32) -> Option<&mut Block> {
         let (_, place) = self.places.iter().rev().find(|(known, _)| *known == index)?;
-        Some(&mut self.choices[place.choice].blocks[place.block].content)
+        Some(&mut self.choices[place.choice].blocks[place.block])
     }
 
     fn grow(&mut self, index: u32, delta: Delta) {
-        match (self.block(index), delta) {
+        if let Delta::Fields(fields) = delta {
+            if let Some(block) = self.block(index) {
+                block.take_fields(fields);
+            }
+            return;
+        }
+        match (self.block(index).map(|block| &mut block.content), delta) {
             (Some(Content::Opaque(_)), Delta::Arguments(more)) => {
                 match self.inputs.iter_mut().find(|(known, _)| *known == index) {
                     Some((_, input)) => input.push_str(&more),
@@ -206,7 +213,8 @@ impl Fold {
     fn complete(&mut self, index: u32) {
         let Some(at) = self.inputs.iter().position(|(known, _)| *known == index) else { return };
         let (_, input) = self.inputs.swap_remove(at);
-        if let (Some(input), Some(Content::Opaque(opaque))) = (Raw::parse(&input), self.block(index))
+        if let (Some(input), Some(Block { content: Content::Opaque(opaque), .. })) =
+            (Raw::parse(&input), self.block(index))
             && let Some(raw) = opaque.raw.with_field("input", &input)
         {
             opaque.raw = raw;

@@ -65,6 +65,25 @@ impl Block {
     pub fn text(text: impl Into<String>) -> Self {
         Content::Text(Text { text: text.into(), citations: None }).into()
     }
+
+    /// Takes fields of the origin dialect in. Those of an opaque block replace its own, save [`Block::ITEM`].
+    pub fn take_fields(&mut self, fields: Rest) {
+        for (name, value) in fields.0 {
+            match &mut self.content {
+                Content::Opaque(opaque) if *name != *Self::ITEM => {
+                    if let Some(raw) = opaque.raw.with_field(&name, &value) {
+                        opaque.raw = raw;
+                    }
+                }
+                _ => self.rest.set(&name, value),
+            }
+        }
+    }
+
+    /// The name in [`Block::rest`] under which a dialect whose content is a list of items, each of several blocks, keeps
+    /// what names the item (its id). Present on the first block of each item, so it marks where items begin. It means
+    /// nothing elsewhere and is no loss.
+    pub const ITEM: &str = "item";
 }
 
 impl From<Content> for Block {

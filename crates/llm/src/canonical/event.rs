@@ -109,6 +109,8 @@ pub enum Delta {
     Citation(Raw),
     /// A delta of the origin dialect that this model does not know, whole.
     Opaque(Raw),
+    /// Fields of the origin dialect that belong to the block; of an opaque block, fields of the block itself.
+    Fields(Rest),
 }
 
 /// How a choice ended.

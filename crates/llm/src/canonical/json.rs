@@ -88,9 +88,23 @@ impl Rest {
         self.0.is_empty()
     }
 
+    /// Says whether there is nothing that a dialect of other origin would lose.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.iter().all(|(name, _)| name == super::content::Block::ITEM)
+    }
+
     /// Adds one field.
     pub fn push(&mut self, name: &str, value: Raw) {
         self.0.push((name.into(), value));
+    }
+
+    /// Adds one field, or replaces it.
+    pub fn set(&mut self, name: &str, value: Raw) {
+        match self.0.iter_mut().find(|(known, _)| **known == *name) {
+            Some((_, known)) => *known = value,
+            None => self.push(name, value),
+        }
     }
 
     /// Finds a field by name.

@@ -45,6 +45,10 @@ pub struct ChatRequest {
     pub service_tier: Option<String>,
     /// Anthropic's top-level automatic prompt caching.
     pub cache: Option<CacheControl>,
+    /// How long the answer should be, in OpenAI's words.
+    pub verbosity: Option<String>,
+    /// What the upstream's memory has to do with the call.
+    pub state: State,
     /// `Some` when the answer should be streamed.
     pub stream: Option<Stream>,
     /// Fields of the origin dialect.
@@ -72,10 +76,30 @@ impl ChatRequest {
             metadata: None,
             service_tier: None,
             cache: None,
+            verbosity: None,
+            state: State::default(),
             stream: None,
             rest: Rest::default(),
         }
     }
+}
+
+/// What the upstream remembers of a call, or does beside answering it: OpenAI's responses.
+///
+/// A dialect without memory cannot say [`State::previous`]; whoever keeps the answers must put the earlier items into
+/// `messages` first, after the first message when `has_instructions` says that it stands apart.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// Id of the answer that this call continues.
+    pub previous: Option<String>,
+    /// Whether the answer should be kept for later calls.
+    pub store: Option<bool>,
+    /// Whether the answer is made after the call has returned.
+    pub background: Option<bool>,
+    /// The first message is the call's own instructions, which later calls do not inherit.
+    pub has_instructions: bool,
+    /// Extra parts of the answer that are asked for, in the vendor's words.
+    pub include: Vec<String>,
 }
 
 /// Knobs of randomness; `None` means the upstream's default.
@@ -175,6 +199,16 @@ impl Effort {
             "xhigh" => Self::XHigh,
             "max" => Self::Max,
             other => Self::Other(other.into()),
+        }
+    }
+
+    /// The effort that comes nearest to a budget of tokens, by the table that the other direction uses.
+    #[must_use]
+    pub fn of_budget(tokens: u64) -> Self {
+        match tokens {
+            0..=1024 => Self::Low,
+            1025..=8192 => Self::Medium,
+            _ => Self::High,
         }
     }
 

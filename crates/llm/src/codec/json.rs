@@ -19,7 +19,7 @@ use crate::canonical::json::{Raw, Rest};
 
 /// Where a value is; a chain on the stack that is only rendered for errors.
 #[derive(Clone, Copy)]
-pub(crate) struct Path<'p> {
+pub struct Path<'p> {
     parent: Option<&'p Path<'p>>,
     step: Step<'p>,
 }
@@ -53,13 +53,13 @@ impl fmt::Display for Path<'_> {
 
 /// One value and where it is.
 #[derive(Clone, Copy)]
-pub(crate) struct Node<'a, 'p> {
+pub struct Node<'a, 'p> {
     raw: &'a RawValue,
     path: Path<'p>,
 }
 
 /// Checks that `text` is one JSON value and starts reading it.
-pub(crate) fn root(bytes: &[u8]) -> Result<Node<'_, 'static>, DecodeError> {
+pub fn root(bytes: &[u8]) -> Result<Node<'_, 'static>, DecodeError> {
     let invalid = |reason: String| DecodeError::Json { path: "".into(), reason: reason.into() };
     let text = std::str::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
     let raw = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
@@ -67,36 +67,43 @@ pub(crate) fn root(bytes: &[u8]) -> Result<Node<'_, 'static>, DecodeError> {
 }
 
 impl<'a, 'p> Node<'a, 'p> {
-    pub(crate) fn text(&self) -> &'a str {
+    /// Returns the JSON text.
+    pub fn text(&self) -> &'a str {
         self.raw.get()
     }
 
-    pub(crate) fn raw(&self) -> Raw {
+    /// Keeps the value.
+    pub fn raw(&self) -> Raw {
         Raw::from_value(self.raw)
     }
 
-    pub(crate) fn path(&self) -> String {
+    /// Returns the path, for messages.
+    pub fn path(&self) -> String {
         self.path.to_string()
     }
 
-    pub(crate) fn is_null(&self) -> bool {
+    /// Says whether it is `null`.
+    pub fn is_null(&self) -> bool {
         self.text() == "null"
     }
 
-    pub(crate) fn is_str(&self) -> bool {
+    /// Says whether it is a string.
+    pub fn is_str(&self) -> bool {
         self.text().starts_with('"')
     }
 
-    pub(crate) fn is_object(&self) -> bool {
+    /// Says whether it is an object.
+    pub fn is_object(&self) -> bool {
         self.text().starts_with('{')
     }
 
-    pub(crate) fn is_array(&self) -> bool {
+    /// Says whether it is an array.
+    pub fn is_array(&self) -> bool {
         self.text().starts_with('[')
     }
 
     /// The error that something else should be here.
-    pub(crate) fn expected(&self, what: &str) -> DecodeError {
+    pub fn expected(&self, what: &str) -> DecodeError {
         DecodeError::Expected { path: self.path().into(), expected: what.into() }
     }
 
@@ -104,51 +111,61 @@ impl<'a, 'p> Node<'a, 'p> {
         serde_json::from_str(self.text()).map_err(|_| self.expected(what))
     }
 
-    pub(crate) fn str(&self) -> Result<Cow<'a, str>, DecodeError> {
+    /// Reads a string, borrowed when it has no escapes.
+    pub fn str(&self) -> Result<Cow<'a, str>, DecodeError> {
         self.read::<Text<'a>>("a string").map(|text| text.0)
     }
 
-    pub(crate) fn string(&self) -> Result<String, DecodeError> {
+    /// Reads a string.
+    pub fn string(&self) -> Result<String, DecodeError> {
         self.str().map(Cow::into_owned)
     }
 
-    pub(crate) fn boxed(&self) -> Result<Box<str>, DecodeError> {
+    /// Reads a string.
+    pub fn boxed(&self) -> Result<Box<str>, DecodeError> {
         self.str().map(Into::into)
     }
 
-    pub(crate) fn bool(&self) -> Result<bool, DecodeError> {
+    /// Reads a truth value.
+    pub fn bool(&self) -> Result<bool, DecodeError> {
         self.read("true or false")
     }
 
-    pub(crate) fn u64(&self) -> Result<u64, DecodeError> {
+    /// Reads a whole number.
+    pub fn u64(&self) -> Result<u64, DecodeError> {
         self.read("a whole number that is not negative")
     }
 
-    pub(crate) fn u32(&self) -> Result<u32, DecodeError> {
+    /// Reads a whole number.
+    pub fn u32(&self) -> Result<u32, DecodeError> {
         self.read("a whole number from 0 to 4294967295")
     }
 
-    pub(crate) fn i64(&self) -> Result<i64, DecodeError> {
+    /// Reads a whole number.
+    pub fn i64(&self) -> Result<i64, DecodeError> {
         self.read("a whole number")
     }
 
-    pub(crate) fn f64(&self) -> Result<f64, DecodeError> {
+    /// Reads a number.
+    pub fn f64(&self) -> Result<f64, DecodeError> {
         self.read("a number")
     }
 
-    pub(crate) fn object(&self) -> Result<Object<'a, 'p>, DecodeError> {
+    /// Reads the fields of an object.
+    pub fn object(&self) -> Result<Object<'a, 'p>, DecodeError> {
         let fields = self.read::<Fields<'a>>("an object")?.0;
         Ok(Object { fields, path: self.path })
     }
 
-    pub(crate) fn array(&self) -> Result<Array<'a, 'p>, DecodeError> {
+    /// Reads the items of an array.
+    pub fn array(&self) -> Result<Array<'a, 'p>, DecodeError> {
         let items = self.read::<Items<'a>>("an array")?.0;
         Ok(Array { items, path: self.path })
     }
 }
 
 /// The fields of one object.
-pub(crate) struct Object<'a, 'p> {
+pub struct Object<'a, 'p> {
     fields: Vec<Field<'a>>,
     path: Path<'p>,
 }
@@ -161,7 +178,7 @@ struct Field<'a> {
 
 impl<'a> Object<'a, '_> {
     /// Finds a field; `null` counts as absent, and of several with one name the last counts, as in most parsers.
-    pub(crate) fn find<'s>(&'s self, name: &'s str) -> Option<Node<'a, 's>> {
+    pub fn find<'s>(&'s self, name: &'s str) -> Option<Node<'a, 's>> {
         let mut found = None;
         for field in &self.fields {
             if field.name == name {
@@ -174,7 +191,7 @@ impl<'a> Object<'a, '_> {
     }
 
     /// Finds a field that must be there.
-    pub(crate) fn get<'s>(&'s self, name: &'s str) -> Result<Node<'a, 's>, DecodeError> {
+    pub fn get<'s>(&'s self, name: &'s str) -> Result<Node<'a, 's>, DecodeError> {
         self.find(name).ok_or_else(|| {
             let path = Path { parent: Some(&self.path), step: Step::Field(name) };
             DecodeError::Missing { path: path.to_string().into() }
@@ -182,44 +199,44 @@ impl<'a> Object<'a, '_> {
     }
 
     /// Finds a string, `None` when absent.
-    pub(crate) fn find_string(&self, name: &str) -> Result<Option<String>, DecodeError> {
+    pub fn find_string(&self, name: &str) -> Result<Option<String>, DecodeError> {
         self.find(name).map(|node| node.string()).transpose()
     }
 
     /// Finds a string, `None` when absent.
-    pub(crate) fn find_boxed(&self, name: &str) -> Result<Option<Box<str>>, DecodeError> {
+    pub fn find_boxed(&self, name: &str) -> Result<Option<Box<str>>, DecodeError> {
         self.find(name).map(|node| node.boxed()).transpose()
     }
 
     /// Finds a number.
-    pub(crate) fn find_f64(&self, name: &str) -> Result<Option<f64>, DecodeError> {
+    pub fn find_f64(&self, name: &str) -> Result<Option<f64>, DecodeError> {
         self.find(name).map(|node| node.f64()).transpose()
     }
 
     /// Finds a whole number.
-    pub(crate) fn find_u64(&self, name: &str) -> Result<Option<u64>, DecodeError> {
+    pub fn find_u64(&self, name: &str) -> Result<Option<u64>, DecodeError> {
         self.find(name).map(|node| node.u64()).transpose()
     }
 
     /// Finds a truth value.
-    pub(crate) fn find_bool(&self, name: &str) -> Result<Option<bool>, DecodeError> {
+    pub fn find_bool(&self, name: &str) -> Result<Option<bool>, DecodeError> {
         self.find(name).map(|node| node.bool()).transpose()
     }
 
     /// Reads a counter leniently: whatever is not a whole number counts as zero, because an odd usage report must not
     /// cost the caller an answer.
-    pub(crate) fn count(&self, name: &str) -> u64 {
+    pub fn count(&self, name: &str) -> u64 {
         self.find(name).and_then(|node| node.u64().ok()).unwrap_or(0)
     }
 
     /// Takes all fields nobody asked for.
-    pub(crate) fn rest(&self) -> Rest {
+    pub fn rest(&self) -> Rest {
         let unknown = self.fields.iter().filter(|field| !field.known.get());
         Rest(unknown.map(|field| (field.name.as_ref().into(), Raw::from_value(field.value))).collect())
     }
 
     /// Marks fields as known although nobody reads them.
-    pub(crate) fn skip(&self, names: &[&str]) {
+    pub fn skip(&self, names: &[&str]) {
         for field in &self.fields {
             if names.contains(&field.name.as_ref()) {
                 field.known.set(true);
@@ -229,17 +246,24 @@ impl<'a> Object<'a, '_> {
 }
 
 /// The items of one array.
-pub(crate) struct Array<'a, 'p> {
+pub struct Array<'a, 'p> {
     items: Vec<&'a RawValue>,
     path: Path<'p>,
 }
 
 impl<'a> Array<'a, '_> {
-    pub(crate) fn len(&self) -> usize {
+    /// Says whether there are no items.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Returns the number of items.
+    pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Node<'a, '_>> {
+    /// Iterates over the items.
+    pub fn iter(&self) -> impl Iterator<Item = Node<'a, '_>> {
         let path = &self.path;
         let step = |(index, raw): (usize, &&'a RawValue)| Node {
             raw,
@@ -318,14 +342,14 @@ impl<'de> Deserialize<'de> for Items<'de> {
 // === Writing ===
 
 /// Writes one object into `out`.
-pub(crate) fn write_object(out: &mut BytesMut, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+pub fn write_object(out: &mut BytesMut, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
     out.put_u8(b'{');
     fill(&mut ObjectWriter { out, empty: true });
     out.put_u8(b'}');
 }
 
 /// Writes one array into `out` and says whether it stayed empty.
-pub(crate) fn write_array(out: &mut BytesMut, fill: impl FnOnce(&mut ArrayWriter<'_>)) -> bool {
+pub fn write_array(out: &mut BytesMut, fill: impl FnOnce(&mut ArrayWriter<'_>)) -> bool {
     out.put_u8(b'[');
     let mut array = ArrayWriter { out, empty: true };
     fill(&mut array);
@@ -335,7 +359,8 @@ pub(crate) fn write_array(out: &mut BytesMut, fill: impl FnOnce(&mut ArrayWriter
 }
 
 /// Writes one object and gives it as a value.
-pub(crate) fn raw_object(fill: impl FnOnce(&mut ObjectWriter<'_>)) -> Raw {
+#[expect(clippy::missing_panics_doc, reason = "the writer gives well-formed JSON")]
+pub fn raw_object(fill: impl FnOnce(&mut ObjectWriter<'_>)) -> Raw {
     let mut out = BytesMut::new();
     write_object(&mut out, fill);
     let text = std::str::from_utf8(&out).unwrap_or_default();
@@ -343,7 +368,7 @@ pub(crate) fn raw_object(fill: impl FnOnce(&mut ObjectWriter<'_>)) -> Raw {
 }
 
 /// Writes the fields of one object, commas included.
-pub(crate) struct ObjectWriter<'o> {
+pub struct ObjectWriter<'o> {
     out: &'o mut BytesMut,
     empty: bool,
 }
@@ -357,74 +382,87 @@ impl ObjectWriter<'_> {
         self.out.put_u8(b':');
     }
 
-    pub(crate) fn str(&mut self, name: &str, value: &str) {
+    /// Writes a string.
+    pub fn str(&mut self, name: &str, value: &str) {
         self.key(name);
         put_str(self.out, value);
     }
 
-    pub(crate) fn opt_str(&mut self, name: &str, value: Option<&str>) {
+    /// Writes a string if there is one.
+    pub fn opt_str(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.str(name, value);
         }
     }
 
-    pub(crate) fn raw(&mut self, name: &str, value: &Raw) {
+    /// Writes a value as it came.
+    pub fn raw(&mut self, name: &str, value: &Raw) {
         self.key(name);
         self.out.put_slice(value.as_str().as_bytes());
     }
 
-    pub(crate) fn opt_raw(&mut self, name: &str, value: Option<&Raw>) {
+    /// Writes a value as it came, if there is one.
+    pub fn opt_raw(&mut self, name: &str, value: Option<&Raw>) {
         if let Some(value) = value {
             self.raw(name, value);
         }
     }
 
     /// Writes text that is known to be JSON.
-    pub(crate) fn literal(&mut self, name: &str, json: &str) {
+    pub fn literal(&mut self, name: &str, json: &str) {
         self.key(name);
         self.out.put_slice(json.as_bytes());
     }
 
-    pub(crate) fn null(&mut self, name: &str) {
+    /// Writes `null`.
+    pub fn null(&mut self, name: &str) {
         self.literal(name, "null");
     }
 
-    pub(crate) fn bool(&mut self, name: &str, value: bool) {
+    /// Writes a truth value.
+    pub fn bool(&mut self, name: &str, value: bool) {
         self.literal(name, if value { "true" } else { "false" });
     }
 
-    pub(crate) fn opt_bool(&mut self, name: &str, value: Option<bool>) {
+    /// Writes a truth value if there is one.
+    pub fn opt_bool(&mut self, name: &str, value: Option<bool>) {
         if let Some(value) = value {
             self.bool(name, value);
         }
     }
 
-    pub(crate) fn u64(&mut self, name: &str, value: u64) {
+    /// Writes a whole number.
+    pub fn u64(&mut self, name: &str, value: u64) {
         self.literal(name, &value.to_string());
     }
 
-    pub(crate) fn i64(&mut self, name: &str, value: i64) {
+    /// Writes a whole number.
+    pub fn i64(&mut self, name: &str, value: i64) {
         self.literal(name, &value.to_string());
     }
 
-    pub(crate) fn opt_f64(&mut self, name: &str, value: Option<f64>) {
+    /// Writes a number if there is one.
+    pub fn opt_f64(&mut self, name: &str, value: Option<f64>) {
         if let Some(value) = value {
             // `1` stays `1`, not `1.0`: callers write whole numbers and goldens should show what they wrote.
             self.literal(name, &format!("{value}"));
         }
     }
 
-    pub(crate) fn object(&mut self, name: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+    /// Writes an object.
+    pub fn object(&mut self, name: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         self.key(name);
         write_object(self.out, fill);
     }
 
-    pub(crate) fn array(&mut self, name: &str, fill: impl FnOnce(&mut ArrayWriter<'_>)) {
+    /// Writes an array.
+    pub fn array(&mut self, name: &str, fill: impl FnOnce(&mut ArrayWriter<'_>)) {
         self.key(name);
         write_array(self.out, fill);
     }
 
-    pub(crate) fn rest(&mut self, rest: &Rest) {
+    /// Writes fields as they came.
+    pub fn rest(&mut self, rest: &Rest) {
         for (name, value) in rest.iter() {
             self.raw(name, value);
         }
@@ -432,7 +470,7 @@ impl ObjectWriter<'_> {
 }
 
 /// Writes the items of one array, commas included.
-pub(crate) struct ArrayWriter<'o> {
+pub struct ArrayWriter<'o> {
     out: &'o mut BytesMut,
     empty: bool,
 }
@@ -444,30 +482,34 @@ impl ArrayWriter<'_> {
         }
     }
 
-    pub(crate) fn str(&mut self, value: &str) {
+    /// Writes a string.
+    pub fn str(&mut self, value: &str) {
         self.comma();
         put_str(self.out, value);
     }
 
-    pub(crate) fn raw(&mut self, value: &Raw) {
+    /// Writes a value as it came.
+    pub fn raw(&mut self, value: &Raw) {
         self.comma();
         self.out.put_slice(value.as_str().as_bytes());
     }
 
     /// Writes text that is known to be JSON.
-    pub(crate) fn literal(&mut self, json: &str) {
+    pub fn literal(&mut self, json: &str) {
         self.comma();
         self.out.put_slice(json.as_bytes());
     }
 
-    pub(crate) fn object(&mut self, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+    /// Writes an object.
+    pub fn object(&mut self, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         self.comma();
         write_object(self.out, fill);
     }
 }
 
 /// Writes a JSON string, quotes included.
-pub(crate) fn put_str(out: &mut BytesMut, text: &str) {
+#[expect(clippy::missing_panics_doc, reason = "a string always has a JSON form and memory takes all writes")]
+pub fn put_str(out: &mut BytesMut, text: &str) {
     out.reserve(text.len() + 2);
     serde_json::to_writer(out.writer(), text).expect("a string always has a JSON form and memory takes all writes");
 }

@@ -1,4 +1,4 @@
 //! Bytes to frames, incrementally: what is below the dialects.
 
-pub(crate) mod json;
+pub mod json;
 pub mod sse;

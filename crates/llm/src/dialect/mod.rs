@@ -8,7 +8,10 @@ mod cache_control;
 mod json_progress;
 pub mod openai_chat;
 pub mod openai_embeddings;
-mod tool_name;
+pub mod openai_responses;
+mod openai_usage;
+mod proof;
+pub mod tool_name;
 
 use bytes::{Bytes, BytesMut};
 
@@ -25,6 +28,8 @@ pub enum Dialect {
     OpenAiChat,
     /// Anthropic's `/v1/messages`.
     AnthropicMessages,
+    /// OpenAI's `/v1/responses`.
+    OpenAiResponses,
 }
 
 /// Whether an answer comes in one piece or as a stream of server-sent events.
@@ -170,7 +175,14 @@ impl Dialect {
         match self {
             Self::OpenAiChat => "openai_chat",
             Self::AnthropicMessages => "anthropic_messages",
+            Self::OpenAiResponses => "openai_responses",
         }
+    }
+
+    /// Says whether OpenAI defined it: files, metadata and tiers mean the same in all of these.
+    #[must_use]
+    pub fn is_openai(self) -> bool {
+        matches!(self, Self::OpenAiChat | Self::OpenAiResponses)
     }
 
     /// Reads a chat request body.
@@ -178,6 +190,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => openai_chat::decode_request(body),
             Self::AnthropicMessages => anthropic_messages::decode_request(body),
+            Self::OpenAiResponses => openai_responses::decode_request(body),
         }
     }
 
@@ -187,10 +200,21 @@ impl Dialect {
         request: &ChatRequest,
         options: &RequestOptions,
     ) -> Result<EncodedRequest, EncodeError> {
-        match self {
+        if self != Self::OpenAiResponses {
+            openai_responses::refuse_state(request)?;
+        }
+        let mut encoded = match self {
             Self::OpenAiChat => openai_chat::encode_request(request, options),
             Self::AnthropicMessages => anthropic_messages::encode_request(request, options),
+            Self::OpenAiResponses => openai_responses::encode_request(request, options),
+        }?;
+        if self != request.origin {
+            openai_responses::report(request, &mut encoded.losses);
         }
+        if request.verbosity.is_some() && !self.is_openai() {
+            encoded.losses.push(Loss::dropped("verbosity", "the upstream has no such parameter"));
+        }
+        Ok(encoded)
     }
 
     /// Makes a reader of answers in this dialect.
@@ -198,6 +222,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => openai_chat::decoder(mode, undo),
             Self::AnthropicMessages => anthropic_messages::decoder(mode, undo),
+            Self::OpenAiResponses => openai_responses::decoder(mode, undo),
         }
     }
 
@@ -206,6 +231,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => openai_chat::encoder(mode, options),
             Self::AnthropicMessages => anthropic_messages::encoder(mode, options),
+            Self::OpenAiResponses => openai_responses::encoder(mode, options),
         }
     }
 
@@ -214,6 +240,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => openai_chat::decode_error(status, body),
             Self::AnthropicMessages => anthropic_messages::decode_error(status, body),
+            Self::OpenAiResponses => openai_responses::decode_error(status, body),
         }
     }
 
@@ -222,6 +249,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => openai_chat::encode_error(error),
             Self::AnthropicMessages => anthropic_messages::encode_error(error),
+            Self::OpenAiResponses => openai_responses::encode_error(error),
         }
     }
 
@@ -230,6 +258,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => openai_chat::encode_error_event(error),
             Self::AnthropicMessages => anthropic_messages::encode_error_event(error),
+            Self::OpenAiResponses => openai_responses::encode_error_event(error),
         }
     }
 
@@ -238,6 +267,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => openai_chat::encode_models(models),
             Self::AnthropicMessages => anthropic_messages::encode_models(models),
+            Self::OpenAiResponses => openai_responses::encode_models(models),
         }
     }
 
@@ -247,6 +277,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => openai_chat::encode_model(model),
             Self::AnthropicMessages => anthropic_messages::encode_model(model),
+            Self::OpenAiResponses => openai_responses::encode_model(model),
         }
     }
 }

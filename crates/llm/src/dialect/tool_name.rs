@@ -11,17 +11,19 @@ use super::Undo;
 
 /// What a vendor allows besides `[a-zA-Z0-9_-]`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct NameRule {
+pub struct NameRule {
     /// Longest name.
-    pub(super) longest: usize,
+    pub longest: usize,
 }
 
 impl NameRule {
-    pub(super) const OPENAI: Self = Self { longest: 64 };
-    pub(super) const ANTHROPIC: Self = Self { longest: 128 };
+    /// OpenAI's and its followers' rule.
+    pub const OPENAI: Self = Self { longest: 64 };
+    /// Anthropic's rule.
+    pub const ANTHROPIC: Self = Self { longest: 128 };
 
     /// Returns `name` as the vendor takes it, and notes what the decoder must undo.
-    pub(super) fn apply<'n>(self, name: &'n str, undo: &mut Undo) -> Cow<'n, str> {
+    pub fn apply<'n>(self, name: &'n str, undo: &mut Undo) -> Cow<'n, str> {
         let sent = self.rewrite(name);
         if let Cow::Owned(sent) = &sent
             && !undo.tool_names.iter().any(|(known, _)| **known == **sent)
@@ -32,7 +34,7 @@ impl NameRule {
     }
 
     /// Returns an id or name that obeys the rule; ids need no undoing, because both ends of a call go the same way.
-    pub(super) fn rewrite(self, name: &str) -> Cow<'_, str> {
+    pub fn rewrite(self, name: &str) -> Cow<'_, str> {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if !name.is_empty() && name.len() <= self.longest && name.bytes().all(is_allowed) {
             return Cow::Borrowed(name);
@@ -54,12 +56,12 @@ impl NameRule {
 
 impl Undo {
     /// Returns the caller's name for a tool name in an answer.
-    pub(super) fn tool_name<'n>(&'n self, sent: &'n str) -> &'n str {
+    pub fn tool_name<'n>(&'n self, sent: &'n str) -> &'n str {
         self.tool_names.iter().find(|(known, _)| **known == *sent).map_or(sent, |(_, original)| original)
     }
 
     /// Says whether a tool call in an answer is really the answer's text.
-    pub(super) fn is_text_tool(&self, sent: &str) -> bool {
+    pub fn is_text_tool(&self, sent: &str) -> bool {
         self.text_tool.as_deref() == Some(sent)
     }
 }

@@ -9,18 +9,19 @@ use crate::repo::cargo;
 const EDGES: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("llm", &["domain"]),
+    ("provider", &["domain", "llm"]),
     ("api", &["domain"]),
     ("proto", &[]),
-    ("policy", &["domain", "llm", "proto"]),
+    ("policy", &["domain", "proto"]),
     ("store", &["domain"]),
     ("runtime", &["domain"]),
-    ("gateway", &["domain", "llm", "policy", "proto", "runtime"]),
-    // `llm` for the model catalog and its prices, which control copies into an organization.
-    ("control", &["domain", "api", "llm", "policy", "proto", "store", "runtime"]),
+    ("gateway", &["domain", "llm", "policy", "proto", "provider", "runtime"]),
+    // `provider` for the model catalog and its prices, which control copies into an organization.
+    ("control", &["domain", "api", "policy", "proto", "provider", "store", "runtime"]),
     ("server", &["control", "domain", "gateway", "policy", "runtime", "store"]),
     ("console-ui", &["domain"]),
     ("web", &["api", "console-ui", "domain"]),
-    ("testkit", &["api", "control", "domain", "gateway", "llm", "policy", "proto", "runtime", "store"]),
+    ("testkit", &["api", "control", "domain", "gateway", "llm", "policy", "proto", "provider", "runtime", "store"]),
     ("tests", &[]),
     ("xtask", &[]),
 ];
@@ -37,7 +38,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that decide without IO, and what their whole tree may not contain.
-const PURE: &[&str] = &["domain", "llm", "policy", "api"];
+const PURE: &[&str] = &["domain", "llm", "provider", "policy", "api"];
 const IMPURE: &[&str] = &["tokio", "sqlx", "redis", "axum", "hyper", "reqwest"];
 
 const FEATURES: &[(&str, &str)] =

@@ -20,11 +20,11 @@ use hyper::body::Incoming;
 use llm::canonical::json::Raw;
 use llm::canonical::loss::Loss;
 use llm::dialect::{AnswerOptions, Dialect, Mode};
-use llm::failure::{self, Failure, FailureKind, MAX_ERROR_BODY, Scope};
-use llm::provider::{LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Stamp, Target};
-use llm::skim::{Skimmed, skim_body};
 use pin_project_lite::pin_project;
 use policy::snapshot::{CredentialUse, DeploymentPolicy};
+use provider::failure::{self, Failure, FailureKind, MAX_ERROR_BODY, Scope};
+use provider::skim::{Skimmed, skim_body};
+use provider::{LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Stamp, Target};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Context, Failed, Sent};
@@ -92,7 +92,7 @@ async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, m
     let billing = Billing {
         organization: context.organization.clone(),
         deployment: deployment.clone(),
-        input_guess: llm::estimate::input_guess(context.call.scan),
+        input_guess: provider::estimate::input_guess(context.call.scan),
         is_stream: meter.is_stream,
     };
     let making = Making { context, provider, billing, id: meter.id_text.to_str().unwrap_or_default().into() };
@@ -140,7 +140,7 @@ pub(super) fn preview(
 }
 
 fn find_provider(deployment: &DeploymentPolicy) -> Tried<&'static dyn Provider> {
-    llm::provider::find(&deployment.provider).ok_or_else(|| {
+    provider::find(&deployment.provider).ok_or_else(|| {
         unsendable(Scope::Deployment, "this deployment's provider is not known to this version of Headgate")
     })
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use domain::CredentialId;
-use llm::provider::{Base, BaseUrlError, Spec};
 use parking_lot::Mutex;
 use policy::snapshot::CredentialUse;
+use provider::{Base, BaseUrlError, Spec};
 use rustc_hash::FxHashMap;
 
 /// Addresses kept before they are all thrown away.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use llm::canonical::loss::Loss;
-use llm::failure::Scope;
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
+use provider::failure::Scope;
 
 use super::{Context, attempt};
 use crate::pipeline::Worker;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use domain::usage::TokenUsage;
 use domain::{NanoUsd, PriceId, Timestamp};
-use llm::pricing;
-use llm::skim::Skimmed;
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
+use provider::pricing;
+use provider::skim::Skimmed;
 
 /// Bytes of a whole answer per output token, when it must be estimated: four of text, and the JSON around it.
 const ANSWER_BYTES_PER_TOKEN: u64 = 5;

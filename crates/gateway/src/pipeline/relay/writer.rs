@@ -7,7 +7,7 @@ use llm::canonical::error::{AnswerError, DecodeError};
 use llm::canonical::event::Event;
 use llm::canonical::json::Raw;
 use llm::dialect::{Decoder, Dialect, Encoder};
-use llm::skim::{InBandError, Skimmed, StreamSkim};
+use provider::skim::{InBandError, Skimmed, StreamSkim};
 
 /// Writes one answer for one client.
 pub(crate) enum Writer {

@@ -93,6 +93,7 @@ fn read_block(node: &Node<'_, '_>, undo: &Undo) -> Result<Block, DecodeError> {
             let name = object.get("name")?.string()?;
             let arguments = object.find("input").map_or("{}", |input| input.text()).to_owned();
             if undo.is_text_tool(&name) {
+                object.skip(&["id"]);
                 Content::Text(Text { text: arguments, citations: None })
             } else {
                 let name = undo.tool_name(&name).to_owned();

@@ -205,6 +205,6 @@ fn is_blank(delta: &Delta) -> bool {
     match delta {
         Delta::Text(text) | Delta::Arguments(text) | Delta::Reasoning(text) | Delta::Refusal(text) => text.is_empty(),
         Delta::Signature(proof) => proof.is_empty(),
-        Delta::Citation(_) | Delta::Opaque(_) => false,
+        Delta::Citation(_) | Delta::Opaque(_) | Delta::Fields(_) => false,
     }
 }

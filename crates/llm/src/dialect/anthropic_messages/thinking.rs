@@ -7,7 +7,7 @@ use crate::canonical::json::Raw;
 use crate::canonical::loss::Loss;
 use crate::canonical::request::{ChatRequest, Effort, ReasoningMode, ReasoningRequest};
 use crate::codec::json::ObjectWriter;
-use crate::dialect::{Dialect, ReasoningStyle, RequestOptions};
+use crate::dialect::{Dialect, ReasoningStyle, RequestOptions, proof};
 
 /// The least budget that Anthropic takes.
 const LEAST_BUDGET: u64 = 1024;
@@ -142,7 +142,7 @@ fn has_unsigned_call(request: &ChatRequest) -> bool {
     let turn = request.messages.iter().rev().take_while(|message| is_in_progress(message.role));
     let calls = |content: &Content| matches!(content, Content::ToolUse(_));
     let is_thought = |content: &Content| match content {
-        Content::Reasoning(reasoning) => reasoning.signature.is_some(),
+        Content::Reasoning(reasoning) => reasoning.signature.as_deref().is_some_and(proof::is_anthropic),
         Content::RedactedReasoning(_) => true,
         _ => false,
     };

@@ -8,8 +8,8 @@ use bytes::BytesMut;
 use crate::canonical::content::{Block, Content, Document, Image, Message, Role, Source, Text, ToolResult, ToolUse};
 use crate::canonical::json::Raw;
 use crate::codec::json::{ArrayWriter, ObjectWriter, write_array};
-use crate::dialect::cache_control;
 use crate::dialect::tool_name::NameRule;
+use crate::dialect::{cache_control, proof};
 
 use super::write_request::Writer;
 
@@ -34,7 +34,7 @@ fn is_nothing(block: &Block) -> bool {
 fn plain_text<'r>(blocks: &[Placed<'r>]) -> Option<&'r str> {
     match blocks {
         [Placed { block: Block { content: Content::Text(text), cache: None, rest }, .. }]
-            if rest.is_empty() && text.citations.is_none() =>
+            if rest.is_plain() && text.citations.is_none() =>
         {
             Some(&text.text)
         }
@@ -197,7 +197,7 @@ impl<'r> Writer<'r> {
     /// thinking too when an earlier answer came from elsewhere.
     fn takes_reasoning(&mut self, path: &str, content: &Content) -> bool {
         let is_signed = match content {
-            Content::Reasoning(reasoning) => reasoning.signature.is_some(),
+            Content::Reasoning(reasoning) => reasoning.signature.as_deref().is_some_and(proof::is_anthropic),
             _ => true,
         };
         if !is_signed {
@@ -300,7 +300,7 @@ impl<'r> Writer<'r> {
         object.str("tool_use_id", &self.call_id(&result.call_id));
         match &*result.content {
             [] => {}
-            [Block { content: Content::Text(text), cache: None, rest }] if rest.is_empty() => {
+            [Block { content: Content::Text(text), cache: None, rest }] if rest.is_plain() => {
                 object.str("content", &text.text);
             }
             blocks => object.array("content", |array| {

@@ -197,6 +197,8 @@ impl StreamEncoder {
                 return self.lost("annotations", "Anthropic's citations point elsewhere");
             }
             Delta::Opaque(_) if !self.is_ours => return,
+            // Its streams have no place for them: a block begins with all its fields.
+            Delta::Fields(_) => return,
             Delta::Citation(raw) => {
                 return self.write("content_block_delta", out, |object| {
                     object.u64("index", index.into());

@@ -38,7 +38,7 @@ fn read_body(status: u16, body: &[u8]) -> Option<AnswerError> {
 }
 
 /// Reads the error object itself, of a body or of a stream's chunk; `status` 0 means that the object must say.
-pub(super) fn read_error(status: u16, node: &Node<'_, '_>) -> Option<AnswerError> {
+pub(in crate::dialect) fn read_error(status: u16, node: &Node<'_, '_>) -> Option<AnswerError> {
     let object = node.object().ok()?;
     let text = |name| {
         let node = object.find(name)?;
@@ -88,7 +88,7 @@ pub fn encode_error_event(error: &AnswerError) -> Bytes {
     out.freeze()
 }
 
-pub(super) fn write_error(error: &AnswerError, object: &mut ObjectWriter<'_>) {
+pub(in crate::dialect) fn write_error(error: &AnswerError, object: &mut ObjectWriter<'_>) {
     object.object("error", |object| {
         object.str("message", &error.message);
         object.str("type", error.native_type.as_deref().filter(|word| is_our_word(word)).unwrap_or(word(error.kind)));

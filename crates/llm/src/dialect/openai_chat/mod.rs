@@ -13,14 +13,14 @@ mod write_request;
 mod write_stream;
 
 use crate::canonical::event::FinishReason;
-use crate::canonical::json::Raw;
-use crate::canonical::usage::Usage;
-use crate::codec::json::{Object, ObjectWriter};
 
+use super::openai_usage::{CHAT as USAGE, fields_of};
 use super::{AnswerOptions, Decoder, Encoder, Mode, Undo};
 
 pub use error::{decode_error, encode_error, encode_error_event, encode_model, encode_models};
+pub(super) use error::{read_error, write_error};
 pub use read_request::decode_request;
+pub(super) use read_request::read_url;
 pub use write_request::encode_request;
 
 /// Makes a reader of answers.
@@ -61,83 +61,4 @@ fn finish_word(reason: FinishReason) -> &'static str {
         FinishReason::ToolUse => "tool_calls",
         FinishReason::ContentFilter => "content_filter",
     }
-}
-
-/// Reads a `usage` object. `prompt_tokens` includes what came from and went to the cache; canonical counts do not.
-fn read_usage(usage: &Object<'_, '_>) -> Usage {
-    let prompt = usage.count("prompt_tokens");
-    let output = usage.count("completion_tokens");
-    usage.skip(&["total_tokens"]);
-    let mut result = Usage::default();
-    let (mut cached, mut written) = (0, 0);
-    if let Some(details) = usage.find("prompt_tokens_details").and_then(|node| node.object().ok()) {
-        cached = details.count("cached_tokens");
-        written = details.count("cache_write_tokens");
-        let rest = details.rest();
-        if !rest.is_empty() {
-            result.rest.push("prompt_tokens_details", crate::codec::json::raw_object(|object| object.rest(&rest)));
-        }
-    }
-    if cached == 0 {
-        // DeepSeek's name for it.
-        cached = usage.count("prompt_cache_hit_tokens");
-    }
-    if let Some(details) = usage.find("completion_tokens_details").and_then(|node| node.object().ok()) {
-        result.tokens.reasoning = details.count("reasoning_tokens");
-        let rest = details.rest();
-        if !rest.is_empty() {
-            result.rest.push("completion_tokens_details", crate::codec::json::raw_object(|object| object.rest(&rest)));
-        }
-    }
-    result.tokens.cached_input = cached.min(prompt);
-    result.tokens.cache_write_5m = written.min(prompt - result.tokens.cached_input);
-    result.tokens.input = prompt - result.tokens.cached_input - result.tokens.cache_write_5m;
-    result.tokens.output = output;
-    for (name, value) in usage.rest().iter() {
-        result.rest.push(name, value.clone());
-    }
-    result
-}
-
-/// Writes a `usage` object; unknown counters only when they come from this dialect.
-fn write_usage(name: &str, usage: &Usage, is_ours: bool, object: &mut ObjectWriter<'_>) {
-    let tokens = &usage.tokens;
-    let written = tokens.cache_write_5m.saturating_add(tokens.cache_write_1h);
-    let prompt = tokens.total_input();
-    let more = |object: &mut ObjectWriter<'_>, name: &str| {
-        let details = usage.rest.find(name).filter(|_| is_ours);
-        if let Some(details) = details.and_then(fields_of) {
-            for (name, value) in &details {
-                object.raw(name, value);
-            }
-        }
-    };
-    object.object(name, |object| {
-        object.u64("prompt_tokens", prompt);
-        object.u64("completion_tokens", tokens.output);
-        object.u64("total_tokens", prompt.saturating_add(tokens.output));
-        object.object("prompt_tokens_details", |object| {
-            object.u64("cached_tokens", tokens.cached_input);
-            if written > 0 {
-                object.u64("cache_write_tokens", written);
-            }
-            more(object, "prompt_tokens_details");
-        });
-        object.object("completion_tokens_details", |object| {
-            object.u64("reasoning_tokens", tokens.reasoning);
-            more(object, "completion_tokens_details");
-        });
-        if is_ours {
-            for (name, value) in usage.rest.iter() {
-                if !matches!(name, "prompt_tokens_details" | "completion_tokens_details") {
-                    object.raw(name, value);
-                }
-            }
-        }
-    });
-}
-
-fn fields_of(raw: &Raw) -> Option<Vec<(Box<str>, Raw)>> {
-    let node = crate::codec::json::root(raw.as_str().as_bytes()).ok()?;
-    Some(node.object().ok()?.rest().0)
 }

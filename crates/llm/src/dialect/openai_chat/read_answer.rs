@@ -43,7 +43,7 @@ fn read_answer(body: &[u8], undo: &Undo) -> Result<Answer, DecodeError> {
         answer.error = Some(read_error(0, &node).ok_or_else(|| node.expected("an error object"))?);
     }
     if let Some(node) = object.find("usage") {
-        answer.usage = Some(super::read_usage(&node.object()?));
+        answer.usage = Some(super::USAGE.read(&node.object()?));
     }
     if let Some(choices) = object.find("choices") {
         for node in choices.array()?.iter() {

@@ -49,6 +49,7 @@ pub fn decode_request(body: &[u8]) -> Result<ChatRequest, DecodeError> {
     request.metadata = object.find("metadata").map(|node| node.raw());
     request.service_tier = object.find_string("service_tier")?;
     request.cache = cache_control::read(&object)?;
+    request.verbosity = object.find_string("verbosity")?;
     request.stream = read_stream(&object)?;
     request.reasoning = read_reasoning(&object)?;
     request.rest = object.rest();
@@ -239,7 +240,7 @@ fn read_file(node: &Node<'_, '_>) -> Result<Content, DecodeError> {
 }
 
 /// Splits a data URL; anything else is an address.
-fn read_url(url: &str) -> Source {
+pub(in crate::dialect) fn read_url(url: &str) -> Source {
     let data_url = url.strip_prefix("data:").and_then(|rest| rest.split_once(','));
     match data_url.and_then(|(head, data)| Some((head.strip_suffix(";base64")?, data))) {
         Some((media_type, data)) => {

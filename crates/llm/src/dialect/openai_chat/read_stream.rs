@@ -68,6 +68,8 @@ struct Choice {
     n_tools: u32,
     /// `reasoning_details` were seen, so the plain texts repeat them.
     has_details: bool,
+    /// The number of the detail that the open reasoning is made of.
+    detail: Option<u64>,
     is_finished: bool,
 }
 
@@ -100,12 +102,12 @@ impl State {
         let object = root.object()?;
         let choices = object.find("choices");
         let choices = choices.as_ref().map(Node::array).transpose()?;
-        self.start(&object, choices.as_ref().is_some_and(|choices| choices.len() > 0), events)?;
+        self.start(&object, choices.as_ref().is_some_and(|choices| !choices.is_empty()), events)?;
         for (position, node) in choices.iter().flat_map(|choices| choices.iter().enumerate()) {
             self.take_choice(&node, position, events)?;
         }
         if let Some(usage) = object.find("usage") {
-            events.push(Event::Usage(super::read_usage(&usage.object()?)));
+            events.push(Event::Usage(super::USAGE.read(&usage.object()?)));
         }
         if let Some(node) = object.find("error") {
             let error = read_error(0, &node).ok_or_else(|| node.expected("an error object"))?;
@@ -211,7 +213,13 @@ impl State {
     }
 
     fn take_detail(&mut self, at: usize, detail: &Object<'_, '_>, events: &mut Vec<Event>) -> Result<(), DecodeError> {
-        self.choices[at].has_details = true;
+        let number = detail.find("index").and_then(|node| node.u64().ok());
+        let choice = &mut self.choices[at];
+        choice.has_details = true;
+        let is_other = number.is_some() && std::mem::replace(&mut choice.detail, number) != number;
+        if is_other && choice.open.is_some_and(|(kind, _)| kind == Kind::Reasoning) {
+            self.close(at, events);
+        }
         if let Some(data) = detail.find_boxed("data")? {
             self.close(at, events);
             let index = self.begin(at, BlockStart::RedactedReasoning(data), events);

@@ -40,11 +40,11 @@ impl WholeEncoder {
             object.str("model", self.options.model.as_deref().unwrap_or(&start.model));
             object.array("choices", |array| {
                 for choice in &answer.choices {
-                    array.object(|object| self.write_choice(choice, is_ours, object));
+                    array.object(|object| self.write_choice(choice, start.origin, object));
                 }
             });
             if let Some(usage) = &answer.usage {
-                super::write_usage("usage", usage, is_ours, object);
+                super::USAGE.write(usage, is_ours, object);
             }
             if is_ours {
                 object.rest(&start.rest);
@@ -53,7 +53,8 @@ impl WholeEncoder {
         });
     }
 
-    fn write_choice(&mut self, choice: &Choice, is_ours: bool, object: &mut ObjectWriter<'_>) {
+    fn write_choice(&mut self, choice: &Choice, origin: Dialect, object: &mut ObjectWriter<'_>) {
+        let is_ours = origin == Dialect::OpenAiChat;
         object.u64("index", choice.index.into());
         let unknown = choice.finish.as_ref().and_then(|finish| finish.rest.find("message")).filter(|_| is_ours);
         object.object("message", |object| {
@@ -63,7 +64,7 @@ impl WholeEncoder {
             }
         });
         match &choice.logprobs {
-            Some(raw) if is_ours => object.raw("logprobs", raw),
+            Some(raw) if origin.is_openai() => object.raw("logprobs", raw),
             _ => object.null("logprobs"),
         }
         if let Some(finish) = &choice.finish {
@@ -146,6 +147,9 @@ pub(super) fn write_reasoning(blocks: &[&Content], object: &mut ObjectWriter<'_>
     let mut text = String::new();
     for block in blocks {
         if let Content::Reasoning(reasoning) = block {
+            if !text.is_empty() && !reasoning.text.is_empty() {
+                text.push_str("\n\n");
+            }
             text.push_str(&reasoning.text);
         }
     }

@@ -9,9 +9,10 @@ use crate::canonical::content::{Block, CacheControl, Content, Document, Image, M
 use crate::canonical::error::EncodeError;
 use crate::canonical::json::Rest;
 use crate::canonical::loss::Loss;
-use crate::canonical::request::{ChatRequest, Effort, MaxTokensField, ReasoningMode, ReasoningRequest};
+use crate::canonical::request::{ChatRequest, Effort, MaxTokensField, ReasoningMode};
 use crate::canonical::tool::{FunctionTool, ResponseFormat, Tool, ToolChoice};
 use crate::codec::json::{ArrayWriter, ObjectWriter, write_object};
+use crate::dialect::openai_responses::COMMON;
 use crate::dialect::tool_name::NameRule;
 use crate::dialect::{Dialect, EncodedRequest, MaxTokensStyle, ReasoningStyle, RequestOptions, Undo, cache_control};
 
@@ -86,7 +87,8 @@ impl Writer<'_> {
         self.write_sampling(object);
         self.write_reasoning(object);
         object.opt_str("user", request.user.as_deref());
-        if self.is_ours {
+        object.opt_str("verbosity", request.verbosity.as_deref());
+        if request.origin.is_openai() {
             object.opt_raw("metadata", request.metadata.as_ref());
             object.opt_str("service_tier", request.service_tier.as_deref());
         } else {
@@ -113,13 +115,24 @@ impl Writer<'_> {
                 });
             }
         }
-        self.rest("", &request.rest, object);
+        for (name, value) in request.rest.iter() {
+            if self.is_ours || (request.origin.is_openai() && COMMON.contains(&name)) {
+                object.raw(name, value);
+            } else {
+                self.dropped(name, "OpenAI has no such field");
+            }
+        }
     }
 
     // === Messages ===
 
     fn write_message(&mut self, index: usize, message: &Message, array: &mut ArrayWriter<'_>) {
         let path = format!("messages[{index}]");
+        let is_opaque = |block: &Block| matches!(block.content, Content::Opaque(_));
+        if !self.is_ours && !message.content.is_empty() && message.content.iter().all(is_opaque) {
+            // Nothing of it is left, and OpenAI refuses a message without content.
+            return message.content.iter().for_each(|block| self.write_part(&path, block, array));
+        }
         match message.role {
             Role::System => self.write_plain(&path, "system", message, array),
             Role::Developer => {
@@ -146,7 +159,7 @@ impl Writer<'_> {
         match blocks {
             [] => object.str("content", ""),
             [Block { content: Content::Text(text), cache, rest }]
-                if rest.is_empty() && (cache.is_none() || !(self.is_ours || self.options.cache_control)) =>
+                if rest.is_plain() && (cache.is_none() || !(self.is_ours || self.options.cache_control)) =>
             {
                 self.cache(&format!("{path}.content[0]"), *cache, object);
                 if text.citations.is_some() {
@@ -244,7 +257,7 @@ impl Writer<'_> {
                     object.str("file_data", &format!("data:{media_type};base64,{data}"));
                 });
             }
-            Source::File(id) if self.is_ours => {
+            Source::File(id) if self.request.origin.is_openai() => {
                 object.str("type", "file");
                 object.object("file", |object| object.str("file_id", id));
             }
@@ -537,24 +550,12 @@ impl Writer<'_> {
             return;
         }
         if let Some(effort) = &reasoning.effort {
-            if self.is_ours || reasoning.mode != ReasoningMode::Disabled {
+            if request.origin.is_openai() || reasoning.mode != ReasoningMode::Disabled {
                 object.str("reasoning_effort", effort.as_str());
             }
-        } else if let Some(effort) = effort_of_budget(reasoning) {
+        } else if let Some(budget) = reasoning.budget_tokens.filter(|_| reasoning.mode != ReasoningMode::Disabled) {
             self.losses.push(Loss::changed("thinking.budget_tokens", "OpenAI takes an effort, not a number"));
-            object.str("reasoning_effort", effort.as_str());
+            object.str("reasoning_effort", Effort::of_budget(budget).as_str());
         }
     }
-}
-
-/// The effort that comes nearest to a budget, by the table that the other direction uses.
-fn effort_of_budget(reasoning: &ReasoningRequest) -> Option<Effort> {
-    if reasoning.mode == ReasoningMode::Disabled {
-        return None;
-    }
-    Some(match reasoning.budget_tokens? {
-        0..=1024 => Effort::Low,
-        1025..=8192 => Effort::Medium,
-        _ => Effort::High,
-    })
 }

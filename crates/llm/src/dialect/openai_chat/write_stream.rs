@@ -1,5 +1,7 @@
 //! Events become a stream of chat completion chunks.
 
+use std::borrow::Cow;
+
 use bytes::BytesMut;
 
 use crate::canonical::event::{BlockStart, Delta, Event, Finish, Start};
@@ -36,8 +38,11 @@ struct OpenBlock {
 enum BlockKind {
     Text,
     Refusal,
-    /// Its number among the choice's reasoning blocks.
-    Reasoning(u32),
+    Reasoning {
+        /// Its number among the choice's reasoning blocks.
+        number: u32,
+        has_text: bool,
+    },
     Tool {
         /// Its number among the choice's tool calls.
         number: u32,
@@ -52,6 +57,8 @@ struct ChoiceState {
     index: u32,
     n_tools: u32,
     n_reasoning: u32,
+    /// Some reasoning has been shown: the next block's begins a paragraph.
+    has_thought: bool,
     /// The first chunk of a choice names the role.
     has_role: bool,
 }
@@ -148,7 +155,9 @@ impl StreamEncoder {
         let kind = match block {
             BlockStart::Text => BlockKind::Text,
             BlockStart::Refusal => BlockKind::Refusal,
-            BlockStart::Reasoning => BlockKind::Reasoning(next(&mut self.choice(choice).n_reasoning)),
+            BlockStart::Reasoning => {
+                BlockKind::Reasoning { number: next(&mut self.choice(choice).n_reasoning), has_text: false }
+            }
             BlockStart::RedactedReasoning(data) => {
                 let number = next(&mut self.choice(choice).n_reasoning);
                 self.write_delta(choice, out, |object| {
@@ -197,14 +206,20 @@ impl StreamEncoder {
             (BlockKind::Refusal, Delta::Refusal(text)) => {
                 self.write_delta(choice, out, |object| object.str("refusal", text));
             }
-            (BlockKind::Reasoning(number), Delta::Reasoning(text)) => self.write_delta(choice, out, |object| {
-                object.str("reasoning_content", text);
-                write_detail(number, object, |object| {
-                    object.str("type", "reasoning.text");
-                    object.str("text", text);
+            (BlockKind::Reasoning { number, has_text }, Delta::Reasoning(text)) => {
+                self.blocks[at].kind = BlockKind::Reasoning { number, has_text: true };
+                let has_thought = std::mem::replace(&mut self.choice(choice).has_thought, true);
+                let is_paragraph = has_thought && !has_text;
+                let shown = if is_paragraph { Cow::Owned(format!("\n\n{text}")) } else { Cow::Borrowed(&**text) };
+                self.write_delta(choice, out, |object| {
+                    object.str("reasoning_content", &shown);
+                    write_detail(number, object, |object| {
+                        object.str("type", "reasoning.text");
+                        object.str("text", text);
+                    });
                 });
-            }),
-            (BlockKind::Reasoning(number), Delta::Signature(proof)) => self.write_delta(choice, out, |object| {
+            }
+            (BlockKind::Reasoning { number, .. }, Delta::Signature(proof)) => self.write_delta(choice, out, |object| {
                 write_detail(number, object, |object| {
                     object.str("type", "reasoning.text");
                     object.str("signature", proof);
@@ -263,7 +278,7 @@ impl StreamEncoder {
             self.write_chunk(out, |object| {
                 object.array("choices", |_| {});
                 if let Some(usage) = &usage {
-                    super::write_usage("usage", usage, is_ours, object);
+                    super::USAGE.write(usage, is_ours, object);
                 }
                 object.opt_raw("x_headgate", extra.as_ref());
             });
@@ -279,11 +294,13 @@ impl Encoder for StreamEncoder {
             Event::BlockStart { index, choice, block } => self.begin(index, choice, &block, out),
             Event::Delta { index, delta } => self.grow(index, &delta, out),
             Event::BlockStop { index } => self.end_block(index, out),
-            Event::Logprobs { choice, raw } if self.is_ours() => self.write_choice(choice, out, |object| {
-                object.object("delta", |_| {});
-                object.raw("logprobs", &raw);
-                object.null("finish_reason");
-            }),
+            Event::Logprobs { choice, raw } if self.start.origin.is_openai() => {
+                self.write_choice(choice, out, |object| {
+                    object.object("delta", |_| {});
+                    object.raw("logprobs", &raw);
+                    object.null("finish_reason");
+                });
+            }
             Event::Logprobs { .. } => self.lost("logprobs", "the upstream's probabilities have another form"),
             Event::Finish(finish) => self.finish(&finish, out),
             Event::Usage(usage) => self.usage.get_or_insert_default().merge(&usage),

@@ -1,0 +1,442 @@
+use std::time::Duration;
+
+use http::HeaderValue;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::failure::{FailureKind, Scope};
+use crate::scan::scan;
+use crate::skim::{StreamSkim, skim_body};
+
+struct Case {
+    operation: Operation,
+    body: Bytes,
+    scan: Scan,
+    headers: HeaderMap,
+}
+
+impl Case {
+    fn new(operation: Operation, body: &Value) -> Self {
+        let body = Bytes::from(body.to_string());
+        let scan = scan(&body).unwrap();
+        Self { operation, body, scan, headers: HeaderMap::new() }
+    }
+
+    fn header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    fn call(&self) -> Call<'_> {
+        Call { operation: self.operation, body: &self.body, scan: &self.scan, headers: &self.headers }
+    }
+
+    fn prepared(&self, provider: &str, base: &str, model: &str) -> Result<Prepared, PrepareError> {
+        let provider = find(provider).unwrap();
+        let base = Base::parse(provider.spec(), base).unwrap();
+        provider.prepare(&self.call(), &Target { base: &base, upstream_model: model })
+    }
+
+    fn local(&self, model: &str) -> Result<LocalAnswer, PrepareError> {
+        let stamp = Stamp { id: "req_1", now: "2026-11-22T10:00:00Z".parse().unwrap() };
+        find("echo").unwrap().local(&self.call(), model, &stamp).unwrap()
+    }
+}
+
+const CHAT: Operation = Operation::Chat(Dialect::OpenAiChat);
+const MESSAGES: Operation = Operation::Chat(Dialect::AnthropicMessages);
+
+fn chat(more: &Value) -> Value {
+    merged(&json!({"model": "asked", "messages": [{"role": "user", "content": "hello to the echo provider"}]}), more)
+}
+
+fn messages(more: &Value) -> Value {
+    merged(&chat(&json!({"max_tokens": 100})), more)
+}
+
+fn merged(base: &Value, more: &Value) -> Value {
+    let mut base = base.clone();
+    for (name, value) in more.as_object().unwrap() {
+        base[name] = value.clone();
+    }
+    base
+}
+
+fn json_of(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap()
+}
+
+#[test]
+fn names_are_unique_and_sorted() {
+    let names: Vec<&str> = ALL.iter().map(|provider| provider.spec().name).collect();
+    assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
+}
+
+#[test]
+fn the_same_dialect_goes_untouched_but_for_the_model() {
+    let body = chat(&json!({"unknown_field": [1.0, 2e5]}));
+    let case = Case::new(CHAT, &body).header("idempotency-key", "k");
+    let prepared = case.prepared("openai", "https://api.openai.com/v1", "gpt-4o").unwrap();
+    let request = prepared.request;
+    assert_eq!(request.uri(), "https://api.openai.com/v1/chat/completions");
+    assert_eq!(request.method(), "POST");
+    let expected = String::from_utf8(case.body.to_vec()).unwrap().replace("\"asked\"", "\"gpt-4o\"");
+    assert_eq!(request.body(), expected.as_bytes());
+    assert_eq!(request.headers()["idempotency-key"], "k");
+    assert_eq!(prepared.relay, Relay::Untouched { dialect: Dialect::OpenAiChat, withhold_usage: false });
+    // The name of the model as it is: the same buffer.
+    let same = case.prepared("openai", "https://api.openai.com/v1", "asked").unwrap();
+    assert_eq!(same.request.body().as_ptr(), case.body.as_ptr());
+}
+
+#[test]
+fn a_stream_is_asked_for_its_usage_and_the_client_spared_the_extra_event() {
+    let relay = |more: &Value| {
+        let prepared = Case::new(CHAT, &chat(more)).prepared("openai", "https://x/v1", "m").unwrap();
+        let body = json_of(prepared.request.body());
+        (body["stream_options"]["include_usage"].clone(), prepared.relay)
+    };
+    let untouched = |withhold_usage| Relay::Untouched { dialect: Dialect::OpenAiChat, withhold_usage };
+    assert_eq!(relay(&json!({"stream": true})), (json!(true), untouched(true)));
+    assert_eq!(
+        relay(&json!({"stream": true, "stream_options": {"include_usage": true}})),
+        (json!(true), untouched(false))
+    );
+    assert_eq!(relay(&json!({"stream": false})), (Value::Null, untouched(false)));
+}
+
+#[test]
+fn only_listed_headers_go_upstream() {
+    let mut case = Case::new(MESSAGES, &messages(&json!({})));
+    for name in [
+        "authorization",
+        "x-api-key",
+        "x-headgate-key",
+        "cookie",
+        "host",
+        "connection",
+        "transfer-encoding",
+        "x-forwarded-for",
+        "accept-encoding",
+        "content-length",
+    ] {
+        case = case.header(name, "client-secret");
+    }
+    let case = case.header("anthropic-beta", "a-beta").header("anthropic-version", "2024-01-01");
+    let mut request = case.prepared("anthropic", "https://api.anthropic.com", "m").unwrap().request;
+    let secret = Secret::new("sk-ours".to_owned());
+    find("anthropic").unwrap().sign(&mut request, Some(&secret), Timestamp::default()).unwrap();
+    let mut names: Vec<&str> = request.headers().keys().map(http::HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["accept", "anthropic-beta", "anthropic-version", "content-type", "user-agent", "x-api-key"]);
+    assert_eq!(request.headers()["x-api-key"], "sk-ours");
+    assert_eq!(request.headers()["anthropic-version"], "2024-01-01");
+    assert!(!format!("{request:?}").contains("sk-ours"));
+}
+
+#[test]
+fn another_dialect_is_translated() {
+    let case = Case::new(CHAT, &chat(&json!({"stream": true})));
+    let prepared = case.prepared("anthropic", "https://api.anthropic.com", "claude-haiku-4-5").unwrap();
+    assert_eq!(prepared.request.uri(), "https://api.anthropic.com/v1/messages");
+    assert_eq!(prepared.request.headers()["anthropic-version"], "2023-06-01");
+    let body = json_of(prepared.request.body());
+    assert_eq!(
+        (&body["model"], &body["max_tokens"], &body["stream"]),
+        (&json!("claude-haiku-4-5"), &json!(64_000), &json!(true))
+    );
+    assert!(matches!(prepared.relay, Relay::Translated { dialect: Dialect::AnthropicMessages, .. }));
+
+    let case = Case::new(MESSAGES, &messages(&json!({})));
+    let prepared = case.prepared("openai", "https://api.openai.com/v1", "gpt-5").unwrap();
+    let body = json_of(prepared.request.body());
+    assert_eq!((&body["model"], &body["max_completion_tokens"]), (&json!("gpt-5"), &json!(100)));
+}
+
+#[test]
+fn token_counts_go_to_those_who_count_and_are_estimated_for_the_rest() {
+    let case = Case::new(Operation::CountTokens, &chat(&json!({})));
+    let prepared = case.prepared("anthropic", "https://api.anthropic.com", "claude-haiku-4-5").unwrap();
+    assert_eq!(prepared.request.uri(), "https://api.anthropic.com/v1/messages/count_tokens");
+    assert_eq!(prepared.relay, Relay::Count);
+    let stamp = Stamp { id: "req_1", now: Timestamp::default() };
+    assert!(find("anthropic").unwrap().local(&case.call(), "m", &stamp).is_none());
+    let answer = find("openai").unwrap().local(&case.call(), "m", &stamp).unwrap().unwrap();
+    assert!(answer.is_estimated && json_of(&answer.chunks[0])["input_tokens"].as_u64().unwrap() > 3);
+    assert!(find("openai").unwrap().local(&Case::new(CHAT, &chat(&json!({}))).call(), "m", &stamp).is_none());
+}
+
+#[test]
+fn what_a_provider_lacks_is_said() {
+    let case = Case::new(Operation::Embeddings, &json!({"model": "m", "input": "x"}));
+    let error = case.prepared("anthropic", "https://api.anthropic.com", "m").unwrap_err();
+    assert_eq!(error.to_string(), "Anthropic offers no embeddings; choose a model of another provider");
+    let prepared = case.prepared("openai_compatible", "http://127.0.0.1:8000/v1/", "e").unwrap();
+    assert_eq!(prepared.request.uri(), "http://127.0.0.1:8000/v1/embeddings");
+    assert_eq!(
+        (json_of(prepared.request.body()), prepared.relay),
+        (json!({"model": "e", "input": "x"}), Relay::Embeddings)
+    );
+}
+
+#[test]
+fn a_base_address_is_checked_once() {
+    let parse = |text: &str| Base::parse(find("openai").unwrap().spec(), text);
+    let uri = |text: &str| parse(text).unwrap().uri(CHAT).unwrap().to_string();
+    assert_eq!(uri("https://api.openai.com/v1"), "https://api.openai.com/v1/chat/completions");
+    assert_eq!(uri("https://h:8443/"), "https://h:8443/chat/completions");
+    assert_eq!(uri("http://[::1]:8000/a/b/"), "http://[::1]:8000/a/b/chat/completions");
+    assert_eq!(parse("HTTPS://API.OpenAI.com/v1").unwrap().origin(), "https://api.openai.com");
+    let anthropic = |text: &str| Base::parse(find("anthropic").unwrap().spec(), text).unwrap();
+    for base in ["https://x", "https://x/", "https://x/v1", "https://x/v1/"] {
+        assert_eq!(anthropic(base).uri(MESSAGES).unwrap(), "https://x/v1/messages", "{base}");
+    }
+    for (bad, error) in [
+        ("", BaseUrlError::NotAbsolute),
+        ("api.openai.com", BaseUrlError::NotAbsolute),
+        ("ftp://x/v1", BaseUrlError::Scheme),
+        ("file:///etc/passwd", BaseUrlError::NotAbsolute),
+        ("https://key@x/v1", BaseUrlError::UserInfo),
+        ("https://x/v1?a=b", BaseUrlError::Query),
+        ("https://x/v1#a", BaseUrlError::Query),
+        ("https://x/v1/../admin", BaseUrlError::Path),
+        ("https://x/%2e%2e/admin", BaseUrlError::Path),
+        ("https://x//y", BaseUrlError::Path),
+    ] {
+        assert_eq!(parse(bad), Err(error), "{bad}");
+    }
+}
+
+// === Echo ===
+
+#[test]
+fn echo_answers_what_it_was_sent_on_both_surfaces() {
+    let answer = Case::new(CHAT, &chat(&json!({}))).local("echo-1").unwrap();
+    let body = json_of(&answer.chunks[0]);
+    assert_eq!(body["choices"][0]["message"]["content"], "hello to the echo provider");
+    assert_eq!((&body["object"], &body["model"]), (&json!("chat.completion"), &json!("echo-1")));
+    assert_eq!(skim_body(Dialect::OpenAiChat, &answer.chunks[0]).usage, Some(answer.usage));
+    assert!(answer.usage.input > 0 && answer.usage.output >= 5 && !answer.is_estimated);
+
+    let answer = Case::new(MESSAGES, &messages(&json!({}))).local("echo-1").unwrap();
+    let body = json_of(&answer.chunks[0]);
+    assert_eq!((&body["type"], &body["content"][0]["text"]), (&json!("message"), &json!("hello to the echo provider")));
+    assert_eq!(skim_body(Dialect::AnthropicMessages, &answer.chunks[0]).usage, Some(answer.usage));
+}
+
+#[test]
+fn echo_streams_in_several_chunks() {
+    for (operation, dialect, body) in [
+        (CHAT, Dialect::OpenAiChat, chat(&json!({"stream": true, "stream_options": {"include_usage": true}}))),
+        (MESSAGES, Dialect::AnthropicMessages, messages(&json!({"stream": true}))),
+    ] {
+        let answer = Case::new(operation, &body).local("echo-1").unwrap();
+        assert!(answer.chunks.len() >= 5 && answer.content_type == "text/event-stream");
+        let mut skim = StreamSkim::new(dialect);
+        let mut events = Vec::new();
+        let mut decoder = dialect.decoder(Mode::Stream, Undo::default());
+        for chunk in &answer.chunks {
+            skim.push(chunk);
+            decoder.push(chunk, &mut events).unwrap();
+        }
+        decoder.finish(&mut events).unwrap();
+        let found = skim.finish();
+        assert_eq!((found.usage, found.is_complete), (Some(answer.usage), true));
+        let folded = llm::canonical::answer::fold(events);
+        assert!(format!("{:?}", folded.choices[0].blocks).contains("hello to the echo provider"));
+    }
+}
+
+#[test]
+fn echo_obeys_the_output_cap() {
+    let answer = Case::new(CHAT, &chat(&json!({"max_tokens": 2}))).local("echo-1").unwrap();
+    let body = json_of(&answer.chunks[0]);
+    assert_eq!(
+        (&body["choices"][0]["message"]["content"], &body["choices"][0]["finish_reason"]),
+        (&json!("hello to "), &json!("length"))
+    );
+    assert_eq!(answer.usage.output, 2);
+}
+
+fn weather() -> Value {
+    json!({"type": "function", "function": {"name": "weather", "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}},
+        "required": ["city", "days"],
+        "additionalProperties": false,
+    }}})
+}
+
+#[test]
+fn echo_calls_a_tool_with_valid_arguments_and_speaks_after_its_result() {
+    let body = chat(&json!({"tools": [weather()]}));
+    let answer = json_of(&Case::new(CHAT, &body).local("echo-1").unwrap().chunks[0]);
+    let call = &answer["choices"][0]["message"]["tool_calls"][0];
+    assert_eq!(answer["choices"][0]["finish_reason"], "tool_calls");
+    assert_eq!(call["function"]["name"], "weather");
+    let arguments = json_of(call["function"]["arguments"].as_str().unwrap().as_bytes());
+    assert_eq!(arguments, json!({"city": "hello to the echo provider", "days": 1}));
+
+    let body = chat(&json!({"tools": [weather()], "messages": [
+        {"role": "user", "content": "weather?"},
+        {"role": "assistant", "content": null, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call["id"], "content": "sunny"},
+    ]}));
+    let answer = json_of(&Case::new(CHAT, &body).local("echo-1").unwrap().chunks[0]);
+    assert_eq!(answer["choices"][0]["message"]["content"], "sunny");
+
+    let body = messages(&json!({"tools": [{"name": "weather", "input_schema": weather()["function"]["parameters"]}]}));
+    let answer = json_of(&Case::new(MESSAGES, &body).local("echo-1").unwrap().chunks[0]);
+    assert_eq!((&answer["stop_reason"], &answer["content"][0]["input"]["days"]), (&json!("tool_use"), &json!(1)));
+}
+
+#[test]
+fn echo_answers_a_schema_with_json_that_obeys_it() {
+    let format = json!({"type": "json_schema", "json_schema": {"name": "s", "schema": {
+        "type": "object", "properties": {"said": {"type": "string"}}, "required": ["said"],
+    }}});
+    let answer =
+        json_of(&Case::new(CHAT, &chat(&json!({"response_format": format}))).local("echo-1").unwrap().chunks[0]);
+    let text = answer["choices"][0]["message"]["content"].as_str().unwrap();
+    assert_eq!(json_of(text.as_bytes()), json!({"said": "hello to the echo provider"}));
+}
+
+#[test]
+fn echo_gives_several_answers_and_refuses_too_many() {
+    let answer = Case::new(CHAT, &chat(&json!({"n": 3}))).local("echo-1").unwrap();
+    assert_eq!(json_of(&answer.chunks[0])["choices"].as_array().unwrap().len(), 3);
+    assert_eq!(answer.usage.output % 3, 0);
+    let error = Case::new(CHAT, &chat(&json!({"n": 1_000}))).local("echo-1").unwrap_err();
+    assert_eq!(error.to_string(), "n: echo gives 1 to 16 answers");
+}
+
+#[test]
+fn echo_embeds_with_the_asked_length_and_form() {
+    let of = |more: &Value| {
+        let body = merged(&json!({"model": "echo/echo-embed", "input": ["a b", "c"]}), more);
+        Case::new(Operation::Embeddings, &body).local("echo-embed")
+    };
+    let answer = of(&json!({})).unwrap();
+    let body = json_of(&answer.chunks[0]);
+    assert_eq!(
+        (body["data"].as_array().unwrap().len(), body["data"][1]["embedding"].as_array().unwrap().len()),
+        (2, 256)
+    );
+    assert_eq!(body["usage"]["prompt_tokens"], answer.usage.input);
+    let body = json_of(&of(&json!({"dimensions": 8, "encoding_format": "base64"})).unwrap().chunks[0]);
+    // 8 × 4 bytes in base64.
+    assert_eq!(body["data"][0]["embedding"].as_str().unwrap().len(), 44);
+    assert!(of(&json!({"dimensions": 0})).is_err());
+    assert!(of(&json!({"dimensions": 100_000})).is_err());
+}
+
+#[test]
+fn echo_counts_what_it_bills() {
+    let count = Case::new(Operation::CountTokens, &messages(&json!({}))).local("echo-1").unwrap();
+    let answer = Case::new(MESSAGES, &messages(&json!({}))).local("echo-1").unwrap();
+    assert_eq!(json_of(&count.chunks[0])["input_tokens"], answer.usage.input);
+}
+
+proptest! {
+    #[test]
+    fn echo_gives_back_any_text(text in "\\PC{1,200}", stream in any::<bool>()) {
+        let body = chat(&json!({"messages": [{"role": "user", "content": text}], "stream": stream}));
+        let answer = Case::new(CHAT, &body).local("echo-1").unwrap();
+        let mode = if stream { Mode::Stream } else { Mode::Whole };
+        let mut decoder = Dialect::OpenAiChat.decoder(mode, Undo::default());
+        let mut events = Vec::new();
+        for chunk in &answer.chunks {
+            decoder.push(chunk, &mut events).unwrap();
+        }
+        decoder.finish(&mut events).unwrap();
+        let folded = llm::canonical::answer::fold(events);
+        let said: Vec<&str> = folded.choices[0].blocks.iter().filter_map(|block| match &block.content {
+            llm::canonical::content::Content::Text(text) => Some(text.text.as_str()),
+            _ => None,
+        }).collect();
+        prop_assert_eq!(said.concat(), text);
+    }
+}
+
+// === Recorded answers ===
+
+/// The cases every upstream provider has: `fixtures/<provider>/<case>/`, with `upstream.json` or `.sse` and `expect.json`.
+const CASES: [&str; 6] = ["basic", "stream", "tool_call", "usage", "error_400", "error_429"];
+
+#[test]
+fn recorded_answers_mean_what_they_say() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    for provider in ALL.iter().filter(|provider| provider.spec().needs_credential) {
+        for case in CASES {
+            let dir = root.join(provider.spec().name).join(case);
+            let read = |name: &str| {
+                std::fs::read(dir.join(name)).unwrap_or_else(|error| panic!("{}/{name}: {error}", dir.display()))
+            };
+            let request = read("request.json");
+            let expect = json_of(&read("expect.json"));
+            let dialect = provider.spec().dialects[0];
+            check_request(*provider, &request, &expect);
+            if case.starts_with("error") {
+                check_error(*provider, &read("upstream.json"), &expect);
+            } else if json_of(&request)["stream"] == json!(true) {
+                check_stream(dialect, &read("upstream.sse"), &expect);
+            } else {
+                let found = skim_body(dialect, &read("upstream.json"));
+                check_usage(found.usage, &expect);
+                assert_eq!(format!("{:?}", found.finish.unwrap()), expect["finish"].as_str().unwrap());
+            }
+        }
+    }
+}
+
+fn check_request(provider: &dyn Provider, request: &[u8], expect: &Value) {
+    let dialect = provider.spec().dialects[0];
+    let case = Case::new(Operation::Chat(dialect), &json_of(request));
+    let prepared = case.prepared(provider.spec().name, "https://upstream.test/v1", "served-model").unwrap();
+    let sent = json_of(prepared.request.body());
+    let mut expected = json_of(request);
+    expected["model"] = json!("served-model");
+    if let Some(options) = expect.get("sent_stream_options") {
+        expected["stream_options"] = options.clone();
+    }
+    assert_eq!(sent, expected);
+}
+
+fn check_usage(usage: Option<TokenUsage>, expect: &Value) {
+    let expected: Option<TokenUsage> = serde_json::from_value(expect["usage"].clone()).unwrap();
+    assert_eq!(usage, expected);
+}
+
+fn check_stream(dialect: Dialect, body: &[u8], expect: &Value) {
+    for at in 0..=body.len() {
+        let mut skim = StreamSkim::new(dialect);
+        skim.push(&body[..at]);
+        skim.push(&body[at..]);
+        let found = skim.finish();
+        check_usage(found.usage, expect);
+        assert_eq!(format!("{:?}", found.finish.unwrap()), expect["finish"].as_str().unwrap());
+        assert!(found.is_complete && found.has_output());
+    }
+}
+
+fn check_error(provider: &dyn Provider, body: &[u8], expect: &Value) {
+    let mut headers = HeaderMap::new();
+    for (name, value) in expect["headers"].as_object().into_iter().flatten() {
+        let name: http::HeaderName = name.parse().unwrap();
+        headers.insert(name, value.as_str().unwrap().parse().unwrap());
+    }
+    let status = u16::try_from(expect["status"].as_u64().unwrap()).unwrap();
+    let failure = provider.classify(status, &headers, body, Timestamp::default());
+    let words =
+        (failure.kind.as_str(), format!("{:?}", failure.scope), failure.retry_after.map(|wait| wait.as_millis()));
+    let wait = expect["retry_after_ms"].as_u64().map(u128::from);
+    assert_eq!(words, (expect["kind"].as_str().unwrap(), expect["scope"].as_str().unwrap().to_owned(), wait));
+    assert!(!failure.message.is_empty());
+}
+
+#[test]
+fn a_transport_failure_fails_over() {
+    let failure = Failure::transport(FailureKind::Connect);
+    assert_eq!((failure.scope, failure.can_retry(), failure.retry_after), (Scope::Provider, true, None::<Duration>));
+}

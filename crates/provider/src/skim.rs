@@ -1,0 +1,678 @@
+//! Looks at an answer that is relayed untouched, and keeps only what settlement needs: usage, finish, in-band error.
+//!
+//! No re-encoding, no tree, no allocation per chunk: an event that lies whole in a chunk is read in place, only what a
+//! chunk boundary cuts is copied. Not here: checking or changing the answer (that is `dialect`). Invariant: any split of the
+//! same bytes gives the same [`Skimmed`] (`tests::any_split_gives_the_same_result`).
+
+mod responses;
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use bytes::{Bytes, BytesMut};
+use memchr::memmem::{Finder, FinderRev};
+
+use domain::usage::TokenUsage;
+
+use crate::scan::{Span, visit_fields, visit_tail};
+use llm::canonical::event::FinishReason;
+use llm::dialect::Dialect;
+
+/// Longest event that is read; a longer one (inline images) is passed over, and counted as output.
+const MAX_EVENT: usize = 1 << 20;
+
+/// What one answer said about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Skimmed {
+    /// Tokens, when the upstream reported them.
+    pub usage: Option<TokenUsage>,
+    /// Why the first choice ended.
+    pub finish: Option<FinishReason>,
+    /// An error inside a stream whose status was 200.
+    pub error: Option<InBandError>,
+    /// The dialect's end mark was seen (`[DONE]`, `message_stop`, or a whole body that is JSON).
+    pub is_complete: bool,
+    /// Events that carried output; a lower bound of the output tokens of a stream that broke.
+    pub n_output_events: u64,
+    /// Bytes seen.
+    pub n_bytes: u64,
+    /// Events too long to be read.
+    pub n_oversize: u64,
+}
+
+impl Skimmed {
+    /// Says whether the model has said anything yet.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.n_output_events > 0
+    }
+}
+
+/// An error that an upstream sent in place of the rest of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InBandError {
+    /// The vendor's `type`, empty when it gave none.
+    pub kind: Box<str>,
+    /// The vendor's `code`, empty when it gave none.
+    pub code: Box<str>,
+    /// The vendor's words; for diagnosis, never to be logged with a key in it.
+    pub message: Box<str>,
+}
+
+/// Follows one streamed answer.
+#[derive(Debug)]
+pub struct StreamSkim {
+    dialect: Dialect,
+    /// A line cut by the end of a chunk.
+    line: Vec<u8>,
+    /// Data lines of an event cut by the end of a chunk, or an event of several lines.
+    data: Vec<u8>,
+    has_data: bool,
+    after_cr: bool,
+    is_oversize: bool,
+    /// Ends of the events dispatched in this chunk, and whether each is to be withheld.
+    cuts: Vec<(usize, bool)>,
+    /// The end of a very long event, of a dialect that says there what matters.
+    tail: Vec<u8>,
+    /// With `relay`: the bytes of an event that is not complete yet.
+    held: BytesMut,
+    found: Skimmed,
+}
+
+impl StreamSkim {
+    /// Starts at the first byte of an SSE body.
+    #[must_use]
+    pub fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            line: Vec::new(),
+            data: Vec::new(),
+            has_data: false,
+            after_cr: false,
+            is_oversize: false,
+            cuts: Vec::new(),
+            tail: Vec::new(),
+            held: BytesMut::new(),
+            found: Skimmed::default(),
+        }
+    }
+
+    /// Looks at the next bytes. The cost is one search for line ends and one or two per event.
+    pub fn push(&mut self, chunk: &[u8]) {
+        self.found.n_bytes += chunk.len() as u64;
+        self.cuts.clear();
+        let mut at = 0;
+        // The only data line of the current event, as long as it lies in this chunk.
+        let mut whole: Option<Range<usize>> = None;
+        while at < chunk.len() {
+            if std::mem::take(&mut self.after_cr) && chunk[at] == b'\n' {
+                at += 1;
+                continue;
+            }
+            let Some(length) = memchr::memchr2(b'\n', b'\r', &chunk[at..]) else { break };
+            let end = at + length;
+            self.after_cr = chunk[end] == b'\r';
+            if at == end && self.line.is_empty() {
+                self.keep_tail(&chunk[..end]);
+                let is_withheld = self.dispatch(chunk, whole.take());
+                self.cuts.push((end + 1, is_withheld));
+            } else if self.line.is_empty() {
+                self.take_line(chunk, at..end, &mut whole);
+            } else {
+                let mut line = std::mem::take(&mut self.line);
+                line.extend_from_slice(&chunk[at..end]);
+                self.keep(chunk, &mut whole);
+                let mut kept = None;
+                self.take_line(&line, 0..line.len(), &mut kept);
+                self.keep(&line, &mut kept);
+                line.clear();
+                self.line = line;
+            }
+            at = end + 1;
+        }
+        self.keep(chunk, &mut whole);
+        if let Some(rest) = chunk.get(at..)
+            && !rest.is_empty()
+        {
+            if self.line.len() + rest.len() > MAX_EVENT {
+                self.is_oversize = true;
+                let line = std::mem::take(&mut self.line);
+                self.keep_tail(&line);
+                self.line = line;
+                self.line.truncate(5);
+                // The line is not empty, so its end is still found; its text is given up.
+                self.line.extend_from_slice(b"!");
+            } else {
+                self.line.extend_from_slice(rest);
+            }
+        }
+        self.keep_tail(chunk);
+    }
+
+    /// Keeps the last bytes of a very long event, for a dialect that needs them.
+    fn keep_tail(&mut self, bytes: &[u8]) {
+        if !self.is_oversize || self.dialect != Dialect::OpenAiResponses {
+            return;
+        }
+        self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(responses::TAIL)..]);
+        let surplus = self.tail.len().saturating_sub(responses::TAIL);
+        self.tail.drain(..surplus);
+    }
+
+    /// Looks at the next bytes and returns those to relay: all but OpenAI's usage event, which has no choices and which a
+    /// client that did not ask for it need not expect.
+    ///
+    /// A chunk of whole events comes back as it is; only an event that a chunk boundary cuts waits for its rest.
+    pub fn relay(&mut self, chunk: Bytes) -> Bytes {
+        self.push(&chunk);
+        let is_whole = self.cuts.last().is_some_and(|(end, _)| *end == chunk.len());
+        if self.held.is_empty() && is_whole && self.cuts.iter().all(|(_, is_withheld)| !is_withheld) {
+            return chunk;
+        }
+        let mut out = BytesMut::with_capacity(self.held.len() + chunk.len());
+        let mut at = 0;
+        for (end, is_withheld) in self.cuts.drain(..) {
+            if is_withheld {
+                self.held.clear();
+            } else {
+                out.extend_from_slice(&self.held.split());
+                out.extend_from_slice(&chunk[at..end]);
+            }
+            at = end;
+        }
+        self.held.extend_from_slice(&chunk[at..]);
+        if self.held.len() > MAX_EVENT {
+            out.extend_from_slice(&self.held.split());
+        }
+        out.freeze()
+    }
+
+    /// Returns the bytes still held by [`Self::relay`] when the upstream has ended.
+    pub fn rest(&mut self) -> Bytes {
+        self.held.split().freeze()
+    }
+
+    /// Returns what is known so far.
+    #[must_use]
+    pub fn found(&self) -> &Skimmed {
+        &self.found
+    }
+
+    /// Ends the stream. An event that lacks only its closing blank line still counts: some servers close without it.
+    #[must_use]
+    pub fn finish(mut self) -> Skimmed {
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty() {
+            let mut whole = None;
+            self.take_line(&line, 0..line.len(), &mut whole);
+            self.keep(&line, &mut whole);
+        }
+        self.dispatch(&[], None);
+        self.found
+    }
+
+    /// Moves the data line that lies in `chunk` to the buffer, because the chunk goes away.
+    fn keep(&mut self, chunk: &[u8], whole: &mut Option<Range<usize>>) {
+        if let Some(range) = whole.take() {
+            self.append(&chunk[range]);
+        }
+    }
+
+    fn append(&mut self, data: &[u8]) {
+        if self.data.len() + data.len() >= MAX_EVENT {
+            self.is_oversize = true;
+            self.keep_tail(data);
+        }
+        if self.is_oversize {
+            self.data.clear();
+            return;
+        }
+        if self.has_data {
+            self.data.push(b'\n');
+        }
+        self.has_data = true;
+        self.data.extend_from_slice(data);
+    }
+
+    fn take_line(&mut self, bytes: &[u8], line: Range<usize>, whole: &mut Option<Range<usize>>) {
+        let text = &bytes[line.clone()];
+        let Some(value) = text.strip_prefix(b"data") else { return };
+        let value = match value {
+            [] => value,
+            [b':', b' ', value @ ..] | [b':', value @ ..] => value,
+            _ => return,
+        };
+        if self.is_oversize {
+            return;
+        }
+        let range = line.end - value.len()..line.end;
+        if self.has_data || whole.is_some() || range.len() >= MAX_EVENT {
+            self.keep(bytes, whole);
+            self.append(value);
+        } else {
+            *whole = Some(range);
+        }
+    }
+
+    /// Reads the event that a blank line has ended, and says whether it is only there because we asked for usage.
+    fn dispatch(&mut self, bytes: &[u8], whole: Option<Range<usize>>) -> bool {
+        if std::mem::take(&mut self.is_oversize) {
+            self.found.n_oversize += 1;
+            self.found.n_output_events += 1;
+            responses::read_tail(&std::mem::take(&mut self.tail), &mut self.found);
+            self.data.clear();
+            self.has_data = false;
+            return false;
+        }
+        if let Some(range) = whole {
+            return read_event(self.dialect, &bytes[range], &mut self.found);
+        }
+        if !std::mem::take(&mut self.has_data) {
+            return false;
+        }
+        let mut data = std::mem::take(&mut self.data);
+        let is_withheld = read_event(self.dialect, &data, &mut self.found);
+        data.clear();
+        self.data = data;
+        is_withheld
+    }
+}
+
+/// Looks at a whole answer body (status 200); embeddings count as OpenAI's dialect.
+///
+/// Vendors write usage last, so the end is read first and the rest only when that says too little: an answer of a megabyte of
+/// vectors costs no more than a short one.
+#[must_use]
+pub fn skim_body(dialect: Dialect, body: &[u8]) -> Skimmed {
+    let tail_key = match dialect {
+        Dialect::OpenAiChat => &KEYS.usage,
+        Dialect::AnthropicMessages => &KEYS.stop_reason,
+        Dialect::OpenAiResponses => return responses::read_body(body),
+    };
+    let tail = tail_key.rfind(body).and_then(|from| {
+        let mut fields = Fields::default();
+        visit_tail(body, from, |key, span| fields.take(key, span, body)).ok()?;
+        fields.usage.is_some().then_some(fields)
+    });
+    let (fields, is_complete) = tail.map_or_else(
+        || {
+            let mut fields = Fields::default();
+            let read = visit_fields(body, |key, span| fields.take(key, span, body));
+            (fields, read.is_ok())
+        },
+        |fields| (fields, true),
+    );
+    let of = |span: Option<Span>| span.map(|span| span.of(body)).unwrap_or_default();
+    let error = fields.error.map(|span| error_of(span.of(body)));
+    Skimmed {
+        usage: usage_of(dialect, of(fields.usage)),
+        finish: match dialect {
+            Dialect::AnthropicMessages => text_of(of(fields.stop_reason)).map(|word| anthropic_finish(&word)),
+            Dialect::OpenAiChat | Dialect::OpenAiResponses => last_finish(body),
+        },
+        n_output_events: u64::from(error.is_none() && is_complete),
+        n_bytes: body.len() as u64,
+        n_oversize: 0,
+        is_complete,
+        error,
+    }
+}
+
+/// Where the top-level fields lie that say something.
+#[derive(Default)]
+struct Fields {
+    usage: Option<Span>,
+    stop_reason: Option<Span>,
+    error: Option<Span>,
+}
+
+impl Fields {
+    fn take(&mut self, key: &str, span: Span, body: &[u8]) {
+        match key {
+            "usage" => self.usage = Some(span),
+            "stop_reason" => self.stop_reason = Some(span),
+            "error" if span.of(body) != b"null" => self.error = Some(span),
+            _ => {}
+        }
+    }
+}
+
+// === Events ===
+
+fn read_event(dialect: Dialect, data: &[u8], found: &mut Skimmed) -> bool {
+    match dialect {
+        Dialect::OpenAiChat => read_openai(data, found),
+        Dialect::AnthropicMessages => {
+            read_anthropic(data, found);
+            false
+        }
+        Dialect::OpenAiResponses => {
+            responses::read_event(data, found);
+            false
+        }
+    }
+}
+
+/// A raw `"usage"` cannot lie inside a JSON string, where its quotes would be escaped; and in this dialect the model's own
+/// words are always strings. So a search for the token finds the key, never the model's text.
+fn read_openai(data: &[u8], found: &mut Skimmed) -> bool {
+    if data == b"[DONE]" {
+        found.is_complete = true;
+        return false;
+    }
+    if KEYS.choices.find(data).is_none() {
+        read_openai_rare(data, found);
+        return false;
+    }
+    if let Some(object) = object_after(data, &KEYS.usage) {
+        take_usage(found, usage_of(Dialect::OpenAiChat, object));
+        let choices = value_after(data, &KEYS.last_choices).and_then(|value| value.strip_prefix(b"["));
+        if choices.is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]")) {
+            return true;
+        }
+    }
+    if let Some(reason) = last_finish(data) {
+        found.finish = Some(reason);
+    }
+    if has_openai_output(data) {
+        found.n_output_events += 1;
+    }
+    false
+}
+
+/// An event without choices: usage alone, an error, or something new. Rare, so read properly.
+fn read_openai_rare(data: &[u8], found: &mut Skimmed) {
+    let mut usage = None;
+    let mut error = None;
+    let read = visit_fields(data, |key, span| match key {
+        "usage" => usage = Some(span),
+        "error" if span.of(data) != b"null" => error = Some(span),
+        _ => {}
+    });
+    if read.is_err() {
+        return;
+    }
+    if let Some(span) = usage {
+        take_usage(found, usage_of(Dialect::OpenAiChat, span.of(data)));
+    }
+    if let Some(span) = error {
+        found.error = Some(error_of(span.of(data)));
+    }
+}
+
+fn has_openai_output(data: &[u8]) -> bool {
+    let Some(at) = KEYS.delta.find(data) else { return false };
+    let delta = &data[at..];
+    // `"content":""` and `"content":null` open a message; anything else in these keys is something the model said.
+    let is_said = |key: &FinderRev<'_>| {
+        value_after(delta, key).is_some_and(|value| value.first() == Some(&b'"') && value.get(1) != Some(&b'"'))
+    };
+    KEYS.said.iter().any(is_said) || KEYS.name.find(delta).is_some()
+}
+
+fn read_anthropic(data: &[u8], found: &mut Skimmed) {
+    // The vendor writes `type` first; deltas are nearly all events, so they are told by prefix.
+    if data.starts_with(b"{\"type\":\"content_block_delta\"") {
+        found.n_output_events += 1;
+        return;
+    }
+    let mut kind = None;
+    let (mut message, mut delta, mut usage, mut error) = (None, None, None, None);
+    let read = visit_fields(data, |key, span| match key {
+        "type" => kind = text_of(span.of(data)),
+        "message" => message = Some(span),
+        "delta" => delta = Some(span),
+        "usage" => usage = Some(span),
+        "error" => error = Some(span),
+        _ => {}
+    });
+    if read.is_err() {
+        return;
+    }
+    match kind.as_deref() {
+        Some("content_block_delta") => found.n_output_events += 1,
+        Some("message_start") => {
+            let message = message.map(|span| span.of(data)).unwrap_or_default();
+            let inner = field(message, "usage").map(|span| span.of(message)).unwrap_or_default();
+            take_usage(found, usage_of(Dialect::AnthropicMessages, inner));
+        }
+        Some("message_delta") => {
+            let usage = usage.map(|span| span.of(data)).unwrap_or_default();
+            take_usage(found, usage_of(Dialect::AnthropicMessages, usage));
+            let delta = delta.map(|span| span.of(data)).unwrap_or_default();
+            let word = field(delta, "stop_reason").and_then(|span| text_of(span.of(delta)));
+            if let Some(reason) = word.map(|word| anthropic_finish(&word)) {
+                found.finish = Some(reason);
+            }
+        }
+        Some("message_stop") => found.is_complete = true,
+        Some("error") => found.error = Some(error_of(error.map(|span| span.of(data)).unwrap_or_default())),
+        _ => {}
+    }
+}
+
+// === Pieces ===
+
+/// The keys that are searched for, prepared once.
+struct Keys {
+    choices: Finder<'static>,
+    delta: Finder<'static>,
+    name: Finder<'static>,
+    last_choices: FinderRev<'static>,
+    usage: FinderRev<'static>,
+    finish: FinderRev<'static>,
+    stop_reason: FinderRev<'static>,
+    call: Finder<'static>,
+    /// The likeliest first.
+    said: [FinderRev<'static>; 5],
+}
+
+static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
+    choices: Finder::new(b"\"choices\""),
+    delta: Finder::new(b"\"delta\""),
+    name: Finder::new(b"\"name\""),
+    last_choices: FinderRev::new(b"\"choices\""),
+    usage: FinderRev::new(b"\"usage\""),
+    finish: FinderRev::new(b"\"finish_reason\""),
+    stop_reason: FinderRev::new(b"\"stop_reason\""),
+    call: Finder::new(b"\"function_call\""),
+    said: [
+        FinderRev::new(b"\"content\""),
+        FinderRev::new(b"\"arguments\""),
+        FinderRev::new(b"\"reasoning_content\""),
+        FinderRev::new(b"\"reasoning\""),
+        FinderRev::new(b"\"refusal\""),
+    ],
+});
+
+fn field(object: &[u8], name: &str) -> Option<Span> {
+    let mut found = None;
+    visit_fields(object, |key, span| {
+        if key == name {
+            found = Some(span);
+        }
+    })
+    .ok()?;
+    found
+}
+
+fn text_of(json: &[u8]) -> Option<Box<str>> {
+    serde_json::from_slice(json).ok()
+}
+
+/// Returns the bytes from the value of the last occurrence of a key on.
+fn value_after<'a>(data: &'a [u8], key: &FinderRev<'_>) -> Option<&'a [u8]> {
+    let at = key.rfind(data)? + key.needle().len();
+    let rest = data.get(at..)?.trim_ascii_start();
+    Some(rest.strip_prefix(b":")?.trim_ascii_start())
+}
+
+fn object_after<'a>(data: &'a [u8], key: &FinderRev<'_>) -> Option<&'a [u8]> {
+    let value = value_after(data, key)?;
+    value.starts_with(b"{").then_some(value)
+}
+
+fn last_finish(data: &[u8]) -> Option<FinishReason> {
+    let value = value_after(data, &KEYS.finish)?.strip_prefix(b"\"")?;
+    let end = memchr::memchr(b'"', value)?;
+    Some(match &value[..end] {
+        b"stop" | b"eos" => FinishReason::Stop,
+        b"length" | b"model_length" => FinishReason::Length,
+        b"tool_calls" | b"function_call" => FinishReason::ToolUse,
+        b"content_filter" => FinishReason::ContentFilter,
+        _ => FinishReason::Other,
+    })
+}
+
+fn anthropic_finish(word: &str) -> FinishReason {
+    match word {
+        "end_turn" => FinishReason::Stop,
+        "stop_sequence" => FinishReason::StopSequence,
+        "max_tokens" => FinishReason::Length,
+        "model_context_window_exceeded" => FinishReason::ContextWindow,
+        "tool_use" => FinishReason::ToolUse,
+        "pause_turn" => FinishReason::Pause,
+        "refusal" => FinishReason::ContentFilter,
+        _ => FinishReason::Other,
+    }
+}
+
+fn error_of(json: &[u8]) -> InBandError {
+    let mut error = InBandError::default();
+    if let Some(message) = text_of(json) {
+        error.message = message;
+        return error;
+    }
+    let read = visit_fields(json, |key, span| {
+        let value = span.of(json);
+        let text = || text_of(value).unwrap_or_else(|| String::from_utf8_lossy(value).into());
+        match key {
+            "type" => error.kind = text(),
+            "code" if value != b"null" => error.code = text(),
+            "message" => error.message = text(),
+            _ => {}
+        }
+    });
+    if read.is_err() {
+        error.message = "the upstream sent an error that is not JSON".into();
+    }
+    error
+}
+
+fn take_usage(found: &mut Skimmed, usage: Option<TokenUsage>) {
+    let Some(later) = usage else { return };
+    // Anthropic sends running totals, OpenAI one final total; both are "the larger wins".
+    found.usage = Some(found.usage.map_or(later, |earlier| earlier.max(later)));
+}
+
+/// Reads a vendor's `usage` object into disjoint kinds. `None` when it is absent, `null`, or has no count at all.
+#[must_use]
+pub fn usage_of(dialect: Dialect, json: &[u8]) -> Option<TokenUsage> {
+    match dialect {
+        Dialect::OpenAiChat => openai_usage(json),
+        Dialect::AnthropicMessages => anthropic_usage(json),
+        Dialect::OpenAiResponses => responses::usage(json),
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct OpenAiUsage {
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+    #[serde(default)]
+    prompt_tokens_details: Option<PromptDetails>,
+    #[serde(default)]
+    completion_tokens_details: Option<CompletionDetails>,
+}
+
+#[derive(Default, serde::Deserialize)]
+struct PromptDetails {
+    cached_tokens: Option<u64>,
+    cache_write_tokens: Option<u64>,
+}
+
+#[derive(Default, serde::Deserialize)]
+struct CompletionDetails {
+    reasoning_tokens: Option<u64>,
+}
+
+fn openai_usage(json: &[u8]) -> Option<TokenUsage> {
+    let usage: OpenAiUsage = first_value(json)?;
+    if usage.prompt_tokens.is_none() && usage.completion_tokens.is_none() {
+        return None;
+    }
+    let prompt = usage.prompt_tokens_details.unwrap_or_default();
+    let completion = usage.completion_tokens_details.unwrap_or_default();
+    Some(openai_tokens(usage.prompt_tokens, usage.completion_tokens, &prompt, &completion))
+}
+
+/// Cached and written tokens are included in OpenAI's count of the input; ours are disjoint.
+fn openai_tokens(
+    input: Option<u64>,
+    output: Option<u64>,
+    prompt: &PromptDetails,
+    completion: &CompletionDetails,
+) -> TokenUsage {
+    let total = input.unwrap_or(0);
+    let cached = prompt.cached_tokens.unwrap_or(0).min(total);
+    let written = prompt.cache_write_tokens.unwrap_or(0).min(total - cached);
+    TokenUsage {
+        input: total - cached - written,
+        cached_input: cached,
+        cache_write_5m: written,
+        cache_write_1h: 0,
+        output: output.unwrap_or(0),
+        reasoning: completion.reasoning_tokens.unwrap_or(0),
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct AnthropicUsage {
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    #[serde(default)]
+    cache_creation: Option<CacheCreation>,
+    #[serde(default)]
+    output_tokens_details: Option<OutputDetails>,
+}
+
+#[derive(Default, serde::Deserialize)]
+struct CacheCreation {
+    ephemeral_5m_input_tokens: Option<u64>,
+    ephemeral_1h_input_tokens: Option<u64>,
+}
+
+#[derive(Default, serde::Deserialize)]
+struct OutputDetails {
+    thinking_tokens: Option<u64>,
+}
+
+fn anthropic_usage(json: &[u8]) -> Option<TokenUsage> {
+    let usage: AnthropicUsage = first_value(json)?;
+    if usage.input_tokens.is_none() && usage.output_tokens.is_none() {
+        return None;
+    }
+    let split = usage.cache_creation.unwrap_or_default();
+    let one_hour = split.ephemeral_1h_input_tokens.unwrap_or(0);
+    // Without the split, all writes are of the default five minutes.
+    let total = usage.cache_creation_input_tokens.unwrap_or(0);
+    let five_minutes = split.ephemeral_5m_input_tokens.unwrap_or_else(|| total.saturating_sub(one_hour));
+    Some(TokenUsage {
+        input: usage.input_tokens.unwrap_or(0),
+        cached_input: usage.cache_read_input_tokens.unwrap_or(0),
+        cache_write_5m: five_minutes,
+        cache_write_1h: one_hour,
+        output: usage.output_tokens.unwrap_or(0),
+        reasoning: usage.output_tokens_details.unwrap_or_default().thinking_tokens.unwrap_or(0),
+    })
+}
+
+/// Reads the first JSON value of the bytes; what follows (the rest of an event) is not looked at.
+fn first_value<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
+    serde_json::Deserializer::from_slice(json).into_iter().next()?.ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Looks at streams and bodies of OpenAI's responses.
+//!
+//! The last event repeats the whole answer and has usage and status in it; with pictures in the answer it can be longer than
+//! what is read, so of a very long event the end is kept, where the vendor writes the usage.
+
+use super::{InBandError, Skimmed, error_of, field, object_after, take_usage, text_of};
+use crate::scan::{Span, visit_fields};
+use domain::usage::TokenUsage;
+use llm::canonical::event::FinishReason;
+
+/// How much of the end of a very long event is kept: usage, and metadata of the largest size that the vendor takes.
+pub(super) const TAIL: usize = 24 << 10;
+
+/// Reads one event.
+pub(super) fn read_event(data: &[u8], found: &mut Skimmed) {
+    // The vendor writes `type` first; deltas are nearly all events, so they are told without reading on.
+    if let Some(name) = data.strip_prefix(b"{\"type\":\"response.")
+        && let Some(end) = memchr::memchr(b'"', name)
+    {
+        let name = &name[..end];
+        if name.ends_with(b".delta") {
+            found.n_output_events += 1;
+            return;
+        }
+        if !matches!(name, b"completed" | b"incomplete" | b"failed") {
+            return;
+        }
+    }
+    let (mut kind, mut response, mut error) = (None, None, None);
+    let read = visit_fields(data, |key, span| match key {
+        "type" => kind = text_of(span.of(data)),
+        "response" => response = Some(span),
+        "error" if span.of(data) != b"null" => error = Some(span),
+        _ => {}
+    });
+    if read.is_err() {
+        return;
+    }
+    match kind.as_deref() {
+        Some("response.completed" | "response.incomplete" | "response.failed") => {
+            let response = response.map(|span| span.of(data)).unwrap_or_default();
+            Fields::read(response).tell(response, found);
+            found.is_complete = true;
+        }
+        Some("error") => {
+            let fields = error.map_or(data, |span| span.of(data));
+            let mut error = error_of(fields);
+            if &*error.kind == "error" {
+                error.kind = Box::default();
+            }
+            found.error = Some(error);
+        }
+        Some(kind) if kind.ends_with(".delta") => found.n_output_events += 1,
+        _ => {}
+    }
+}
+
+/// Reads the end of an event that was too long to be read.
+pub(super) fn read_tail(tail: &[u8], found: &mut Skimmed) {
+    let usage = object_after(tail, &super::KEYS.usage).and_then(usage);
+    found.is_complete |= usage.is_some();
+    take_usage(found, usage);
+}
+
+/// Reads a whole body.
+pub(super) fn read_body(body: &[u8]) -> Skimmed {
+    let mut found = Skimmed { n_bytes: body.len() as u64, ..Skimmed::default() };
+    let fields = Fields::read(body);
+    fields.tell(body, &mut found);
+    found.is_complete = fields.is_json;
+    found.n_output_events = u64::from(found.error.is_none() && found.is_complete);
+    found
+}
+
+/// Where in a response lies what it says about itself.
+#[derive(Default)]
+struct Fields {
+    usage: Option<Span>,
+    status: Option<Span>,
+    details: Option<Span>,
+    error: Option<Span>,
+    output: Option<Span>,
+    is_json: bool,
+}
+
+impl Fields {
+    fn read(response: &[u8]) -> Self {
+        let mut fields = Self::default();
+        let read = visit_fields(response, |key, span| match key {
+            "usage" => fields.usage = Some(span),
+            "status" => fields.status = Some(span),
+            "incomplete_details" => fields.details = Some(span),
+            "error" if span.of(response) != b"null" => fields.error = Some(span),
+            "output" => fields.output = Some(span),
+            _ => {}
+        });
+        fields.is_json = read.is_ok();
+        fields
+    }
+
+    fn tell(&self, response: &[u8], found: &mut Skimmed) {
+        let of = |span: Option<Span>| span.map(|span| span.of(response)).unwrap_or_default();
+        take_usage(found, usage(of(self.usage)));
+        found.error = self.error.map(|span| error_of(span.of(response)));
+        let status = text_of(of(self.status)).unwrap_or_default();
+        let details = of(self.details);
+        let reason = field(details, "reason").and_then(|span| text_of(span.of(details)));
+        found.finish = match (&*status, reason.as_deref()) {
+            ("failed", _) => {
+                found.error.get_or_insert_with(InBandError::default);
+                None
+            }
+            (_, Some("content_filter")) => Some(FinishReason::ContentFilter),
+            ("incomplete", None | Some("max_output_tokens")) => Some(FinishReason::Length),
+            // Inside JSON text the quotes would be escaped: it is the type of an item.
+            ("completed", _) if super::KEYS.call.find(of(self.output)).is_some() => Some(FinishReason::ToolUse),
+            ("completed", _) => Some(FinishReason::Stop),
+            _ => Some(FinishReason::Other),
+        };
+        if self.status.is_none() {
+            found.finish = None;
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Usage {
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    #[serde(default)]
+    input_tokens_details: Option<InputDetails>,
+    #[serde(default)]
+    output_tokens_details: Option<super::CompletionDetails>,
+}
+
+type InputDetails = super::PromptDetails;
+
+/// Reads `usage`; what came from and went to the cache is included in the input here.
+pub(super) fn usage(json: &[u8]) -> Option<TokenUsage> {
+    let usage: Usage = super::first_value(json)?;
+    if usage.input_tokens.is_none() && usage.output_tokens.is_none() {
+        return None;
+    }
+    let details = usage.input_tokens_details.unwrap_or_default();
+    let output = usage.output_tokens_details.unwrap_or_default();
+    Some(super::openai_tokens(usage.input_tokens, usage.output_tokens, &details, &output))
+}
