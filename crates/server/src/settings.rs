@@ -111,6 +111,12 @@ pub(crate) const GATEWAY: &[Setting] = &[
         None,
         "Certificate authorities (PEM) that upstreams may have besides the public ones",
     ),
+    setting(
+        "upstream_proxy",
+        Kind::Secret,
+        None,
+        "Proxy for all upstream calls, `http://[user:password@]host:port`; HTTPS_PROXY is not read",
+    ),
     setting("max_body", Kind::Bytes, Some("32MiB"), "Largest request body"),
     setting("max_connections", Kind::Count, Some("20000"), "Most open client connections"),
     setting("max_in_flight", Kind::Count, Some("10000"), "Most calls in flight on the node"),
