@@ -10,5 +10,6 @@ mod faults;
 mod first_start;
 mod hostile;
 mod planes;
+mod rolling;
 mod sdks;
 mod telemetry;
