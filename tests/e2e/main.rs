@@ -9,6 +9,7 @@ mod crash;
 mod faults;
 mod first_start;
 mod hostile;
+mod operator;
 mod planes;
 mod rolling;
 mod sdks;

@@ -21,4 +21,6 @@ mod operations;
 #[cfg(test)]
 mod paging;
 #[cfg(test)]
+mod rotation;
+#[cfg(test)]
 mod world;
