@@ -60,6 +60,7 @@ impl Log {
             outcome: self.outcome.get().and_then(|text| Outcome::find(&text)),
             limit: Some(100),
             cursor,
+            ..RequestQuery::default()
         }
     }
 }
