@@ -23,4 +23,6 @@ mod paging;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]
+mod usage;
+#[cfg(test)]
 mod world;
