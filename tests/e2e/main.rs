@@ -13,4 +13,5 @@ mod operator;
 mod planes;
 mod rolling;
 mod sdks;
+mod spool;
 mod telemetry;

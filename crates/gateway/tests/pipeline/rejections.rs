@@ -162,6 +162,8 @@ async fn of_a_node_that_cannot_keep_usage_and_may_not_serve_without() {
         }
         bench.ledger.is_full.store(false, Ordering::Relaxed);
         assert_eq!(bench.ask(chat("echo/echo-1")).await.status, 200);
+        let n_served = if refuses_when_full { 2 } else { 3 };
+        assert_eq!(bench.ledger.wait(n_served).await.len(), n_served, "a refusal takes up no room");
     }
 }
 
