@@ -100,7 +100,7 @@ impl Dial for Network {
             }
             let name = ServerName::try_from(origin.host.into_string())
                 .map_err(|_| SendError::Url { reason: "its host is not a valid name for TLS" })?;
-            let stream = tls.connect(name, tcp).await?;
+            let stream = Box::pin(tls.connect(name, tcp)).await?;
             let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             Ok(Link { stream: Box::new(stream), is_h2 })
         })
