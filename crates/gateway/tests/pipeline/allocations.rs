@@ -222,13 +222,13 @@ fn a_translated_chunk_of_a_stream_allocates_at_most_so_often() {
 
 #[test]
 fn an_open_stream_holds_at_most_so_much() {
-    const N_STREAMS: usize = 100;
+    const N_STREAMS: u8 = 100;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
     let (request, mut room) = (request("/v1/chat/completions", CHAT_STREAM), vec![0; ROOM]);
     let address = runtime.block_on(start(Answer::Held, folder.path()));
-    let mut clients = Vec::with_capacity(2 * N_STREAMS);
-    let mut open = |n: usize| {
+    let mut clients = Vec::with_capacity(2 * usize::from(N_STREAMS));
+    let mut open = |n: u8| {
         runtime.block_on(async {
             for _ in 0..n {
                 let mut client = TcpStream::connect(address).await.expect("connects");
@@ -240,7 +240,7 @@ fn an_open_stream_holds_at_most_so_much() {
     };
     open(N_STREAMS);
     let counted = measure(|| open(N_STREAMS));
-    let each = counted.bytes_current / N_STREAMS as i64;
+    let each = counted.bytes_current / i64::from(N_STREAMS);
     // The upstream of this test takes 5 KB of it.
     assert!(each <= 54_500, "{each}");
 }
