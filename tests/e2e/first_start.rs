@@ -50,6 +50,13 @@ async fn the_first_start_gives_everything_and_the_second_keeps_it() -> Result<()
     let models = client.get("/v1/models").await?.to_string();
     assert!(models.contains("echo/echo-1"), "{models}");
 
+    let limits = client.get("/v1/headgate/limits").await?;
+    assert!(limits["models"]["available"].to_string().contains("echo/echo-1"), "{limits}");
+    assert!(limits["in_flight"]["remaining"].as_u64() > Some(0), "{limits}");
+    let call = json!({"model": "echo/echo-1", "messages": [{"role": "user", "content": "Hi"}]});
+    let shown = client.post("/v1/headgate/transform", &json!({"surface": "chat_completions", "body": call})).await?;
+    assert!(shown["target"]["provider"] == "echo" && shown["request"].is_null(), "{shown}");
+
     let (key, token) = (first.field("virtual_key").to_owned(), first.field("access_token").to_owned());
     let workspace = first.field("workspace_id").to_owned();
     let admin = first.as_admin()?;

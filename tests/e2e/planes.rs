@@ -155,3 +155,30 @@ async fn a_drained_gateway_finishes_the_stream_it_is_in() -> Result<()> {
     assert_eq!(whole.map(|event| &event["outcome"]), Some(&json!("success")), "{ledger:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_node_that_has_to_start_over_brings_the_usage_of_its_earlier_life_along_once() -> Result<()> {
+    let upstream = Upstream::counting().await?;
+    let control = start(&upstream).await?;
+    let mut gateway = Gateway::join(&control, control.sync_address()).await?;
+    let key = control.first("virtual_key").to_owned();
+    for _ in 0..3 {
+        assert_eq!(chat(&gateway.as_client(&key)?, MODEL, "before").await?.status, 200);
+    }
+    let before = gateway.process.field("node_id").to_owned();
+    let revoke = format!("/api/v1/organizations/{}/nodes/{before}/revoke", control.first("organization_id"));
+    control.as_admin()?.post(&revoke, &json!({})).await?;
+    // It goes on serving from what it holds; what that uses is no longer taken from it.
+    for _ in 0..4 {
+        assert_eq!(chat(&gateway.as_client(&key)?, MODEL, "revoked").await?.status, 200);
+    }
+    assert!(gateway.process.stop().await?.success());
+
+    gateway.rejoin(&control).await?;
+    assert_ne!(gateway.process.field("node_id"), before, "a revoked id is never given again");
+    assert_eq!(chat(&gateway.as_client(&key)?, MODEL, "after").await?.status, 200);
+    let ledger = ledger_of(&control, 8).await?;
+    let expected: BTreeSet<u64> = (1..=8).collect();
+    assert_eq!(numbers_in(&ledger), expected, "the ledger is not the upstream's own count");
+    Ok(())
+}

@@ -83,7 +83,7 @@ pub(crate) fn failure_of(error: &ClientError) -> Failure {
     }
 }
 
-fn is_signed_out(error: &ClientError) -> bool {
+pub(crate) fn is_signed_out(error: &ClientError) -> bool {
     error.problem().is_some_and(|problem| problem.code == domain::code::ProblemCode::Unauthenticated)
 }
 
@@ -233,7 +233,8 @@ impl<O: Operation> Command<O> {
     where
         O::Query: Default,
     {
-        if self.is_busy.get_untracked() {
+        // What offered the act may be gone by now, as after an undo; the act still counts.
+        if self.is_busy.try_get_untracked().unwrap_or(false) {
             return;
         }
         self.is_busy.set(true);

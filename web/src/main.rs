@@ -9,14 +9,19 @@
 
 mod api;
 mod app;
+mod as_code;
 mod features;
 mod nav;
 mod page;
+mod pages;
 mod range;
+mod releases;
 mod report;
 mod session;
 mod shell;
 mod theme;
+mod views;
+mod words;
 
 fn main() {
     app::start();

@@ -69,6 +69,15 @@ impl Nav {
         self.go.with_value(|go| go(&format!("{path}{}", query.to_query_string()), options));
     }
 
+    /// The query without some of its names, as text with its `?`; for addresses of the same page.
+    pub(crate) fn query_without(self, names: &[&'static str]) -> String {
+        let mut query = self.query.get_untracked();
+        for name in names {
+            query.remove(name);
+        }
+        query.to_query_string()
+    }
+
     /// Goes to an address of the console.
     pub(crate) fn go(self, address: &str) {
         self.go.with_value(|go| go(address, NavigateOptions::default()));

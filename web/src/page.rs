@@ -140,6 +140,15 @@ impl Page {
         }
     }
 
+    /// What all pages of this kind share, whichever workspace they are about.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Home | Self::SignIn | Self::Account => "",
+            Self::Workspace(_, page) => page.slug(),
+            Self::Organization(_, page) => page.slug(),
+        }
+    }
+
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Home => "Headgate",

@@ -10,6 +10,7 @@ use domain::usage::{Outcome, TokenUsage};
 
 use crate::range::TimeRange;
 use ui::chart::{ChartData, Series, Slot};
+use ui::format::time::Zone;
 use ui::format::{money, number};
 
 /// How fine a chart is cut. Hours and days come from the ledger's sums, minutes from single requests.
@@ -43,11 +44,21 @@ impl Bucket {
         })
     }
 
-    pub(crate) fn noun(self) -> &'static str {
+    fn noun(self) -> &'static str {
         match self {
             Self::Minute => "minute",
             Self::Hour => "hour",
-            Self::Day => "day (UTC)",
+            Self::Day => "day",
+        }
+    }
+
+    /// What the points of a chart are, with the zone that its times are in.
+    pub(crate) fn caption(self, zone: Zone) -> String {
+        // Days are the ledger's, which are of UTC.
+        if self == Self::Day {
+            "per day, UTC".to_owned()
+        } else {
+            format!("per {}, times in {}", self.noun(), zone.name())
         }
     }
 
@@ -129,7 +140,9 @@ pub(crate) fn dollars(value: f64) -> String {
 
 /// Prints milliseconds that are already a chart value.
 pub(crate) fn milliseconds(value: f64) -> String {
-    if value >= 1_000.0 {
+    if value == 0.0 {
+        "0".to_owned()
+    } else if value >= 1_000.0 {
         format!("{} s", number::trimmed(value / 1_000.0, 2))
     } else {
         format!("{} ms", number::trimmed(value, 0))
@@ -162,7 +175,13 @@ pub(crate) fn over_time(
 }
 
 /// Stacked series from a report grouped by time and one dimension: the seven largest, and the rest as one.
-pub(crate) fn by_dimension(report: &UsageReport, times: &[Timestamp], step: Duration, metric: Metric) -> ChartData {
+pub(crate) fn by_dimension(
+    report: &UsageReport,
+    times: &[Timestamp],
+    step: Duration,
+    metric: Metric,
+    is_open: bool,
+) -> ChartData {
     let mut groups: Vec<(String, Vec<f64>, f64)> = Vec::new();
     for row in &report.rows {
         let at = row.group.first().and_then(|text| parse_time(text)).and_then(|at| index_of(times, at));
@@ -199,7 +218,7 @@ pub(crate) fn by_dimension(report: &UsageReport, times: &[Timestamp], step: Dura
             values: (0..times.len()).map(sum).collect(),
         });
     }
-    ChartData { times: times.to_vec(), step, series }
+    ChartData { times: times.to_vec(), step, series, is_open }
 }
 
 /// The figures of a minute-wise chart, counted from single requests.
@@ -333,7 +352,7 @@ mod tests {
     fn small_groups_become_one() {
         let times = Bucket::Hour.times(at("2026-11-22T00:00:00Z"), at("2026-11-22T01:00:00Z"));
         let rows = (0_u64..9).map(|index| row(&["2026-11-22T00:00:00Z", &format!("m{index}")], 100 - index)).collect();
-        let data = by_dimension(&report(rows), &times, Duration::from_secs(3_600), Metric::Requests);
+        let data = by_dimension(&report(rows), &times, Duration::from_secs(3_600), Metric::Requests, false);
         assert_eq!(data.series.len(), 8);
         assert_eq!((data.series[0].name.as_str(), data.series[7].name.as_str()), ("m0", "2 others"));
         assert_eq!(data.series[7].values, [93.0 + 92.0]);

@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::operation::{Jsonl, Operation};
+use crate::operation::{Csv, Jsonl, Operation};
 use crate::problem::Problem;
 use crate::transport::{Request, Response, Transport};
 use crate::{BASE, IDEMPOTENCY_HEADER};
@@ -111,9 +111,11 @@ pub fn read<O: Operation>(response: &Response) -> Result<O::Reply, ClientError> 
             Err(error) => Err(unexpected(error.to_string())),
         };
     }
-    let is_lines = std::any::TypeId::of::<O::Reply>() == std::any::TypeId::of::<Jsonl>();
+    let texts = [std::any::TypeId::of::<Jsonl>(), std::any::TypeId::of::<Csv>()];
     let text = match response.body.as_str() {
-        lines if is_lines => serde_json::to_string(lines).map_err(|error| unexpected(error.to_string()))?,
+        text if texts.contains(&std::any::TypeId::of::<O::Reply>()) => {
+            serde_json::to_string(text).map_err(|error| unexpected(error.to_string()))?
+        }
         "" => "{}".to_owned(),
         text => text.to_owned(),
     };

@@ -18,7 +18,7 @@ pub mod transport;
 
 pub use client::{Client, ClientError};
 pub use field::Field;
-pub use operation::{Access, Empty, Jsonl, Meta, Method, NoQuery, Operation};
+pub use operation::{Access, Csv, Empty, Jsonl, Meta, Method, NoQuery, Operation};
 pub use problem::{FieldError, Problem};
 pub use transport::{Request, Response, Transport};
 

@@ -73,6 +73,9 @@ fn operation(meta: &Meta, generator: &mut SchemaGenerator, problem: &Schema) -> 
         "Jsonl" => {
             json!({ "description": "Lines of JSON.", "content": { "application/jsonl": { "schema": { "type": "string" } } } })
         }
+        "Csv" => {
+            json!({ "description": "A table.", "content": { "text/csv": { "schema": { "type": "string" } } } })
+        }
         _ => {
             json!({ "description": "Done.", "content": { "application/json": { "schema": (meta.shapes.reply)(generator) } } })
         }

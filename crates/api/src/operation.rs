@@ -72,7 +72,7 @@ pub trait Operation: 'static {
     type Query: Serialize + DeserializeOwned + Send + 'static;
     /// The JSON body; [`Empty`] for none.
     type Body: Serialize + DeserializeOwned + Send + 'static;
-    /// The answer's JSON body; [`Empty`] for 204, [`Jsonl`] for lines of JSON.
+    /// The answer's JSON body; [`Empty`] for 204, [`Jsonl`] for lines of JSON, [`Csv`] for a table.
     type Reply: Serialize + DeserializeOwned + Send + 'static;
 }
 
@@ -116,7 +116,7 @@ pub struct Shapes {
     pub query: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
     /// Body; `Empty` when there is none.
     pub body: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
-    /// Reply; `Empty` for 204, `Jsonl` for lines.
+    /// Reply; `Empty` for 204, `Jsonl` for lines, `Csv` for a table.
     pub reply: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
     /// Type names of body and reply, to tell `Empty` and `Jsonl` apart.
     pub names: (&'static str, &'static str),
@@ -137,6 +137,12 @@ pub struct NoQuery {}
 #[serde(transparent)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Jsonl(pub String);
+
+/// A table as comma-separated values (`text/csv`, RFC 4180) with a head line.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Csv(pub String);
 
 /// Declares operations: one documented line each. Gives a unit struct per operation and the file's table `ALL`.
 macro_rules! operations {

@@ -20,10 +20,12 @@ use crate::keyring::{KeyError, Keyring};
 /// The format that [`verify`] reads.
 pub const FORMAT: &str = "headgate.audit.v1";
 
-/// Signs checkpoints with a key derived from the root key.
+/// Signs checkpoints with a key derived from the newest root secret, and knows those of older ones.
 pub struct Signer {
     pair: Ed25519KeyPair,
     key_id: String,
+    /// Every verifying key there ever was, by id.
+    known: BTreeMap<String, Vec<u8>>,
 }
 
 impl std::fmt::Debug for Signer {
@@ -148,18 +150,26 @@ pub enum VerifyError {
 }
 
 impl Signer {
-    /// Derives the signing key of this control plane.
+    /// Derives the signing keys of this control plane.
     pub fn new(keyring: &Keyring) -> Result<Self, KeyError> {
-        let seed = keyring.derive("audit-signing|1");
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).map_err(|_| KeyError::Format)?;
+        let pair_of = |version| {
+            let seed = keyring.derive_at(version, "audit-signing|1");
+            Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).map_err(|_| KeyError::Format)
+        };
+        let mut known = BTreeMap::new();
+        for version in keyring.versions() {
+            let public = pair_of(version)?.public_key().as_ref().to_vec();
+            known.insert(key_id(&public), public);
+        }
+        let pair = pair_of(keyring.version())?;
         let key_id = key_id(pair.public_key().as_ref());
-        Ok(Self { pair, key_id })
+        Ok(Self { pair, key_id, known })
     }
 
-    /// Names the key.
-    #[must_use]
-    pub fn key_id(&self) -> &str {
-        &self.key_id
+    /// Verifies a checkpoint that this control plane signed, now or under an older root key.
+    pub fn verify(&self, checkpoint: &Checkpoint) -> Result<(), VerifyError> {
+        let key = self.known.get(&checkpoint.key_id).ok_or(VerifyError::Signature { seq: checkpoint.seq })?;
+        verify_checkpoint(checkpoint, key)
     }
 
     /// Returns the verifying key, 32 bytes in base64.
@@ -183,7 +193,7 @@ impl Signer {
             organization_id,
             after_seq: after.0,
             after_hash: after.1,
-            keys: BTreeMap::from([(self.key_id.clone(), self.public_key())]),
+            keys: self.known.iter().map(|(id, public)| (id.clone(), STANDARD.encode(public))).collect(),
             exported_at,
         }
     }
@@ -221,7 +231,9 @@ pub fn verify_checkpoint(checkpoint: &Checkpoint, public: &[u8]) -> Result<(), V
     UnparsedPublicKey::new(&ED25519, public).verify(&message, &signature).map_err(|_| refused())
 }
 
-/// Checks an export: chain, checkpoints, signatures, end. `pinned` is a verifying key in base64 that the reader trusts.
+/// Checks an export: chain, checkpoints, signatures, end. `pinned` is a verifying key in base64 that the reader trusts: the
+/// closing checkpoint must be signed with it, which vouches for every entry before. Checkpoints of before a change of the root
+/// key are signed by the older keys that the header names.
 pub fn verify(file: impl BufRead, pinned: Option<&str>) -> Result<Verified, VerifyError> {
     let mut state: Option<Reading> = None;
     for (index, text) in file.lines().enumerate() {
@@ -244,6 +256,9 @@ pub fn verify(file: impl BufRead, pinned: Option<&str>) -> Result<Verified, Veri
             (Some(reading), Line::Checkpoint(checkpoint)) => reading.checkpoint(&checkpoint)?,
             (Some(reading), Line::End(checkpoint)) => {
                 reading.checkpoint(&checkpoint)?;
+                if reading.pinned.as_ref().is_some_and(|pinned| *pinned != checkpoint.key_id) {
+                    return Err(VerifyError::Signature { seq: checkpoint.seq });
+                }
                 reading.is_ended = checkpoint.seq == reading.head.0;
             }
         }
@@ -258,6 +273,7 @@ struct Reading {
     head: (u64, [u8; 32]),
     hashes: BTreeMap<u64, [u8; 32]>,
     keys: BTreeMap<String, Vec<u8>>,
+    pinned: Option<String>,
     checkpoints: u64,
     is_ended: bool,
 }
@@ -270,15 +286,11 @@ impl Reading {
         pinned: Option<&str>,
     ) -> Result<Self, String> {
         let decode = |text: &str| STANDARD.decode(text.trim()).map_err(|_| "a verifying key is not base64".to_owned());
-        let keys = match pinned {
-            Some(pinned) => {
-                let key = decode(pinned)?;
-                BTreeMap::from([(key_id(&key), key)])
-            }
-            None => keys.values().map(|text| decode(text).map(|key| (key_id(&key), key))).collect::<Result<_, _>>()?,
-        };
+        let named = keys.values().map(String::as_str).chain(pinned);
+        let keys = named.map(|text| decode(text).map(|key| (key_id(&key), key))).collect::<Result<_, _>>()?;
+        let pinned = pinned.map(|text| decode(text).map(|key| key_id(&key))).transpose()?;
         let hashes = BTreeMap::from([after]);
-        Ok(Self { organization_id, start: after.0, head: after, hashes, keys, checkpoints: 0, is_ended: false })
+        Ok(Self { organization_id, start: after.0, head: after, hashes, keys, pinned, checkpoints: 0, is_ended: false })
     }
 
     fn entry(&mut self, entry: &AuditEntry) -> Result<(), VerifyError> {
@@ -319,15 +331,18 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyring::LocalKey;
     use domain::audit::Audit;
     use domain::{ActorKind, AuditEntryId, JobName};
-    use std::sync::Arc;
+    use zeroize::Zeroizing;
 
     const ORG: OrganizationId = OrganizationId::from_uuid(1);
 
+    fn keyring(bytes: &[u8]) -> Keyring {
+        Keyring::of_secrets(bytes.iter().map(|byte| Zeroizing::new([*byte; 32])).collect()).unwrap()
+    }
+
     fn signer(byte: u8) -> Signer {
-        Signer::new(&Keyring::new(Arc::new(LocalKey::new([byte; 32])))).unwrap()
+        Signer::new(&keyring(&[byte])).unwrap()
     }
 
     fn export(n: u64, subject: &str, signer: &Signer) -> Vec<Line> {
@@ -389,7 +404,27 @@ mod tests {
         let forged = text(&export(7, "name", &signer(2)));
         assert!(verify(forged.as_bytes(), None).is_ok());
         let error = verify(forged.as_bytes(), Some(&signer(1).public_key())).unwrap_err();
-        assert!(matches!(error, VerifyError::Signature { seq: 3 }));
+        assert!(matches!(error, VerifyError::Signature { seq: 7 }));
+    }
+
+    #[test]
+    fn a_log_that_spans_a_change_of_the_root_key_verifies_by_the_newer_key() {
+        let both = Signer::new(&keyring(&[1, 2])).unwrap();
+        let mut lines = export(7, "name", &signer(1));
+        lines[0] = both.header(ORG, (0, [0; 32]), Timestamp::from_micros(1_000_000));
+        let Some(Line::End(last)) = lines.pop() else { panic!("no end") };
+        lines.push(Line::End(both.sign(ORG, last.seq, last.hash, last.at)));
+        let file = text(&lines);
+        assert!(verify(file.as_bytes(), None).is_ok());
+        assert!(verify(file.as_bytes(), Some(&both.public_key())).unwrap().is_pinned);
+        let older = verify(file.as_bytes(), Some(&signer(1).public_key())).unwrap_err();
+        assert!(
+            matches!(older, VerifyError::Signature { seq: 7 }),
+            "who pinned the older key must learn of the newer one"
+        );
+        let Line::Checkpoint(early) = &lines[4] else { panic!("no checkpoint") };
+        assert!(both.verify(early).is_ok());
+        assert!(signer(2).verify(early).is_err());
     }
 
     #[test]

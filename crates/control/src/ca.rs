@@ -22,7 +22,7 @@ use store::{Store, StoreError};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::keyring::{self, KeyError, Keyring};
+use crate::keyring::{KeyError, Keyring, SIGNING_KEYS};
 
 /// How long a node certificate lives; nodes renew at two thirds of it.
 pub const NODE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -35,7 +35,7 @@ const SKEW: Duration = Duration::from_secs(5 * 60);
 /// The name that nodes verify the sync listener by, whatever address it is reached at.
 pub const SERVER_NAME: &str = "control.headgate.internal";
 const TRUST_DOMAIN: &str = "spiffe://headgate";
-const PURPOSE: &str = "node_ca";
+pub(crate) const PURPOSE: &str = "node_ca";
 
 /// The authority cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,6 @@ pub(crate) async fn load_or_make(
     (purpose, now): (&str, Timestamp),
     make: impl FnOnce(&str) -> Result<(Vec<u8>, Vec<u8>), AuthorityError> + Send,
 ) -> Result<Vec<(SigningKey, Zeroizing<Vec<u8>>)>, AuthorityError> {
-    let sealing = keyring.derive("signing-keys|1");
     let mut tx = store.system().await?;
     signing_keys::lock(&mut tx, purpose).await?;
     let mut keys = signing_keys::list(&mut tx, purpose).await?;
@@ -72,14 +71,14 @@ pub(crate) async fn load_or_make(
         let kid = domain::secret::random_base62(entropy, 12);
         let (public, private) = make(&kid)?;
         let private = Zeroizing::new(private);
-        let sealed = keyring::seal(&sealing, &seal_place(purpose, &kid), &private, entropy)?;
+        let sealed = keyring.seal(SIGNING_KEYS, &seal_place(purpose, &kid), &private, entropy)?;
         let key = SigningKey { kid, purpose: purpose.to_owned(), public, sealed, created_at: now, retired_at: None };
         signing_keys::insert(&mut tx, &key).await?;
         keys.insert(0, key);
     }
     tx.commit().await?;
     let open = |key: SigningKey| {
-        let private = keyring::open(&sealing, &seal_place(purpose, &key.kid), &key.sealed)?;
+        let private = keyring.unseal_any(SIGNING_KEYS, &seal_place(purpose, &key.kid), &key.sealed)?;
         Ok((key, private))
     };
     keys.into_iter().map(open).collect()

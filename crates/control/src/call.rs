@@ -257,8 +257,8 @@ pub struct Reply<T> {
 pub enum ReplyBody<T> {
     /// One JSON value.
     Value(T),
-    /// Lines of JSON, written while they are sent.
-    Lines(Body),
+    /// A text of this media type, written while it is sent.
+    Text(&'static str, Body),
 }
 
 /// What goes beside the body.
@@ -275,10 +275,16 @@ impl<T> Reply<T> {
         Self { body: ReplyBody::Value(value), parts: ReplyParts::default() }
     }
 
-    /// Answers with lines.
+    /// Answers with lines of JSON.
     #[must_use]
     pub fn lines(body: Body) -> Self {
-        Self { body: ReplyBody::Lines(body), parts: ReplyParts::default() }
+        Self { body: ReplyBody::Text("application/jsonl", body), parts: ReplyParts::default() }
+    }
+
+    /// Answers with a table.
+    #[must_use]
+    pub fn csv(body: Body) -> Self {
+        Self { body: ReplyBody::Text("text/csv; charset=utf-8; header=present", body), parts: ReplyParts::default() }
     }
 
     /// Adds a header.

@@ -72,8 +72,8 @@ impl Cx {
     /// Builds the context; computes one password hash (about 60 ms).
     pub fn new(ports: Ports, config: ControlConfig) -> Result<Arc<Self>, KeyError> {
         let Ports { store, clock, entropy, keyring } = ports;
-        let pepper = keyring.derive("password-pepper|1");
-        let passwords = Passwords::new(*pepper, entropy.as_ref()).map_err(|_| KeyError::Format)?;
+        let peppers = keyring.password_peppers();
+        let passwords = Passwords::new(peppers, entropy.as_ref()).map_err(|_| KeyError::Format)?;
         Ok(Arc::new(Self {
             store,
             mint: Mint::new(Arc::clone(&clock), Arc::clone(&entropy)),
@@ -113,7 +113,7 @@ impl Cx {
     /// Returns the pepper of an organization's virtual keys that new keys are stored under.
     #[must_use]
     pub fn key_pepper(&self, organization: OrganizationId) -> Key {
-        self.keyring.key_pepper(organization, crate::keyring::PEPPER_VERSION)
+        self.keyring.key_pepper(organization, self.keyring.version())
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) use self::state::{Plan, Published};
 const POLL: Duration = Duration::from_secs(1);
 /// Announcements that a stream may fall behind; one that falls further looks at everything.
 const BACKLOG: usize = 4_096;
-const PURPOSE: &str = "policy";
+pub(crate) const PURPOSE: &str = "policy";
 
 /// An organization cannot be published now.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use control::bootstrap::{self, FromEnvironment};
 use control::{ControlConfig, jobs};
 use http::StatusCode;
 
-use crate::world::World;
+use crate::world::{Secrets, World};
 
 fn variables(pairs: &'static [(&'static str, &'static str)]) -> Vec<FromEnvironment> {
     bootstrap::variables(|name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
@@ -116,6 +116,8 @@ async fn a_reset_makes_new_secrets_and_ends_the_old_ones() {
     let world = World::new().await;
     let cookie = crate::auth::sign_in(&world, &world.secrets.admin_password).await;
     let reset = bootstrap::reset_admin(&world.cx).await.expect("a reset").secrets.expect("new secrets");
+    assert!(!format!("{reset:?}").contains(reset.virtual_key.expose()), "secrets are not for logs");
+    let reset = Secrets::of(&reset);
     assert_eq!(world.as_owner().send("GET", "/api/v1/me", None).await.status, StatusCode::UNAUTHORIZED);
     let session = world.anonymous().with(http::header::COOKIE, &cookie);
     assert_eq!(session.send("GET", "/api/v1/me", None).await.status, StatusCode::UNAUTHORIZED);

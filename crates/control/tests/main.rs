@@ -21,4 +21,8 @@ mod operations;
 #[cfg(test)]
 mod paging;
 #[cfg(test)]
+mod rotation;
+#[cfg(test)]
+mod usage;
+#[cfg(test)]
 mod world;

@@ -24,7 +24,7 @@ fn path(organization_id: OrganizationId, member: &MemberView) -> MemberPath {
 }
 
 /// Adds Ada with a role and lets her choose her password; returns her membership and her browser.
-async fn ada<'a>(world: &'a World, role: Role) -> (MemberView, Actor<'a>) {
+async fn ada(world: &World, role: Role) -> (MemberView, Actor<'_>) {
     let body = NewMember {
         email: "ada@example.com".parse().expect("an address"),
         name: "Ada".parse().expect("a name"),
@@ -47,7 +47,7 @@ async fn choose<'a>(world: &'a World, one_time: &str, password: &str) -> Actor<'
 }
 
 /// Makes the administrator found a second organization with Ada in it; returns it and the administrator's browser.
-async fn second_organization<'a>(world: &'a World) -> (OrganizationId, MemberView, Actor<'a>) {
+async fn second_organization(world: &World) -> (OrganizationId, MemberView, Actor<'_>) {
     let cookie = crate::auth::sign_in(world, &world.secrets.admin_password).await;
     let admin = session(world, &cookie);
     let new = NewOrganization { slug: "acme".parse().expect("a slug"), name: "Acme".parse().expect("a name") };

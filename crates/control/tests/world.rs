@@ -16,8 +16,8 @@ use domain::secret::{TokenKind, TokenSecret};
 use domain::time::ManualClock;
 use domain::user::User;
 use domain::{
-    AccessTokenId, DisplayName, Email, JobName, MemberId, OrganizationId, Permit, Role, RoleBindingId, Scope,
-    Timestamp, UserId, WorkspaceId,
+    AccessTokenId, Clock as _, DisplayName, Email, JobName, MemberId, OrganizationId, Permit, Role, RoleBindingId,
+    Scope, Timestamp, UserId, WorkspaceId,
 };
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use runtime::health::Readiness;
@@ -29,6 +29,9 @@ use tower::ServiceExt as _;
 /// When every world begins.
 pub(crate) const START: &str = "2026-11-22T09:00:00Z";
 
+/// The root key of every world.
+pub(crate) const ROOT_KEY: [u8; 32] = [7; 32];
+
 /// A control plane over a database of its own.
 pub struct World {
     pub database: TestDatabase,
@@ -36,7 +39,24 @@ pub struct World {
     pub router: Router,
     pub clock: Arc<ManualClock>,
     pub installation: Installation,
-    pub secrets: FirstSecrets,
+    pub secrets: Secrets,
+}
+
+/// The secrets of a first start or a reset, in clear.
+pub struct Secrets {
+    pub admin_password: String,
+    pub access_token: String,
+    pub virtual_key: String,
+}
+
+impl Secrets {
+    pub fn of(first: &FirstSecrets) -> Self {
+        Self {
+            admin_password: first.admin_password.expose().clone(),
+            access_token: first.access_token.expose().clone(),
+            virtual_key: first.virtual_key.expose().clone(),
+        }
+    }
 }
 
 impl World {
@@ -47,15 +67,14 @@ impl World {
     pub async fn with(config: ControlConfig, environment: &[FromEnvironment]) -> Self {
         let database = TestDatabase::create().await.expect("a test database");
         let clock = Arc::new(ManualClock::new(START.parse().expect("a valid instant")));
-        let ports = Ports {
-            store: database.store().await.expect("an open store"),
-            clock: Arc::<ManualClock>::clone(&clock),
-            entropy: Arc::new(SystemEntropy),
-            keyring: Keyring::new(Arc::new(LocalKey::new([7; 32]))),
-        };
+        let store = database.store().await.expect("an open store");
+        let root = LocalKey::new(ROOT_KEY);
+        let keyring = Keyring::open(&root, &store, &SystemEntropy, clock.now()).await.expect("a keyring");
+        let ports =
+            Ports { store, clock: Arc::<ManualClock>::clone(&clock), entropy: Arc::new(SystemEntropy), keyring };
         let cx = Cx::new(ports, config).expect("a context");
         let mut installation = bootstrap::run(&cx, environment).await.expect("a first start");
-        let secrets = installation.secrets.take().expect("first secrets");
+        let secrets = Secrets::of(&installation.secrets.take().expect("first secrets"));
         let assets = Assets { console: None, openapi: "{}" };
         let router = control::http::router(Arc::clone(&cx), assets, Arc::new(Readiness::new())).expect("a whole table");
         Self { database, cx, router, clock, installation, secrets }

@@ -184,6 +184,7 @@ fn refuse_key(refusal: KeyRefusal) -> Rejection {
              shortly",
         )
         .with_retry_after(Some(identify::STALE_RETRY)),
+        KeyRefusal::Broken => resolve::refuse_broken("the policy of this key's workspace"),
     }
 }
 

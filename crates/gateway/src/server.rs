@@ -44,6 +44,8 @@ pub(crate) use crate::server::stop::Stop;
 const LINGER: Duration = Duration::from_secs(1);
 /// When a client that asks a draining node should ask again; whatever sends it elsewhere has then noticed.
 const DRAINING_RETRY: Duration = Duration::from_secs(1);
+/// Most bytes read from a client at once. hyper begins with 8 KiB and comes to this only for connections with large bodies.
+const READ_BUFFER: usize = 128 * 1024;
 /// Pause after an accept error that may repeat at once, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -280,8 +282,10 @@ fn http1(limits: &Limits) -> http1::Builder {
         // Also how long a connection is kept between two requests.
         .header_read_timeout(Duration::from_millis(limits.idle_ms))
         .max_headers(limits.max_headers)
-        // hyper bounds the head by its read buffer; bodies are read through it as well, so it is not the head's limit itself.
-        .max_buf_size(limits.max_header_bytes.max(8_192) * 2);
+        // What comes after it is refused with a reason, so it is not the limit itself.
+        .max_header_size(limits.max_header_bytes.max(8_192) * 2)
+        // A body that is read at once is never put together from pieces.
+        .max_buf_size(READ_BUFFER.max(limits.max_header_bytes * 2));
     builder
 }
 

@@ -3,3 +3,4 @@
 pub mod client;
 pub mod dial;
 pub mod health;
+pub mod proxy;

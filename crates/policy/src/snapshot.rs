@@ -20,7 +20,7 @@ use domain::{
 use rustc_hash::FxHashMap;
 
 use crate::compile::BadReason;
-use crate::resource::{KeyStatus, Price, VirtualKey};
+use crate::resource::{KeyStatus, Kind, Price, VirtualKey};
 use crate::set::{Location, SetHash};
 use crate::table::Table;
 
@@ -220,6 +220,9 @@ pub enum KeyRefusal {
     /// It cannot be verified at this node now: `policy_stale`, 503.
     #[error("policy is too old, or this key's policy could not be read, so that keys cannot be verified")]
     Unverifiable,
+    /// The key is good, but its workspace's policy could not be read here and never was: `policy_invalid`, 503.
+    #[error("the policy of the key's workspace could not be read")]
+    Broken,
 }
 
 impl Snapshot {
@@ -280,8 +283,20 @@ impl Snapshot {
         if [retires_at, key.key.expires_at].into_iter().flatten().any(|at| at <= now) {
             return Err(KeyRefusal::Expired);
         }
-        let workspace = self.workspaces.get(&key.key.workspace).ok_or(KeyRefusal::Revoked)?;
+        let Some(workspace) = self.workspaces.get(&key.key.workspace) else {
+            let is_broken = organization.lacks(key.key.workspace, Kind::Workspace..=Kind::Workspace);
+            return Err(if is_broken { KeyRefusal::Broken } else { KeyRefusal::Revoked });
+        };
         Ok(Caller { key, organization, workspace })
+    }
+}
+
+impl Caller<'_> {
+    /// Says whether a model that the workspace does not seem to have may yet be there: some of its models could not be read here
+    /// and never were, so nothing can be said of what they are called.
+    #[must_use]
+    pub fn may_lack_models(&self) -> bool {
+        self.organization.lacks(self.workspace.id, Kind::Deployment..=Kind::Route)
     }
 }
 
@@ -325,6 +340,16 @@ impl OrganizationPolicy {
     #[must_use]
     pub fn price(&self, provider: &str, upstream_model: &str, at: Timestamp) -> Option<&Price> {
         self.prices.find(provider, upstream_model, at)
+    }
+
+    /// Says whether a resource of a workspace could not be read, with no earlier version to fall back on.
+    fn lacks(&self, workspace: WorkspaceId, kinds: std::ops::RangeInclusive<Kind>) -> bool {
+        self.bad.iter().any(|(location, bad)| {
+            location.workspace == Some(workspace)
+                && kinds.contains(&location.key.kind)
+                && bad.last_good.is_none()
+                && matches!(bad.reason, BadReason::Unreadable(_))
+        })
     }
 
     /// Lists what did not compile: where, and why as `field.reason`.

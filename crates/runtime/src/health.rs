@@ -65,6 +65,7 @@ mod tests {
         let reasons = readiness.list_reasons();
         assert_eq!(reasons, [("policy", "set is stale".to_owned()), ("spool", "disk full".to_owned())]);
         readiness.clear("policy");
+        assert!(readiness.is_held("spool") && !readiness.is_held("policy"));
         readiness.clear("spool");
         assert!(readiness.is_ready());
     }

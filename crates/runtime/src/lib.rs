@@ -1,4 +1,4 @@
-//! What every role needs from the machine: settings, logs and traces, named tasks, clock, randomness, TLS, outgoing HTTP.
+//! What every role needs from the machine: settings, logs and traces, named tasks, clock, randomness, TLS, egress rules.
 //!
 //! It is *not* a place for product rules: nothing here knows a key, a model or an organization. Invariant: this is the only
 //! crate that reads the process environment, the system clock and system entropy, so all others can be tested without them.
@@ -9,7 +9,6 @@ pub mod clock;
 pub mod config;
 pub mod egress;
 pub mod health;
-pub mod http_client;
 pub mod rng;
 pub mod tasks;
 pub mod telemetry;

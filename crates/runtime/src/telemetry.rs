@@ -91,7 +91,7 @@ pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
         layer.with_filter(filter_fn(traces::is_exported))
     });
     // A span for each call is for traces; as a prefix of log lines it would be formatted at every call and say nothing.
-    let lines = lines.with_filter(filter.and(filter_fn(|metadata| metadata.target() != "headgate::request")));
+    let lines = lines.with_filter(filter.and(filter_fn(is_line)));
     let registry = tracing_subscriber::registry().with(lines);
     // No layer rather than an empty one: an empty one counts as one that wants every span, so that each call would make its own.
     let started = match traces {
@@ -100,6 +100,11 @@ pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
     };
     started.map_err(|_| TelemetryError::AlreadyRunning)?;
     Ok(Telemetry { provider })
+}
+
+/// Says whether something may be part of log lines.
+fn is_line(metadata: &tracing::Metadata<'_>) -> bool {
+    metadata.target() != "headgate::request"
 }
 
 fn exporting_to(endpoint: &str, settings: &Settings) -> Result<SdkTracerProvider, TelemetryError> {
@@ -224,6 +229,16 @@ mod tests {
             assert_eq!(mask_secrets(line), line);
         }
         assert!(matches!(mask_secrets("nothing here"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn without_a_collector_a_call_has_no_span() {
+        let filter = EnvFilter::builder().parse("debug").expect("a filter");
+        let lines = tracing_subscriber::fmt::layer().with_writer(io::sink).with_filter(filter.and(filter_fn(is_line)));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            assert!(tracing::info_span!(target: "headgate::request", "gateway.request").is_disabled());
+            assert!(!tracing::info_span!("control.request").is_disabled());
+        });
     }
 
     #[test]

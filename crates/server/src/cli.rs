@@ -49,6 +49,13 @@ pub(crate) enum Task {
     AdminReset,
     /// Declare that the database was restored from a backup.
     AdminRestored,
+    /// Make a one-time password for a person.
+    AdminResetPassword {
+        /// Their address.
+        email: String,
+    },
+    /// Replace the root key.
+    AdminRotateRootKey,
 }
 
 /// Reads the command line; prints help or an error and gives the exit code when there is nothing to do.
@@ -67,6 +74,10 @@ pub(crate) fn parse(arguments: impl Iterator<Item = std::ffi::OsString>) -> Resu
             (Task::AuditVerify { file, public_key: verify.get_one::<String>("public_key").cloned() }, verify)
         }
         ("admin", Some(("restored", restored))) => (Task::AdminRestored, restored),
+        ("admin", Some(("reset-password", inner))) => {
+            (Task::AdminResetPassword { email: inner.get_one::<String>("email").cloned().unwrap_or_default() }, inner)
+        }
+        ("admin", Some(("rotate-root-key", inner))) => (Task::AdminRotateRootKey, inner),
         ("admin", Some((_, reset))) => (Task::AdminReset, reset),
         _ => {
             return Err(
@@ -91,9 +102,9 @@ fn read_flags(matches: &ArgMatches) -> BTreeMap<String, String> {
 }
 
 fn command() -> Command {
-    let control = [settings::DATABASE, settings::ROOT_KEY, settings::CONTROL].concat();
+    let control = [settings::DATABASE, settings::ROOT_KEY, settings::STATE, settings::CONTROL].concat();
     let up = [control.as_slice(), settings::GATEWAY].concat();
-    let gateway = [settings::GATEWAY, settings::LINK].concat();
+    let gateway = [settings::STATE, settings::GATEWAY, settings::LINK].concat();
     let verify = Command::new("verify")
         .about("Checks an exported audit log offline: chain, checkpoints, signatures")
         .arg(Arg::new("file").required(true).value_parser(value_parser!(PathBuf)).help("The exported file"))
@@ -102,10 +113,18 @@ fn command() -> Command {
                 .long("public-key")
                 .help("The key that must have signed the checkpoints; unset: the one in the file"),
         );
-    let reset = with_settings(Command::new("reset"), &[settings::DATABASE, settings::ROOT_KEY].concat())
-        .about("Makes a new password and access token for the owner of the first organization");
-    let restored = with_settings(Command::new("restored"), &[settings::DATABASE, settings::ROOT_KEY].concat())
+    let admin = [settings::DATABASE, settings::ROOT_KEY].concat();
+    let reset = with_settings(Command::new("reset"), &admin)
+        .about("Makes a new password, access token and virtual key for the owner of the first organization");
+    let reset_password = with_settings(Command::new("reset-password"), &admin)
+        .about("Makes a one-time password for a person of any organization and ends their sessions")
+        .arg(Arg::new("email").required(true).help("The person's address"));
+    let restored = with_settings(Command::new("restored"), &admin)
         .about("Declares that the database was restored from a backup, so that nodes take the restored state");
+    let rotate = with_settings(Command::new("rotate-root-key"), &admin)
+        .about("Replaces the root key; keys, tokens, passwords and credentials go on working");
+    let admin = Command::new("admin").about("What whoever runs the machine may do").subcommand_required(true);
+    let admin = admin.subcommand(reset).subcommand(reset_password).subcommand(restored).subcommand(rotate);
     Command::new("headgate")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A gateway between your applications and language models: keys, routes, usage and cost in one place")
@@ -125,13 +144,7 @@ fn command() -> Command {
                 .about("Prints the effective configuration, secrets hidden"),
         )
         .subcommand(Command::new("audit").about("Audit logs").subcommand_required(true).subcommand(verify))
-        .subcommand(
-            Command::new("admin")
-                .about("Emergency access, and what only the operator knows")
-                .subcommand_required(true)
-                .subcommand(reset)
-                .subcommand(restored),
-        )
+        .subcommand(admin)
 }
 
 fn with_settings(command: Command, settings: &[Setting]) -> Command {
@@ -200,6 +213,17 @@ mod tests {
         assert!(parsed("headgate gateway --control https://c:7401 --join-token hgj_x").is_ok());
         assert!(parsed("headgate migrate --sync-addr 127.0.0.1:1").is_err());
         assert!(parsed("headgate").is_err());
+    }
+
+    #[test]
+    fn acts_of_the_operator_are_told_apart() {
+        let task = |line: &str| parsed(line).expect("a valid line").task;
+        assert_eq!(task("headgate admin reset --json"), Task::AdminReset);
+        let email = "ada@example.com".to_owned();
+        assert_eq!(task("headgate admin reset-password ada@example.com"), Task::AdminResetPassword { email });
+        assert_eq!(task("headgate admin rotate-root-key --root-key-file k"), Task::AdminRotateRootKey);
+        assert!(parsed("headgate admin reset-password").is_err());
+        assert!(parsed("headgate admin").is_err());
     }
 
     #[test]

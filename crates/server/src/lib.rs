@@ -9,6 +9,7 @@ mod console;
 mod data_dir;
 mod database;
 mod output;
+mod reach;
 mod ready;
 mod roles;
 mod settings;
@@ -62,11 +63,7 @@ async fn perform_async(invocation: &Invocation, settings: &Resolved, environment
     let is_role = matches!(invocation.task, Task::Up | Task::Control | Task::Gateway);
     let running = if is_role { Some(start_telemetry(settings, environment)?) } else { None };
     if is_role {
-        for name in runtime::config::list_unknown_variables(settings::all(), environment) {
-            if name != "HEADGATE_CONFIG" {
-                tracing::warn!(variable = name, "an environment variable looks like a setting, but is none");
-            }
-        }
+        warn_of_idle_settings(settings, environment);
     }
     let is_json = invocation.is_json;
     // Boxed: the largest of these futures would otherwise be the size of all.
@@ -77,6 +74,12 @@ async fn perform_async(invocation: &Invocation, settings: &Resolved, environment
         Task::Migrate => Box::pin(commands::migrate::run(settings, &DataDir::take(&path)?, is_json)).await,
         Task::AdminRestored => Box::pin(commands::admin::restored(settings, &DataDir::take(&path)?, is_json)).await,
         Task::AdminReset => Box::pin(commands::admin::reset(settings, &DataDir::take(&path)?, is_json)).await,
+        Task::AdminResetPassword { email } => {
+            Box::pin(commands::admin::reset_password(settings, &DataDir::take(&path)?, email, is_json)).await
+        }
+        Task::AdminRotateRootKey => {
+            Box::pin(commands::root_key::rotate(settings, &DataDir::take(&path)?, is_json)).await
+        }
         Task::Doctor => Box::pin(commands::doctor::run(settings, &path, is_json)).await,
         Task::Config | Task::AuditVerify { .. } => Ok(()),
     };
@@ -84,6 +87,18 @@ async fn perform_async(invocation: &Invocation, settings: &Resolved, environment
         running.stop();
     }
     done
+}
+
+/// Says which settings were given and do nothing.
+fn warn_of_idle_settings(settings: &Resolved, environment: &Environment) {
+    for name in runtime::config::list_unknown_variables(settings::all(), environment) {
+        if name != "HEADGATE_CONFIG" {
+            tracing::warn!(variable = name, "an environment variable looks like a setting, but is none");
+        }
+    }
+    if settings.find("redis_url").is_some() {
+        tracing::warn!("redis_url is set, but nothing in this release uses Redis: every process counts for itself");
+    }
 }
 
 fn read_settings(invocation: &Invocation, environment: &Environment) -> Result<Resolved> {

@@ -5,9 +5,26 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use serde::Serialize;
+use domain::Secret;
+use serde::{Serialize, Serializer};
 
 use crate::output;
+
+/// A secret that is to be shown now: the one place where it can be written out.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown(pub(crate) Secret<String>);
+
+impl Shown {
+    fn text(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.text())
+    }
+}
 
 /// What `headgate up` has to tell. The field names are a contract.
 #[derive(Debug, Clone, Serialize)]
@@ -21,9 +38,9 @@ pub(crate) struct UpReady {
     pub(crate) workspace_id: String,
     pub(crate) environments: Environments,
     pub(crate) admin_email: String,
-    pub(crate) admin_password: Option<String>,
-    pub(crate) access_token: Option<String>,
-    pub(crate) virtual_key: Option<String>,
+    pub(crate) admin_password: Option<Shown>,
+    pub(crate) access_token: Option<Shown>,
+    pub(crate) virtual_key: Option<Shown>,
 }
 
 /// The three environments of the first workspace.
@@ -44,9 +61,9 @@ pub(crate) struct ControlReady {
     pub(crate) workspace_id: String,
     pub(crate) environments: Environments,
     pub(crate) admin_email: String,
-    pub(crate) admin_password: Option<String>,
-    pub(crate) access_token: Option<String>,
-    pub(crate) virtual_key: Option<String>,
+    pub(crate) admin_password: Option<Shown>,
+    pub(crate) access_token: Option<Shown>,
+    pub(crate) virtual_key: Option<Shown>,
 }
 
 /// What `headgate gateway` has to tell.
@@ -70,7 +87,7 @@ pub(crate) fn url_of(scheme: &str, address: SocketAddr) -> String {
 
 /// Prints a ready line as JSON.
 pub(crate) fn print_json(ready: &impl Serialize) -> Result<()> {
-    output::line(&serde_json::to_string(ready)?)
+    output::line(Secret::new(serde_json::to_string(ready)?).expose())
 }
 
 /// Prints what a person needs to go on: where to look, how to sign in, a first call to paste.
@@ -79,8 +96,8 @@ pub(crate) fn print_up(ready: &UpReady, model: &str) -> Result<()> {
         "\nHeadgate is ready.\n\n  Console   {}\n  Gateway   {}",
         ready.console_url, ready.gateway_url
     ))?;
-    print_sign_in(&ready.admin_email, ready.admin_password.as_deref(), ready.access_token.as_deref())?;
-    let key = ready.virtual_key.as_deref();
+    print_sign_in(&ready.admin_email, ready.admin_password.as_ref(), ready.access_token.as_ref())?;
+    let key = ready.virtual_key.as_ref().map(Shown::text);
     if let Some(key) = key {
         output::line(&format!("\n  Key       {key}\n            (environment development; shown this once)"))?;
     }
@@ -98,8 +115,8 @@ pub(crate) fn print_control(ready: &ControlReady) -> Result<()> {
         "\nThe control plane is ready.\n\n  Console   {}\n  Nodes     {}",
         ready.console_url, ready.sync_url
     ))?;
-    print_sign_in(&ready.admin_email, ready.admin_password.as_deref(), ready.access_token.as_deref())?;
-    if let Some(key) = &ready.virtual_key {
+    print_sign_in(&ready.admin_email, ready.admin_password.as_ref(), ready.access_token.as_ref())?;
+    if let Some(key) = ready.virtual_key.as_ref().map(Shown::text) {
         output::line(&format!("\n  Key       {key}\n            (environment development; shown this once)"))?;
     }
     output::line("")
@@ -113,14 +130,14 @@ pub(crate) fn print_gateway(ready: &GatewayReady) -> Result<()> {
     ))
 }
 
-fn print_sign_in(email: &str, password: Option<&str>, token: Option<&str>) -> Result<()> {
-    match password {
+fn print_sign_in(email: &str, password: Option<&Shown>, token: Option<&Shown>) -> Result<()> {
+    match password.map(Shown::text) {
         Some(password) => output::line(&format!("\n  Sign in   {email}\n  Password  {password}"))?,
         None => output::line(&format!(
             "\n  Sign in   {email} (password set earlier; `headgate admin reset` makes a new one)"
         ))?,
     }
-    match token {
+    match token.map(Shown::text) {
         Some(token) => output::line(&format!("  API token {token}")),
         None => Ok(()),
     }

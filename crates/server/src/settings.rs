@@ -56,6 +56,15 @@ pub(crate) const ROOT_KEY: &[Setting] = &[
     setting("root_key", Kind::Secret, None, "The root key itself; better given by environment than by flag"),
 ];
 
+/// Settings of state that processes share.
+pub(crate) const STATE: &[Setting] = &[setting(
+    "redis_url",
+    Kind::Url,
+    None,
+    "Redis, `redis://…`, for counters and limits that several processes share; unset: each process counts for itself. Nothing \
+     uses it in this release",
+)];
+
 /// Settings of the control plane.
 pub(crate) const CONTROL: &[Setting] = &[
     setting("control_addr", Kind::Address, Some("127.0.0.1:7400"), "Console and management API"),
@@ -71,7 +80,7 @@ pub(crate) const CONTROL: &[Setting] = &[
         "sync_url",
         Kind::Url,
         None,
-        "The address that nodes dial; part of join commands and of the server certificate",
+        "The address that nodes dial, such as https://control.example.com:7401; stands in join commands",
     ),
     setting(
         "trust_forwarded_for",
@@ -110,6 +119,12 @@ pub(crate) const GATEWAY: &[Setting] = &[
         Kind::Path,
         None,
         "Certificate authorities (PEM) that upstreams may have besides the public ones",
+    ),
+    setting(
+        "upstream_proxy",
+        Kind::Secret,
+        None,
+        "Proxy for all upstream calls, `http://[user:password@]host:port`; HTTPS_PROXY is not read",
     ),
     setting("max_body", Kind::Bytes, Some("32MiB"), "Largest request body"),
     setting("max_connections", Kind::Count, Some("20000"), "Most open client connections"),
@@ -158,8 +173,9 @@ pub(crate) const LINK: &[Setting] = &[
     setting("node_name", Kind::Text, None, "The node's name in the console; unset: the host's name"),
 ];
 
-static ALL: LazyLock<Vec<Setting>> =
-    LazyLock::new(|| [COMMON, DATABASE, ROOT_KEY, CONTROL, GATEWAY, LINK].into_iter().flatten().copied().collect());
+static ALL: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    [COMMON, DATABASE, ROOT_KEY, STATE, CONTROL, GATEWAY, LINK].into_iter().flatten().copied().collect()
+});
 
 /// Returns the whole table.
 pub(crate) fn all() -> &'static [Setting] {

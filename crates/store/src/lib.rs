@@ -29,6 +29,7 @@ pub mod nodes;
 pub mod organizations;
 mod pool;
 pub mod prices;
+pub mod root_secrets;
 pub mod routes;
 mod row;
 pub mod sessions;

@@ -145,6 +145,7 @@ pub async fn list_organizations(tx: &mut SystemTx, user_id: UserId) -> Result<Ve
 
 /// Says whether a person has a membership anywhere that is not disabled: whether they may sign in.
 pub async fn has_live(tx: &mut SystemTx, user_id: UserId) -> Result<bool> {
+    // Crosses tenants: a person may sign in if any organization has them.
     let found =
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM members m WHERE m.user_id = $1 AND m.disabled_at IS NULL)")
             .bind(user_id.to_string())

@@ -39,6 +39,7 @@ migrations! {
     5 "0005_ledger.sql",
     6 "0006_membership.sql",
     7 "0007_node_state.sql",
+    8 "0008_root_secrets.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

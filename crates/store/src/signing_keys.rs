@@ -85,6 +85,11 @@ pub async fn list(tx: &mut SystemTx, purpose: &str) -> Result<Vec<SigningKey>> {
     Ok(rows.into_iter().map(read).collect())
 }
 
+/// Says whether any key was ever made here: whether the installation is older than its first start.
+pub async fn exist(tx: &mut SystemTx) -> Result<bool> {
+    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM signing_keys)").fetch_one(tx.conn()).await?)
+}
+
 /// Retires a key. Errors: `NotFound` when it is unknown or retired already.
 pub async fn retire(tx: &mut SystemTx, kid: &str, at: Timestamp) -> Result<()> {
     sqlx::query("UPDATE signing_keys SET retired_at = $2 WHERE kid = $1 AND retired_at IS NULL")

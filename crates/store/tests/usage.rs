@@ -187,6 +187,46 @@ async fn events_fall_into_the_day_of_their_id_and_old_days_are_dropped_whole() {
 }
 
 #[tokio::test]
+async fn a_day_begins_where_the_zone_says_and_every_event_counts_in_one_day() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    // Every half hour over two days around midnight UTC, the last microsecond of an hour included.
+    let midnight = NOON.minus(HOUR * 36);
+    let at = |half: u32| midnight.minus(HOUR * 24).plus(Duration::from_mins(30) * half);
+    let mut events: Vec<_> = (0..96).map(|half| event(&tenant, at(half))).collect();
+    events.push(event(&tenant, midnight.minus(Duration::from_micros(1))));
+    usage::append(&world.store, &batch(1, &events)).await.expect("booked");
+    let mut tx = world.store.read(tenant.id).await.expect("a read");
+    let all = Query { limit: 100, ..Query::all(midnight.minus(HOUR * 24), midnight.plus(HOUR * 24)) };
+    for utc_offset_minutes in [-840, -300, -1, 0, 60, 330, 345, 840] {
+        let query = Query { step: Some(Step::Day), utc_offset_minutes, ..all.clone() };
+        let days = usage::sum(&mut tx, &query).await.expect("summed");
+        assert_eq!(days.iter().map(|day| day.sums.requests).sum::<u64>(), 97, "{utc_offset_minutes}");
+        let offset = i64::from(utc_offset_minutes) * 60_000_000;
+        for day in &days {
+            let begins = day.at.expect("a day").as_micros();
+            assert_eq!(
+                (begins + offset).rem_euclid(24 * 3_600_000_000),
+                0,
+                "midnight of the zone {utc_offset_minutes}"
+            );
+            let counted = events.iter().filter(|event| {
+                let hour = event.started_at.hour().as_micros();
+                (begins..begins + 24 * 3_600_000_000).contains(&hour)
+            });
+            assert_eq!(counted.count() as u64, day.sums.requests, "{utc_offset_minutes}");
+        }
+    }
+    // The end is not part of a time; the hour it falls into is.
+    let until = |to| Query { to, ..all.clone() };
+    let sum = usage::sum(&mut tx, &until(midnight)).await.expect("summed").remove(0).sums;
+    assert_eq!(sum.requests, 49);
+    let sum =
+        usage::sum(&mut tx, &until(midnight.plus(Duration::from_micros(1)))).await.expect("summed").remove(0).sums;
+    assert_eq!(sum.requests, 51);
+}
+
+#[tokio::test]
 async fn sums_answer_by_every_dimension_and_step() {
     let world = World::new().await;
     let tenant = world.tenant("first").await;

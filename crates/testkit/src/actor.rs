@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::http_client::{HttpClient, Settings};
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use runtime::egress::Rules;
-use runtime::http_client::{HttpClient, Settings};
 use serde_json::Value;
 
 const LONGEST: Duration = Duration::from_secs(30);

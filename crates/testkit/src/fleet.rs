@@ -133,6 +133,13 @@ impl Gateway {
         self.process.until_ready().await
     }
 
+    /// Starts the node again with a fresh join token; call after it was killed or stopped.
+    pub async fn rejoin(&mut self, control: &Control) -> Result<()> {
+        let token = control.issue_join_token().await?;
+        self.process = self.describe_again()?.flag("--join-token", &token).ready().await?;
+        self.process.until_ready().await
+    }
+
     /// A client of this node.
     pub fn as_client(&self, key: &str) -> Result<Actor> {
         Actor::new(self.process.field("gateway_url"), Some(key))

@@ -11,6 +11,7 @@ pub mod fault;
 pub mod fleet;
 pub mod golden;
 pub mod headgate;
+pub mod http_client;
 pub mod script;
 pub mod upstream;
 pub mod wait;

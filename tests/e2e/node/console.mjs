@@ -4,6 +4,8 @@
 import assert from "node:assert/strict";
 import { story } from "./browser.mjs";
 
+// More than one page of the server and more than the table draws.
+const MANY = 450;
 const KEY_NAME = `story-${Date.now().toString(36)}`;
 
 await story(async ({ page, ready, step, shot, axe }) => {
@@ -86,11 +88,14 @@ await story(async ({ page, ready, step, shot, axe }) => {
 
   await step("the call is in the request log with its cost", async () => {
     await go(`${workspace}/requests`, "Requests");
-    await page.getByRole("button", { name: /ago|just now/ }).first().click();
+    await page.locator("tbody .row-open").first().click();
     const panel = page.getByTestId("request-panel");
     await panel.getByText("Where the time went").waitFor();
     await panel.getByText("Cost", { exact: true }).waitFor();
     assert.ok((await panel.innerText()).includes(KEY_NAME), "the panel names the key");
+    await panel.getByText("As code").click();
+    const code = await panel.getByRole("region", { name: "curl" }).innerText();
+    assert.match(code, /^curl '.*\/logs\/req_.*\$HEADGATE_TOKEN"/s, "the call that reads it, with no secret");
     await shot("request");
     await axe("request");
   });
@@ -122,6 +127,70 @@ await story(async ({ page, ready, step, shot, axe }) => {
     await axe("audit-entry");
   });
 
+  await step("a change of policy is marked on the charts and leads to its entry", async () => {
+    await page.goto(new URL(`${workspace}/overview`, ready.console_url).href);
+    const mark = page.locator(".chart-mark a").first();
+    await mark.waitFor();
+    assert.match(await mark.getAttribute("title"), /deployment|route|credential|price/);
+    await mark.click();
+    await page.getByRole("heading", { level: 1, name: "Audit" }).waitFor();
+    await page.getByText("Place in the chain").waitFor();
+  });
+
+  await step("a price has its own rates for long contexts", async () => {
+    await go(`${organization}/models?q=gpt-4o-mini`, "Models & prices");
+    await page.locator("tbody .row-open").first().click();
+    await page.getByTestId("set-price").click();
+    const dialog = page.getByTestId("price-dialog");
+    await dialog.getByTestId("add-long-context").click();
+    const tier = dialog.getByTestId("long-context");
+    await tier.getByLabel("Above so many tokens of input").fill("200,000");
+    await tier.getByLabel("Input", { exact: true }).fill("0.30");
+    await tier.getByLabel("Output", { exact: true }).fill("1.20");
+    await shot("price-form");
+    await axe("price-form");
+    await dialog.getByRole("button", { name: "Set price" }).click();
+    await page.getByText("Above 200,000 tokens of input").waitFor();
+  });
+
+  await step("a node group is renamed", async () => {
+    await go(`${organization}/nodes?tab=groups`, "Nodes");
+    await page.locator("tbody .row-open").first().click();
+    const dialog = page.getByTestId("group-dialog");
+    await dialog.getByLabel("Region").fill("eu-central-1");
+    await axe("group-form");
+    await dialog.getByRole("button", { name: "Save group" }).click();
+    await page.getByRole("cell", { name: "eu-central-1" }).waitFor();
+  });
+
+  await step("a person is disabled, and that is undone", async () => {
+    await go(`${organization}/members`, "Members & roles");
+    await page.getByTestId("add-member").click();
+    await page.getByLabel("E-mail").fill("ada@example.com");
+    await page.getByLabel("Name", { exact: true }).fill("Ada Lovelace");
+    await page.getByRole("dialog").getByRole("button", { name: "Add member" }).click();
+    await page.getByTestId("secret").waitFor();
+    await page.getByRole("button", { name: "Done" }).click();
+    await page.getByRole("button", { name: "Ada Lovelace" }).click();
+    await page.getByTestId("disable-member").click();
+    await page.getByTestId("enable-member").waitFor();
+    await shot("member-disabled");
+    await axe("member-disabled");
+    await page.getByRole("button", { name: "Undo" }).click();
+    await page.getByTestId("disable-member").waitFor();
+  });
+
+  await step("a new password for a person is shown once", async () => {
+    await page.getByTestId("reset-password").click();
+    await page.getByTestId("confirm-reset").click();
+    const password = (await page.getByTestId("secret").innerText()).trim();
+    assert.ok(password.length >= 12);
+    await axe("one-time-password");
+    await page.getByRole("button", { name: "Done" }).click();
+    await page.getByTestId("secret").waitFor({ state: "detached" });
+    assert.ok(!(await page.content()).includes(password));
+  });
+
   const pages = [
     ["overview", `${workspace}/overview`, "Overview"],
     ["overview-hour", `${workspace}/overview?range=1h`, "Overview"],
@@ -137,6 +206,7 @@ await story(async ({ page, ready, step, shot, axe }) => {
     ["models", `${organization}/models`, "Models & prices"],
     ["prices", `${organization}/models?tab=prices`, "Models & prices"],
     ["nodes", `${organization}/nodes`, "Nodes"],
+    ["node-groups", `${organization}/nodes?tab=groups`, "Nodes"],
     ["join-tokens", `${organization}/nodes?tab=tokens`, "Nodes"],
     ["audit", `${organization}/audit`, "Audit"],
     ["settings", `${organization}/settings`, "Settings"],
@@ -157,13 +227,57 @@ await story(async ({ page, ready, step, shot, axe }) => {
     });
   }
 
+  await step("a long list keeps few rows in the document and shows all of them", async () => {
+    const create = (name) =>
+      fetch(`${ready.api_url}/workspaces/${ready.workspace_id}/virtual-keys`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${ready.access_token}`, "content-type": "application/json" },
+        body: JSON.stringify({ name, environment_id: ready.environments.staging }),
+      });
+    for (let from = 0; from < MANY; from += 25) {
+      const answers = await Promise.all(Array.from({ length: 25 }, (_, at) => create(`many-${String(from + at).padStart(4, "0")}`)));
+      assert.ok(answers.every((answer) => answer.status === 201));
+    }
+    await go(`${workspace}/keys?env=staging`, "Virtual keys");
+    await page.getByRole("button", { name: `many-0${MANY - 1}` }).waitFor();
+    const first = page.getByRole("button", { name: "many-0000" });
+    for (let tries = 0; tries < 100 && (await first.count()) === 0; tries += 1) {
+      await page.evaluate(() => window.scrollTo(0, document.documentElement.scrollHeight));
+      await page.waitForTimeout(50);
+    }
+    await first.waitFor();
+    await page.getByText(`All ${MANY} shown`).waitFor();
+    const n_rows = await page.locator("tbody tr[data-key]").count();
+    assert.ok(n_rows < 150, `${n_rows} rows are drawn`);
+    await axe("long-list");
+    await page.evaluate(() => window.scrollTo(0, 0));
+    await page.getByLabel("Filter").fill("many-0007");
+    await page.getByRole("button", { name: "many-0007" }).waitFor();
+    assert.equal(await page.locator("tbody tr[data-key]").count(), 1);
+  });
+
+  await step("a view is in the address, and is kept under a name", async () => {
+    assert.match(page.url(), /[?&]q=many-0007/);
+    await page.getByTestId("views").click();
+    await page.getByLabel("Name of the view").fill("seventh");
+    await axe("views");
+    await page.getByRole("button", { name: "Save", exact: true }).click();
+    await page.getByRole("link", { name: "seventh" }).waitFor();
+    await go(`${workspace}/keys`, "Virtual keys");
+    await page.getByTestId("views").click();
+    await page.getByRole("link", { name: "seventh" }).click();
+    await page.waitForURL(/env=staging.*q=many-0007|q=many-0007.*env=staging/);
+    await page.getByRole("button", { name: "many-0007" }).waitFor();
+  });
+
   await step("an address that leads nowhere says so", async () => {
     await page.goto(new URL("/nowhere", ready.console_url).href);
     await page.getByText("This page does not exist").waitFor();
   });
 
   await step("the key is revoked after its name was typed", async () => {
-    await go(`${workspace}/keys`, "Virtual keys");
+    // Many keys are newer: the filter in the address looks through all of them.
+    await go(`${workspace}/keys?q=${KEY_NAME}`, "Virtual keys");
     await page.getByRole("button", { name: KEY_NAME }).click();
     await page.getByTestId("revoke-key").click();
     const dialog = page.getByTestId("revoke-dialog");

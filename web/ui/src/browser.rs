@@ -122,3 +122,8 @@ pub fn is_typing(event: &web_sys::KeyboardEvent) -> bool {
         || event.ctrl_key()
         || event.meta_key()
 }
+
+/// The height of the view in pixels.
+pub fn view_height() -> f64 {
+    window().inner_height().ok().and_then(|height| height.as_f64()).unwrap_or(900.0)
+}

@@ -7,7 +7,7 @@ use domain::{
 };
 
 use super::{OrganizationPath, WorkspacePath};
-use crate::operation::{Access, Empty, NoQuery, operations, shapes};
+use crate::operation::{Access, Csv, Empty, NoQuery, operations, shapes};
 
 operations! {
     /// Sums the usage of a workspace.
@@ -17,6 +17,14 @@ operations! {
     /// Sums the usage of an organization over all its workspaces.
     OrganizationUsage: Get "/organizations/{organization_id}/usage" as "usage.organization"
         needs Access::Organization(Permission::OrganizationUsageRead), path OrganizationPath, query UsageQuery, body Empty, gives 200 UsageReport;
+
+    /// Exports the sums of a workspace as a table for spreadsheets.
+    ExportWorkspaceUsage: Get "/workspaces/{workspace_id}/usage/export" as "usage.export_workspace"
+        needs Access::Workspace(Permission::UsageRead), path WorkspacePath, query UsageQuery, body Empty, gives 200 Csv;
+
+    /// Exports the sums of an organization over all its workspaces as a table for spreadsheets.
+    ExportOrganizationUsage: Get "/organizations/{organization_id}/usage/export" as "usage.export_organization"
+        needs Access::Organization(Permission::OrganizationUsageRead), path OrganizationPath, query UsageQuery, body Empty, gives 200 Csv;
 
     /// Lists requests, newest first.
     ListRequests: Get "/workspaces/{workspace_id}/logs" as "requests.list"
@@ -40,15 +48,19 @@ shapes! {
     /// What to sum.
     #[derive(Eq, Default)]
     pub struct UsageQuery {
-        /// From this hour on; seven days ago unless told.
+        /// From the hour of this time on; seven days ago unless told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub from: Option<Timestamp>,
-        /// Before this time; now unless told.
+        /// Before this time; now unless told. The hour that it falls into counts whole.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub to: Option<Timestamp>,
         /// Up to three, comma-separated, of `workspace`, `environment`, `virtual_key`, `model`, `provider`, `deployment`, `hour`, `day`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub group_by: Option<String>,
+        /// Where days begin when `day` is a dimension: minutes east of UTC, -840 to 840, 0 unless told. Sums are kept by the hour, so
+        /// an hour that a zone's midnight cuts in two counts for the day in which it begins.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub utc_offset_minutes: Option<i16>,
         /// Only this environment's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub environment_id: Option<EnvironmentId>,
@@ -134,6 +146,21 @@ shapes! {
         /// Only this model's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub model: Option<String>,
+        /// Only what this provider answered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub provider: Option<String>,
+        /// Only what this deployment answered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub deployment_id: Option<DeploymentId>,
+        /// Only of this end user, as the caller named them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub end_user: Option<String>,
+        /// Only of this conversation, as the caller named it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub conversation_id: Option<String>,
+        /// Only of this trace.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub trace_id: Option<String>,
         /// Only requests that ended so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub outcome: Option<Outcome>,

@@ -91,8 +91,8 @@ async fn by_token(cx: &Cx, presented: &str) -> Outcome<Caller> {
     let mut tx = cx.store.system().await?;
     let stored = store::access_tokens::find_by_kid(&mut tx, token.kid()).await?;
     // An unknown id is compared as well, so that the time of the answer does not tell it from a wrong secret.
-    let pepper =
-        cx.keyring.token_pepper(stored.as_ref().map_or(crate::keyring::PEPPER_VERSION, |token| token.pepper_version));
+    let version = stored.as_ref().map_or(cx.keyring.version(), |token| token.pepper_version);
+    let pepper = cx.keyring.token_pepper(version);
     let mac = token.mac(&pepper, TOKEN_SCOPE);
     let now = cx.now();
     let Some(stored) = stored.filter(|stored| stored.mac.matches(&mac) && stored.is_live(now)) else {

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, KeyId, Params, ParamsBuilder, Version};
 use domain::Entropy;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
+
+use crate::keyring::Key;
 
 /// Memory of one hash in KiB; OWASP's password storage cheat sheet lists (47104, 1, 1) among its equal minimums.
 const MEMORY_KIB: u32 = 47_104;
@@ -64,12 +66,16 @@ pub enum Verdict {
     Wrong,
 }
 
-/// Hashes and verifies passwords under a pepper.
+/// Hashes and verifies passwords under a pepper. A hash names the version of its pepper in the PHC parameter `keyid`; none means
+/// the first.
 pub struct Passwords {
     turns: Arc<Semaphore>,
-    pepper: Arc<Zeroizing<[u8; 32]>>,
+    peppers: Peppers,
     dummy: Arc<str>,
 }
+
+/// Peppers by version, from 1.
+type Peppers = Arc<[Key]>;
 
 impl std::fmt::Debug for Passwords {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -79,19 +85,19 @@ impl std::fmt::Debug for Passwords {
 
 impl Passwords {
     /// Builds the hasher; computes one hash for the accounts that do not exist (about 60 ms).
-    pub fn new(pepper: [u8; 32], entropy: &dyn Entropy) -> Result<Self, PasswordError> {
+    pub fn new(peppers: Vec<Key>, entropy: &dyn Entropy) -> Result<Self, PasswordError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let pepper = Arc::new(Zeroizing::new(pepper));
-        let dummy = compute(&pepper, &generate(entropy), &salt(entropy)?)?.into();
-        Ok(Self { turns: Arc::new(Semaphore::new(cores)), pepper, dummy })
+        let peppers: Peppers = peppers.into();
+        let dummy = compute(&peppers, &generate(entropy), &salt(entropy)?)?.into();
+        Ok(Self { turns: Arc::new(Semaphore::new(cores)), peppers, dummy })
     }
 
     /// Returns the PHC string of a new password with a fresh salt.
     pub async fn hash(&self, password: &str, entropy: &dyn Entropy) -> Result<String, PasswordError> {
         let salt = salt(entropy)?;
         let password = Zeroizing::new(password.to_owned());
-        let pepper = Arc::clone(&self.pepper);
-        self.in_turn(move || compute(&pepper, &password, &salt)).await
+        let peppers = Arc::clone(&self.peppers);
+        self.in_turn(move || compute(&peppers, &password, &salt)).await
     }
 
     /// Compares a password with a stored hash; `None` stands for an account that does not exist and costs the same.
@@ -99,8 +105,8 @@ impl Passwords {
         let is_known = stored.is_some();
         let stored: Arc<str> = stored.map_or_else(|| Arc::clone(&self.dummy), Into::into);
         let password = Zeroizing::new(password.to_owned());
-        let pepper = Arc::clone(&self.pepper);
-        let verdict = self.in_turn(move || compare(&pepper, &password, &stored)).await?;
+        let peppers = Arc::clone(&self.peppers);
+        let verdict = self.in_turn(move || compare(&peppers, &password, &stored)).await?;
         Ok(if is_known { verdict } else { Verdict::Wrong })
     }
 
@@ -120,9 +126,27 @@ impl Passwords {
     }
 }
 
-fn hasher(pepper: &[u8; 32]) -> Result<Argon2<'_>, PasswordError> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| PasswordError::Malformed)?;
-    Argon2::new_with_secret(pepper, Algorithm::Argon2id, Version::V0x13, params).map_err(|_| PasswordError::Malformed)
+/// Returns the hasher of a pepper version; its hashes name the version, unless it is the first.
+fn hasher(peppers: &[Key], version: usize) -> Result<Argon2<'_>, PasswordError> {
+    let pepper = version.checked_sub(1).and_then(|at| peppers.get(at)).ok_or(PasswordError::Malformed)?;
+    let mut params = ParamsBuilder::new();
+    params.m_cost(MEMORY_KIB).t_cost(PASSES).p_cost(LANES);
+    if version > 1 {
+        let name = u16::try_from(version).map_err(|_| PasswordError::Malformed)?.to_be_bytes();
+        params.keyid(KeyId::new(&name).map_err(|_| PasswordError::Malformed)?);
+    }
+    let params = params.build().map_err(|_| PasswordError::Malformed)?;
+    Argon2::new_with_secret(pepper.as_ref(), Algorithm::Argon2id, Version::V0x13, params)
+        .map_err(|_| PasswordError::Malformed)
+}
+
+/// Returns the version that a hash names.
+fn version_of(params: &Params) -> Result<usize, PasswordError> {
+    match params.keyid() {
+        [] => Ok(1),
+        [high, low] => Ok(usize::from(u16::from_be_bytes([*high, *low]))),
+        _ => Err(PasswordError::Malformed),
+    }
 }
 
 fn salt(entropy: &dyn Entropy) -> Result<SaltString, PasswordError> {
@@ -131,18 +155,21 @@ fn salt(entropy: &dyn Entropy) -> Result<SaltString, PasswordError> {
     SaltString::encode_b64(&bytes).map_err(|_| PasswordError::Malformed)
 }
 
-fn compute(pepper: &[u8; 32], password: &str, salt: &SaltString) -> Result<String, PasswordError> {
-    let hash = hasher(pepper)?.hash_password(password.as_bytes(), salt).map_err(|_| PasswordError::Malformed)?;
+fn compute(peppers: &[Key], password: &str, salt: &SaltString) -> Result<String, PasswordError> {
+    let newest = hasher(peppers, peppers.len())?;
+    let hash = newest.hash_password(password.as_bytes(), salt).map_err(|_| PasswordError::Malformed)?;
     Ok(hash.to_string())
 }
 
-fn compare(pepper: &[u8; 32], password: &str, stored: &str) -> Result<Verdict, PasswordError> {
+fn compare(peppers: &[Key], password: &str, stored: &str) -> Result<Verdict, PasswordError> {
     let parsed = PasswordHash::new(stored).map_err(|_| PasswordError::Malformed)?;
-    if hasher(pepper)?.verify_password(password.as_bytes(), &parsed).is_err() {
+    let params = Params::try_from(&parsed).map_err(|_| PasswordError::Malformed)?;
+    let version = version_of(&params)?;
+    if hasher(peppers, version)?.verify_password(password.as_bytes(), &parsed).is_err() {
         return Ok(Verdict::Wrong);
     }
-    let params = Params::try_from(&parsed).map_err(|_| PasswordError::Malformed)?;
-    let is_current = (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES);
+    let costs = (params.m_cost(), params.t_cost(), params.p_cost());
+    let is_current = costs == (MEMORY_KIB, PASSES, LANES) && version == peppers.len();
     Ok(Verdict::Right { is_outdated: !is_current })
 }
 
@@ -188,29 +215,49 @@ mod tests {
     use super::*;
     use domain::rng::SeededEntropy;
 
+    fn peppers(bytes: &[u8]) -> Vec<Key> {
+        bytes.iter().map(|byte| Zeroizing::new([*byte; 32])).collect()
+    }
+
+    #[tokio::test]
+    async fn a_hash_under_an_older_pepper_is_right_and_outdated() {
+        let entropy = SeededEntropy::new(7);
+        let old = Passwords::new(peppers(&[1]), &entropy).unwrap();
+        let new = Passwords::new(peppers(&[1, 2]), &entropy).unwrap();
+        let stored = old.hash("violet harbour 19 lantern", &entropy).await.unwrap();
+        let right = new.verify("violet harbour 19 lantern", Some(&stored)).await.unwrap();
+        assert_eq!(right, Verdict::Right { is_outdated: true });
+        let stored = new.hash("violet harbour 19 lantern", &entropy).await.unwrap();
+        assert!(stored.contains("keyid="), "{stored}");
+        let right = new.verify("violet harbour 19 lantern", Some(&stored)).await.unwrap();
+        assert_eq!(right, Verdict::Right { is_outdated: false });
+        let unknown = old.verify("violet harbour 19 lantern", Some(&stored)).await;
+        assert!(matches!(unknown, Err(PasswordError::Malformed)), "a pepper that is not here is no answer");
+    }
+
     #[tokio::test]
     async fn a_hash_verifies_only_its_own_password_and_only_under_its_pepper() {
         let entropy = SeededEntropy::new(7);
-        let passwords = Passwords::new([1; 32], &entropy).unwrap();
+        let passwords = Passwords::new(peppers(&[1]), &entropy).unwrap();
         let stored = passwords.hash("violet harbour 19 lantern", &entropy).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=47104,t=1,p=1$"), "{stored}");
         let right = passwords.verify("violet harbour 19 lantern", Some(&stored)).await.unwrap();
         assert_eq!(right, Verdict::Right { is_outdated: false });
         assert_eq!(passwords.verify("violet harbour 19 lanterN", Some(&stored)).await.unwrap(), Verdict::Wrong);
-        let other = Passwords::new([2; 32], &entropy).unwrap();
+        let other = Passwords::new(peppers(&[2]), &entropy).unwrap();
         assert_eq!(other.verify("violet harbour 19 lantern", Some(&stored)).await.unwrap(), Verdict::Wrong);
     }
 
     #[tokio::test]
     async fn an_unknown_account_is_hashed_for_and_refused() {
-        let passwords = Passwords::new([1; 32], &SeededEntropy::new(7)).unwrap();
+        let passwords = Passwords::new(peppers(&[1]), &SeededEntropy::new(7)).unwrap();
         assert_eq!(passwords.verify("anything at all", None).await.unwrap(), Verdict::Wrong);
         assert!(passwords.dummy.starts_with("$argon2id$v=19$m=47104,t=1,p=1$"));
     }
 
     #[tokio::test]
     async fn a_broken_stored_hash_is_an_error_and_not_a_match() {
-        let passwords = Passwords::new([1; 32], &SeededEntropy::new(7)).unwrap();
+        let passwords = Passwords::new(peppers(&[1]), &SeededEntropy::new(7)).unwrap();
         assert!(matches!(passwords.verify("x", Some("not a hash")).await, Err(PasswordError::Malformed)));
     }
 

@@ -59,7 +59,16 @@ pub(super) struct Applied {
 const SETTING: &str = "environment_credentials";
 
 fn digest(cx: &Cx, found: &FromEnvironment) -> String {
-    let key = cx.keyring.derive("environment-digest|1");
+    digest_at(cx, cx.keyring.version(), found)
+}
+
+/// Says whether a digest, of whichever version, is that of these values.
+fn is_digest(cx: &Cx, kept: &str, found: &FromEnvironment) -> bool {
+    cx.keyring.versions().rev().any(|version| digest_at(cx, version, found) == kept)
+}
+
+fn digest_at(cx: &Cx, version: u16, found: &FromEnvironment) -> String {
+    let key = cx.keyring.derive_at(version, "environment-digest|1");
     // HMAC takes keys of any length; 32 bytes cannot fail.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.as_ref()) else { return String::new() };
     mac.update(found.base_url.as_deref().unwrap_or("").as_bytes());
@@ -163,7 +172,7 @@ pub(super) async fn reconcile(cx: &Arc<Cx>, environment: &[FromEnvironment]) -> 
     let (organization, workspace) = (installation.organization_id, installation.workspace_id);
     for found in environment {
         let last = known.iter().find(|applied| applied.provider == found.provider.name);
-        if last.is_some_and(|last| last.digest == digest(cx, found)) {
+        if last.is_some_and(|last| is_digest(cx, &last.digest, found)) {
             continue;
         }
         let applied = apply(cx, (organization, workspace), found, last.and_then(|last| last.credential_id)).await?;

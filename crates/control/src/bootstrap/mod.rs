@@ -16,11 +16,11 @@ use domain::node::{Holds, NodeGroup};
 use domain::user::User;
 use domain::{
     AuditEntryId, DisplayName, Email, EnvironmentId, JobName, ModelName, NodeGroupId, OrganizationId, Permit, Role,
-    Scope, UserId, WorkspaceId,
+    Scope, Secret, UserId, WorkspaceId,
 };
-use serde::Serialize;
 use store::users::NewPassword;
 use store::{AuditDraft, WriteTx};
+use zeroize::Zeroizing;
 
 use crate::auth::password;
 use crate::commands::audit::Subject;
@@ -47,7 +47,7 @@ const KEY_NAME: &str = "First key";
 const KEY_ENVIRONMENT: &str = "development";
 
 /// What an installation begins with.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Installation {
     /// The first organization.
     pub organization_id: OrganizationId,
@@ -63,21 +63,15 @@ pub struct Installation {
     pub secrets: Option<FirstSecrets>,
 }
 
-/// Secrets in clear, for the one who started the process.
-#[derive(Clone, Serialize)]
+/// Secrets for the one who started the process, wiped when they have been shown.
+#[derive(Debug, Clone)]
 pub struct FirstSecrets {
     /// The owner's password.
-    pub admin_password: String,
+    pub admin_password: Secret<String>,
     /// A management access token of the owner.
-    pub access_token: String,
+    pub access_token: Secret<String>,
     /// A virtual key.
-    pub virtual_key: String,
-}
-
-impl std::fmt::Debug for FirstSecrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("FirstSecrets([secret])")
-    }
+    pub virtual_key: Secret<String>,
 }
 
 /// Founds the installation on an empty database, brings credentials from the environment up to date, and says what there is.
@@ -128,7 +122,11 @@ async fn found_installation(cx: &Arc<Cx>, environment: &[FromEnvironment]) -> Ou
     }
     tx.commit().await?;
     environment::remember(cx, &applied).await?;
-    Ok(FirstSecrets { admin_password: password.to_string(), access_token, virtual_key })
+    Ok(FirstSecrets { admin_password: shown(password), access_token, virtual_key })
+}
+
+fn shown(mut password: Zeroizing<String>) -> Secret<String> {
+    Secret::new(std::mem::take(&mut *password))
 }
 
 fn admin(cx: &Cx) -> Outcome<User> {
@@ -150,13 +148,13 @@ pub(crate) fn record(cx: &Cx, tx: &mut WriteTx, permit: &Permit, audit: Audit) {
     tx.audit(permit, AuditDraft { id, at: cx.now(), actor_name: name, audit });
 }
 
-async fn issue_token(cx: &Cx, tx: &mut WriteTx, permit: &Permit, owner: &User) -> Outcome<String> {
+async fn issue_token(cx: &Cx, tx: &mut WriteTx, permit: &Permit, owner: &User) -> Outcome<Secret<String>> {
     let holder = (permit.organization(), owner.id);
     let (token, secret) = access_tokens::issue(cx, holder, displayed(TOKEN_NAME)?, None);
     store::access_tokens::insert(tx, permit, &token).await?;
     let view = queries::access_tokens::view(token, owner.email.clone());
     record(cx, tx, permit, Subject::new("access_token", view.id, &view.name).created("access_token.create", &view));
-    Ok(secret.expose().to_owned())
+    Ok(Secret::new(secret.expose().to_owned()))
 }
 
 fn first_environment(environments: &[Environment]) -> Outcome<&Environment> {
@@ -166,13 +164,13 @@ fn first_environment(environments: &[Environment]) -> Outcome<&Environment> {
         .ok_or_else(|| Failure::conflict("The workspace has no environment; create one first."))
 }
 
-async fn issue_key(cx: &Cx, tx: &mut WriteTx, permit: &Permit, environment: &Environment) -> Outcome<String> {
+async fn issue_key(cx: &Cx, tx: &mut WriteTx, permit: &Permit, environment: &Environment) -> Outcome<Secret<String>> {
     let (key, secret) = virtual_keys::make(cx, environment, displayed(KEY_NAME)?, None);
     store::virtual_keys::insert(tx, permit, &key).await?;
     let view = queries::virtual_keys::view(key, cx.now());
     let subject = Subject::new("virtual_key", view.id, &view.name).within(view.workspace_id);
     record(cx, tx, permit, subject.created("virtual_key.issue", &view));
-    Ok(secret.expose().to_owned())
+    Ok(Secret::new(secret.expose().to_owned()))
 }
 
 async fn insert_node_group(cx: &Cx, tx: &mut WriteTx, permit: &Permit) -> Outcome<()> {
@@ -286,7 +284,7 @@ pub async fn reset_admin(cx: &Arc<Cx>) -> Outcome<Installation> {
     let virtual_key = issue_key(cx, &mut tx, &permit, first_environment(&environments)?).await?;
     store::sessions::delete_all(&mut tx, admin.id, None).await?;
     tx.commit().await?;
-    installation.secrets = Some(FirstSecrets { admin_password: password.to_string(), access_token, virtual_key });
+    installation.secrets = Some(FirstSecrets { admin_password: shown(password), access_token, virtual_key });
     Ok(installation)
 }
 

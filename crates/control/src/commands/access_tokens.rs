@@ -12,7 +12,6 @@ use crate::call::{Call, Reply};
 use crate::commands::audit::Subject;
 use crate::cx::Cx;
 use crate::error::{Failure, Outcome};
-use crate::keyring::PEPPER_VERSION;
 use crate::queries::access_tokens::view;
 
 /// The most live tokens one person may have in an organization.
@@ -53,8 +52,8 @@ pub(crate) fn issue(
         user_id,
         name,
         kid: secret.kid(),
-        mac: secret.mac(&cx.keyring.token_pepper(PEPPER_VERSION), TOKEN_SCOPE),
-        pepper_version: PEPPER_VERSION,
+        mac: secret.mac(&cx.keyring.token_pepper(cx.keyring.version()), TOKEN_SCOPE),
+        pepper_version: cx.keyring.version(),
         created_at: cx.now(),
         expires_at,
         revoked_at: None,

@@ -35,8 +35,7 @@ pub async fn login(mut call: Call<Login>) -> Outcome<Reply<MeView>> {
             "Signing in over plain http works on this machine only. Put https in front and set public_url to it.",
         ));
     }
-    let device_key = cx.keyring.derive("device|1");
-    let device = call.device.as_deref().and_then(|value| device::check(&device_key, &call.body.email, value));
+    let device = known_device(&call.head, &call.body.email);
     let attempt = begin_attempt(&call.head, &call.body.email, device)?;
     let user = find_user(&cx, &call.body.email).await?;
     let user = match verify(&cx, user, &call.body.password).await {
@@ -76,9 +75,18 @@ pub async fn login(mut call: Call<Login>) -> Outcome<Reply<MeView>> {
     store::sessions::insert(&mut tx, &session, &cookie::digest(&value)).await?;
     tx.commit().await?;
     let view = queries::auth::me_view(&cx, &actor, &user).await?;
-    let remembered = device::issue(&device_key, &call.body.email, device, cx.entropy.as_ref());
+    let remembered = device::issue(&cx.keyring.derive(DEVICES), &call.body.email, device, cx.entropy.as_ref());
     let reach = cx.config.reach();
     Ok(Reply::new(view).with_header(SET_COOKIE, reach.set(&value)).with_header(SET_COOKIE, reach.remember(&remembered)))
+}
+
+/// What device cookies are made with.
+const DEVICES: &str = "device|1";
+
+/// Finds out whether the browser has signed in to this account before.
+fn known_device(head: &Head, account: &str) -> Option<Device> {
+    let (keyring, value) = (&head.cx.keyring, head.device.as_deref()?);
+    keyring.versions().rev().find_map(|version| device::check(&keyring.derive_at(version, DEVICES), account, value))
 }
 
 /// Says whether there is anything left that the person may sign in for.

@@ -18,7 +18,6 @@ use crate::call::{Call, Head, Reply};
 use crate::commands::audit::Subject;
 use crate::cx::Cx;
 use crate::error::{Failure, Outcome};
-use crate::keyring::PEPPER_VERSION;
 use crate::queries::nodes::{get, group_view, join_token_view};
 
 /// Characters of a region.
@@ -188,7 +187,7 @@ pub(crate) fn issue(cx: &Cx, group: &NodeGroup, ttl: Duration) -> (JoinToken, St
         organization_id: group.organization_id,
         group_id: group.id,
         kid: secret.kid(),
-        mac: secret.mac(&cx.keyring.join_pepper(PEPPER_VERSION), JOIN_SCOPE),
+        mac: secret.mac(&cx.keyring.join_pepper(cx.keyring.version()), JOIN_SCOPE),
         created_at: now,
         expires_at: now.plus(ttl),
     };

@@ -16,7 +16,6 @@ use crate::commands::audit::Subject;
 use crate::commands::environments;
 use crate::cx::Cx;
 use crate::error::{Failure, Outcome};
-use crate::keyring::PEPPER_VERSION;
 use crate::queries::virtual_keys::{find, view};
 
 /// The most patterns of an allow-list.
@@ -75,7 +74,7 @@ pub(crate) fn make(
 
 fn stored(cx: &Cx, organization: OrganizationId, secret: &TokenSecret, now: Timestamp) -> KeySecret {
     let mac = secret.mac(&cx.key_pepper(organization), &organization.to_string());
-    KeySecret { mac, pepper_version: PEPPER_VERSION, issued_at: now, retires_at: None }
+    KeySecret { mac, pepper_version: cx.keyring.version(), issued_at: now, retires_at: None }
 }
 
 fn check_models(patterns: &[ModelPattern]) -> Outcome<()> {

@@ -146,7 +146,7 @@ where
             return Ok(answer(&O::META, parts, None, None));
         }
         crate::call::ReplyBody::Value(value) => serde_json::to_value(value),
-        crate::call::ReplyBody::Lines(body) => return Ok(lines(parts, body)),
+        crate::call::ReplyBody::Text(media, body) => return Ok(text_of(media, parts, body)),
     };
     let value = text.map_err(|error| Failure::Internal(error.to_string()))?;
     Ok(answer(&O::META, parts, Some(value), if_none_match.as_ref()))
@@ -365,9 +365,9 @@ fn answer(
     response
 }
 
-fn lines(parts: crate::call::ReplyParts, body: Body) -> Response {
+fn text_of(media: &'static str, parts: crate::call::ReplyParts, body: Body) -> Response {
     let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jsonl"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     extra(response.headers_mut(), parts);
     response
 }

@@ -82,6 +82,8 @@ fn traffic(mount: Mount) -> Mount {
         .operation::<keys::RevokeVirtualKey, _, _>(commands::virtual_keys::revoke)
         .operation::<usage::WorkspaceUsage, _, _>(queries::usage::of_workspace)
         .operation::<usage::OrganizationUsage, _, _>(queries::usage::of_organization)
+        .operation::<usage::ExportWorkspaceUsage, _, _>(queries::usage::export_workspace)
+        .operation::<usage::ExportOrganizationUsage, _, _>(queries::usage::export_organization)
         .operation::<usage::ListRequests, _, _>(queries::usage::requests)
         .operation::<usage::GetRequest, _, _>(queries::usage::request)
         .operation::<nodes::ListNodeGroups, _, _>(queries::nodes::list_groups)

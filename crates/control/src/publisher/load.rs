@@ -14,7 +14,7 @@ use store::{Tx, WriteTx};
 
 use super::PublishError;
 use crate::cx::Cx;
-use crate::keyring::{self, Key, PEPPER_VERSION};
+use crate::keyring::{self, Key};
 
 /// What changed rows became.
 pub(super) struct Loaded {
@@ -173,12 +173,12 @@ fn peppers(
     let seal = |version: u16| {
         let pepper = cx.keyring.key_pepper(organization, version);
         let label = format!("pepper-nonce|{organization}|{version}|{data_key_version}");
-        let nonce = Derived(cx.keyring.derive(&label));
+        let nonce = Derived(cx.keyring.derive_at(version, &label));
         let version = u32::from(version);
         let sealed = keyring::seal(data_key, &pepper_place(organization, version), pepper.as_ref(), &nonce)?;
         Ok(SealedSecret { version, data_key_version, sealed: Bytes::from(sealed) })
     };
-    (1..=PEPPER_VERSION).map(seal).collect()
+    cx.keyring.versions().map(seal).collect()
 }
 
 /// A nonce that follows from what it seals. Safe because it never meets a second plaintext under the same key.

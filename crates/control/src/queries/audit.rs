@@ -12,7 +12,7 @@ use domain::audit::{AuditEntry, ChainError, hex32, verify_chain};
 use store::Tx;
 use store::audit::Filter;
 
-use crate::audit_log::{self, Checkpoint, Line, Signer};
+use crate::audit_log::{Checkpoint, Line, Signer};
 use crate::call::{Call, Reply};
 use crate::error::{Failure, Outcome};
 use crate::http::mount::CONTENT_DISPOSITION;
@@ -96,7 +96,6 @@ async fn verify_stored(tx: &mut Tx, signer: &Signer) -> Outcome<AuditVerificatio
 
 /// Walks entries and checkpoints in step; returns the first bad entry and what is wrong with it.
 async fn walk_chain(tx: &mut Tx, signer: &Signer, walk: &mut Walk) -> Outcome<Option<(u64, String)>> {
-    let public = STANDARD.decode(signer.public_key()).unwrap_or_default();
     loop {
         let entries = store::audit::export(tx, walk.head.0, CHUNK).await?;
         let Some(last) = entries.last().map(|entry| entry.seq) else { break };
@@ -108,8 +107,7 @@ async fn walk_chain(tx: &mut Tx, signer: &Signer, walk: &mut Walk) -> Outcome<Op
             }
             walk.n_entries += 1;
             while let Some(checkpoint) = checkpoints.next_if(|checkpoint| checkpoint.seq == entry.seq) {
-                let is_known = checkpoint.key_id == signer.key_id();
-                if !is_known || audit_log::verify_checkpoint(&checkpoint, &public).is_err() {
+                if signer.verify(&checkpoint).is_err() {
                     return Ok(Some((
                         entry.seq,
                         format!("the signature of the checkpoint over entry {} does not hold", entry.seq),

@@ -1,12 +1,16 @@
-//! Who spent what: sums by any dimensions, and single requests.
+//! Who spent what: sums by any dimensions, as a report or a table, and single requests.
+
+mod table;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use api::Csv;
 use api::ops::usage::{
-    AttemptView, GetRequest, ListRequests, OrganizationUsage, RequestView, UsageQuery, UsageReport, UsageRow,
-    UsageSums, WorkspaceUsage,
+    AttemptView, ExportOrganizationUsage, ExportWorkspaceUsage, GetRequest, ListRequests, OrganizationUsage,
+    RequestView, UsageQuery, UsageReport, UsageRow, UsageSums, WorkspaceUsage,
 };
+use axum::body::Body;
 use domain::usage::{AttemptRecord, UsageEvent};
 use domain::{Page, Timestamp, WorkspaceId};
 use store::Tx;
@@ -14,24 +18,54 @@ use store::usage::{Dimension, Group, Histogram, Query, RequestFilter, Step, Sums
 
 use crate::call::{Call, Reply};
 use crate::error::{Failure, Outcome};
+use crate::http::mount::CONTENT_DISPOSITION;
 
 /// What a report covers unless told.
 const DEFAULT_SPAN: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// The most rows of a report.
 const MAX_ROWS: u32 = 5_000;
+/// The most rows of a table.
+const MAX_EXPORTED: u32 = 100_000;
 const MAX_DIMENSIONS: usize = 3;
+/// The widest offset of a zone from UTC, with room: 14 hours.
+const MAX_OFFSET: i16 = 840;
 
 /// Sums the usage of a workspace.
 pub async fn of_workspace(call: Call<WorkspaceUsage>) -> Outcome<Reply<UsageReport>> {
     let workspace = Some(call.workspace()?);
     let mut tx = call.read().await?;
-    Ok(Reply::new(report(&mut tx, call.now(), workspace, &call.query).await?))
+    Ok(Reply::new(report(&mut tx, call.now(), workspace, &call.query, MAX_ROWS).await?))
 }
 
 /// Sums the usage of an organization.
 pub async fn of_organization(call: Call<OrganizationUsage>) -> Outcome<Reply<UsageReport>> {
     let mut tx = call.read().await?;
-    Ok(Reply::new(report(&mut tx, call.now(), None, &call.query).await?))
+    Ok(Reply::new(report(&mut tx, call.now(), None, &call.query, MAX_ROWS).await?))
+}
+
+/// Writes the usage of a workspace as a table.
+pub async fn export_workspace(call: Call<ExportWorkspaceUsage>) -> Outcome<Reply<Csv>> {
+    let workspace = call.workspace()?;
+    let mut tx = call.read().await?;
+    let report = report(&mut tx, call.now(), Some(workspace), &call.query, MAX_EXPORTED).await?;
+    exported(&report, &workspace.to_string())
+}
+
+/// Writes the usage of an organization as a table.
+pub async fn export_organization(call: Call<ExportOrganizationUsage>) -> Outcome<Reply<Csv>> {
+    let organization = call.organization()?;
+    let mut tx = call.read().await?;
+    let report = report(&mut tx, call.now(), None, &call.query, MAX_EXPORTED).await?;
+    exported(&report, &organization.to_string())
+}
+
+fn exported(report: &UsageReport, of: &str) -> Outcome<Reply<Csv>> {
+    if report.is_truncated {
+        let detail = format!("more than {MAX_EXPORTED} rows; ask for a shorter time or fewer dimensions");
+        return Err(Failure::unacceptable("group_by", detail));
+    }
+    let name = format!("attachment; filename=\"usage-{of}.csv\"");
+    Ok(Reply::csv(Body::from(table::write(report))).with_header(CONTENT_DISPOSITION, name))
 }
 
 /// A dimension of a report.
@@ -76,6 +110,7 @@ async fn report(
     now: Timestamp,
     workspace: Option<WorkspaceId>,
     wanted: &UsageQuery,
+    max_rows: u32,
 ) -> Outcome<UsageReport> {
     let axes = axes(wanted.group_by.as_deref())?;
     let to = wanted.to.unwrap_or(now);
@@ -83,17 +118,23 @@ async fn report(
     if from >= to {
         return Err(Failure::invalid("from", "must be before `to`"));
     }
+    let utc_offset_minutes = wanted.utc_offset_minutes.unwrap_or(0);
+    if utc_offset_minutes.abs() > MAX_OFFSET {
+        return Err(Failure::invalid("utc_offset_minutes", format!("use -{MAX_OFFSET} to {MAX_OFFSET}")));
+    }
     let total = Query {
         workspace_id: workspace,
+        utc_offset_minutes,
         environment_id: wanted.environment_id,
         virtual_key_id: wanted.virtual_key_id,
         model: wanted.model.clone(),
         provider: wanted.provider.clone(),
         ..Query::all(from, to)
     };
-    let mut groups = if axes.is_empty() { Vec::new() } else { store::usage::sum(tx, &grouped(&total, &axes)).await? };
-    let is_truncated = groups.len() > MAX_ROWS as usize;
-    groups.truncate(MAX_ROWS as usize);
+    let mut groups =
+        if axes.is_empty() { Vec::new() } else { store::usage::sum(tx, &grouped(&total, &axes, max_rows)).await? };
+    let is_truncated = groups.len() > max_rows as usize;
+    groups.truncate(max_rows as usize);
     let total = store::usage::sum(tx, &total).await?.pop().map(|group| group.sums).unwrap_or_default();
     let names = names(tx, &axes, &groups).await?;
     Ok(UsageReport {
@@ -107,11 +148,11 @@ async fn report(
     })
 }
 
-fn grouped(total: &Query, axes: &[(&'static str, Axis)]) -> Query {
+fn grouped(total: &Query, axes: &[(&'static str, Axis)], max_rows: u32) -> Query {
     let dimensions =
         axes.iter().filter_map(|(_, axis)| if let Axis::By(dimension) = axis { Some(*dimension) } else { None });
     let step = axes.iter().find_map(|(_, axis)| if let Axis::Over(step) = axis { Some(*step) } else { None });
-    Query { group_by: dimensions.collect(), step, limit: MAX_ROWS + 1, ..total.clone() }
+    Query { group_by: dimensions.collect(), step, limit: max_rows + 1, ..total.clone() }
 }
 
 fn row(axes: &[(&'static str, Axis)], group: Group, names: &BTreeMap<String, String>) -> UsageRow {
@@ -194,8 +235,12 @@ pub async fn requests(call: Call<ListRequests>) -> Outcome<Reply<Page<RequestVie
         environment_id: query.environment_id,
         virtual_key_id: query.virtual_key_id,
         model: query.model.clone(),
+        provider: query.provider.clone(),
+        deployment_id: query.deployment_id,
         outcome: query.outcome,
-        ..RequestFilter::default()
+        end_user: query.end_user.clone(),
+        conversation_id: query.conversation_id.clone(),
+        trace_id: query.trace_id.clone(),
     };
     let mut tx = call.read().await?;
     let page = store::usage::list(&mut tx, call.workspace()?, &filter, query.cursor.as_ref(), limit).await?;

@@ -25,7 +25,7 @@ pub(crate) fn get(caller: &Caller<'_>, id: &str, dialect: Dialect) -> Result<Rep
         .decode_utf8()
         .map_err(|_| Rejection::new(GatewayCode::RequestInvalid, "the model name in the path is not UTF-8"))?;
     let model = caller.workspace.model(&name).filter(|model| caller.key.allows(&model.name));
-    let model = model.ok_or_else(|| refuse_unknown(&name))?;
+    let model = model.ok_or_else(|| refuse_unknown(caller, &name))?;
     Ok(Reply::own(dialect.encode_model(&entry(model))))
 }
 

@@ -15,6 +15,7 @@ use provider::scan::{self, Scan, ScanError};
 use tokio::time::Instant;
 
 use super::admit::Head;
+use super::identify::STALE_RETRY;
 use super::settle::Meter;
 use super::{Worker, body};
 use crate::rejection::Rejection;
@@ -72,7 +73,7 @@ pub(crate) fn look_up(
     };
     meter.model = clip(name, 256);
     meter.is_stream = matches!(operation, Operation::Chat(_)) && scan.is_stream();
-    let model = caller.workspace.model(name).ok_or_else(|| refuse_unknown(name))?.clone();
+    let model = caller.workspace.model(name).ok_or_else(|| refuse_unknown(caller, name))?.clone();
     if !caller.key.allows(name) {
         let detail = format!(
             "this key may not use the model `{}`; use one that GET /v1/models lists, or let an administrator add it to the key",
@@ -80,13 +81,28 @@ pub(crate) fn look_up(
         );
         return Err(Rejection::new(GatewayCode::ModelNotAllowed, detail).with_param("model"));
     }
+    if model.targets.is_empty() {
+        // A route without targets cannot be made: those it has could not be compiled.
+        return Err(refuse_broken("what serves this model"));
+    }
     check_prompt(operation, &body, &scan)?;
     meter.route = model.route;
     Ok(Wanted { operation, body, scan, model })
 }
 
-/// Refuses a model that the workspace does not have.
-pub(crate) fn refuse_unknown(name: &str) -> Rejection {
+/// Refuses what cannot be served because policy could not be compiled here; the last good version was never there.
+pub(crate) fn refuse_broken(what: &str) -> Rejection {
+    let detail = format!(
+        "{what} could not be read by this gateway node; an administrator finds the reason in the console under Nodes"
+    );
+    Rejection::new(GatewayCode::PolicyInvalid, detail).with_retry_after(Some(STALE_RETRY))
+}
+
+/// Refuses a model that the workspace does not have, or may have among those that could not be read.
+pub(crate) fn refuse_unknown(caller: &Caller<'_>, name: &str) -> Rejection {
+    if caller.may_lack_models() {
+        return refuse_broken("some model of this workspace, perhaps the one that was asked for,");
+    }
     let detail = format!(
         "there is no model `{}` in this workspace; GET /v1/models lists those that this key may use",
         clip(name, MAX_SHOWN)

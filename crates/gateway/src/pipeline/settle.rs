@@ -267,7 +267,9 @@ impl Meter {
             cost_nano_usd: cost.as_nanos(),
         });
         super::trace::end(&self.span, self, outcome, status, usage, cost);
-        let Some(caller) = self.caller.filter(|_| self.endpoint.is_metered()) else { return };
+        // A refusal for want of room must not take up the room that is left for calls in flight.
+        let is_kept = self.endpoint.is_metered() && code != Some(GatewayCode::UsageFull);
+        let Some(caller) = self.caller.filter(|_| is_kept) else { return };
         let (deployment_id, provider, upstream_model) = match self.served.take() {
             Some(served) => (Some(served.deployment), Some(served.provider), Some(served.upstream_model)),
             None => (None, None, None),

@@ -262,7 +262,11 @@ impl<'a> Session<'a> {
     }
 
     fn send(&self, body: Up) -> Result<(), End> {
-        self.outgoing.try_send(v1::NodeMessage { body: Some(body) }).map_err(|_| End::Stalled)
+        match self.outgoing.try_send(v1::NodeMessage { body: Some(body) }) {
+            Err(mpsc::error::TrySendError::Full(_)) => Err(End::Stalled),
+            // The control plane has hung up; its last words are still to be read and say why.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        }
     }
 
     fn ping(&mut self) -> Result<(), End> {

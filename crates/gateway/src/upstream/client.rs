@@ -32,7 +32,7 @@ const IDLE_FOR: Duration = Duration::from_secs(50);
 const H2_STREAMS: usize = 100;
 
 /// Bytes read from an upstream at once.
-const READ_BUFFER: usize = 4 * 1024;
+const READ_BUFFER: usize = 3 * 1024;
 
 type Body = Full<Bytes>;
 
@@ -283,15 +283,15 @@ impl Pool {
         let Link { stream, is_h2 } = dial.dial(&self.origin).await?;
         let failed = |error: hyper::Error| SendError::Connect { reason: error.to_string() };
         if is_h2 {
-            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            let handshake = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .initial_stream_window_size(1024 * 1024)
                 .initial_connection_window_size(4 * 1024 * 1024)
                 .keep_alive_interval(Duration::from_secs(20))
                 .keep_alive_timeout(Duration::from_secs(20))
-                .handshake(TokioIo::new(stream))
-                .await
-                .map_err(failed)?;
+                .handshake(TokioIo::new(stream));
+            // On the heap, as TLS is: a thousand connections opened at once should not make room for what they do not speak.
+            let (sender, connection) = Box::pin(handshake).await.map_err(failed)?;
             spawn(connection);
             let shared = Shared { sender, n_streams: Arc::new(AtomicUsize::new(1)) };
             self.shared.lock().push(shared.clone());

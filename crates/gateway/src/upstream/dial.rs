@@ -3,7 +3,7 @@
 //! The port exists because a node's upstream may also be reached without a network; pooling and HTTP are the client's. The
 //! addresses that were checked are the ones that are connected, so a name cannot change in between.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::client::SendError;
+use super::proxy::Proxy;
 
 /// Where to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +64,7 @@ pub trait Dial: Send + Sync {
 /// Opens connections over the network.
 pub struct Network {
     rules: Arc<Rules>,
+    proxy: Option<Proxy>,
     tls: TlsConnector,
 }
 
@@ -70,25 +72,46 @@ impl Network {
     /// Makes a dialler that trusts the public authorities, and those of `ca_file` (PEM) besides.
     pub fn new(rules: Arc<Rules>, ca_file: Option<&Path>) -> Result<Self, TlsError> {
         let config = tls::client_config(tls::public_roots(ca_file)?, None, &[b"h2", b"http/1.1"])?;
-        Ok(Self { rules, tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { rules, proxy: None, tls: TlsConnector::from(Arc::new(config)) })
+    }
+
+    /// Goes through a proxy, which then resolves names in place of this node.
+    #[must_use]
+    pub fn through(mut self, proxy: Option<Proxy>) -> Self {
+        self.proxy = proxy;
+        self
     }
 }
 
 impl Dial for Network {
     fn dial(&self, origin: &Origin) -> BoxFuture<'static, Result<Link, SendError>> {
         let (rules, tls, origin) = (self.rules.clone(), self.tls.clone(), origin.clone());
+        let proxy = self.proxy.clone();
         Box::pin(async move {
-            let tcp = connect(&rules, &origin).await?;
+            let tcp = match proxy {
+                Some(proxy) => {
+                    check_literal(&rules, &origin)?;
+                    proxy.connect(&origin).await?
+                }
+                None => connect(&rules, &origin).await?,
+            };
             if !origin.is_tls {
                 return Ok(Link { stream: Box::new(tcp), is_h2: false });
             }
             let name = ServerName::try_from(origin.host.into_string())
                 .map_err(|_| SendError::Url { reason: "its host is not a valid name for TLS" })?;
-            let stream = tls.connect(name, tcp).await?;
+            let stream = Box::pin(tls.connect(name, tcp)).await?;
             let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             Ok(Link { stream: Box::new(stream), is_h2 })
         })
     }
+}
+
+/// Checks an address that stands in the URL itself; a name's addresses are the proxy's business.
+fn check_literal(rules: &Rules, origin: &Origin) -> Result<(), SendError> {
+    let Ok(address) = origin.host.parse::<IpAddr>() else { return Ok(()) };
+    let checked = rules.filter(&origin.host, std::iter::once(SocketAddr::new(address, origin.port)));
+    checked.map(|_| ()).map_err(|denied| SendError::Denied { reason: denied.to_string() })
 }
 
 async fn connect(rules: &Rules, origin: &Origin) -> Result<TcpStream, SendError> {
@@ -165,5 +188,14 @@ mod tests {
 
         std::fs::write(&ca_file, "not PEM").expect("writes");
         assert!(Network::new(Arc::default(), Some(&ca_file)).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_private_address_is_refused_also_behind_a_proxy() {
+        let proxy = Proxy::parse("http://proxy.test:3128").expect("an address");
+        let network = Network::new(Arc::default(), None).expect("a dialler").through(Some(proxy));
+        let origin = Origin { host: "169.254.169.254".into(), port: 80, is_tls: false };
+        let refused = network.dial(&origin).await.map(|_| ()).expect_err("a private address");
+        assert!(matches!(refused, SendError::Denied { .. }), "{refused:?}");
     }
 }

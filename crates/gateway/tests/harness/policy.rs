@@ -31,6 +31,8 @@ pub(crate) struct World {
     pub contents: Vec<Content>,
     pub key: VirtualKey,
     pub confirmed_at: Timestamp,
+    /// How many of the resources cannot be used.
+    pub n_bad: usize,
 }
 
 /// The token of the standard key.
@@ -87,7 +89,7 @@ impl World {
             Content::Workspace(Workspace { id: WORKSPACE, slug: "ws".to_owned() }),
             Content::Environment(Environment { id: ENVIRONMENT, workspace: WORKSPACE, slug: "development".to_owned() }),
         ];
-        Self { contents, key, confirmed_at: super::START.parse().expect("a valid instant") }
+        Self { contents, key, confirmed_at: super::START.parse().expect("a valid instant"), n_bad: 0 }
     }
 
     /// Adds a deployment with a credential and a price of its own: $1 a million for input, $2 for output. Its upstream model is
@@ -169,7 +171,7 @@ impl World {
             opener: &TestOpener,
         });
         let organization = Arc::clone(snapshot.organization(ORG).expect("is compiled"));
-        assert_eq!(organization.bad_resources().count(), 0, "the test's policy compiles");
+        assert_eq!(organization.bad_resources().count(), self.n_bad, "the test's policy compiles");
         organization.freshness.confirm(self.confirmed_at);
         snapshot
     }

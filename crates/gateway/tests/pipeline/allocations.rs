@@ -65,13 +65,18 @@ fn said(answer: Answer) -> Vec<String> {
             said.push(format!("{}0\r\n\r\n", chunk(LAST)));
             said
         }
+        Answer::Held => said(Answer::Stream { n_chunks: 1 }).into_iter().take(1).collect(),
     }
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Answer {
     Whole,
-    Stream { n_chunks: usize },
+    Stream {
+        n_chunks: usize,
+    },
+    /// The first chunk of a stream that goes on for ever.
+    Held,
 }
 
 /// Reads one message, whose end is known by what it ends with.
@@ -98,7 +103,7 @@ async fn serve_upstream(listener: TcpListener, said: Arc<[String]>) {
         stream.set_nodelay(true).expect("a socket option");
         let said = said.clone();
         runtime::tasks::spawn("test.upstream", async move {
-            let mut room = vec![0; ROOM];
+            let mut room = vec![0; 4 * 1024];
             while read_until(&mut stream, &mut room, b"}").await.unwrap_or(false) {
                 for part in &*said {
                     stream.write_all(part.as_bytes()).await.expect("the gateway reads");
@@ -130,31 +135,42 @@ fn lane(upstream: SocketAddr, folder: &std::path::Path) -> Lane {
     Gateway::new(parts).lane()
 }
 
+fn request(path: &str, body: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: gateway.test\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        token().expose(),
+        body.len()
+    )
+}
+
+/// Starts an upstream that always answers the same, and a lane that uses it; returns where the lane listens.
+async fn start(answer: Answer, folder: &std::path::Path) -> SocketAddr {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let lane = lane(upstream.local_addr().expect("an address"), folder);
+    runtime::tasks::spawn("test.upstreams", serve_upstream(upstream, said(answer).into()));
+    let door = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = door.local_addr().expect("an address");
+    runtime::tasks::spawn("test.door", async move {
+        while let Ok((near, _)) = door.accept().await {
+            near.set_nodelay(true).expect("a socket option");
+            let lane = lane.clone();
+            runtime::tasks::spawn("test.gateway", async move { lane.serve(near).await });
+        }
+    });
+    address
+}
+
 /// Returns the allocations of one call, in the mean over many on one kept connection.
 fn count(path: &str, body: &str, answer: Answer) -> u64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: gateway.test\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        token().expose(),
-        body.len()
-    );
+    let (request, mut room) = (request(path, body), vec![0; ROOM]);
     let end: &[u8] = match answer {
         Answer::Whole => b"}",
-        Answer::Stream { .. } => b"\r\n0\r\n\r\n",
+        Answer::Stream { .. } | Answer::Held => b"\r\n0\r\n\r\n",
     };
-    let mut room = vec![0; ROOM];
-    let mut client = runtime.block_on(async {
-        let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let lane = lane(upstream.local_addr().expect("an address"), folder.path());
-        runtime::tasks::spawn("test.upstreams", serve_upstream(upstream, said(answer).into()));
-        let door = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let client = TcpStream::connect(door.local_addr().expect("an address")).await.expect("connects");
-        let (near, _) = door.accept().await.expect("accepts");
-        near.set_nodelay(true).expect("a socket option");
-        runtime::tasks::spawn("test.gateway", async move { lane.serve(near).await });
-        client
-    });
+    let mut client =
+        runtime.block_on(async { TcpStream::connect(start(answer, folder.path()).await).await }).expect("connects");
     let mut calls = |n: usize| {
         runtime.block_on(async {
             for _ in 0..n {
@@ -202,4 +218,29 @@ fn a_translated_chunk_of_a_stream_allocates_at_most_so_often() {
     let many = count("/v1/messages", MESSAGES_STREAM, Answer::Stream { n_chunks: 110 });
     let each = (many - few).div_ceil(100);
     assert!(each <= 13 && few <= 229, "{each} a chunk, {few} for ten");
+}
+
+#[test]
+fn an_open_stream_holds_at_most_so_much() {
+    const N_STREAMS: u8 = 100;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (request, mut room) = (request("/v1/chat/completions", CHAT_STREAM), vec![0; ROOM]);
+    let address = runtime.block_on(start(Answer::Held, folder.path()));
+    let mut clients = Vec::with_capacity(2 * usize::from(N_STREAMS));
+    let mut open = |n: u8| {
+        runtime.block_on(async {
+            for _ in 0..n {
+                let mut client = TcpStream::connect(address).await.expect("connects");
+                client.write_all(request.as_bytes()).await.expect("the gateway reads");
+                assert!(read_until(&mut client, &mut room, b"\n\n\r\n").await.expect("the gateway answers"));
+                clients.push(client);
+            }
+        });
+    };
+    open(N_STREAMS);
+    let counted = measure(|| open(N_STREAMS));
+    let each = counted.bytes_current / i64::from(N_STREAMS);
+    // The upstream of this test takes 5 KB of it.
+    assert!(each <= 54_500, "{each}");
 }

@@ -100,6 +100,17 @@ async fn of_upstreams() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_policy_that_does_not_compile_and_only_of_that() {
+    let mut world = World::standard();
+    world.route(9, "broken", &[99], 1, domain::route::Timeouts::default());
+    world.n_bad = 1;
+    let bench = Bench::of(&world);
+    both(&bench, [chat("broken"), messages("broken")], GatewayCode::PolicyInvalid).await;
+    assert!(!bench.ask(chat("broken")).await.header("retry-after").is_empty());
+    assert_eq!(bench.ask(chat("echo/echo-1")).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_too_many_calls_at_once() {
     let limits = Limits { max_in_flight_per_key: 1, ..Limits::default() };
     let bench = Bench::with(GatewayConfig { limits, ..GatewayConfig::default() }, &World::standard());
@@ -151,6 +162,8 @@ async fn of_a_node_that_cannot_keep_usage_and_may_not_serve_without() {
         }
         bench.ledger.is_full.store(false, Ordering::Relaxed);
         assert_eq!(bench.ask(chat("echo/echo-1")).await.status, 200);
+        let n_served = if refuses_when_full { 2 } else { 3 };
+        assert_eq!(bench.ledger.wait(n_served).await.len(), n_served, "a refusal takes up no room");
     }
 }
 

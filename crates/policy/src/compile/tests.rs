@@ -173,6 +173,45 @@ fn with_key_contents() -> Vec<Content> {
 }
 
 #[test]
+fn a_workspace_that_never_compiled_is_broken_and_others_are_unaffected() {
+    let mut bench = with_key();
+    let theirs = ORG.contents(2);
+    let is_workspace = |content: &&Content| content.key().kind == Kind::Workspace;
+    let rest: Vec<_> = theirs.iter().filter(|content| !is_workspace(content)).cloned().collect();
+    let workspace = theirs.iter().find(is_workspace).expect("a workspace");
+    bench.put(&rest);
+    bench.change(vec![broken(workspace)], &[]);
+    bench.put(&[Content::VirtualKey(ORG.key(2, 2))]);
+    assert_eq!((bench.identify(1, 1), bench.identify(2, 1)), (Ok(()), Err(KeyRefusal::Broken)));
+    bench.put(std::slice::from_ref(workspace));
+    assert_eq!((bench.identify(1, 1), bench.identify(2, 1)), (Ok(()), Ok(())));
+    // Once it was good, the last good one serves; gone altogether, its keys are revoked.
+    bench.change(vec![broken(workspace)], &[]);
+    assert_eq!(bench.identify(2, 1), Ok(()));
+    bench.change(Vec::new(), &[broken(workspace).location()]);
+    assert_eq!((bench.identify(1, 1), bench.identify(2, 1)), (Ok(()), Err(KeyRefusal::Revoked)));
+}
+
+#[test]
+fn a_model_that_could_not_be_read_leaves_its_workspace_unsure_of_names_and_no_other() {
+    let mut bench = with_key();
+    let route = ORG.contents(1).into_iter().find(|content| content.key().kind == Kind::Route).expect("a route");
+    let mut unknown = broken(&route);
+    unknown.key.id = 0x7777;
+    let may_lack = |bench: &Bench| {
+        let token = ORG.token(1);
+        bench.snapshot.identify(token.expose(), Timestamp::from_micros(1)).expect("a caller").may_lack_models()
+    };
+    assert!(!may_lack(&bench));
+    bench.change(vec![broken(&route)], &[]);
+    assert!(!may_lack(&bench), "the last good version is there");
+    bench.change(vec![unknown.clone()], &[]);
+    assert!(may_lack(&bench));
+    bench.change(Vec::new(), &[unknown.location()]);
+    assert!(!may_lack(&bench));
+}
+
+#[test]
 fn references_that_lead_nowhere_are_named_and_mend_themselves() {
     let mut bench = with_key();
     let contents = ORG.contents(1);

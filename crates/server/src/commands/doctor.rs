@@ -1,15 +1,22 @@
 //! `headgate doctor`: looks at everything a start needs, changes nothing, and says what to mend.
 
+mod redis;
+
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use control::root_key::KeyProvider as _;
+use control::rotation;
 use runtime::config::Resolved;
 use serde::Serialize;
+use store::{PoolLimits, Store};
 
+use crate::commands::root_key::Source;
 use crate::data_dir::DataDir;
-use crate::{database, output};
+use crate::database::Opened;
+use crate::{database, output, reach};
 
 /// What one look found.
 #[derive(Debug, Serialize)]
@@ -21,7 +28,7 @@ struct Finding {
 
 /// Looks at everything; an error tells how many things need mending.
 pub(crate) async fn run(settings: &Resolved, data_dir: &Path, is_json: bool) -> Result<()> {
-    let mut findings = vec![check_data_dir(data_dir), check_root_key(settings, data_dir)];
+    let mut findings = vec![check_data_dir(data_dir), check_root_key(settings, data_dir), check_reach(settings)];
     // A Headgate that runs holds the directory, and then its ports and its cluster are in use as they should be.
     let held = if data_dir.is_dir() { Some(DataDir::take(data_dir)) } else { None };
     let is_running = matches!(held, Some(Err(_)));
@@ -31,8 +38,11 @@ pub(crate) async fn run(settings: &Resolved, data_dir: &Path, is_json: bool) -> 
     findings.extend(
         ["control_addr", "sync_addr", "gateway_addr", "admin_addr"].map(|name| check_port(settings, name, is_running)),
     );
+    if let Some(url) = settings.find("redis_url") {
+        findings.push(check_redis(url).await);
+    }
     if settings.find("database_url").is_some() || (!is_running && data_dir.join("postgres").is_dir()) {
-        findings.push(check_database(settings, data_dir).await);
+        findings.extend(check_database(settings, data_dir).await);
     } else if !is_running {
         findings.push(found("database", true, "none yet: the first start makes a private cluster"));
     }
@@ -89,6 +99,21 @@ fn check_root_key(settings: &Resolved, data_dir: &Path) -> Finding {
     }
 }
 
+/// A listener that others reach in clear is as wrong as one that nobody reaches.
+fn check_reach(settings: &Resolved) -> Finding {
+    match settings.get_address("control_addr").ok().and_then(|address| reach::find_exposed(settings, address)) {
+        Some(exposed) => found("https", false, exposed),
+        None => found("https", true, "the console is reached over https, or on this machine only"),
+    }
+}
+
+async fn check_redis(url: &str) -> Finding {
+    match redis::ping(url).await {
+        Ok(said) => found("redis_url", true, format!("{said}; nothing in this release uses it")),
+        Err(error) => found("redis_url", false, format!("{error:#}: mend the address or take the setting away")),
+    }
+}
+
 fn check_port(settings: &Resolved, name: &'static str, is_running: bool) -> Finding {
     let address: SocketAddr = match settings.get_address(name) {
         Ok(address) => address,
@@ -103,15 +128,52 @@ fn check_port(settings: &Resolved, name: &'static str, is_running: bool) -> Find
     }
 }
 
-async fn check_database(settings: &Resolved, data_dir: &Path) -> Finding {
+async fn check_database(settings: &Resolved, data_dir: &Path) -> Vec<Finding> {
     let opened = match database::open(settings, data_dir.to_path_buf()).await {
         Ok(opened) => opened,
-        Err(error) => return found("database", false, format!("{error:#}")),
+        Err(error) => return vec![found("database", false, format!("{error:#}"))],
     };
     let checked = opened.bring_up_to_date(false).await;
-    let closed = opened.close().await;
-    match checked.and(closed) {
-        Ok(()) => found("database", true, "reachable, its schema is that of this release"),
-        Err(error) => found("database", false, format!("{error:#}")),
+    let mut findings = match &checked {
+        Ok(()) => vec![found("database", true, "reachable, its schema is that of this release")],
+        Err(error) => vec![found("database", false, format!("{error:#}"))],
+    };
+    if checked.is_ok() {
+        findings.push(check_seal(settings, data_dir, &opened).await);
     }
+    if let Err(error) = opened.close().await {
+        findings.push(found("database", false, format!("{error:#}")));
+    }
+    findings
+}
+
+/// Says which root key seals the database, and whether it is the one at hand.
+async fn check_seal(settings: &Resolved, data_dir: &Path, opened: &Opened) -> Finding {
+    let looked = async {
+        let store = Store::open(&opened.database, PoolLimits::default()).await?;
+        let active = rotation::active_root_key(&store).await;
+        store.close().await;
+        anyhow::Ok(active?)
+    };
+    let active = match looked.await {
+        Ok(Some(active)) => active,
+        Ok(None) => return found("seal", true, "nothing is sealed yet: the first start does"),
+        Err(error) => return found("seal", false, format!("{error:#}")),
+    };
+    let given = match Source::of(settings, data_dir).and_then(Source::read_existing) {
+        Ok(key) => key,
+        Err(error) => return found("seal", false, format!("the database is sealed by {active}: {error:#}")),
+    };
+    if given.key_id() == active {
+        return found("seal", true, format!("{active} is the active root key"));
+    }
+    found(
+        "seal",
+        false,
+        format!(
+            "the database is sealed by {active}, the root key at hand is {}: give the other one, or run `headgate admin \
+             rotate-root-key` again if a rotation was interrupted",
+            given.key_id()
+        ),
+    )
 }

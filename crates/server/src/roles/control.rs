@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use control::bootstrap::{self, Installation};
+use control::bootstrap::{self, FirstSecrets, Installation};
 use control::sync::{self, SyncHandle, SyncServerConfig};
-use control::{Assets, ControlConfig, Cx, Keyring, LocalKey};
-use domain::Entropy;
+use control::{Assets, ControlConfig, Cx, Keyring};
+use domain::{Clock as _, Entropy};
 use gateway::sync::TokenSource;
 use runtime::clock::SystemClock;
 use runtime::config::{Environment, Resolved};
@@ -20,9 +20,10 @@ use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use crate::commands::root_key::Source;
 use crate::data_dir::DataDir;
 use crate::database::{self, Opened};
-use crate::{console, ready};
+use crate::{console, reach, ready};
 
 /// The management API, as checked in and proven fresh.
 const OPENAPI: &str = include_str!("../../../../docs/openapi.json");
@@ -47,7 +48,9 @@ impl Base {
         opened.bring_up_to_date(may_migrate).await?;
         let store = Store::open(&opened.database, PoolLimits::default()).await.context("connecting to the database")?;
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        let keyring = Keyring::new(Arc::new(root_key(settings, data_dir, entropy.as_ref())?));
+        let root_key = Source::of(settings, data_dir)?.read(data_dir, entropy.as_ref())?;
+        let keyring = Keyring::open(&root_key, &store, entropy.as_ref(), SystemClock.now()).await;
+        let keyring = keyring.context("opening what the root key seals")?;
         let ports = control::Ports { store, clock: Arc::new(SystemClock), entropy, keyring };
         let cx = Cx::new(ports, config).context("preparing keys")?;
         Ok(Self { cx, opened })
@@ -96,6 +99,9 @@ impl Running {
             .find("public_url")
             .map_or_else(|| ready::url_of("http", address), |url| url.trim_end_matches('/').to_owned());
         let config = config(settings, sync_address, options.gateway_addr)?;
+        if let Some(exposed) = reach::find_exposed(settings, address) {
+            tracing::warn!(address = %address, "{exposed}");
+        }
         let base = Base::open(settings, data_dir.path(), config, options.may_migrate).await?;
         let variables = bootstrap::variables(|name| environment.find(name).map(str::to_owned));
         let installation = bootstrap::run(&base.cx, &variables)
@@ -132,6 +138,11 @@ impl Running {
     /// Returns what the installation has.
     pub(crate) const fn installation(&self) -> &Installation {
         &self.installation
+    }
+
+    /// Gives away what was made at a first start, to be shown once.
+    pub(crate) const fn take_secrets(&mut self) -> Option<FirstSecrets> {
+        self.installation.secrets.take()
     }
 
     /// Returns where the console is.
@@ -194,7 +205,7 @@ impl Running {
 
 /// Writes why an act of the control plane failed.
 pub(crate) fn explained(failure: &control::error::Failure) -> anyhow::Error {
-    anyhow::anyhow!("{failure:?}")
+    anyhow::anyhow!("{failure}")
 }
 
 async fn bind(settings: &Resolved, name: &str) -> Result<TcpListener> {
@@ -222,17 +233,6 @@ pub(crate) fn config(
     })
 }
 
-fn root_key(settings: &Resolved, data_dir: &Path, entropy: &dyn Entropy) -> Result<LocalKey> {
-    if let Some(text) = settings.find("root_key") {
-        return LocalKey::parse(text).context("reading root_key");
-    }
-    let refused = |path: &Path| format!("reading the root key {}", path.display());
-    if let Some(path) = settings.find_path("root_key_file", None) {
-        return LocalKey::read(&path).with_context(|| refused(&path));
-    }
-    let path = data_dir.join("root.key");
-    LocalKey::read_or_create(&path, entropy).with_context(|| refused(&path))
-}
 fn console_files() -> Option<control::http::console::ConsoleFiles> {
     console::find("index.html")?;
     Some(Arc::new(console::find))

@@ -8,6 +8,7 @@ mod node;
 
 use std::time::Duration;
 
+use ::control::bootstrap::FirstSecrets;
 use anyhow::{Context as _, Result};
 use runtime::config::{Environment, Resolved};
 use runtime::health::Readiness;
@@ -16,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::Task;
 use crate::data_dir::DataDir;
-use crate::ready::{self, ControlReady, Environments, GatewayReady, UpReady};
+use crate::ready::{self, ControlReady, Environments, GatewayReady, Shown, UpReady};
 
 /// How long a part may take to stop once nothing needs it any more.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -45,7 +46,7 @@ pub(crate) async fn up(settings: &Resolved, environment: &Environment, data_dir:
     let link = node::LinkTo::InProcess { pipes, join_token, tokens, metrics };
     let node = node::Running::start(settings, data_dir.path(), link, gateway_addr, readiness.clone()).await?;
     until_ready(&readiness).await?;
-    let ready = up_ready(&control, &node);
+    let ready = up_ready(&mut control, &node);
     if is_json {
         ready::print_json(&ready)?;
     } else {
@@ -69,7 +70,7 @@ pub(crate) async fn control(
     let options = control::Options { may_migrate, gateway_addr: settings.get_address("gateway_addr")? };
     let mut control = control::Running::start(settings, environment, &data_dir, options, readiness.clone()).await?;
     control.serve_admin(settings, readiness).await?;
-    let ready = control_ready(&control);
+    let ready = control_ready(&mut control);
     if is_json {
         ready::print_json(&ready)?;
     } else {
@@ -124,7 +125,7 @@ async fn drain(group: &Group) {
     group.drain(STOP_WITHIN).await;
 }
 
-fn up_ready(control: &control::Running, node: &node::Running) -> UpReady {
+fn up_ready(control: &mut control::Running, node: &node::Running) -> UpReady {
     let ControlReady {
         console_url,
         api_url,
@@ -153,13 +154,20 @@ fn up_ready(control: &control::Running, node: &node::Running) -> UpReady {
     }
 }
 
-fn control_ready(control: &control::Running) -> ControlReady {
+fn control_ready(control: &mut control::Running) -> ControlReady {
+    // Taken, not copied: after they have been shown nothing in this process knows them.
+    let secrets = control.take_secrets();
     let installation = control.installation();
     let environment = |slug: &str| {
         let found = installation.environments.iter().find(|(name, _)| name == slug);
         found.map(|(_, id)| id.to_string()).unwrap_or_default()
     };
-    let secrets = installation.secrets.clone();
+    let (admin_password, access_token, virtual_key) = match secrets {
+        Some(FirstSecrets { admin_password, access_token, virtual_key }) => {
+            (Some(Shown(admin_password)), Some(Shown(access_token)), Some(Shown(virtual_key)))
+        }
+        None => (None, None, None),
+    };
     ControlReady {
         console_url: control.console_url().to_owned(),
         api_url: format!("{}{}", control.console_url(), api_base()),
@@ -172,9 +180,9 @@ fn control_ready(control: &control::Running) -> ControlReady {
             production: environment("production"),
         },
         admin_email: installation.admin_email.clone(),
-        admin_password: secrets.as_ref().map(|secrets| secrets.admin_password.clone()),
-        access_token: secrets.as_ref().map(|secrets| secrets.access_token.clone()),
-        virtual_key: secrets.map(|secrets| secrets.virtual_key),
+        admin_password,
+        access_token,
+        virtual_key,
     }
 }
 

@@ -10,6 +10,7 @@ use gateway::sync::identity::Identity;
 use gateway::sync::transport::ControlAddress;
 use gateway::sync::{self, Load, SyncConfig, TokenSource};
 use gateway::upstream::dial::Network;
+use gateway::upstream::proxy::Proxy;
 use gateway::usage::reporter::Reporter;
 use gateway::usage::spool::{Spool, SpoolConfig};
 use gateway::{GatewayConfig, GatewayHandle, Limits, Metrics, MetricsWriter, Parts};
@@ -141,7 +142,8 @@ impl Running {
         let is_alone = matches!(link_to, LinkTo::InProcess { .. });
         let ca_file = settings.find("upstream_ca_file").map(Path::new);
         let rules = Arc::new(egress(settings, is_alone)?);
-        let dial = Network::new(rules, ca_file).context("preparing TLS for upstreams")?;
+        let proxy = settings.find("upstream_proxy").map(Proxy::parse).transpose()?;
+        let dial = Network::new(rules, ca_file).context("preparing TLS for upstreams")?.through(proxy);
         let status = link.status();
         let mut more_metrics: Vec<MetricsWriter> =
             vec![Box::new(move |out| status.write_metrics(out)), spool_metrics(spool.clone())];

@@ -65,17 +65,15 @@ impl Bed {
         let config = SyncServerConfig { poll: Duration::from_millis(200), ..config };
         let (cx, handle, group) = Self::serve(&database, &config, "127.0.0.1:0").await;
         let mut installation = bootstrap::run(&cx, &[]).await.expect("a first start");
-        let key = installation.secrets.take().expect("first secrets").virtual_key;
+        let key = installation.secrets.take().expect("first secrets").virtual_key.expose().clone();
         Self { cx, installation, key, handle, group, database, config }
     }
 
     async fn serve(database: &TestDatabase, config: &SyncServerConfig, address: &str) -> (Arc<Cx>, SyncHandle, Group) {
-        let ports = Ports {
-            store: database.store().await.expect("an open store"),
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-            keyring: Keyring::new(Arc::new(LocalKey::new([7; 32]))),
-        };
+        let store = database.store().await.expect("an open store");
+        let root_key = LocalKey::new([7; 32]);
+        let keyring = Keyring::open(&root_key, &store, &SystemEntropy, SystemClock.now()).await.expect("a keyring");
+        let ports = Ports { store, clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), keyring };
         let cx = Cx::new(ports, ControlConfig::default()).expect("a context");
         let listener = TcpListener::bind(address).await.expect("a port");
         let group = Group::new();
@@ -167,7 +165,7 @@ impl Bed {
             kid: token.kid(),
             secrets: vec![KeySecret {
                 mac,
-                pepper_version: control::keyring::PEPPER_VERSION,
+                pepper_version: self.cx.keyring.version(),
                 issued_at: now,
                 retires_at: None,
             }],

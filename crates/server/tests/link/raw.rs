@@ -96,9 +96,10 @@ impl Raw {
         revision
     }
 
-    /// Takes what comes into a replica until it is told that this was all; gives what the replica made of each revision.
+    /// Takes what comes into a replica until it has a set and was told that this was all; gives what the replica made of each
+    /// revision.
     pub(super) async fn take_into(&mut self, replica: &mut Replica) -> Vec<policy::replica::Applied> {
-        let mut applied = Vec::new();
+        let (mut applied, mut is_told) = (Vec::new(), false);
         self.hear("that everything was sent", |body| {
             match body.clone() {
                 Down::Welcome(welcome) => {
@@ -108,10 +109,11 @@ impl Raw {
                 Down::FullSetBegin(begin) => replica.begin(begin).expect("a beginning"),
                 Down::FullSetChunk(chunk) => replica.chunk(chunk).expect("a chunk"),
                 Down::FullSetEnd(end) => applied.push(replica.end(end, &NoKeys).expect("a set that adds up")),
-                Down::Synced(_) => return Some(()),
+                Down::Synced(_) => is_told = true,
                 _ => {}
             }
-            None
+            // A control plane that was founded a moment ago may say so before it has published anything.
+            (is_told && !applied.is_empty()).then_some(())
         })
         .await;
         for it in &applied {

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use control::ca::Authority;
 use control::publisher::PolicySigner;
-use domain::{Limit, NodeId};
-use gateway::sync::StartError;
+use domain::{Clock as _, Limit, NodeId};
 use gateway::sync::enrol::EnrolError;
 use gateway::sync::identity::{Candidate, Identity};
+use gateway::sync::{StartError, TokenSource};
 use policy::KeyRefusal;
 use proto::v1;
+use runtime::clock::SystemClock;
 
 use super::bed::{Bed, TestNode, until};
 
@@ -86,6 +87,26 @@ async fn a_running_node_comes_back_by_its_token_when_the_control_plane_does() {
     let node = TestNode::start(folder, bed.tcp(), Some(token)).await.expect("it serves from its copy meanwhile");
     assert_eq!(node.identify(&bed.key), Ok(()));
     bed.come_back().await;
+    let (_, fresh, _) = bed.issue_key().await;
+    node.until_accepts(&fresh).await;
+    assert_eq!(node.link.node_id(), id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_in_the_process_of_its_control_plane_comes_back_without_being_given_a_token() {
+    let bed = Bed::new().await;
+    let node = bed.join(bed.pipe()).await;
+    node.until_accepts(&bed.key).await;
+    let folder = node.stop().await;
+    let id = expire(&bed, folder.path()).await;
+    let (cx, installation) = (Arc::clone(&bed.cx), Arc::new(bed.installation.clone()));
+    let source = TokenSource(Arc::new(move || {
+        let (cx, installation) = (Arc::clone(&cx), Arc::clone(&installation));
+        Box::pin(async move { control::bootstrap::issue_local_join_token(&cx, &installation).await.ok() })
+    }));
+    let mut config = TestNode::config(&folder, bed.pipe());
+    config.token_source = Some(source);
+    let node = TestNode::start_with(folder, config, SystemClock.now()).await.expect("a start");
     let (_, fresh, _) = bed.issue_key().await;
     node.until_accepts(&fresh).await;
     assert_eq!(node.link.node_id(), id);

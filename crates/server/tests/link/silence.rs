@@ -44,7 +44,21 @@ async fn both_sides_notice_packets_that_are_silently_dropped_and_the_node_comes_
     until("the list shows it again", async || is_connected().await.then_some(())).await;
 }
 
-/// Another tenant of the installation, with a key of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_at_the_end_of_its_life_and_the_next_one_goes_on_from_there() {
+    let stream_life = Duration::from_secs(1);
+    let bed = Bed::with(SyncServerConfig { stream_life, ..SyncServerConfig::default() }).await;
+    let node = bed.join(bed.tcp()).await;
+    node.until_accepts(&bed.key).await;
+    let end = until("the stream ends", async || node.link.status().state().last_end).await;
+    assert!(end.contains("stream lifetime reached"), "{end}");
+    until("another one begins", async || (node.link.status().state().sessions == 2).then_some(())).await;
+    until("in step", async || node.link.status().state().is_synced.then_some(())).await;
+    assert_eq!(node.identify(&bed.key), Ok(()));
+    assert_eq!(node.link.status().state().refused, 0);
+}
+
+/// Another tenant of the installation.
 async fn found(bed: &Bed) -> OrganizationId {
     let id = OrganizationId::from_uuid(bed.cx.mint.next_uuid());
     let permit = Permit::system(JobName::Bootstrap, Scope::Organization(id));

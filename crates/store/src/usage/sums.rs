@@ -24,7 +24,7 @@ pub enum Dimension {
     Deployment,
 }
 
-/// The width of a point in a time series, in UTC.
+/// The width of a point in a time series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// An hour.
@@ -56,6 +56,8 @@ pub struct Query {
     pub group_by: Vec<Dimension>,
     /// And per point of time, when set.
     pub step: Option<Step>,
+    /// Where days begin, in minutes east of UTC; an hour counts for the day in which it begins.
+    pub utc_offset_minutes: i16,
     /// At most this many groups.
     pub limit: u32,
 }
@@ -75,6 +77,7 @@ impl Query {
             deployment_id: None,
             group_by: Vec::new(),
             step: None,
+            utc_offset_minutes: 0,
             limit: 1,
         }
     }
@@ -182,10 +185,14 @@ impl SumRow {
 /// Sums usage. Groups come by time, oldest first, where time is asked for, then by cost, largest first; none for no requests.
 pub async fn sum(tx: &mut Tx, query: &Query) -> Result<Vec<Group>> {
     const HOUR: i64 = 3_600_000_000;
-    let step = query.step.map(|step| if step == Step::Hour { HOUR } else { 24 * HOUR });
+    let (step, offset) = match query.step {
+        None => (None, 0),
+        Some(Step::Hour) => (Some(HOUR), 0),
+        Some(Step::Day) => (Some(24 * HOUR), i64::from(query.utc_offset_minutes) * (HOUR / 60)),
+    };
     let by = |dimension| query.group_by.contains(&dimension);
     let rows: Vec<SumRow> = sqlx::query_as(
-        "SELECT hour_at - mod(hour_at, $10::bigint) AS at,
+        "SELECT hour_at - mod(hour_at + $18, $10::bigint) AS at,
                 CASE WHEN $11 THEN workspace_id END AS workspace_id, CASE WHEN $12 THEN environment_id END AS environment_id,
                 CASE WHEN $13 THEN virtual_key_id END AS virtual_key_id, CASE WHEN $14 THEN model END AS model,
                 CASE WHEN $15 THEN provider END AS provider, CASE WHEN $16 THEN deployment_id END AS deployment_id,
@@ -221,6 +228,7 @@ pub async fn sum(tx: &mut Tx, query: &Query) -> Result<Vec<Group>> {
     .bind(by(Dimension::Provider))
     .bind(by(Dimension::Deployment))
     .bind(i64::from(query.limit))
+    .bind(offset)
     .fetch_all(tx.conn())
     .await?;
     Ok(rows.into_iter().map(|row| row.read(&query.group_by)).collect())

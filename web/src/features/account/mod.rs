@@ -140,7 +140,7 @@ fn columns(list: Query<Page<SessionView>>) -> Vec<Column<SessionView>> {
         Column::new("Address", |session: &SessionView| session.ip.clone().unwrap_or_default()).wide_only(),
         Column::new("Last seen", |session: &SessionView| session.last_seen_at.to_string()).cell(|session| view! { <When at=session.last_seen_at /> }.into_any()),
         Column::new("Signed in", |session: &SessionView| session.created_at.to_string()).cell(|session| view! { <When at=session.created_at /> }.into_any()).wide_only(),
-        Column::new("Acts", |_: &SessionView| String::new()).cell(move |session| {
+        Column::acts(move |session: &SessionView| {
             let on_press = press(session.id);
             (!session.is_current).then(|| view! { <Button size=Size::Small on_press>"Sign out"</Button> }).into_any()
         }),

@@ -10,9 +10,13 @@ use domain::{OrganizationId, Page, Permission};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
-use crate::api::{Fetch, Query, failure_of, use_query};
+use crate::api::{Fetch, failure_of, use_query};
+use crate::as_code::as_code;
 use crate::nav::{Nav, use_nav};
+use crate::pages::{Pages, use_pages};
 use crate::session::{Session, use_session};
+use crate::views::SavedViews;
+use crate::words::{actor_name, subject_name, words};
 use ui::Tone;
 use ui::avatar::Avatar;
 use ui::badge::{Badge, Note};
@@ -26,6 +30,8 @@ use ui::field::{Choice, InlineSelect};
 use ui::format::{json, number, time};
 use ui::icon::{Glyph, Icon};
 use ui::page_head::PageHead;
+use ui::rows::use_rows;
+use ui::table::MoreView;
 use ui::toast::Toasts;
 use ui::when::When;
 
@@ -52,38 +58,7 @@ struct Trail {
     organization_id: OrganizationId,
     nav: Nav,
     session: Session,
-    subject: Memo<Option<String>>,
-    about: Memo<Option<String>>,
-    list: Query<Page<AuditEntryView>>,
-    older: RwSignal<Vec<AuditEntryView>>,
-}
-
-/// `virtual_key.issue` reads "issued virtual key", or "tried to issue virtual key" when it was denied.
-fn words(action: &str, outcome: AuditOutcome) -> String {
-    let Some((noun, verb)) = action.split_once('.') else { return action.replace('_', " ") };
-    let (noun, verb) = (noun.replace('_', " "), verb.replace('_', " "));
-    let is_denied = outcome == AuditOutcome::Denied;
-    let past = match (noun.as_str(), verb.as_str()) {
-        ("session", "create") => return if is_denied { "tried to sign in as" } else { "signed in" }.to_owned(),
-        ("session", "end") => return "signed out".to_owned(),
-        ("user", "change password") => {
-            return if is_denied { "tried to change the password of" } else { "changed the password of" }.to_owned();
-        }
-        (_, verb) if is_denied => return format!("tried to {verb} {noun}"),
-        (_, "set") => "set".to_owned(),
-        (_, "bind") => "bound".to_owned(),
-        (_, "unbind") => "unbound".to_owned(),
-        (_, "enrol") => "enrolled".to_owned(),
-        (_, verb) if verb.ends_with("ed") => verb.to_owned(),
-        (_, verb) if verb.ends_with('e') => format!("{verb}d"),
-        (_, verb) => format!("{verb}ed"),
-    };
-    format!("{past} {noun}")
-}
-
-/// The actor's name, also for those who had none.
-fn actor_name(entry: &AuditEntryView) -> String {
-    if entry.actor_name.is_empty() { "Somebody not signed in".to_owned() } else { entry.actor_name.clone() }
+    list: Pages<AuditEntryView>,
 }
 
 fn actor_kind(kind: &str) -> &'static str {
@@ -117,14 +92,12 @@ pub(crate) fn Audit(organization_id: OrganizationId) -> impl IntoView {
     let nav = use_nav();
     let (subject, about) = (nav.param("action"), nav.param("subject"));
     let path = OrganizationPath { organization_id };
-    let list = use_query::<ListAuditEntries>(move || Some((path, query_of((nav, subject, about), None))))
-        .every(Duration::from_secs(10));
-    let trail =
-        Trail { organization_id, nav, session: use_session(), subject, about, list, older: RwSignal::new(Vec::new()) };
-    Effect::new(move |_| {
-        let _ = (nav.range().get(), subject.get(), about.get());
-        trail.older.set(Vec::new());
-    });
+    let list = use_pages::<ListAuditEntries, AuditEntryView>(
+        move |cursor| Some((path, query_of((nav, subject, about), cursor))),
+        |entry| entry.id.to_string(),
+    )
+    .every(Duration::from_secs(10));
+    let trail = Trail { organization_id, nav, session: use_session(), list };
     let choices: Vec<Choice> = SUBJECTS.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
     let set = Callback::new(move |value: String| nav.set(&[("action", (!value.is_empty()).then_some(value))], false));
     let ready = Callback::new(move |page: Signal<Page<AuditEntryView>>| timeline(trail, page));
@@ -140,6 +113,7 @@ pub(crate) fn Audit(organization_id: OrganizationId) -> impl IntoView {
                     let clear = Callback::new(move |()| nav.set(&[("subject", None)], false));
                     view! { <span class="row small muted">"about " <code>{ui::format::id::short(&id)}</code> <Button size=Size::Small on_press=clear>"Clear"</Button></span> }
                 })}
+                <span class="table-tools-end"><SavedViews nav panels=&["entry"] /></span>
             </div>
             <DataView load=list.load on_retry=list.retry() skeleton=Skeleton::Rows(8) is_empty=|page| page.items.is_empty() empty=ViewFn::from(|| view! { <EmptyState icon=Icon::Audit title="Nothing happened in this range" text="Widen the range or clear the filter." /> }) ready />
         </section>
@@ -204,55 +178,59 @@ fn ExportButton(trail: Trail) -> impl IntoView {
 }
 
 fn timeline(trail: Trail, page: Signal<Page<AuditEntryView>>) -> AnyView {
-    let entries = Signal::derive(move || {
-        let mut entries = page.get().items;
-        let last = entries.last().map_or(u64::MAX, |entry| entry.seq);
-        entries.extend(trail.older.get().into_iter().filter(|entry| entry.seq < last));
-        entries
+    let node = NodeRef::<leptos::html::Ol>::new();
+    let count = Signal::derive(move || page.with(|page| page.items.len()));
+    let window = use_rows(move || node.get_untracked().map(|list| (*list).clone().into()), count);
+    let more = trail.list.more();
+    Effect::new(move |_| {
+        if more.has_more.get() && !more.is_busy.get() && window.is_near_end() {
+            more.load.run(());
+        }
     });
-    let next = RwSignal::new(page.get_untracked().next_cursor);
-    let more = Callback::new(move |()| {
-        let query = query_of((trail.nav, trail.subject, trail.about), next.get_untracked());
-        spawn_local(async move {
-            let path = OrganizationPath { organization_id: trail.organization_id };
-            if let Ok(page) = Client::new(Fetch).call::<ListAuditEntries>(&path, &query, &Empty {}).await {
-                next.set(page.next_cursor);
-                trail.older.update(|older| older.extend(page.items));
-            }
-        });
-    });
+    let lines = move || {
+        let span = window.drawn();
+        page.with(|page| {
+            let shown = page.items.iter().enumerate().take(span.end).skip(span.first);
+            shown.map(|(index, entry)| (index, entry.clone())).collect::<Vec<_>>()
+        })
+    };
+    let gap = move |is_above: bool| {
+        move || {
+            let (above, below) = window.gaps();
+            let pixels = if is_above { above } else { below };
+            (pixels > 0.0).then(|| view! { <li aria-hidden="true" style:height=format!("{pixels}px")></li> })
+        }
+    };
+    let place = move |index: usize| window.is_windowed().then_some((index + 1).to_string());
     view! {
-        <ol class="timeline">{move || entries.get().into_iter().map(|entry| line(trail, entry)).collect_view()}</ol>
-        <Show when=move || next.get().is_some()>
-            <div class="table-more"><Button size=Size::Small on_press=more>"Show older"</Button></div>
-        </Show>
+        <ol class="timeline" node_ref=node>
+            {gap(true)}
+            <For each=lines key=|line| line.1.id let:line>{self::line(trail, &line.1, place(line.0))}</For>
+            {gap(false)}
+        </ol>
+        <MoreView more n_rows=count n_shown=count />
     }
     .into_any()
 }
 
-fn line(trail: Trail, entry: AuditEntryView) -> AnyView {
+fn line(trail: Trail, entry: &AuditEntryView, place: Option<String>) -> AnyView {
     let id = entry.id.to_string();
     let open = move |_| trail.nav.set(&[("entry", Some(id.clone()))], false);
     let denied = (entry.outcome == AuditOutcome::Denied).then(|| view! { <Badge tone=Tone::Danger text="Denied" /> });
-    let subject = if entry.subject_name.is_empty() {
-        ui::format::id::short(&entry.subject_id)
-    } else {
-        entry.subject_name.clone()
-    };
+    let subject = subject_name(entry).map(|name| view! { " " <span class="strong">{name}</span> });
     view! {
-        <li>
+        <li aria-posinset=place.clone() aria-setsize=place.is_some().then_some("-1")>
             <button type="button" class="timeline-line" on:click=open>
-                <Avatar name=actor_name(&entry) />
+                <Avatar name=actor_name(entry) />
                 <span class="timeline-text">
-                    <span class="strong">{actor_name(&entry)}</span>
+                    <span class="strong">{actor_name(entry)}</span>
                     " "
                     <span class="muted">{words(&entry.action, entry.outcome)}</span>
-                    " "
-                    <span class="strong">{subject}</span>
+                    {subject}
                     " "
                     {denied}
                 </span>
-                <span class="faint small number wide-only">{format!("#{}", entry.seq)}</span>
+                <span class="faint small number wide-only">{format!("#{}", number::grouped(entry.seq))}</span>
                 <span class="muted small timeline-when"><When at=entry.at /></span>
             </button>
         </li>
@@ -265,9 +243,7 @@ fn EntryPanel(trail: Trail) -> impl IntoView {
     let wanted = trail.nav.param("entry");
     let found = Memo::new(move |_| {
         let wanted = wanted.get()?;
-        let mut all = trail.list.items().get();
-        all.extend(trail.older.get());
-        all.into_iter().find(|entry| entry.id.to_string() == wanted)
+        trail.list.items().get().into_iter().find(|entry| entry.id.to_string() == wanted)
     });
     let close = Callback::new(move |()| trail.nav.set(&[("entry", None)], false));
     let title =
@@ -281,6 +257,7 @@ fn EntryPanel(trail: Trail) -> impl IntoView {
 
 fn entry_body(trail: Trail, entry: AuditEntryView) -> AnyView {
     let zone = browser::zone();
+    let trail_path = OrganizationPath { organization_id: trail.organization_id };
     let parse =
         |text: &Option<String>| text.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
     let changes = json::diff(parse(&entry.before).as_ref(), parse(&entry.after).as_ref());
@@ -309,40 +286,9 @@ fn entry_body(trail: Trail, entry: AuditEntryView) -> AnyView {
                 <h3>"Place in the chain"</h3>
                 <p class="row muted small"><Glyph icon=Icon::Shield /> <code class="hash">{entry.hash.clone()}</code></p>
             </section>
+            {as_code::<ListAuditEntries>(&trail_path, &AuditQuery { subject_id: Some(entry.subject_id.clone()), ..AuditQuery::default() }, &entry)}
             <div class="row"><Button size=Size::Small on_press=same>"Everything about this subject"</Button></div>
         </DialogBody>
     }
     .into_any()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn actions_read_as_sentences() {
-        let done = |action: &str| words(action, AuditOutcome::Success);
-        assert_eq!(
-            [
-                "virtual_key.issue",
-                "route.create",
-                "role_binding.bind",
-                "session.create",
-                "node.enrol",
-                "price.set",
-                "member.add"
-            ]
-            .map(done),
-            [
-                "issued virtual key",
-                "created route",
-                "bound role binding",
-                "signed in",
-                "enrolled node",
-                "set price",
-                "added member"
-            ]
-        );
-        assert_eq!(words("virtual_key.revoke", AuditOutcome::Denied), "tried to revoke virtual key");
-    }
 }

@@ -4,7 +4,7 @@ mod form;
 
 use std::time::Duration;
 
-use api::ops::credentials::{ArchiveCredential, CredentialPath};
+use api::ops::credentials::{ArchiveCredential, CredentialPath, GetCredential};
 use api::ops::credentials::{CredentialView, ListCredentials};
 use api::ops::models::{ListProviders, ProviderView};
 use api::ops::{OrganizationPath, PageQuery};
@@ -13,6 +13,7 @@ use domain::{OrganizationId, Page, Permission};
 use leptos::prelude::*;
 
 use crate::api::{Query, use_command, use_query};
+use crate::as_code::as_code;
 use crate::nav::{Nav, use_nav};
 use crate::session::{Session, use_session};
 use ui::Tone;
@@ -186,6 +187,7 @@ fn panel_body(vault: Vault, credential: CredentialView) -> AnyView {
                 <dt>"Id"</dt>
                 <dd><CopyId id=credential.id.to_string() /></dd>
             </dl>
+            {as_code::<GetCredential>(&vault.path(&credential), &NoQuery {}, &credential)}
         </DialogBody>
         <DialogFoot>
             {vault.may_manage().then(|| view! {

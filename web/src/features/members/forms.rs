@@ -1,15 +1,17 @@
 //! Adding a person, giving and taking roles, removing a person.
 
 use api::Empty;
+use api::ops::PageQuery;
 use api::ops::members::{
-    AddMember, AddedMemberView, BindRole, MemberPath, MemberView, NewMember, NewRoleBinding, RemoveMember,
+    AddMember, AddedMemberView, BindRole, ListMembers, MemberPath, MemberView, NewMember, NewRoleBinding, RemoveMember,
     RoleBindingPath, RoleBindingView, UnbindRole,
 };
-use domain::{DisplayName, Email, Permission, Role, WorkspaceId};
+use domain::{DisplayName, Email, MemberId, Permission, Role, WorkspaceId};
 use leptos::prelude::*;
 
-use super::People;
+use super::{People, standing};
 use crate::api::{use_act, use_command};
+use crate::as_code::as_code;
 use ui::Tone;
 use ui::badge::{Badge, Note};
 use ui::button::{Button, Size, Weight};
@@ -100,7 +102,7 @@ fn AddForm(people: People, added: RwSignal<Option<AddedMemberView>>, close: Call
 #[component]
 pub(super) fn MemberPanel(people: People) -> impl IntoView {
     let wanted = people.nav.param("member");
-    let removing = RwSignal::new(false);
+    let (removing, resetting) = (RwSignal::new(false), RwSignal::new(false));
     let found = Memo::new(move |_| {
         let wanted = wanted.get()?;
         people.list.items().get().into_iter().find(|member| member.id.to_string() == wanted)
@@ -110,23 +112,29 @@ pub(super) fn MemberPanel(people: People) -> impl IntoView {
     let close = Callback::new(move |()| people.nav.set(&[("member", None)], false));
     view! {
         <Dialog open=Signal::derive(move || found.get().is_some()) on_close=close title placement=Placement::Side>
-            {move || found.get().map(|member| member_body(people, member, removing))}
+            {move || found.get().map(|member| member_body(people, member, removing, resetting))}
         </Dialog>
+        <standing::ResetDialog people found resetting />
         <Dialog open=removing on_close=Callback::new(move |()| removing.set(false)) title=Signal::stored("Remove member".to_owned())>
             {move || found.get_untracked().map(|member| view! { <RemoveForm people member removing /> })}
         </Dialog>
     }
 }
 
-fn binding_line(people: People, binding: RoleBindingView) -> AnyView {
+fn binding_line(people: People, member_id: MemberId, binding: RoleBindingView) -> AnyView {
     let unbind = use_act::<UnbindRole>();
     let toasts = expect_context::<Toasts>();
     let may = people.may(Permission::RoleBindingsManage)
         && (binding.role != Role::Owner || people.may(Permission::OwnersManage));
+    let bind = use_act::<BindRole>();
+    let undo = move || {
+        let body = NewRoleBinding { member_id, role: binding.role, workspace_id: binding.workspace_id };
+        bind.run(people.path(), body, move |_| people.list.refetch());
+    };
     let press = Callback::new(move |()| {
         let path = RoleBindingPath { organization_id: people.organization_id, role_binding_id: binding.id };
         unbind.run(path, Empty {}, move |_| {
-            toasts.done(format!("{} is taken away.", binding.role.title()));
+            toasts.done_with_undo(format!("{} is taken away.", binding.role.title()), undo);
             people.list.refetch();
         });
     });
@@ -139,25 +147,33 @@ fn binding_line(people: People, binding: RoleBindingView) -> AnyView {
     .into_any()
 }
 
-fn member_body(people: People, member: MemberView, removing: RwSignal<bool>) -> AnyView {
+fn member_body(people: People, member: MemberView, removing: RwSignal<bool>, resetting: RwSignal<bool>) -> AnyView {
+    let (tone, words) = super::state(&member);
     let may_bind = people.may(Permission::RoleBindingsManage);
     let may_remove = people.may(Permission::MembersManage);
-    let bindings = member.role_bindings.clone().into_iter().map(|binding| binding_line(people, binding)).collect_view();
+    let bindings =
+        member.role_bindings.clone().into_iter().map(|binding| binding_line(people, member.id, binding)).collect_view();
     let for_form = member.clone();
+    let code = as_code::<ListMembers>(&people.path(), &PageQuery::default(), &member);
+    let standing = may_remove.then(|| standing::acts(people, &member, resetting));
     view! {
         <DialogBody>
             <dl class="facts">
+                <dt>"State"</dt>
+                <dd><Badge tone text=words dot=true /></dd>
                 <dt>"E-mail"</dt>
                 <dd>{member.email.to_string()}</dd>
                 <dt>"Joined"</dt>
                 <dd><When at=member.created_at /></dd>
+                {member.disabled_at.map(|at| view! { <dt>"Disabled"</dt> <dd><When at /></dd> })}
                 <dt>"Id"</dt>
                 <dd><CopyId id=member.id.to_string() /></dd>
             </dl>
             <section class="stack-tight" aria-label="Roles"><h3>"Roles"</h3><ul>{bindings}</ul></section>
             {may_bind.then(|| view! { <BindForm people member=for_form.clone() /> })}
+            {code}
         </DialogBody>
-        <DialogFoot>{may_remove.then(|| view! { <Button weight=Weight::Danger on_press=Callback::new(move |()| removing.set(true))>"Remove"</Button> })}</DialogFoot>
+        <DialogFoot>{standing} {may_remove.then(|| view! { <Button weight=Weight::Danger on_press=Callback::new(move |()| removing.set(true))>"Remove"</Button> })}</DialogFoot>
     }
     .into_any()
 }

@@ -2,6 +2,7 @@
 
 mod forms;
 mod matrix;
+mod standing;
 
 use std::time::Duration;
 
@@ -90,6 +91,11 @@ fn roles_view(people: People, member: &MemberView) -> AnyView {
     view! { <span class="row">{badges.collect_view()}</span> }.into_any()
 }
 
+/// Whether the membership counts.
+fn state(member: &MemberView) -> (Tone, &'static str) {
+    if member.disabled_at.is_some() { (Tone::Warn, "Disabled") } else { (Tone::Ok, "Active") }
+}
+
 fn columns(people: People) -> Vec<Column<MemberView>> {
     vec![
         Column::new("Name", |member: &MemberView| member.name.to_string()).cell(|member| {
@@ -98,6 +104,10 @@ fn columns(people: People) -> Vec<Column<MemberView>> {
         Column::new("E-mail", |member: &MemberView| member.email.to_string()),
         Column::new("Roles", move |member: &MemberView| roles_text(people, member))
             .cell(move |member| roles_view(people, member)),
+        Column::new("State", |member: &MemberView| state(member).1.to_owned()).cell(|member| {
+            let (tone, text) = state(member);
+            view! { <Badge tone text dot=true /> }.into_any()
+        }),
         Column::new("Joined", |member: &MemberView| member.created_at.to_string())
             .sorted_by(|member| number::signed_as_f64(member.created_at.as_micros()))
             .cell(|member| view! { <When at=member.created_at /> }.into_any())

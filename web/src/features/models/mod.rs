@@ -9,8 +9,10 @@ use domain::{NanoUsd, OrganizationId, Page, Permission};
 use leptos::prelude::*;
 
 use crate::api::{Query, use_query};
+use crate::as_code::as_code;
 use crate::nav::{Nav, use_nav};
 use crate::session::{Session, use_session};
+use crate::views::use_table_state;
 use ui::Tone;
 use ui::badge::{Badge, Tag};
 use ui::button::{Button, Weight};
@@ -173,6 +175,7 @@ fn models_view(catalog: Catalog) -> AnyView {
                 on_open=Callback::new(move |model: ModelView| catalog.nav.set(&[("model", Some(key_of(&model)))], false))
                 selected=Signal::derive(move || selected.get())
                 file_name="models"
+                state=use_table_state(catalog.nav)
             />
         }
         .into_any()
@@ -188,7 +191,7 @@ fn models_view(catalog: Catalog) -> AnyView {
 fn prices_view(catalog: Catalog) -> AnyView {
     let ready = Callback::new(move |page: Signal<Page<PriceView>>| {
         let rows = Signal::derive(move || page.get().items);
-        view! { <DataTable label="Prices" columns=price_columns() rows key=|price: &PriceView| format!("{}/{}/{}", price.provider, price.upstream_model, price.effective_at) file_name="prices" /> }.into_any()
+        view! { <DataTable label="Prices" columns=price_columns() rows key=|price: &PriceView| format!("{}/{}/{}", price.provider, price.upstream_model, price.effective_at) file_name="prices" state=use_table_state(catalog.nav) /> }.into_any()
     });
     view! {
         <section class="card" aria-label="Price book">
@@ -265,8 +268,9 @@ fn model_body(catalog: Catalog, model: ModelView) -> AnyView {
                 <dd class="row">{model.capabilities.iter().map(|text| view! { <Tag text=text.replace('_', " ") /> }).collect_view()}</dd>
             </dl>
             <section class="stack-tight" aria-label="Price"><h3>"Price now"</h3>{price}</section>
+            {as_code::<ListModels>(&OrganizationPath { organization_id: catalog.organization_id }, &ModelQuery::default(), &model)}
         </DialogBody>
-        <DialogFoot>{may_price.then(|| view! { <Button weight=Weight::Primary on_press=set>"Set an own price"</Button> })}</DialogFoot>
+        <DialogFoot>{may_price.then(|| view! { <Button weight=Weight::Primary on_press=set test_id="set-price">"Set an own price"</Button> })}</DialogFoot>
     }
     .into_any()
 }

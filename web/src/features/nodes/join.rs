@@ -1,48 +1,80 @@
 //! Bringing nodes in: groups, and join tokens that work once.
 
 use api::Empty;
+use api::ops::auth::MembershipView;
 use api::ops::nodes::{
     CreateJoinToken, CreateNodeGroup, IssuedJoinTokenView, JoinTokenPath, JoinTokenView, NewJoinToken, NewNodeGroup,
-    NodeGroupView, RevokeJoinToken,
+    NodeGroupChange, NodeGroupPath, NodeGroupView, NodeView, RevokeJoinToken, UpdateNodeGroup,
 };
-use domain::{NodeGroupId, Page, Slug};
+use domain::{NodeGroupId, OrganizationId, Page, Slug};
 use leptos::prelude::*;
 
-use super::Fleet;
-use crate::api::{use_act, use_command};
+use super::{Fleet, Grouping};
+use crate::api::{Command, use_act, use_command};
 use ui::badge::{Badge, Tag};
 use ui::button::{Button, Size, Weight};
+use ui::check_list::{CheckList, Item};
 use ui::code_block::CodeBlock;
 use ui::data_view::{DataView, EmptyState, Skeleton};
 use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
 use ui::field::{FormError, SelectField, TextField};
+use ui::format::number;
 use ui::icon::Icon;
 use ui::secret_box::SecretBox;
 use ui::table::{Column, DataTable};
 use ui::toast::Toasts;
 use ui::when::When;
 
-fn group_columns() -> Vec<Column<NodeGroupView>> {
+/// What a group's nodes may hold, in words.
+fn holds(fleet: Fleet, group: &NodeGroupView) -> String {
+    if group.holds_all {
+        return "every organization".to_owned();
+    }
+    match group.organization_ids.as_slice() {
+        [id] if *id == fleet.organization_id => "this organization".to_owned(),
+        ids => number::plural(u64::try_from(ids.len()).unwrap_or(0), "organization", "organizations"),
+    }
+}
+
+fn group_columns(fleet: Fleet) -> Vec<Column<NodeGroupView>> {
+    let n_nodes = move |group: &NodeGroupView| {
+        let is_member = |node: &NodeView| node.group_id == group.id && node.revoked_at.is_none();
+        let count = fleet.nodes.items().with(|nodes| nodes.iter().filter(|node| is_member(node)).count());
+        u64::try_from(count).unwrap_or(0)
+    };
     vec![
         Column::new("Group", |group: &NodeGroupView| group.slug.to_string()),
-        Column::new("Region", |group: &NodeGroupView| group.region.clone()),
-        Column::new("Holds", |group: &NodeGroupView| {
-            if group.holds_all { "every organization".to_owned() } else { "this organization".to_owned() }
-        })
-        .cell(|group| {
-            view! { <Badge text=if group.holds_all { "Every organization" } else { "This organization" } /> }.into_any()
+        Column::new("Region", |group: &NodeGroupView| group.region.clone()).cell(|group| {
+            if group.region.is_empty() {
+                view! { <span class="faint">"none"</span> }.into_any()
+            } else {
+                group.region.clone().into_any()
+            }
         }),
+        Column::new("Holds", move |group: &NodeGroupView| holds(fleet, group))
+            .cell(move |group| view! { <Badge text=holds(fleet, group) /> }.into_any()),
+        Column::new("Nodes", move |group: &NodeGroupView| n_nodes(group).to_string())
+            .number(move |group| number::as_f64(n_nodes(group))),
         Column::new("Created", |group: &NodeGroupView| group.created_at.to_string())
-            .cell(|group| view! { <When at=group.created_at /> }.into_any()),
+            .sorted_by(|group| number::signed_as_f64(group.created_at.as_micros()))
+            .cell(|group| view! { <When at=group.created_at /> }.into_any())
+            .wide_only(),
     ]
 }
 
 /// The tab of groups.
 pub(super) fn groups_view(fleet: Fleet) -> AnyView {
     let ready = Callback::new(move |page: Signal<Page<NodeGroupView>>| {
-        view! { <DataTable label="Node groups" columns=group_columns() rows=Signal::derive(move || page.get().items) key=|group: &NodeGroupView| group.id.to_string() /> }.into_any()
+        let rows = Signal::derive(move || page.get().items);
+        let key = |group: &NodeGroupView| group.id.to_string();
+        let open = Callback::new(move |group: NodeGroupView| fleet.grouping.set(Some(Grouping::Change(group))));
+        if fleet.may_manage() {
+            view! { <DataTable label="Node groups" columns=group_columns(fleet) rows key on_open=open /> }.into_any()
+        } else {
+            view! { <DataTable label="Node groups" columns=group_columns(fleet) rows key /> }.into_any()
+        }
     });
-    let create = Callback::new(move |()| fleet.grouping.set(true));
+    let create = Callback::new(move |()| fleet.grouping.set(Some(Grouping::New)));
     view! {
         <section class="card" aria-label="Node groups">
             <div class="card-head">
@@ -75,7 +107,7 @@ fn token_columns(fleet: Fleet) -> Vec<Column<JoinTokenView>> {
             .cell(|token| view! { <When at=token.created_at /> }.into_any()),
         Column::new("Works until", |token: &JoinTokenView| token.expires_at.to_string())
             .cell(|token| view! { <When at=token.expires_at /> }.into_any()),
-        Column::new("Act", |_: &JoinTokenView| String::new()).cell(move |token| {
+        Column::acts(move |token: &JoinTokenView| {
             let on_press = press(token.id);
             fleet.may_manage().then(|| view! { <Button size=Size::Small on_press>"Revoke"</Button> }).into_any()
         }),
@@ -172,43 +204,91 @@ fn TokenForm(fleet: Fleet, issued: RwSignal<Option<IssuedJoinTokenView>>, close:
     }
 }
 
-/// The dialog for a group.
+/// The dialog for a group, new or changed.
 #[component]
 pub(super) fn GroupDialog(fleet: Fleet) -> impl IntoView {
-    let close = Callback::new(move |()| fleet.grouping.set(false));
-    view! { <Dialog open=fleet.grouping on_close=close title=Signal::stored("New node group".to_owned())><GroupForm fleet close /></Dialog> }
+    let close = Callback::new(move |()| fleet.grouping.set(None));
+    let title = Signal::derive(move || match fleet.grouping.get() {
+        Some(Grouping::Change(group)) => format!("Node group “{}”", group.slug),
+        _ => "New node group".to_owned(),
+    });
+    let body = move || {
+        fleet.grouping.get().map(|grouping| {
+            let group = if let Grouping::Change(group) = grouping { Some(group) } else { None };
+            view! { <GroupForm fleet group close /> }
+        })
+    };
+    view! { <Dialog open=Signal::derive(move || fleet.grouping.with(Option::is_some)) on_close=close title test_id="group-dialog">{body}</Dialog> }
+}
+
+/// Organizations that the person sees, to choose from.
+fn organizations(fleet: Fleet) -> Vec<Item> {
+    let item = |membership: MembershipView| Item {
+        value: membership.organization_id.to_string(),
+        text: membership.name.to_string(),
+        detail: String::new(),
+    };
+    fleet.session.memberships().into_iter().map(item).collect()
 }
 
 #[component]
-fn GroupForm(fleet: Fleet, close: Callback<()>) -> impl IntoView {
-    let (slug, region) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
+fn GroupForm(fleet: Fleet, group: Option<NodeGroupView>, close: Callback<()>) -> impl IntoView {
+    let slug = RwSignal::new(group.as_ref().map(|group| group.slug.to_string()).unwrap_or_default());
+    let region = RwSignal::new(group.as_ref().map(|group| group.region.clone()).unwrap_or_default());
+    let held: Vec<String> = group.iter().flat_map(|group| &group.organization_ids).map(ToString::to_string).collect();
+    let chosen = RwSignal::new(held.clone());
     let create = use_command::<CreateNodeGroup>();
+    let update = Command::<UpdateNodeGroup>::sharing(create);
     let toasts = expect_context::<Toasts>();
+    let holds_all = group.as_ref().is_some_and(|group| group.holds_all);
+    let done = move |group: NodeGroupView| {
+        toasts.done(format!("Group “{}” is saved.", group.slug));
+        close.run(());
+        fleet.groups.refetch();
+    };
+    let known = group.clone();
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
-        match Slug::parse(&slug.get_untracked()) {
-            Ok(slug) => {
-                let body = NewNodeGroup { slug, region: region.get_untracked().trim().to_owned(), holds_all: false };
-                create.run(fleet.path(), body, move |group| {
-                    toasts.done(format!("Group “{}” is ready.", group.slug));
-                    close.run(());
-                    fleet.groups.refetch();
-                });
-            }
-            Err(error) => create.errors.set(vec![("slug".to_owned(), format!("A name {error}."))], None),
-        }
+        let slug = match Slug::parse(&slug.get_untracked()) {
+            Ok(slug) => slug,
+            Err(error) => return create.errors.set(vec![("slug".to_owned(), format!("A name {error}."))], None),
+        };
+        let region = region.get_untracked().trim().to_owned();
+        let Some(group) = &known else {
+            return create.run(fleet.path(), NewNodeGroup { slug, region, holds_all: false }, done);
+        };
+        let wanted = chosen.get_untracked();
+        // What did not change is not sent: only operators may name organizations of others.
+        let organization_ids =
+            (wanted != held).then(|| wanted.iter().filter_map(|id| id.parse().ok()).collect::<Vec<OrganizationId>>());
+        let path = NodeGroupPath { organization_id: fleet.organization_id, node_group_id: group.id };
+        let change = NodeGroupChange {
+            version: Some(group.version),
+            slug: Some(slug),
+            region: Some(region),
+            holds_all: None,
+            organization_ids,
+        };
+        update.run(path, change, done);
     };
+    let may_choose = group.is_some() && !holds_all && fleet.session.memberships().len() > 1;
+    let said = group.as_ref().map_or_else(|| "this organization".to_owned(), |group| holds(fleet, group));
+    let is_new = group.is_none();
     view! {
         <form on:submit=submit>
             <DialogBody>
                 <TextField label="Name" value=slug required=true autofocus=true placeholder="frankfurt" hint="Lower-case letters, digits and hyphens." error=create.errors.of("slug") />
                 <TextField label="Region" value=region optional=true placeholder="eu-central-1" error=create.errors.of("region") />
-                <p class="field-hint"><Tag text="this organization" /> " is all that nodes of this group may hold."</p>
+                {if may_choose {
+                    view! { <CheckList label="Organizations" hint="What its nodes may hold. Taking one away makes them drop its policy at once." items=Signal::derive(move || organizations(fleet)) chosen /> }.into_any()
+                } else {
+                    view! { <p class="field-hint">"Its nodes may hold: " <Tag text=said /></p> }.into_any()
+                }}
                 <FormError errors=create.errors />
             </DialogBody>
             <DialogFoot>
                 <Button on_press=close>"Cancel"</Button>
-                <Button submits=true weight=Weight::Primary busy=create.is_busy>"Create group"</Button>
+                <Button submits=true weight=Weight::Primary busy=create.is_busy>{if is_new { "Create group" } else { "Save group" }}</Button>
             </DialogFoot>
         </form>
     }

@@ -35,7 +35,14 @@ struct Fleet {
     groups: Query<Page<NodeGroupView>>,
     tokens: Query<Page<JoinTokenView>>,
     joining: RwSignal<bool>,
-    grouping: RwSignal<bool>,
+    grouping: RwSignal<Option<Grouping>>,
+}
+
+/// What the dialog for groups is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Grouping {
+    New,
+    Change(NodeGroupView),
 }
 
 impl Fleet {
@@ -66,8 +73,13 @@ fn state(node: &NodeView) -> (Tone, &'static str) {
     match node {
         node if node.revoked_at.is_some() => (Tone::Neutral, "Revoked"),
         node if !node.is_connected => (Tone::Warn, "Not connected"),
+        NodeView { last_nack: Some(nack), .. } if nack.revision <= node.acknowledged_revision => {
+            (Tone::Danger, "Refused objects")
+        }
         node if node.last_nack.is_some() => (Tone::Danger, "Refused a revision"),
         node if lag(node) > 0 => (Tone::Warn, "Behind"),
+        node if node.drifted_at.is_some() => (Tone::Warn, "Drifted"),
+        node if !node.withheld_kinds.is_empty() => (Tone::Warn, "Old release"),
         _ => (Tone::Ok, "In step"),
     }
 }
@@ -84,9 +96,9 @@ fn columns(fleet: Fleet) -> Vec<Column<NodeView>> {
             let (tone, text) = state(node);
             view! { <Badge tone text dot=true /> }.into_any()
         }),
-        Column::new("Group", move |node: &NodeView| fleet.group_name(node.group_id)),
+        Column::new("Group", move |node: &NodeView| fleet.group_name(node.group_id)).wide_only(),
         count("Revision", |node| node.acknowledged_revision),
-        count("Lag", lag),
+        count("Lag", lag).wide_only(),
         Column::new("Last contact", |node: &NodeView| {
             node.last_contact_at.map(|at| at.to_string()).unwrap_or_default()
         })
@@ -116,7 +128,7 @@ pub(crate) fn Nodes(organization_id: OrganizationId) -> impl IntoView {
         groups: use_query::<ListNodeGroups>(move || Some((path, page()))),
         tokens: use_query::<ListJoinTokens>(move || Some((path, page()))).every(Duration::from_secs(10)),
         joining: RwSignal::new(false),
-        grouping: RwSignal::new(false),
+        grouping: RwSignal::new(None),
     };
     let tab = fleet.nav.param("tab");
     let panel = Callback::new(move |key: String| match key.as_str() {

@@ -1,11 +1,13 @@
 //! One node: what it last reported, why it refused, and its revocation.
 
 use api::Empty;
-use api::ops::nodes::{NackView, NodePath, NodeView, RevokeNode};
+use api::ops::PageQuery;
+use api::ops::nodes::{ListNodes, NackView, NodePath, NodeView, RevokeNode};
 use leptos::prelude::*;
 
 use super::{Fleet, lag, state};
 use crate::api::use_command;
+use crate::as_code::as_code;
 use ui::Tone;
 use ui::badge::{Badge, Note};
 use ui::browser;
@@ -38,7 +40,19 @@ pub(super) fn NodePanel(fleet: Fleet) -> impl IntoView {
     }
 }
 
-fn refusal(nack: NackView) -> AnyView {
+/// What the node refused. It acknowledges a revision of which it refuses only some objects; the rest of that is in force.
+fn refusal(nack: NackView, acknowledged_revision: u64) -> AnyView {
+    let (title, meaning) = if nack.revision <= acknowledged_revision {
+        (
+            "Refused objects of revision",
+            "Everything else of the revision is in force. Each of these keeps its last good version, or is absent; a virtual key that cannot be read answers 503. Mend them and the next revision is tried at once.",
+        )
+    } else {
+        (
+            "Refused revision",
+            "Nothing of it applies. The node goes on serving the revision before, and revocations still reach it.",
+        )
+    };
     let zone = browser::zone();
     let reasons = nack
         .reasons
@@ -46,8 +60,8 @@ fn refusal(nack: NackView) -> AnyView {
         .map(|reason| view! { <li><code>{reason.resource}</code> ": " {reason.reason}</li> })
         .collect_view();
     view! {
-        <Note tone=Tone::Danger title=format!("Refused revision {} at {}", number::grouped(nack.revision), time::absolute(nack.at, zone))>
-            <p>"It goes on serving the revision before. Mend these objects and the next revision is tried at once."</p>
+        <Note tone=Tone::Danger title=format!("{title} {} at {}", number::grouped(nack.revision), format_args!("{} {}", time::absolute(nack.at, zone), zone.name()))>
+            <p>{meaning}</p>
             <ul>{reasons}</ul>
         </Note>
     }
@@ -59,7 +73,7 @@ fn body(fleet: Fleet, node: NodeView, revoking: RwSignal<bool>) -> AnyView {
     let may_revoke = fleet.may_manage() && node.revoked_at.is_none();
     view! {
         <DialogBody>
-            {node.last_nack.clone().map(refusal)}
+            {node.last_nack.clone().map(|nack| refusal(nack, node.acknowledged_revision))}
             <dl class="facts">
                 <dt>"State"</dt>
                 <dd><Badge tone text=words dot=true /></dd>
@@ -69,6 +83,8 @@ fn body(fleet: Fleet, node: NodeView, revoking: RwSignal<bool>) -> AnyView {
                 <dd><code>{node.build.clone()}</code></dd>
                 <dt>"Revision"</dt>
                 <dd class="number">{format!("{} of {}, {} behind", number::grouped(node.acknowledged_revision), number::grouped(node.desired_revision), number::grouped(lag(&node)))}</dd>
+                {node.drifted_at.map(|at| view! { <dt>"Held another state"</dt> <dd><When at /></dd> })}
+                {(!node.withheld_kinds.is_empty()).then(|| view! { <dt>"Withheld"</dt> <dd>{node.withheld_kinds.join(", ")} ": its release does not understand them"</dd> })}
                 <dt>"Last contact"</dt>
                 <dd><WhenOr at=node.last_contact_at otherwise="Never" /></dd>
                 <dt>"Usage in spool"</dt>
@@ -83,6 +99,7 @@ fn body(fleet: Fleet, node: NodeView, revoking: RwSignal<bool>) -> AnyView {
                 <dt>"Id"</dt>
                 <dd><CopyId id=node.id.to_string() /></dd>
             </dl>
+            {as_code::<ListNodes>(&fleet.path(), &PageQuery::default(), &node)}
         </DialogBody>
         <DialogFoot>{may_revoke.then(|| view! { <Button weight=Weight::Danger on_press=Callback::new(move |()| revoking.set(true))>"Revoke"</Button> })}</DialogFoot>
     }

@@ -15,6 +15,7 @@ use crate::api::{Query, use_query};
 use crate::nav::{Nav, use_nav};
 use crate::page::{Page, WorkspacePage};
 use crate::range::TimeRange;
+use crate::releases::use_markers;
 use crate::report::{Bucket, dollars, from_requests, milliseconds, over_time, sums_of};
 use crate::session::{Environments, Session, use_environments, use_session};
 use ui::browser;
@@ -92,6 +93,7 @@ struct Charts {
     spend: ChartData,
 }
 
+#[expect(clippy::too_many_arguments, reason = "one list per line of the three charts")]
 fn charts(
     times: Vec<Timestamp>,
     step: Duration,
@@ -100,9 +102,10 @@ fn charts(
     p50: Vec<f64>,
     p95: Vec<f64>,
     cost: Vec<f64>,
+    is_open: bool,
 ) -> Charts {
     let series = |name: &str, slot, values| Series { name: name.to_owned(), slot, values };
-    let chart = |series| ChartData { times: times.clone(), step, series };
+    let chart = |series| ChartData { times: times.clone(), step, series, is_open };
     Charts {
         traffic: chart(vec![series("Succeeded", Slot::Rank(0), ok), series("Errors", Slot::Error, errors)]),
         latency: chart(vec![series("p50", Slot::Rank(2), p50), series("p95", Slot::Rank(3), p95)]),
@@ -121,7 +124,7 @@ fn from_report(report: &UsageReport, bucket: Bucket, range: TimeRange) -> Charts
     let cost = over_time(report, &times, 0.0, |sums| Some(money::as_dollars(sums.cost_usd)));
     let p50 = over_time(report, &times, f64::NAN, |sums| sums.p50_ms.map(number::as_f64));
     let p95 = over_time(report, &times, f64::NAN, |sums| sums.p95_ms.map(number::as_f64));
-    charts(times, bucket.step(), ok, errors, p50, p95, cost)
+    charts(times, bucket.step(), ok, errors, p50, p95, cost, range.is_live())
 }
 
 fn from_log(requests: &[RequestView], range: TimeRange) -> Charts {
@@ -129,7 +132,7 @@ fn from_log(requests: &[RequestView], range: TimeRange) -> Charts {
     let times = Bucket::Minute.times(from, to);
     let minutes = from_requests(requests, &times);
     let ok = minutes.requests.iter().zip(&minutes.errors).map(|(all, errors)| all - errors).collect();
-    charts(times, Bucket::Minute.step(), ok, minutes.errors, minutes.p50, minutes.p95, minutes.cost)
+    charts(times, Bucket::Minute.step(), ok, minutes.errors, minutes.p50, minutes.p95, minutes.cost, range.is_live())
 }
 
 /// The page.
@@ -183,22 +186,23 @@ fn main_charts(board: Board, all: Memo<Charts>, recent: Query<ListPage<RequestVi
     let zone = browser::zone();
     let is_partial =
         move || board.bucket() == Bucket::Minute && recent.data().get().is_some_and(|page| page.next_cursor.is_some());
-    let bucket_text = move || format!("per {}", board.bucket().noun());
+    let bucket_text = move || board.bucket().caption(zone);
+    let markers = use_markers(board.workspace_id, board.nav, board.session);
     view! {
         <section class="card" aria-labelledby="chart-traffic">
             <div class="card-head">
                 <div><h2 id="chart-traffic">"Requests"</h2><p>{bucket_text}{move || is_partial().then_some(", newest 200 requests")}</p></div>
             </div>
-            <div class="card-body"><TimeChart label="Requests" data=Signal::derive(move || all.get().traffic) shape=Shape::Bars axis=number::compact value=number::compact zone tall=true /></div>
+            <div class="card-body"><TimeChart label="Requests" data=Signal::derive(move || all.get().traffic) shape=Shape::Bars axis=number::compact value=number::compact zone tall=true markers /></div>
         </section>
         <div class="columns-2">
             <section class="card" aria-labelledby="chart-latency">
-                <div class="card-head"><div><h2 id="chart-latency">"Latency"</h2><p>"to the last byte, median and 95th percentile"</p></div></div>
-                <div class="card-body"><TimeChart label="Latency" data=Signal::derive(move || all.get().latency) shape=Shape::Lines axis=milliseconds value=milliseconds zone /></div>
+                <div class="card-head"><div><h2 id="chart-latency">"Latency"</h2><p>"to the last byte, median and 95th percentile, " {bucket_text}</p></div></div>
+                <div class="card-body"><TimeChart label="Latency" data=Signal::derive(move || all.get().latency) shape=Shape::Lines axis=milliseconds value=milliseconds zone markers /></div>
             </section>
             <section class="card" aria-labelledby="chart-spend">
                 <div class="card-head"><div><h2 id="chart-spend">"Spend"</h2><p>{bucket_text}</p></div></div>
-                <div class="card-body"><TimeChart label="Spend" data=Signal::derive(move || all.get().spend) shape=Shape::Bars axis=money::axis value=dollars zone /></div>
+                <div class="card-body"><TimeChart label="Spend" data=Signal::derive(move || all.get().spend) shape=Shape::Bars axis=money::axis value=dollars zone markers /></div>
             </section>
         </div>
     }

@@ -3,20 +3,21 @@
 mod panel;
 mod waterfall;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use api::Client;
 use api::ops::WorkspacePath;
-use api::ops::usage::{ListRequests, RequestQuery, RequestView};
-use api::ops::virtual_keys::{ListVirtualKeys, VirtualKeyQuery, VirtualKeyView};
+use api::ops::usage::{ListRequests, RequestQuery, RequestView, UsageQuery, WorkspaceUsage};
+use api::ops::virtual_keys::{ListVirtualKeys, VirtualKeyQuery};
 use domain::usage::Outcome;
 use domain::{Cursor, Page as ListPage, Permission, VirtualKeyId, WorkspaceId};
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 
-use crate::api::{Fetch, Query, use_query};
+use crate::api::use_query;
 use crate::nav::{Nav, use_nav};
-use crate::session::{Environments, use_environments, use_session};
+use crate::pages::{Pages, use_pages};
+use crate::session::{Environments, Session, use_environments, use_session};
+use crate::views::{SavedViews, use_table_state};
 use ui::Tone;
 use ui::badge::{Badge, EnvironmentBadge, Tag};
 use ui::browser;
@@ -25,9 +26,10 @@ use ui::data_view::{DataView, EmptyState, Skeleton};
 use ui::field::{Choice, InlineSelect};
 use ui::format::{money, number, time};
 use ui::icon::Icon;
+use ui::menu::Align;
 use ui::page_head::PageHead;
 use ui::table::{Column, DataTable};
-use ui::when::When;
+use ui::when::Clock;
 
 /// What the parts of this page share.
 #[derive(Clone, Copy)]
@@ -35,7 +37,8 @@ struct Log {
     workspace_id: WorkspaceId,
     nav: Nav,
     environments: Environments,
-    keys: Query<ListPage<VirtualKeyView>>,
+    /// Names of keys by id: those that called in this range, however many keys there are, and the newest.
+    keys: Memo<BTreeMap<String, String>>,
     key: Memo<Option<String>>,
     model: Memo<Option<String>>,
     outcome: Memo<Option<String>>,
@@ -43,10 +46,8 @@ struct Log {
 
 impl Log {
     fn key_name(self, id: VirtualKeyId) -> String {
-        let keys = self.keys.items().get();
-        keys.into_iter()
-            .find(|key| key.id == id)
-            .map_or_else(|| ui::format::id::short(&id.to_string()), |key| key.name.to_string())
+        let id = id.to_string();
+        self.keys.with(|keys| keys.get(&id).cloned()).unwrap_or_else(|| ui::format::id::short(&id))
     }
 
     fn query(self, cursor: Option<Cursor>) -> RequestQuery {
@@ -58,8 +59,9 @@ impl Log {
             virtual_key_id: self.key.get().and_then(|id| id.parse().ok()),
             model: self.model.get(),
             outcome: self.outcome.get().and_then(|text| Outcome::find(&text)),
-            limit: Some(100),
+            limit: Some(200),
             cursor,
+            ..RequestQuery::default()
         }
     }
 }
@@ -89,14 +91,14 @@ fn columns(log: Log) -> Vec<Column<RequestView>> {
     vec![
         Column::new("Time", move |request: &RequestView| time::absolute(request.started_at, zone))
             .sorted_by(|request| number::signed_as_f64(request.started_at.as_micros()))
-            .cell(|request| view! { <When at=request.started_at /> }.into_any()),
+            .cell(move |request| view! { <Clock at=request.started_at zone /> }.into_any()),
         Column::new("Outcome", |request: &RequestView| {
             format!("{} {}", outcome_words(request.outcome).1, request.status)
         })
         .cell(outcome_view),
         Column::new("Model", |request: &RequestView| request.model.clone())
             .cell(|request| view! { <Tag text=request.model.clone() /> }.into_any()),
-        Column::new("Provider", |request: &RequestView| request.provider.clone().unwrap_or_default()).wide_only(),
+        Column::new("Provider", |request: &RequestView| request.provider.clone().unwrap_or_default()).hidden_at_first(),
         Column::new("Key", move |request: &RequestView| log.key_name(request.virtual_key_id)).wide_only(),
         Column::new("Environment", move |request: &RequestView| log.environments.slug_of(request.environment_id))
             .cell(move |request| {
@@ -111,7 +113,10 @@ fn columns(log: Log) -> Vec<Column<RequestView>> {
             }),
         Column::new("Cost", |request: &RequestView| request.cost_usd.to_string())
             .number(|request| number::signed_as_f64(request.cost_usd.as_nanos()))
-            .cell(|request| money::usd(request.cost_usd).into_any()),
+            .cell(|request| {
+                view! { <span title=money::exact(request.cost_usd)>{money::aligned(request.cost_usd, 6)}</span> }
+                    .into_any()
+            }),
         Column::new("Latency", |request: &RequestView| request.duration_us.to_string())
             .number(|request| number::as_f64(request.duration_us))
             .cell(|request| time::micros(request.duration_us).into_any()),
@@ -130,7 +135,8 @@ fn filters(log: Log) -> AnyView {
         .chain(Outcome::ALL.iter().map(|outcome| (outcome.as_str().to_owned(), outcome_words(*outcome).1.to_owned())));
     let outcomes = Signal::stored(outcomes.collect::<Vec<Choice>>());
     let keys = Signal::derive(move || {
-        let keys = log.keys.items().get().into_iter().map(|key| (key.id.to_string(), key.name.to_string()));
+        let mut keys: Vec<Choice> = log.keys.get().into_iter().collect();
+        keys.sort_by_key(|key| key.1.to_lowercase());
         std::iter::once((String::new(), "Any key".to_owned())).chain(keys).collect::<Vec<Choice>>()
     });
     let set = move |name: &'static str| {
@@ -144,20 +150,40 @@ fn filters(log: Log) -> AnyView {
         <InlineSelect label="Outcome" value=Signal::derive(move || outcome.get().unwrap_or_default()) choices=outcomes on_change=set("outcome") />
         <InlineSelect label="Virtual key" value=Signal::derive(move || key.get().unwrap_or_default()) choices=keys on_change=set("key") />
         <input class="input select-inline filter-model" type="text" aria-label="Model" placeholder="Model, exactly" prop:value=move || model.get().unwrap_or_default() on:change=model_input />
+        <SavedViews nav=log.nav panels=&["request"] align=Align::Start />
     }
     .into_any()
+}
+
+fn use_key_names(workspace_id: WorkspaceId, nav: Nav, session: Session) -> Memo<BTreeMap<String, String>> {
+    let path = WorkspacePath { workspace_id };
+    let newest = use_query::<ListVirtualKeys>(move || {
+        let query = VirtualKeyQuery { limit: Some(200), ..VirtualKeyQuery::default() };
+        session.can_in(Permission::VirtualKeysRead, workspace_id).then_some((path, query))
+    });
+    let callers = use_query::<WorkspaceUsage>(move || {
+        let (from, to) = nav.range().get().bounds(browser::now());
+        let group_by = Some("virtual_key".to_owned());
+        let query = UsageQuery { from: Some(from), to: Some(to), group_by, ..UsageQuery::default() };
+        session.can_in(Permission::UsageRead, workspace_id).then_some((path, query))
+    })
+    .every(Duration::from_secs(60));
+    Memo::new(move |_| {
+        let rows = callers.data().get().map(|report| report.rows).unwrap_or_default();
+        let called = rows.into_iter().filter_map(|row| {
+            let (id, name) = (row.group.into_iter().next()?, row.labels.into_iter().next()?);
+            (!name.is_empty()).then_some((id, name))
+        });
+        let newest = newest.items().get();
+        newest.into_iter().map(|key| (key.id.to_string(), key.name.to_string())).chain(called).collect()
+    })
 }
 
 /// The page.
 #[component]
 pub(crate) fn Requests(workspace_id: WorkspaceId) -> impl IntoView {
     let (nav, session, environments) = (use_nav(), use_session(), use_environments());
-    let keys = use_query::<ListVirtualKeys>(move || {
-        let may = session.can_in(Permission::VirtualKeysRead, workspace_id);
-        may.then(|| {
-            (WorkspacePath { workspace_id }, VirtualKeyQuery { limit: Some(200), ..VirtualKeyQuery::default() })
-        })
-    });
+    let keys = use_key_names(workspace_id, nav, session);
     let log = Log {
         workspace_id,
         nav,
@@ -167,20 +193,23 @@ pub(crate) fn Requests(workspace_id: WorkspaceId) -> impl IntoView {
         model: nav.param("model"),
         outcome: nav.param("outcome"),
     };
-    // Pages beyond the first; a new filter drops them.
-    let older = RwSignal::new(None::<ListPage<RequestView>>);
-    let list = use_query::<ListRequests>(move || {
-        (!environments.is_pending()).then(|| (WorkspacePath { workspace_id }, log.query(None)))
-    })
+    let list = use_pages::<ListRequests, RequestView>(
+        move |cursor| (!environments.is_pending()).then(|| (WorkspacePath { workspace_id }, log.query(cursor))),
+        |request| request.id.to_string(),
+    )
     .every(Duration::from_secs(5));
-    Effect::new(move |_| {
-        let _ = (nav.range().get(), environments.chosen(), log.key.get(), log.model.get(), log.outcome.get());
-        older.set(None);
-    });
-    let ready = Callback::new(move |page: Signal<ListPage<RequestView>>| list_view(log, page, older));
+    let ready = Callback::new(move |page: Signal<ListPage<RequestView>>| list_view(log, page, list));
     view! {
         <PageHead title="Requests" about="What happened to this call? Every request the gateway served or refused, newest first.">
-            <Show when=move || nav.range().get().is_live()><span class="live small"><span class="pulse" aria-hidden="true"></span> "Live"</span></Show>
+            <span class="row small muted">
+                {format!("Times in {}", browser::zone().name())}
+                {move || match (nav.range().get().is_live(), list.is_held_still()) {
+                    (false, _) => ().into_any(),
+                    (true, false) => view! { <span class="live"><span class="pulse" aria-hidden="true"></span> "Live"</span> }.into_any(),
+                    // Older rows are in view: nothing moves until one asks for it.
+                    (true, true) => view! { <Button size=Size::Small icon=Icon::Refresh on_press=list.retry()>"Paused, back to live"</Button> }.into_any(),
+                }}
+            </span>
         </PageHead>
         <section class="card" aria-label="Requests">
             <DataView
@@ -199,46 +228,21 @@ pub(crate) fn Requests(workspace_id: WorkspaceId) -> impl IntoView {
     }
 }
 
-fn list_view(log: Log, page: Signal<ListPage<RequestView>>, older: RwSignal<Option<ListPage<RequestView>>>) -> AnyView {
-    let is_busy = RwSignal::new(false);
-    let rows = Signal::derive(move || {
-        let mut rows = page.get().items;
-        let known: std::collections::HashSet<_> = rows.iter().map(|row| row.id).collect();
-        rows.extend(older.get().into_iter().flat_map(|page| page.items).filter(|row| !known.contains(&row.id)));
-        rows
-    });
-    let next = Memo::new(move |_| older.get().map_or_else(|| page.get().next_cursor, |older| older.next_cursor));
-    let more = Callback::new(move |()| {
-        let query = log.query(next.get_untracked());
-        is_busy.set(true);
-        spawn_local(async move {
-            let path = WorkspacePath { workspace_id: log.workspace_id };
-            let answer = Client::new(Fetch).call::<ListRequests>(&path, &query, &api::Empty {}).await;
-            let _ = is_busy.try_set(false);
-            if let Ok(mut page) = answer {
-                older.update(|older| {
-                    let mut items = older.take().map(|older| older.items).unwrap_or_default();
-                    items.append(&mut page.items);
-                    *older = Some(ListPage { items, next_cursor: page.next_cursor });
-                });
-            }
-        });
-    });
+fn list_view(log: Log, page: Signal<ListPage<RequestView>>, list: Pages<RequestView>) -> AnyView {
     let selected = log.nav.param("request");
     view! {
         <DataTable
             label="Requests"
             columns=columns(log)
-            rows
+            rows=Signal::derive(move || page.get().items)
             key=|request: &RequestView| request.id.to_string()
             on_open=Callback::new(move |request: RequestView| log.nav.set(&[("request", Some(request.id.to_string()))], false))
             selected=Signal::derive(move || selected.get())
             file_name="requests"
             tools=filters(log)
+            state=use_table_state(log.nav)
+            more=list.more()
         />
-        <Show when=move || next.get().is_some()>
-            <div class="table-more"><Button size=Size::Small busy=is_busy on_press=more>"Show older"</Button></div>
-        </Show>
     }
     .into_any()
 }

@@ -9,6 +9,7 @@ use leptos::prelude::*;
 use super::waterfall::Waterfall;
 use super::{Log, outcome_view};
 use crate::api::use_query;
+use crate::as_code::as_code;
 use ui::Tone;
 use ui::badge::{Badge, EnvironmentBadge, Note, Tag};
 use ui::browser;
@@ -42,6 +43,7 @@ fn PanelBody(log: Log, id: RequestId) -> impl IntoView {
                 <section class="stack-tight" aria-label="Tokens and cost"><h3>"Tokens and cost"</h3>{move || bill(&request.get())}</section>
                 <section class="stack-tight" aria-label="Attempts"><h3>"Attempts"</h3>{move || attempts(&request.get())}</section>
                 {move || context(&request.get())}
+                {move || as_code::<GetRequest>(&path, &NoQuery {}, &request.get())}
             </div>
         }
         .into_any()

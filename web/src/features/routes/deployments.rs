@@ -6,6 +6,7 @@ use leptos::prelude::*;
 
 use super::{Act, Switchboard};
 use crate::api::{Command, use_act};
+use crate::views::use_table_state;
 use ui::badge::Badge;
 use ui::button::{Button, Size};
 use ui::data_view::{DataView, EmptyState, Skeleton};
@@ -38,12 +39,17 @@ fn serving(
         let path = DeploymentPath { workspace_id: board.workspace_id, deployment_id: id };
         let body =
             DeploymentChange { version: Some(version), is_enabled: Some(is_enabled), ..DeploymentChange::default() };
-        update.run(path, body, move |_| {
-            toasts.done(if is_enabled {
-                format!("“{name}” takes calls again.")
-            } else {
-                format!("“{name}” takes no new calls.")
-            });
+        update.run(path, body, move |now| {
+            let undo = move || {
+                let body = DeploymentChange {
+                    version: Some(now.version),
+                    is_enabled: Some(!is_enabled),
+                    ..DeploymentChange::default()
+                };
+                update.run(path, body, move |_| board.changed());
+            };
+            let text = if is_enabled { "takes calls again" } else { "takes no new calls" };
+            toasts.done_with_undo(format!("“{name}” {text}."), undo);
             board.changed();
         });
     });
@@ -88,7 +94,7 @@ fn columns(board: Switchboard) -> Vec<Column<DeploymentView>> {
         .number(move |deployment| board.p95(deployment.id).map_or(0.0, number::as_f64))
         .cell(move |deployment| board.p95(deployment.id).map_or_else(|| "–".to_owned(), time::millis).into_any())
         .wide_only(),
-        Column::new("Acts", |_: &DeploymentView| String::new()).cell(acts),
+        Column::acts(acts),
     ]
 }
 
@@ -97,7 +103,7 @@ pub(super) fn view_of(board: Switchboard) -> AnyView {
     let columns = StoredValue::new(columns(board));
     let ready = Callback::new(move |page: Signal<Page<DeploymentView>>| {
         view! {
-            <DataTable label="Deployments" columns=columns.get_value() rows=Signal::derive(move || page.get().items) key=|deployment: &DeploymentView| deployment.id.to_string() file_name="deployments" />
+            <DataTable label="Deployments" columns=columns.get_value() rows=Signal::derive(move || page.get().items) key=|deployment: &DeploymentView| deployment.id.to_string() file_name="deployments" state=use_table_state(board.nav) />
         }
         .into_any()
     });

@@ -7,16 +7,17 @@ mod route_form;
 
 use std::time::Duration;
 
-use api::Empty;
 use api::ops::credentials::{CredentialView, ListCredentials};
 use api::ops::deployments::{DeploymentView, ListDeployments};
-use api::ops::routes::{ArchiveRoute, ListRoutes, RoutePath, RouteView};
+use api::ops::routes::{ArchiveRoute, GetRoute, ListRoutes, RoutePath, RouteView};
 use api::ops::usage::{UsageQuery, UsageReport, UsageSums, WorkspaceUsage};
 use api::ops::{OrganizationPath, PageQuery, WorkspacePath};
+use api::{Empty, NoQuery};
 use domain::{DeploymentId, Page, Permission, WorkspaceId};
 use leptos::prelude::*;
 
 use crate::api::{Query, use_command, use_query};
+use crate::as_code::as_code;
 use crate::nav::{Nav, use_nav};
 use crate::session::{Session, use_session};
 use ui::Tone;
@@ -238,6 +239,8 @@ fn route_card(board: Switchboard, route: RouteView) -> AnyView {
     );
     let name = route.name.to_string();
     let label = format!("Route {}", route.name);
+    let path = RoutePath { workspace_id: board.workspace_id, route_id: route.id };
+    let code = as_code::<GetRoute>(&path, &NoQuery {}, &route);
     view! {
         <section class="card" aria-label=label>
             <div class="card-head">
@@ -249,7 +252,7 @@ fn route_card(board: Switchboard, route: RouteView) -> AnyView {
                     </span>
                 })}
             </div>
-            <div class="card-body"><picture::RoutePicture board route /></div>
+            <div class="card-body stack-tight"><picture::RoutePicture board route /> {code}</div>
         </section>
     }
     .into_any()

@@ -22,10 +22,19 @@ use ui::when::When;
 fn columns(environments: Environments, workspace_id: WorkspaceId, may: bool) -> Vec<Column<EnvironmentView>> {
     let delete = use_act::<DeleteEnvironment>();
     let toasts = expect_context::<Toasts>();
-    let press = move |id| {
+    let create = use_act::<CreateEnvironment>();
+    let press = move |environment: &EnvironmentView| {
+        let path = EnvironmentPath { workspace_id, environment_id: environment.id };
+        let again = NewEnvironment { slug: environment.slug.clone(), name: environment.name.clone() };
         Callback::new(move |()| {
-            delete.run(EnvironmentPath { workspace_id, environment_id: id }, Empty {}, move |_| {
-                toasts.done("The environment is deleted.");
+            let again = again.clone();
+            delete.run(path, Empty {}, move |_| {
+                // Only one without keys can be deleted, so one of the same name is as good.
+                let text = format!("Environment “{}” is deleted.", again.name);
+                let undo = move || {
+                    create.run(WorkspacePath { workspace_id }, again.clone(), move |_| environments.refetch());
+                };
+                toasts.done_with_undo(text, undo);
                 environments.refetch();
             });
         })
@@ -40,8 +49,8 @@ fn columns(environments: Environments, workspace_id: WorkspaceId, may: bool) -> 
         Column::new("Created", |environment: &EnvironmentView| environment.created_at.to_string())
             .cell(|environment| view! { <When at=environment.created_at /> }.into_any())
             .wide_only(),
-        Column::new("Acts", |_: &EnvironmentView| String::new()).cell(move |environment| {
-            let on_press = press(environment.id);
+        Column::acts(move |environment: &EnvironmentView| {
+            let on_press = press(environment);
             may.then(|| view! { <Button size=Size::Small on_press>"Delete"</Button> }).into_any()
         }),
     ]

@@ -70,7 +70,7 @@ fn columns(tab: Tab) -> Vec<Column<WorkspaceView>> {
         Column::new("Created", |workspace: &WorkspaceView| workspace.created_at.to_string())
             .cell(|workspace| view! { <When at=workspace.created_at /> }.into_any())
             .wide_only(),
-        Column::new("Acts", |_: &WorkspaceView| String::new()).cell(acts),
+        Column::acts(acts),
     ]
 }
 

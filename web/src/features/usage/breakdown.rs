@@ -8,6 +8,7 @@ use leptos::prelude::*;
 use super::{Ledger, empty, figures, truncated_note};
 use crate::api::Query;
 use crate::report::Metric;
+use crate::views::use_table_state;
 use ui::Tone;
 use ui::data_view::{DataView, Skeleton};
 use ui::format::{money, number, time};
@@ -89,7 +90,10 @@ fn columns(ledger: Ledger) -> Vec<Column<UsageRow>> {
     columns.extend([
         Column::new("Spend", |row: &UsageRow| row.sums.cost_usd.to_string())
             .number(|row| number::signed_as_f64(row.sums.cost_usd.as_nanos()))
-            .cell(|row| money::usd(row.sums.cost_usd).into_any()),
+            .cell(|row| {
+                view! { <span title=money::exact(row.sums.cost_usd)>{money::aligned(row.sums.cost_usd, 4)}</span> }
+                    .into_any()
+            }),
         count("Requests", |row| row.sums.requests),
         count("Errors", |row| row.sums.errors).wide_only(),
         count("Input tokens", |row| row.sums.tokens.total_input()).wide_only(),
@@ -117,7 +121,7 @@ pub(super) fn Breakdown(ledger: Ledger) -> impl IntoView {
             {move || {
                 let columns = columns(ledger);
                 view! {
-                    <DataTable label="Usage by group" columns rows=Signal::derive(move || report.get().rows) key=|row: &UsageRow| row.group.join("/") file_name="usage" />
+                    <DataTable label="Usage by group" columns rows=Signal::derive(move || report.get().rows) key=|row: &UsageRow| row.group.join("/") file_name="usage" state=use_table_state(ledger.nav) />
                 }
             }}
         }

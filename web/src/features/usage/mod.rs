@@ -11,12 +11,14 @@ use leptos::prelude::*;
 
 use crate::api::use_query;
 use crate::nav::{Nav, use_nav};
+use crate::releases::use_markers;
 use crate::report::{Bucket, Metric, by_dimension};
 use crate::session::{Environments, Session, use_environments, use_session};
+use crate::views::SavedViews;
 use ui::Tone;
 use ui::badge::Note;
 use ui::browser;
-use ui::chart::{ChartData, Shape, TimeChart};
+use ui::chart::{ChartData, Marker, Shape, TimeChart};
 use ui::data_view::{DataView, EmptyState, Skeleton};
 use ui::field::{Choice, InlineSelect};
 use ui::format::{money, number};
@@ -48,6 +50,7 @@ struct Ledger {
     metric: Memo<Metric>,
     /// Whether the sums are over all workspaces of the organization.
     is_organization_wide: Memo<bool>,
+    markers: Signal<Vec<Marker>>,
 }
 
 fn dimension(wanted: Option<&str>, otherwise: &'static str) -> &'static str {
@@ -73,6 +76,7 @@ impl Ledger {
             }),
             metric: Memo::new(move |_| Metric::find(metric.get().as_deref().unwrap_or_default())),
             is_organization_wide: Memo::new(move |_| scope.get().as_deref() == Some("organization") && may_see()),
+            markers: use_markers(workspace_id, nav, session),
         }
     }
 
@@ -151,16 +155,22 @@ pub(crate) fn Usage(workspace_id: WorkspaceId) -> impl IntoView {
     let ready = Callback::new(move |report: Signal<UsageReport>| {
         let data = Signal::derive(move || {
             let (from, to) = ledger.nav.range().get().bounds(browser::now());
-            by_dimension(&report.get(), &bucket().times(from, to), bucket().step(), ledger.metric.get())
+            by_dimension(
+                &report.get(),
+                &bucket().times(from, to),
+                bucket().step(),
+                ledger.metric.get(),
+                ledger.nav.range().get().is_live(),
+            )
         });
         (move || chart(ledger, data, ledger.metric.get())).into_any()
     });
     view! {
-        <PageHead title="Usage" about="Where does the money go? Sums over requests, by any two dimensions." />
+        <PageHead title="Usage" about="Where does the money go? Sums over requests, by any two dimensions."><SavedViews nav=ledger.nav panels=&[] /></PageHead>
         {controls(ledger)}
         <breakdown::Totals ledger />
         <section class="card" aria-label="Usage over time">
-            <div class="card-head"><div><h2>{move || ledger.metric.get().title()}</h2><p>{move || format!("per {}, by {}", bucket().noun(), ledger.by.get().replace('_', " "))}</p></div></div>
+            <div class="card-head"><div><h2>{move || ledger.metric.get().title()}</h2><p>{move || format!("by {}, {}", ledger.by.get().replace('_', " "), bucket().caption(browser::zone()))}</p></div></div>
             <div class="card-body">
                 {move || {
                     let query = over_time.current();
@@ -173,8 +183,9 @@ pub(crate) fn Usage(workspace_id: WorkspaceId) -> impl IntoView {
 }
 
 fn chart(ledger: Ledger, data: Signal<ChartData>, metric: Metric) -> AnyView {
+    let markers = ledger.markers;
     let label = format!("{} by {}", metric.title(), ledger.by.get().replace('_', " "));
-    view! { <TimeChart label data shape=Shape::Bars axis=metric.axis() value=metric.text() zone=browser::zone() tall=true /> }.into_any()
+    view! { <TimeChart label data shape=Shape::Bars axis=metric.axis() value=metric.text() zone=browser::zone() tall=true markers /> }.into_any()
 }
 
 fn empty() -> AnyView {

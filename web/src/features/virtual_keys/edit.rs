@@ -67,7 +67,7 @@ pub(super) fn EditForm(one: OneKey, key: VirtualKeyView) -> impl IntoView {
         };
         update.run(one.path(), body, move |key| {
             toasts.done(format!("Saved “{}”.", key.name));
-            one.changed();
+            one.changed(key);
         });
     };
     view! {

@@ -15,9 +15,10 @@ use domain::virtual_key::KeyStatus;
 use domain::{Page, Permission, VirtualKeyId, WorkspaceId};
 use leptos::prelude::*;
 
-use crate::api::{Query, use_query};
 use crate::nav::{Nav, use_nav};
+use crate::pages::{Pages, use_pages};
 use crate::session::{Environments, Session, use_environments, use_session};
+use crate::views::{SavedViews, use_table_state};
 use ui::Tone;
 use ui::badge::{Badge, EnvironmentBadge, Tag};
 use ui::browser;
@@ -25,6 +26,7 @@ use ui::button::{Button, Weight};
 use ui::data_view::{DataView, EmptyState, Skeleton};
 use ui::format::{number, time};
 use ui::icon::Icon;
+use ui::menu::Align;
 use ui::page_head::PageHead;
 use ui::table::{Column, DataTable};
 use ui::when::WhenOr;
@@ -36,7 +38,7 @@ struct Keys {
     nav: Nav,
     session: Session,
     environments: Environments,
-    list: Query<Page<VirtualKeyView>>,
+    list: Pages<VirtualKeyView>,
     /// The key whose secret is on screen.
     issued: RwSignal<Option<IssuedVirtualKeyView>>,
 }
@@ -134,12 +136,15 @@ fn empty(keys: Keys) -> AnyView {
 #[component]
 pub(crate) fn VirtualKeys(workspace_id: WorkspaceId) -> impl IntoView {
     let environments = use_environments();
-    let list = use_query::<ListVirtualKeys>(move || {
-        (!environments.is_pending()).then(|| {
-            let query = VirtualKeyQuery { environment_id: environments.chosen(), limit: Some(200), cursor: None };
-            (WorkspacePath { workspace_id }, query)
-        })
-    })
+    let list = use_pages::<ListVirtualKeys, VirtualKeyView>(
+        move |cursor| {
+            (!environments.is_pending()).then(|| {
+                let query = VirtualKeyQuery { environment_id: environments.chosen(), limit: Some(200), cursor };
+                (WorkspacePath { workspace_id }, query)
+            })
+        },
+        |key| key.id.to_string(),
+    )
     .every(std::time::Duration::from_secs(15));
     let keys =
         Keys { workspace_id, nav: use_nav(), session: use_session(), environments, list, issued: RwSignal::new(None) };
@@ -155,6 +160,9 @@ pub(crate) fn VirtualKeys(workspace_id: WorkspaceId) -> impl IntoView {
                 on_open=Callback::new(move |key: VirtualKeyView| keys.open(Some(key.id)))
                 selected=Signal::derive(move || selected.get())
                 file_name="virtual-keys"
+                tools=view! { <SavedViews nav=keys.nav panels=&["key", "new"] align=Align::Start /> }.into_any()
+                state=use_table_state(keys.nav)
+                more=keys.list.more()
             />
         }
         .into_any()

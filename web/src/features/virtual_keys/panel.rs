@@ -10,6 +10,7 @@ use leptos::prelude::*;
 
 use super::{Keys, edit, models_text, revoke, rotate, status_badge};
 use crate::api::{Query, use_query};
+use crate::as_code::as_code;
 use crate::page::{Page, WorkspacePage};
 use ui::badge::EnvironmentBadge;
 use ui::browser;
@@ -44,11 +45,12 @@ impl OneKey {
         VirtualKeyPath { workspace_id: self.keys.workspace_id, virtual_key_id: self.id }
     }
 
-    /// After a change: this key and the list are asked anew.
-    pub(super) fn changed(self) {
+    /// After a change: the row shows it at once, wherever in the list it is; this key is asked anew.
+    pub(super) fn changed(self, key: VirtualKeyView) {
+        let id = key.id;
         self.act.set(None);
+        self.keys.list.replace(key, |old| old.id == id);
         self.query.refetch();
-        self.keys.list.refetch();
     }
 }
 
@@ -80,6 +82,7 @@ fn PanelBody(keys: Keys, id: VirtualKeyId, title: RwSignal<String>) -> impl Into
             <div class="stack">
                 {move || facts(one, &key.get())}
                 <LastDay one />
+                {move || as_code::<GetVirtualKey>(&path, &NoQuery {}, &key.get())}
             </div>
         }
         .into_any()

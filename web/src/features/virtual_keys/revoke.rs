@@ -35,7 +35,7 @@ pub(super) fn RevokeForm(one: OneKey, key: VirtualKeyView) -> impl IntoView {
         if is_named.get_untracked() {
             revoke.run(one.path(), Empty {}, move |key| {
                 toasts.done(format!("“{}” is revoked.", key.name));
-                one.changed();
+                one.changed(key);
             });
         }
     };

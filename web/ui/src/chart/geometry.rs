@@ -1,9 +1,11 @@
 //! Where things lie in a chart's 1000 × 100 box. Pure arithmetic, tested natively; `y` grows downward.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use crate::chart::{ChartData, Shape};
+use crate::chart::{ChartData, Marker, Shape};
 use crate::format::number::as_f64;
+use crate::format::time::{Instant, Zone};
 
 /// The vertical scale: zero at the bottom, a round number at the top.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -148,6 +150,95 @@ pub fn bar_rects(bounds: &[(f64, f64)], scale: Scale) -> Vec<(f64, f64, f64, f64
     bounds.iter().enumerate().filter_map(rect).collect()
 }
 
+/// The left edge of the last point's band, in the box.
+pub fn left_of_last(len: usize) -> f64 {
+    count(len.saturating_sub(1)) / count(len.max(1)) * 1000.0
+}
+
+/// Where something happened in the box, and what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mark {
+    pub x: f64,
+    pub markers: Vec<Marker>,
+}
+
+impl Mark {
+    /// What happened, at most three of it in words.
+    pub fn texts(&self) -> String {
+        let mut texts: Vec<String> = self.markers.iter().take(3).map(|marker| marker.text.clone()).collect();
+        if self.markers.len() > 3 {
+            texts.push(format!("{} more", self.markers.len() - 3));
+        }
+        texts.join("; ")
+    }
+}
+
+/// Places markers on the time axis; those that would touch are one. Markers outside the axis are left out.
+pub fn marks(data: &ChartData, markers: &[Marker]) -> Vec<Mark> {
+    /// Closer than this, two marks cannot be told apart or pressed.
+    const APART: f64 = 45.0;
+    let (Some(first), Some(last)) = (data.times.first(), data.times.last()) else { return Vec::new() };
+    let end = last.plus(data.step);
+    let length = end.since(*first).as_secs_f64();
+    let mut inside: Vec<&Marker> = markers.iter().filter(|marker| marker.at >= *first && marker.at < end).collect();
+    inside.sort_by_key(|marker| marker.at);
+    let mut marks: Vec<Mark> = Vec::new();
+    for marker in inside {
+        let x = round(marker.at.since(*first).as_secs_f64() / length * 1000.0);
+        match marks.last_mut().filter(|mark| x - mark.x < APART) {
+            Some(mark) => mark.markers.push(marker.clone()),
+            None => marks.push(Mark { x, markers: vec![marker.clone()] }),
+        }
+    }
+    marks
+}
+
+/// The points that get a label under a time axis: at most about six, at round times of the zone.
+pub fn time_ticks(times: &[Instant], step: Duration, zone: Zone) -> Vec<usize> {
+    /// Round numbers of minutes, hours and days.
+    const ROUND: [[u64; 7]; 3] = [[1, 2, 5, 10, 15, 20, 30], [1, 2, 3, 4, 6, 12, 24], [1, 2, 3, 5, 7, 10, 15]];
+    let (secs, wanted) = (step.as_secs().max(1), u64::try_from(times.len().div_ceil(6)).unwrap_or(1));
+    let kind = match secs {
+        0..3_600 => ROUND[0],
+        3_600..86_400 => ROUND[1],
+        _ => ROUND[2],
+    };
+    let every = kind.into_iter().find(|round| *round >= wanted).unwrap_or(wanted);
+    let place = |at: &Instant| {
+        let local = at.as_secs() + i64::from(zone.offset_minutes) * 60;
+        u64::try_from(local).unwrap_or(0) / secs
+    };
+    let is_round = |(_, at): &(usize, &Instant)| place(at).is_multiple_of(every);
+    times.iter().enumerate().filter(is_round).map(|(index, _)| index).collect()
+}
+
+/// Gives the labels of one axis the same number of decimals: `$0.5` beside `$0.75` reads `$0.50`.
+pub fn with_equal_decimals(labels: Vec<String>) -> Vec<String> {
+    let decimals = |label: &str| {
+        let after = label.split_once('.').map(|(_, after)| after).unwrap_or_default();
+        after.bytes().take_while(u8::is_ascii_digit).count()
+    };
+    let most = labels.iter().map(|label| decimals(label)).max().unwrap_or(0);
+    let unit = |label: &str| label.trim_start_matches(|letter: char| !letter.is_ascii_alphabetic()).to_owned();
+    let is_of_one_unit =
+        labels.iter().all(|label| unit(label) == labels.last().map(|last| unit(last)).unwrap_or_default());
+    if most == 0 || !is_of_one_unit {
+        return labels;
+    }
+    let pad = |label: String| {
+        // Nothing is nothing with any number of decimals.
+        if !label.contains(|letter: char| matches!(letter, '1'..='9')) {
+            return label;
+        }
+        let missing = most - decimals(&label);
+        let end = label.rfind(|letter: char| letter.is_ascii_digit()).map_or(label.len(), |at| at + 1);
+        let (number, rest) = label.split_at(end);
+        let point = if missing == most { "." } else { "" };
+        if missing == 0 { label } else { format!("{number}{point}{}{rest}", "0".repeat(missing)) }
+    };
+    labels.into_iter().map(pad).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,7 +254,43 @@ mod tests {
             times: vec![crate::format::time::Instant::default(); values[0].len()],
             step: std::time::Duration::from_secs(60),
             series: series.collect(),
+            is_open: false,
         }
+    }
+
+    #[test]
+    fn marks_that_would_touch_are_one() {
+        let at = |secs: u64| crate::format::time::Instant::default().plus(std::time::Duration::from_secs(secs));
+        let chart = ChartData { times: (0..10).map(|index| at(index * 60)).collect(), ..data(&[&[0.0; 10]]) };
+        let marker = |secs, text: &str| Marker { at: at(secs), text: text.to_owned(), href: String::new() };
+        let placed = marks(
+            &chart,
+            &[marker(302, "c"), marker(60, "a"), marker(300, "b"), marker(599, "d"), marker(600, "late")],
+        );
+        let told: Vec<(f64, String)> = placed.iter().map(|mark| (mark.x, mark.texts())).collect();
+        assert_eq!(told, [(100.0, "a".to_owned()), (500.0, "b; c".to_owned()), (998.33, "d".to_owned())]);
+    }
+
+    #[test]
+    fn times_are_labelled_at_round_ones() {
+        let at = |secs: u64| Instant::default().plus(Duration::from_secs(secs));
+        let times =
+            |first: u64, step: u64, count: u64| (0..count).map(|index| at(first + index * step)).collect::<Vec<_>>();
+        let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
+        // From 00:07 on, every ten minutes.
+        assert_eq!(time_ticks(&times(420, 60, 60), minute, Zone::default()), [3, 13, 23, 33, 43, 53]);
+        // From 15:00 on, midnight of the zone is a label.
+        let berlin = Zone { offset_minutes: 60 };
+        assert_eq!(time_ticks(&times(15 * 3_600, 3_600, 24), hour, berlin), [0, 4, 8, 12, 16, 20]);
+    }
+
+    #[test]
+    fn labels_of_an_axis_have_equal_decimals() {
+        let shown = |labels: &[&str]| with_equal_decimals(labels.iter().map(|label| (*label).to_owned()).collect());
+        assert_eq!(shown(&["$0", "$0.25", "$0.5"]), ["$0", "$0.25", "$0.50"]);
+        assert_eq!(shown(&["0", "1,000", "2,000"]), ["0", "1,000", "2,000"]);
+        assert_eq!(shown(&["0 ms", "500 ms", "1.5 s"]), ["0 ms", "500 ms", "1.5 s"]);
+        assert_eq!(shown(&["1 s", "1.5 s"]), ["1.0 s", "1.5 s"]);
     }
 
     #[test]

@@ -51,6 +51,18 @@ pub struct ChartData {
     pub times: Vec<Instant>,
     pub step: Duration,
     pub series: Vec<Series>,
+    /// The last point is still being counted.
+    pub is_open: bool,
+}
+
+/// Something that happened on the time axis and may explain what the series do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marker {
+    pub at: Instant,
+    /// What happened: "ada created route support-chat".
+    pub text: String,
+    /// Where more about it is.
+    pub href: String,
 }
 
 impl ChartData {
@@ -60,7 +72,8 @@ impl ChartData {
             .series
             .iter()
             .map(|series| format!("{} {}", series.name, shown(series.values.get(index).copied(), value)));
-        format!("{at}: {}", parts.collect::<Vec<_>>().join(", "))
+        let open = if self.is_open && index + 1 == self.times.len() { " so far" } else { "" };
+        format!("{at}{open}: {}", parts.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -98,6 +111,9 @@ pub fn TimeChart(
     value: fn(f64) -> String,
     zone: Zone,
     #[prop(optional)] tall: bool,
+    /// What happened meanwhile, in any order.
+    #[prop(optional, into)]
+    markers: Signal<Vec<Marker>>,
 ) -> impl IntoView {
     let crosshair = use_context::<Crosshair>().unwrap_or_else(|| Crosshair(RwSignal::new(None))).0;
     let at = Signal::derive(move || crosshair.get().map(|share| data.with(|data| band_at(share, data.times.len()))));
@@ -112,17 +128,20 @@ pub fn TimeChart(
                     {move || {
                         let scale = top.get();
                         // The ticks lie where they belong; the longest label holds the column open.
-                        let widest = scale.ticks().into_iter().map(axis).max_by_key(String::len).unwrap_or_default();
+                        let labels = geometry::with_equal_decimals(scale.ticks().into_iter().map(axis).collect());
+                        let widest = labels.iter().max_by_key(|label| label.len()).cloned().unwrap_or_default();
                         let ticks = scale
                             .ticks()
                             .into_iter()
-                            .map(|tick| view! { <span class="chart-tick" style:bottom=format!("{:.2}%", scale.share(tick) * 100.0)>{axis(tick)}</span> })
+                            .zip(labels)
+                            .map(|(tick, label)| view! { <span class="chart-tick" style:bottom=format!("{:.2}%", scale.share(tick) * 100.0)>{label}</span> })
                             .collect_view();
                         view! { <span class="chart-scale-size">{widest}</span> {ticks} }
                     }}
                 </div>
-                {plot(label, data, shape, top, crosshair, at, value, zone)}
+                {plot(label.clone(), data, shape, top, crosshair, at, value, zone, markers)}
                 <div class="chart-times" aria-hidden="true">{move || data.with(|data| time_ticks(data, zone))}</div>
+                {move || marks_view(&label, &geometry::marks(&data.get(), &markers.get()), zone)}
             </div>
             <details class="chart-table" on:toggle=move |_| has_table.update(|has_table| *has_table = !*has_table)>
                 <summary>"Show as table"</summary>
@@ -164,6 +183,7 @@ fn plot(
     at: Signal<Option<usize>>,
     value: fn(f64) -> String,
     zone: Zone,
+    markers: Signal<Vec<Marker>>,
 ) -> AnyView {
     let last = move || data.with(|data| data.times.len().saturating_sub(1));
     let share_of = move |index: usize| geometry::share(index, last() + 1);
@@ -209,6 +229,10 @@ fn plot(
                     let scale = top.get();
                     scale.ticks().into_iter().map(|tick| view! { <line class="chart-grid" x1="0" x2="1000" y1=scale.y(tick) y2=scale.y(tick) /> }).collect_view()
                 }}
+                {move || {
+                    let marks = geometry::marks(&data.get(), &markers.get());
+                    marks.into_iter().map(|mark| view! { <line class="chart-mark-line" x1=mark.x x2=mark.x y1="0" y2="100" /> }).collect_view()
+                }}
                 {move || data.with(|data| drawing(data, shape, top.get()))}
             </svg>
             {move || at.get().map(|index| tooltip(&data.get(), index, share_of(index), zone, value))}
@@ -221,9 +245,11 @@ fn drawing(data: &ChartData, shape: Shape, scale: Scale) -> AnyView {
     match shape {
         Shape::Bars => {
             let groups = stacked(data).into_iter().zip(&data.series).map(|(bounds, series)| {
-                let rects = bar_rects(&bounds, scale)
-                    .into_iter()
-                    .map(|(x, y, width, height)| view! { <rect x=x y=y width=width height=height /> });
+                let last = data.is_open.then(|| geometry::left_of_last(bounds.len()));
+                let rects = bar_rects(&bounds, scale).into_iter().map(|(x, y, width, height)| {
+                    let is_open = last.is_some_and(|last| x > last);
+                    view! { <rect class:chart-bar-open=is_open x=x y=y width=width height=height /> }
+                });
                 view! { <g class=format!("chart-bars {}", series.slot.class())>{rects.collect_view()}</g> }
             });
             groups.collect_view().into_any()
@@ -239,6 +265,8 @@ fn drawing(data: &ChartData, shape: Shape, scale: Scale) -> AnyView {
 
 fn tooltip(data: &ChartData, index: usize, share: f64, zone: Zone, value: fn(f64) -> String) -> AnyView {
     let at = data.times.get(index).map(|at| time::short(*at, zone)).unwrap_or_default();
+    let is_open = data.is_open && index + 1 == data.times.len();
+    let at = format!("{at} {}{}", zone.name(), if is_open { ", so far" } else { "" });
     let lines = data.series.iter().map(|series| {
         view! {
             <li class=series.slot.class()>
@@ -258,12 +286,31 @@ fn tooltip(data: &ChartData, index: usize, share: f64, zone: Zone, value: fn(f64
     .into_any()
 }
 
+/// The marks under the time axis: links, so that they work without a mouse; several in one place are one.
+fn marks_view(label: &str, marks: &[geometry::Mark], zone: Zone) -> Option<AnyView> {
+    let links = marks.iter().map(|mark| {
+        let first = mark.markers.first()?;
+        let text = match mark.markers.len() {
+            1 => format!("{}, {}", first.text, time::short(first.at, zone)),
+            count => format!("{count} changes from {}: {}", time::short(first.at, zone), mark.texts()),
+        };
+        let place = format!("{:.2}%", mark.x / 10.0);
+        let title = text.clone();
+        let count = (mark.markers.len() > 1).then(|| mark.markers.len().to_string());
+        Some(view! {
+            <li class="chart-mark" style:left=place>
+                <a href=first.href.clone() title=title><span aria-hidden="true">{count}</span><span class="visually-hidden">{text}</span></a>
+            </li>
+        })
+    });
+    (!marks.is_empty()).then(|| view! { <ul class="chart-marks" aria-label=format!("Changes of policy during {label}")>{links.collect_view()}</ul> }.into_any())
+}
+
 fn time_ticks(data: &ChartData, zone: Zone) -> AnyView {
     let count = data.times.len();
-    let every = count.div_ceil(6).max(1);
-    let ticks = data.times.iter().enumerate().step_by(every).map(|(index, at)| {
-        let share = geometry::share(index, count);
-        view! { <span class="chart-time" class:chart-time-last={share > 0.92} style:left=format!("{:.2}%", share * 100.0)>{time::tick(*at, data.step, zone)}</span> }
+    let ticks = geometry::time_ticks(&data.times, data.step, zone).into_iter().filter_map(|index| {
+        let (at, share) = (data.times.get(index)?, geometry::share(index, count));
+        Some(view! { <span class="chart-time" class:chart-time-last={share > 0.92} style:left=format!("{:.2}%", share * 100.0)>{time::tick(*at, data.step, zone)}</span> })
     });
     ticks.collect_view().into_any()
 }

@@ -7,6 +7,7 @@ use leptos::prelude::*;
 use crate::button::IconButton;
 use crate::element_id;
 use crate::icon::Icon;
+use crate::toast::Toasts;
 
 /// Where a dialog sits and how wide it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,6 +46,7 @@ pub fn Dialog(
     children: ChildrenFn,
 ) -> impl IntoView {
     let node = NodeRef::<html::Dialog>::new();
+    let toasts = use_context::<Toasts>();
     let title_id = element_id("dialog-title");
     Effect::new(move |_| {
         let Some(dialog) = node.get() else { return };
@@ -55,6 +57,14 @@ pub fn Dialog(
             }
             (false, true) => dialog.close(),
             _ => {}
+        }
+        if let Some(toasts) = toasts {
+            toasts.follow_dialogs();
+        }
+    });
+    on_cleanup(move || {
+        if let Some(toasts) = toasts {
+            toasts.go_home();
         }
     });
     let label_id = title_id.clone();

@@ -35,6 +35,21 @@ pub fn exact(amount: NanoUsd) -> String {
     text.strip_prefix('-').map_or_else(|| format!("${text}"), |rest| format!("−${rest}"))
 }
 
+/// Prints an amount with a fixed number of decimals, for columns whose points should stand below each other; what would
+/// round to nothing says so: `$0.0174`, `<$0.0001`.
+pub fn aligned(amount: NanoUsd, decimals: u32) -> String {
+    let nanos = amount.as_nanos();
+    let step = 10_u64.pow(9_u32.saturating_sub(decimals));
+    let units = (nanos.unsigned_abs() + step / 2) / step;
+    let per_dollar = DOLLAR / step;
+    let width = usize::try_from(decimals).unwrap_or(2);
+    if units == 0 && nanos != 0 {
+        return format!("<${:.width$}", as_dollars(NanoUsd::from_nanos(i64::try_from(step).unwrap_or(1))));
+    }
+    let sign = if nanos < 0 { "−" } else { "" };
+    format!("{sign}${}.{:0width$}", number::grouped(units / per_dollar), units % per_dollar)
+}
+
 /// Prints a price with every digit and at least cents: `$2.50`, `$0.125`.
 pub fn price(amount: NanoUsd) -> String {
     let text = exact(amount);
@@ -93,6 +108,15 @@ mod tests {
     }
 
     #[test]
+    fn amounts_of_a_column_have_their_points_in_line() {
+        let shown = |text: &str| aligned(text.parse().expect("an amount"), 4);
+        assert_eq!(
+            ["0", "0.01744", "1204.5", "0.00002", "-0.5"].map(shown),
+            ["$0.0000", "$0.0174", "$1,204.5000", "<$0.0001", "−$0.5000"]
+        );
+    }
+
+    #[test]
     fn line_items_keep_every_digit() {
         assert_eq!(exact("0.0012345".parse().expect("an amount")), "$0.0012345");
         assert_eq!(
@@ -100,7 +124,7 @@ mod tests {
             ["$2.50", "$0.125", "$10.00"]
         );
         assert_eq!(axis(0.0), "$0");
-        assert_eq!(axis(1_250.0), "$1250");
+        assert_eq!(axis(1_250.0), "$1,250");
         assert_eq!(axis(0.025), "$0.025");
     }
 }

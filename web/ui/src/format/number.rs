@@ -13,13 +13,18 @@ pub fn grouped(value: u64) -> String {
     out
 }
 
-/// Shortens a count for tiles and axes: `950`, `12.3k`, `4.5M`, `1.2B`.
+/// Shortens a count for tiles and axes: `950`, `9,999`, `12.3k`, `4.5M`, `1.2B`.
 pub fn compact(value: f64) -> String {
     let size = value.abs();
+    if (1_000.0..9_999.5).contains(&size) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "four digits")]
+        let whole = size.round() as u64;
+        return format!("{}{}", if value < 0.0 { "−" } else { "" }, grouped(whole));
+    }
     let (scaled, unit) = match size {
         _ if size >= 999_500_000.0 => (value / 1e9, "B"),
         _ if size >= 999_500.0 => (value / 1e6, "M"),
-        _ if size >= 10_000.0 => (value / 1e3, "k"),
+        _ if size >= 9_999.5 => (value / 1e3, "k"),
         _ => (value, ""),
     };
     format!("{}{unit}", trimmed(scaled, usize::from(!unit.is_empty() || size < 100.0)))
@@ -46,7 +51,7 @@ pub fn share(part: u64, whole: u64) -> String {
     }
 }
 
-/// Prints a change against an earlier figure: `+12%`, `−3.4%`, or nothing when there was no earlier figure.
+/// Prints a change against an earlier figure: `+12%`, `−3.4%`, `12×`, `>100×`, or nothing when there was no earlier figure.
 pub fn change(now: f64, before: f64) -> Option<String> {
     if before <= 0.0 {
         return None;
@@ -58,7 +63,9 @@ pub fn change(now: f64, before: f64) -> Option<String> {
     let sign = if percent > 0.0 { '+' } else { '−' };
     let size = percent.abs();
     Some(if size >= 1000.0 {
-        format!("{sign}{}×", trimmed(now / before, 1))
+        // Against next to nothing, the factor says nothing.
+        let factor = now / before;
+        if factor > 100.0 { ">100×".to_owned() } else { format!("{}×", trimmed(factor, 0)) }
     } else {
         format!("{sign}{}%", trimmed(size, usize::from(size < 10.0)))
     })
@@ -101,7 +108,7 @@ mod tests {
         assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(
             [0.0, 7.25, 950.0, 9_999.0, 12_340.0, 4_500_000.0, 999_900.0, 1.2e9].map(compact),
-            ["0", "7.2", "950", "9999", "12.3k", "4.5M", "1M", "1.2B"]
+            ["0", "7.2", "950", "9,999", "12.3k", "4.5M", "1M", "1.2B"]
         );
     }
 
@@ -117,6 +124,8 @@ mod tests {
         assert_eq!(change(112.0, 100.0).as_deref(), Some("+12%"));
         assert_eq!(change(96.6, 100.0).as_deref(), Some("−3.4%"));
         assert_eq!(change(100.0, 100.0).as_deref(), Some("±0%"));
+        assert_eq!(change(1_200.0, 100.0).as_deref(), Some("12×"));
+        assert_eq!(change(20_154.0, 1.0).as_deref(), Some(">100×"));
     }
 
     #[test]

@@ -64,6 +64,15 @@ pub fn short(at: Timestamp, zone: Zone) -> String {
     format!("{day} {}, {hour:02}:{minute:02}", month_name(month))
 }
 
+/// `09:30:05`, or `21 Nov 09:30:05` on another day than `now`: for logs.
+pub fn clock_time(at: Timestamp, now: Timestamp, zone: Zone) -> String {
+    let local = zone.local(at);
+    let (hour, minute, second) = clock(local);
+    let clock = format!("{hour:02}:{minute:02}:{second:02}");
+    let (_, month, day) = local.date();
+    if local.date() == zone.local(now).date() { clock } else { format!("{day} {} {clock}", month_name(month)) }
+}
+
 /// `22 Nov 2026`.
 pub fn date(at: Timestamp, zone: Zone) -> String {
     let (year, month, day) = zone.local(at).date();
@@ -156,6 +165,14 @@ mod tests {
             [Zone::default().name(), BERLIN.name(), Zone { offset_minutes: -210 }.name()],
             ["UTC", "UTC+1", "UTC−3:30"]
         );
+    }
+
+    #[test]
+    fn logs_name_the_day_when_it_is_another() {
+        let now = at("2026-11-22T23:50:00Z");
+        assert_eq!(clock_time(at("2026-11-22T23:30:05Z"), now, Zone::default()), "23:30:05");
+        assert_eq!(clock_time(at("2026-11-21T23:30:05Z"), now, Zone::default()), "21 Nov 23:30:05");
+        assert_eq!(clock_time(at("2026-11-22T22:30:05Z"), now, BERLIN), "22 Nov 23:30:05");
     }
 
     #[test]

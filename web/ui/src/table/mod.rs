@@ -4,6 +4,7 @@
 //! table whose rows open is a button, so that a row is reachable without a mouse.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use leptos::html;
@@ -13,19 +14,32 @@ use wasm_bindgen::JsCast;
 use crate::browser;
 use crate::button::{Button, Size, Weight};
 use crate::element_id;
-use crate::format::csv;
+use crate::format::{csv, number};
 use crate::icon::{Glyph, Icon};
 use crate::menu::{Align, MenuItem, Popover};
+use crate::rows::{Rows, use_rows};
 
 type TextOf<T> = Arc<dyn Fn(&T) -> String + Send + Sync>;
 type NumberOf<T> = Arc<dyn Fn(&T) -> f64 + Send + Sync>;
 type CellOf<T> = Arc<dyn Fn(&T) -> AnyView + Send + Sync>;
 
+/// When a column is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Always,
+    /// Not on small screens.
+    Wide,
+    /// When it is asked for.
+    OnDemand,
+    /// Always, and it is no data.
+    Acts,
+}
+
 /// One column.
 pub struct Column<T> {
     title: &'static str,
     is_number: bool,
-    is_wide_only: bool,
+    shown: Shown,
     text: TextOf<T>,
     number: Option<NumberOf<T>>,
     cell: Option<CellOf<T>>,
@@ -36,7 +50,7 @@ impl<T> Clone for Column<T> {
         Self {
             title: self.title,
             is_number: self.is_number,
-            is_wide_only: self.is_wide_only,
+            shown: self.shown,
             text: Arc::clone(&self.text),
             number: self.number.clone(),
             cell: self.cell.clone(),
@@ -46,7 +60,18 @@ impl<T> Clone for Column<T> {
 
 impl<T> Column<T> {
     pub fn new(title: &'static str, text: impl Fn(&T) -> String + Send + Sync + 'static) -> Self {
-        Self { title, is_number: false, is_wide_only: false, text: Arc::new(text), number: None, cell: None }
+        Self { title, is_number: false, shown: Shown::Always, text: Arc::new(text), number: None, cell: None }
+    }
+
+    /// The column of a row's buttons: last, always there, and no data.
+    pub fn acts(cell: impl Fn(&T) -> AnyView + Send + Sync + 'static) -> Self {
+        Self { shown: Shown::Acts, ..Self::new("Acts", |_| String::new()).cell(cell) }
+    }
+
+    /// The name of the column in addresses: `first-byte`.
+    pub fn key(&self) -> String {
+        let word = |letter: char| if letter.is_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+        self.title.chars().map(word).collect()
     }
 
     /// Sorts by a number, flush right with tabular figures.
@@ -74,16 +99,36 @@ impl<T> Column<T> {
     /// Leaves the column out on small screens.
     #[must_use]
     pub fn wide_only(mut self) -> Self {
-        self.is_wide_only = true;
+        self.shown = Shown::Wide;
         self
     }
 
+    /// Leaves the column out until it is asked for.
+    #[must_use]
+    pub fn hidden_at_first(mut self) -> Self {
+        self.shown = Shown::OnDemand;
+        self
+    }
+
+    fn is_hidden(&self) -> bool {
+        self.shown == Shown::OnDemand
+    }
+
+    fn is_acts(&self) -> bool {
+        self.shown == Shown::Acts
+    }
+
+    fn is_shown(&self, view: &TableView) -> bool {
+        self.is_hidden() == view.toggled.contains(&self.key())
+    }
+
     fn class(&self) -> &'static str {
-        match (self.is_number, self.is_wide_only) {
-            (false, false) => "",
-            (true, false) => "cell-number",
-            (false, true) => "wide-only",
-            (true, true) => "cell-number wide-only",
+        match (self.is_number, self.shown) {
+            (_, Shown::Acts) => "cell-acts",
+            (false, Shown::Wide) => "wide-only",
+            (true, Shown::Wide) => "cell-number wide-only",
+            (false, _) => "",
+            (true, _) => "cell-number",
         }
     }
 
@@ -102,25 +147,103 @@ impl<T> Column<T> {
     }
 }
 
-/// Which column sorts, and whether from the largest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Sort {
-    column: Option<usize>,
-    descending: bool,
+/// What a person has set on a table: a filter, an order, columns put away. Columns are named by [`Column::key`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TableView {
+    pub filter: String,
+    pub sort: Option<Sort>,
+    /// Columns that are not as they are at first: hidden ones that would be shown, shown ones that would be hidden.
+    pub toggled: Vec<String>,
 }
 
-fn arrange<T: Clone>(columns: &[Column<T>], rows: &[T], filter: &str, sort: Sort) -> Vec<T> {
-    let wanted = filter.trim().to_lowercase();
+/// Which column sorts, and whether from the largest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sort {
+    pub column: String,
+    pub descending: bool,
+}
+
+impl Sort {
+    /// `cost`, or `-cost` from the largest.
+    pub fn parse(text: &str) -> Option<Self> {
+        let column = text.trim_start_matches('-');
+        (!column.is_empty()).then(|| Self { column: column.to_owned(), descending: text.starts_with('-') })
+    }
+}
+
+impl std::fmt::Display for Sort {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}{}", if self.descending { "-" } else { "" }, self.column)
+    }
+}
+
+/// Where a table keeps what was set: in itself unless the page gives it a place, such as its address.
+#[derive(Clone, Copy)]
+pub struct TableState {
+    pub view: Signal<TableView>,
+    pub set: Callback<TableView>,
+}
+
+impl Default for TableState {
+    fn default() -> Self {
+        let kept = RwSignal::new(TableView::default());
+        Self { view: kept.into(), set: Callback::new(move |view| kept.set(view)) }
+    }
+}
+
+impl TableState {
+    fn change(self, change: impl FnOnce(&mut TableView)) {
+        let mut view = self.view.get_untracked();
+        change(&mut view);
+        self.set.run(view);
+    }
+}
+
+/// Rows that are not here yet.
+#[derive(Clone, Copy)]
+pub struct More {
+    pub has_more: Signal<bool>,
+    pub is_busy: Signal<bool>,
+    pub load: Callback<()>,
+}
+
+/// A filter or an order fetches what is missing up to so many rows.
+const SEARCHED: usize = 10_000;
+
+fn arrange<T: Clone>(columns: &[Column<T>], rows: &[T], view: &TableView) -> Vec<T> {
+    let wanted = view.filter.trim().to_lowercase();
     let matches = |row: &&T| {
         wanted.is_empty() || columns.iter().any(|column| (column.text)(row).to_lowercase().contains(&wanted))
     };
     let mut rows: Vec<T> = rows.iter().filter(matches).cloned().collect();
-    if let Some(column) = sort.column.and_then(|index| columns.get(index)) {
+    if let Some(sort) = &view.sort
+        && let Some(column) = columns.iter().find(|column| column.key() == sort.column)
+    {
         rows.sort_by(
             |left, right| if sort.descending { column.compare(right, left) } else { column.compare(left, right) },
         );
     }
     rows
+}
+
+/// One row to draw. Its stamp tells rows apart, and a row from what it was before: only what changed is drawn anew.
+#[derive(Clone)]
+struct Line<T> {
+    index: usize,
+    stamp: String,
+    row: T,
+}
+
+/// The rows in the document by key, and how often each has changed there.
+type Drawn<T> = HashMap<String, (T, u32)>;
+
+fn changes_of<T: PartialEq>(before: Option<&(T, u32)>, row: &T) -> u32 {
+    before.map_or(0, |(old, changes)| if old == row { *changes } else { changes.wrapping_add(1) })
+}
+
+/// The texts of a row as shown; they may change without the row, with what its cells look up.
+fn texts_of<T>(shown: &[&Column<T>], row: &T) -> String {
+    shown.iter().fold(String::new(), |all, column| format!("{all}\u{1f}{}={}", column.title, (column.text)(row)))
 }
 
 fn step_rows(table: &web_sys::Element, forward: bool) {
@@ -140,9 +263,9 @@ fn step_rows(table: &web_sys::Element, forward: bool) {
     }
 }
 
-/// A table on `rows`.
+/// A table on `rows`. Long ones keep only the rows around the view in the document.
 #[component]
-pub fn DataTable<T: Clone + Send + Sync + 'static>(
+pub fn DataTable<T: Clone + PartialEq + Send + Sync + 'static>(
     /// What the rows are; the caption for assistive technology.
     #[prop(into)]
     label: String,
@@ -156,18 +279,27 @@ pub fn DataTable<T: Clone + Send + Sync + 'static>(
     /// Offers a filter, columns and an export under this file name.
     #[prop(optional, into)]
     file_name: Option<&'static str>,
-    /// What there is to say when the filter leaves nothing.
+    /// Further filters of the page, before the table's own.
     #[prop(optional)]
     tools: Option<AnyView>,
+    #[prop(optional)] state: TableState,
+    /// Where further rows come from; fetched when the end comes into view.
+    #[prop(optional, into)]
+    more: Option<More>,
 ) -> impl IntoView {
     let columns = StoredValue::new(columns);
-    let filter = RwSignal::new(String::new());
-    let sort = RwSignal::new(Sort::default());
-    let hidden = RwSignal::new(Vec::<usize>::new());
     let node = NodeRef::<html::Div>::new();
-    let arranged = Signal::derive(move || {
-        columns.with_value(|columns| rows.with(|rows| arrange(columns, rows, &filter.get(), sort.get())))
-    });
+    let body_node = NodeRef::<html::Tbody>::new();
+    // Rows cannot be compared, so every change of an input counts as one.
+    let arranged = Memo::new_with_compare(
+        move |_| columns.with_value(|columns| rows.with(|rows| arrange(columns, rows, &state.view.get()))),
+        |_, _| true,
+    );
+    let count = Memo::new(move |_| arranged.with(Vec::len));
+    let window = use_rows(move || body_node.get_untracked().map(|body| (*body).clone().into()), count.into());
+    if let Some(more) = more {
+        fetch_what_is_needed(more, window, state, Signal::derive(move || rows.with(Vec::len)));
+    }
     let on_key = move |event: leptos::ev::KeyboardEvent| {
         if !browser::is_typing(&event) && matches!(event.key().as_str(), "j" | "k") {
             event.prevent_default();
@@ -176,74 +308,154 @@ pub fn DataTable<T: Clone + Send + Sync + 'static>(
             }
         }
     };
-    let body = move || {
-        let hidden = hidden.get();
-        arranged
-            .get()
-            .into_iter()
-            .map(|row| columns.with_value(|columns| row_view(columns, &hidden, row, key, on_open, selected)))
-            .collect_view()
+    let drawn_before = StoredValue::new(Drawn::<T>::new());
+    let lines = move || {
+        let (view, span) = (state.view.get(), window.drawn());
+        let is_windowed = window.is_windowed();
+        let mut drawn = Drawn::new();
+        let lines: Vec<Line<T>> = columns.with_value(|columns| {
+            let shown: Vec<&Column<T>> = columns.iter().filter(|column| column.is_shown(&view)).collect();
+            arranged.with(|rows| {
+                let rows = rows.iter().enumerate().take(span.end).skip(span.first);
+                let line = |(index, row): (usize, &T)| {
+                    let own = key(row);
+                    let change = drawn_before.with_value(|before| changes_of(before.get(&own), row));
+                    let place = if is_windowed { index.to_string() } else { String::new() };
+                    let stamp = format!("{own} {change} {place} {}", texts_of(&shown, row));
+                    drawn.insert(own, (row.clone(), change));
+                    Line { index, stamp, row: row.clone() }
+                };
+                rows.map(line).collect()
+            })
+        });
+        drawn_before.set_value(drawn);
+        lines
+    };
+    let draw = move |line: Line<T>| {
+        let view = state.view.get_untracked();
+        let place = window.is_windowed().then_some(line.index + 2);
+        columns.with_value(|columns| row_view(columns, &view, line.row, place, key, on_open, selected))
     };
     let region = format!("Table of {}", label.to_lowercase());
     view! {
         <div class="table-block">
             {(file_name.is_some() || tools.is_some())
-                .then(|| view! { <div class="table-tools">{tools} {file_name.map(|name| tools_view(name, columns, arranged, filter, hidden))}</div> })}
+                .then(|| view! { <div class="table-tools">{tools} {file_name.map(|name| tools_view(name, columns, arranged, state))}</div> })}
             <div class="table-scroll" role="region" aria-label=region tabindex="0" node_ref=node on:keydown=on_key>
-                <table class="table">
+                <table class="table" aria-rowcount=move || window.is_windowed().then(|| (count.get() + 1).to_string())>
                     <caption class="visually-hidden">{label}</caption>
                     <thead>
-                        <tr>{move || columns.with_value(|columns| head_view(columns, &hidden.get(), sort))}</tr>
+                        <tr>{move || columns.with_value(|columns| head_view(columns, &state.view.get(), state))}</tr>
                     </thead>
-                    <tbody>{body}</tbody>
+                    <tbody node_ref=body_node>
+                        {move || gap(window.gaps().0)}
+                        <For each=lines key=|line| line.stamp.clone() children=draw />
+                        {move || gap(window.gaps().1)}
+                    </tbody>
                 </table>
                 {move || {
-                    (arranged.with(Vec::is_empty) && !filter.get().is_empty())
-                        .then(|| view! { <p class="table-none">"Nothing matches “" {filter.get()} "”."</p> })
+                    let filter = state.view.get().filter;
+                    (count.get() == 0 && !filter.is_empty())
+                        .then(|| view! { <p class="table-none">"Nothing matches “" {filter} "”."</p> })
                 }}
             </div>
+            {more.map(|more| view! { <MoreView more n_rows=Signal::derive(move || rows.with(Vec::len)) n_shown=count /> })}
         </div>
     }
 }
 
-fn head_view<T>(columns: &[Column<T>], hidden: &[usize], sort: RwSignal<Sort>) -> AnyView {
-    let heads = columns.iter().enumerate().filter(|(index, _)| !hidden.contains(index)).map(|(index, column)| {
+/// Stands in for rows that are not drawn.
+fn gap(pixels: f64) -> Option<AnyView> {
+    let height = format!("{pixels}px");
+    (pixels > 0.0).then(|| {
+        view! { <tr class="table-gap" aria-hidden="true"><td colspan="99" style:height=height></td></tr> }.into_any()
+    })
+}
+
+/// Fetches the next rows when the end is near the view, and while a filter or an order wants to see all of them.
+fn fetch_what_is_needed(more: More, window: Rows, state: TableState, n_rows: Signal<usize>) {
+    let is_searching = Memo::new(move |_| {
+        let view = state.view.get();
+        !view.filter.trim().is_empty() || view.sort.is_some()
+    });
+    Effect::new(move |_| {
+        if !more.has_more.get() || more.is_busy.get() {
+            return;
+        }
+        let wants_all = is_searching.get() && n_rows.get() < SEARCHED;
+        if wants_all || window.is_near_end() {
+            more.load.run(());
+        }
+    });
+}
+
+/// How many rows are here and shown, and a button for more.
+#[component]
+pub fn MoreView(
+    more: More,
+    #[prop(into)] n_rows: Signal<usize>,
+    #[prop(into)] n_shown: Signal<usize>,
+) -> impl IntoView {
+    let grouped = |count: usize| number::grouped(u64::try_from(count).unwrap_or(u64::MAX));
+    let text = move || match (n_shown.get(), n_rows.get(), more.has_more.get()) {
+        (shown, all, false) if shown == all => format!("All {} shown", grouped(all)),
+        (shown, all, true) if shown == all => format!("{} so far", grouped(all)),
+        (shown, all, has_more) => {
+            format!("{} of {}{}", grouped(shown), grouped(all), if has_more { " so far" } else { "" })
+        }
+    };
+    // A list that is short and whole needs no words about it.
+    let is_wanted = move || more.has_more.get() || n_rows.get() > 50;
+    view! {
+        <Show when=is_wanted>
+            <div class="table-more">
+                <span class="faint small number" role="status">{text}</span>
+                <Show when=move || more.has_more.get()>
+                    <Button size=Size::Small busy=more.is_busy on_press=more.load>"Show more"</Button>
+                </Show>
+            </div>
+        </Show>
+    }
+}
+
+fn head_view<T>(columns: &[Column<T>], view: &TableView, state: TableState) -> AnyView {
+    let heads = columns.iter().filter(|column| column.is_shown(view)).map(|column| {
+        if column.is_acts() {
+            return view! { <th scope="col"><span class="visually-hidden">{column.title}</span></th> }.into_any();
+        }
         let (title, class) = (column.title, column.class());
-        let state = move || (sort.get().column == Some(index)).then_some(if sort.get().descending { "descending" } else { "ascending" });
+        let descending = view.sort.as_ref().filter(|sort| sort.column == column.key()).map(|sort| sort.descending);
+        let order = descending.map(|descending| if descending { "descending" } else { "ascending" });
+        let own = column.key();
         let press = move |_| {
-            sort.update(|sort| {
-                *sort = match (sort.column == Some(index), sort.descending) {
-                    (false, _) => Sort { column: Some(index), descending: false },
-                    (true, false) => Sort { column: Some(index), descending: true },
-                    (true, true) => Sort::default(),
+            let next = |descending| Some(Sort { column: own.clone(), descending });
+            state.change(|view| {
+                view.sort = match descending {
+                    None => next(false),
+                    Some(false) => next(true),
+                    Some(true) => None,
                 }
             });
         };
-        view! {
-            <th scope="col" class=class aria-sort=state>
-                <button type="button" class="sort" on:click=press>
-                    {title}
-                    {move || {
-                        state().map(|state| view! { <Glyph icon=if state == "descending" { Icon::ArrowDown } else { Icon::ArrowUp } /> })
-                    }}
-                </button>
-            </th>
-        }
+        let arrow = descending.map(|descending| view! { <Glyph icon=if descending { Icon::ArrowDown } else { Icon::ArrowUp } /> });
+        view! { <th scope="col" class=class aria-sort=order><button type="button" class="sort" on:click=press>{title} {arrow}</button></th> }
+            .into_any()
     });
     heads.collect_view().into_any()
 }
 
 fn row_view<T: Clone + Send + Sync + 'static>(
     columns: &[Column<T>],
-    hidden: &[usize],
+    view: &TableView,
     row: T,
+    place: Option<usize>,
     key: fn(&T) -> String,
     on_open: Option<Callback<T>>,
     selected: Signal<Option<String>>,
 ) -> AnyView {
     let own = key(&row);
     let marked = own.clone();
-    let cells = columns.iter().enumerate().filter(|(index, _)| !hidden.contains(index)).enumerate().map(|(position, (_, column))| {
+    let cells = columns.iter().filter(|column| column.is_shown(view)).enumerate().map(|(position, column)| {
         let content = column.view(&row);
         let opened = row.clone();
         match on_open {
@@ -262,6 +474,7 @@ fn row_view<T: Clone + Send + Sync + 'static>(
     view! {
         <tr
             class:row-openable=on_open.is_some()
+            aria-rowindex=place.map(|place| place.to_string())
             aria-current=move || selected.get().is_some_and(|selected| selected == marked).then_some("true")
             data-key=own
             on:click=move |_| {
@@ -276,40 +489,42 @@ fn row_view<T: Clone + Send + Sync + 'static>(
     .into_any()
 }
 
+fn export<T>(name: &str, columns: &[Column<T>], rows: &[T]) {
+    let columns: Vec<&Column<T>> = columns.iter().filter(|column| !column.is_acts()).collect();
+    let header: Vec<String> = columns.iter().map(|column| column.title.to_owned()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| columns.iter().map(|column| (column.text)(row)).collect()).collect();
+    browser::download(&format!("{name}.csv"), "text/csv", &csv::document(&header, &rows));
+}
+
 fn tools_view<T: Clone + Send + Sync + 'static>(
     name: &'static str,
     columns: StoredValue<Vec<Column<T>>>,
-    arranged: Signal<Vec<T>>,
-    filter: RwSignal<String>,
-    hidden: RwSignal<Vec<usize>>,
+    arranged: Memo<Vec<T>>,
+    state: TableState,
 ) -> AnyView {
     let open = RwSignal::new(false);
     let filter_id = element_id("filter");
-    let export = move |()| {
-        let text = columns.with_value(|columns| {
-            let header: Vec<String> = columns.iter().map(|column| column.title.to_owned()).collect();
-            let rows: Vec<Vec<String>> = arranged
-                .get_untracked()
-                .iter()
-                .map(|row| columns.iter().map(|column| (column.text)(row)).collect())
-                .collect();
-            csv::document(&header, &rows)
-        });
-        browser::download(&format!("{name}.csv"), "text/csv", &text);
-    };
-    let titles = columns.with_value(|columns| columns.iter().map(|column| column.title).collect::<Vec<_>>());
+    let on_export = Callback::new(move |()| {
+        columns.with_value(|columns| arranged.with_untracked(|rows| export(name, columns, rows)));
+    });
+    let titles: Vec<(String, &'static str, bool)> = columns.with_value(|columns| {
+        let choosable = columns.iter().skip(1).filter(|column| !column.is_acts());
+        choosable.map(|column| (column.key(), column.title, column.is_hidden())).collect()
+    });
     let choices = ViewFn::from(move || {
-        let items = titles.iter().enumerate().skip(1).map(|(index, title)| {
-            let checked = Signal::derive(move || !hidden.with(|hidden| hidden.contains(&index)));
+        let items = titles.iter().cloned().map(|(key, title, is_hidden)| {
+            let own = key.clone();
+            let checked = Signal::derive(move || state.view.get().toggled.contains(&own) == is_hidden);
             let toggle = Callback::new(move |()| {
-                hidden.update(|hidden| match hidden.iter().position(|other| *other == index) {
+                state.change(|view| match view.toggled.iter().position(|other| *other == key) {
                     Some(position) => {
-                        hidden.remove(position);
+                        view.toggled.remove(position);
                     }
-                    None => hidden.push(index),
+                    None => view.toggled.push(key.clone()),
                 });
             });
-            view! { <MenuItem text=*title checked on_press=toggle /> }
+            view! { <MenuItem text=title checked on_press=toggle /> }
         });
         items.collect_view()
     });
@@ -318,12 +533,12 @@ fn tools_view<T: Clone + Send + Sync + 'static>(
             <label class="visually-hidden" for=filter_id.clone()>"Filter"</label>
             <span class="search-box">
                 <Glyph icon=Icon::Search />
-                <input id=filter_id class="input" type="search" placeholder="Filter" prop:value=move || filter.get() on:input=move |event| filter.set(event_target_value(&event)) />
+                <input id=filter_id class="input" type="search" placeholder="Filter" prop:value=move || state.view.get().filter on:input=move |event| state.change(|view| view.filter = event_target_value(&event)) />
             </span>
             <Popover label=Signal::stored("Columns".to_owned()) open align=Align::End class="button button-ghost button-icon button-small" trigger=ViewFn::from(|| view! { <Glyph icon=Icon::Columns /> })>
                 <div class="menu">{choices.run()}</div>
             </Popover>
-            <Button size=Size::Small weight=Weight::Ghost icon=Icon::Download on_press=Callback::new(export)>"CSV"</Button>
+            <Button size=Size::Small weight=Weight::Ghost icon=Icon::Download on_press=on_export>"CSV"</Button>
         </div>
     }
     .into_any()
@@ -340,19 +555,36 @@ mod tests {
         ]
     }
 
+    fn view(filter: &str, sort: &str) -> TableView {
+        TableView { filter: filter.to_owned(), sort: Sort::parse(sort), toggled: Vec::new() }
+    }
+
     #[test]
     fn numbers_sort_as_numbers_and_names_without_case() {
         let rows = [("b", 10.0), ("A", 9.0), ("c", 100.0)];
-        let names = |sort| arrange(&columns(), &rows, "", sort).into_iter().map(|row| row.0).collect::<Vec<_>>();
-        assert_eq!(names(Sort::default()), ["b", "A", "c"]);
-        assert_eq!(names(Sort { column: Some(0), descending: false }), ["A", "b", "c"]);
-        assert_eq!(names(Sort { column: Some(1), descending: true }), ["c", "b", "A"]);
+        let names = |sort| arrange(&columns(), &rows, &view("", sort)).into_iter().map(|row| row.0).collect::<Vec<_>>();
+        assert_eq!(names(""), ["b", "A", "c"]);
+        assert_eq!(names("name"), ["A", "b", "c"]);
+        assert_eq!(names("-cost"), ["c", "b", "A"]);
+        assert_eq!(names("unknown"), ["b", "A", "c"]);
     }
 
     #[test]
     fn the_filter_looks_at_every_column() {
         let rows = [("alpha", 1.5), ("beta", 2.5)];
-        assert_eq!(arrange(&columns(), &rows, " 2.5", Sort::default()), [("beta", 2.5)]);
-        assert!(arrange(&columns(), &rows, "zeta", Sort::default()).is_empty());
+        assert_eq!(arrange(&columns(), &rows, &view(" 2.5", "")), [("beta", 2.5)]);
+        assert!(arrange(&columns(), &rows, &view("zeta", "")).is_empty());
+    }
+
+    #[test]
+    fn a_column_is_put_away_or_asked_for() {
+        let column = |is_hidden| {
+            let column = Column::new("First byte", |row: &u8| row.to_string());
+            if is_hidden { column.hidden_at_first() } else { column }
+        };
+        let toggled = TableView { toggled: vec!["first-byte".to_owned()], ..TableView::default() };
+        assert!(column(false).is_shown(&TableView::default()) && !column(false).is_shown(&toggled));
+        assert!(!column(true).is_shown(&TableView::default()) && column(true).is_shown(&toggled));
+        assert_eq!(Sort::parse("-first-byte").map(|sort| sort.to_string()), Some("-first-byte".to_owned()));
     }
 }

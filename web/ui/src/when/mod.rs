@@ -37,6 +37,15 @@ pub fn When(at: Instant) -> impl IntoView {
     view! { <time class="nowrap" datetime=at.to_string() title=format!("{} {}", time::absolute(at, zone), zone.name())>{shown}</time> }
 }
 
+/// An instant to the second, for logs: the time of day, and the day when it is another than today. How long ago is at hand.
+#[component]
+pub fn Clock(at: Instant, zone: time::Zone) -> impl IntoView {
+    let now = use_now();
+    let title =
+        move || format!("{} {}, {}", time::absolute(at, zone), zone.name(), time::relative(at, now.get(), zone));
+    view! { <time class="nowrap number" datetime=at.to_string() title=title>{time::clock_time(at, browser::now(), zone)}</time> }
+}
+
 /// An instant that may be missing.
 #[component]
 pub fn WhenOr(at: Option<Instant>, #[prop(into)] otherwise: String) -> impl IntoView {

@@ -2,12 +2,11 @@
 //!
 //! It sends and classifies; retries, first-byte, idle and total deadlines belong to the caller, who knows what has already
 //! been relayed. Redirects are not followed: an answer of 3xx is an answer. Invariant: no connection is opened to an
-//! address that [`egress::Rules`] did not pass.
+//! address that [`Rules`] did not pass.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,8 +19,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use crate::egress::{Denied, Rules};
-use crate::tls::{self, TlsError};
+use runtime::egress::{Denied, Rules};
+use runtime::tls::{self, TlsError};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -34,8 +33,6 @@ pub struct Settings {
     pub pool_idle_timeout: Duration,
     /// Most unused connections kept per host.
     pub pool_max_idle_per_host: usize,
-    /// More certificate authorities to trust (PEM file).
-    pub ca_file: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -45,7 +42,6 @@ impl Default for Settings {
             // Shorter than the 60 s after which common load balancers drop an unused connection.
             pool_idle_timeout: Duration::from_secs(50),
             pool_max_idle_per_host: 1_024,
-            ca_file: None,
         }
     }
 }
@@ -115,10 +111,10 @@ where
 {
     /// Makes a client with its own pool.
     ///
-    /// Errors: the certificate file cannot be used.
+    /// Errors: TLS cannot be set up.
     #[expect(clippy::disallowed_methods, reason = "this is the implementation that the ban points to")]
     pub fn new(settings: &Settings, egress: Arc<Rules>) -> Result<Self, TlsError> {
-        let roots = tls::public_roots(settings.ca_file.as_deref())?;
+        let roots = tls::public_roots(None)?;
         let guarded = Guarded { egress, connect_timeout: settings.connect_timeout };
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls::client_config(roots, None, &[])?)
@@ -258,7 +254,7 @@ mod tests {
     async fn answering(answer: &'static [u8]) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let port = listener.local_addr().expect("an address").port();
-        crate::tasks::spawn("test.server", async move {
+        runtime::tasks::spawn("test.server", async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let mut head = [0_u8; 1_024];
                 if stream.read(&mut head).await.is_ok_and(|n| n > 0) {
