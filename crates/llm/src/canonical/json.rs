@@ -91,7 +91,13 @@ impl Rest {
     /// Says whether there is nothing that a dialect of other origin would lose.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.iter().all(|(name, _)| name == super::content::Block::ITEM)
+        self.unknown().next().is_none()
+    }
+
+    /// Iterates over what a dialect of other origin would lose. Not among it: the mark of an item, and names that begin with
+    /// `=`, under which a dialect keeps in its own words what the hub has understood.
+    pub fn unknown(&self) -> impl Iterator<Item = (&str, &Raw)> {
+        self.iter().filter(|(name, _)| *name != super::content::Block::ITEM && !name.starts_with('='))
     }
 
     /// Adds one field.
