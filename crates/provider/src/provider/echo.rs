@@ -255,7 +255,7 @@ fn events(said: &Said, n: u32, dialect: Dialect, model: &str, stamp: &Stamp<'_>,
         events.push(Event::BlockStop { index: choice });
     }
     events.extend((0..n).map(|choice| Event::Finish(Finish { choice, ..Finish::new(said.finish) })));
-    events.push(Event::Usage(Usage { tokens: usage, service_tier: None, rest: Rest::default() }));
+    events.push(Event::Usage(Usage { tokens: usage, ..Usage::default() }));
     events.push(Event::Done);
     events
 }
