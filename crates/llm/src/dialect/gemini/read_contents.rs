@@ -19,6 +19,8 @@ pub(super) struct Calls {
     calls: Vec<Call>,
     /// Where the last turn of the model begins in `calls`.
     turn: usize,
+    /// The next part may go on with the text before it.
+    is_streamed: bool,
 }
 
 struct Call {
@@ -85,10 +87,13 @@ pub(super) fn read_content(
             _ => return Err(role.expected("one of user, model")),
         },
     };
-    if role == Role::Assistant {
+    // The vendor's libraries keep a streamed answer as it came: a content for each chunk.
+    let before = messages.pop_if(|last| role == Role::Assistant && last.role == role && last.rest.is_empty());
+    calls.is_streamed = before.is_some();
+    if role == Role::Assistant && before.is_none() {
         calls.turn = calls.calls.len();
     }
-    let mut content = Vec::new();
+    let mut content = before.map(|message| message.content).unwrap_or_default();
     read_parts(&object, calls, &mut content)?;
     let (results, content): (Vec<_>, Vec<_>) =
         content.into_iter().partition(|block| matches!(block.content, Content::ToolResult(_)));
@@ -108,6 +113,7 @@ fn read_parts(object: &Object<'_, '_>, calls: &mut Calls, blocks: &mut Vec<Block
     let Some(parts) = object.find("parts") else { return Ok(()) };
     for part in parts.array()?.iter() {
         read_part(&part, calls, blocks)?;
+        calls.is_streamed = false;
     }
     Ok(())
 }
@@ -122,7 +128,11 @@ fn read_part(node: &Node<'_, '_>, calls: &mut Calls, blocks: &mut Vec<Block>) ->
         let id = call.find_string("id")?.filter(|id| !id.is_empty());
         let id = calls.begin(id, &name, signature.as_deref());
         let arguments = call.find("args").map_or("{}", |args| args.text()).to_owned();
-        let rest = with_nested(part.rest(), "functionCall", &call.rest());
+        let mut rest = with_nested(part.rest(), "functionCall", &call.rest());
+        // Not what the vendor documents; kept for it all the same.
+        if let Some(wire) = signature.filter(|_| call_id::bare(&id) == id).and_then(|wire| Raw::of(&wire)) {
+            rest.push("thoughtSignature", wire);
+        }
         blocks.push(Block { content: Content::ToolUse(ToolUse { id, name, arguments }), cache: None, rest });
     } else if let Some(field) = part.find("functionResponse") {
         blocks.push(read_result(&field, &part, calls)?);
@@ -136,6 +146,12 @@ fn read_part(node: &Node<'_, '_>, calls: &mut Calls, blocks: &mut Vec<Block>) ->
         blocks.push(read_file(&field, &part)?);
     } else if part.find("text").is_some() || signature.is_some() {
         let text = part.find_string("text")?.unwrap_or_default();
+        if is_thought && go_on_thinking(&text, signature.as_deref(), &part.rest(), blocks) {
+            return Ok(());
+        }
+        if calls.is_streamed && !is_thought && signature.is_none() && go_on_talking(&text, &part.rest(), blocks) {
+            return Ok(());
+        }
         read_text(text, is_thought, signature.as_deref(), part.rest(), blocks);
     } else {
         let fields = part.rest();
@@ -143,6 +159,37 @@ fn read_part(node: &Node<'_, '_>, calls: &mut Calls, blocks: &mut Vec<Block>) ->
         blocks.push(Content::Opaque(Opaque { kind, raw: node.raw() }).into());
     }
     Ok(())
+}
+
+/// Adds to a thought that is not signed yet; streams give thoughts in pieces, and the signature with the last.
+fn go_on_thinking(text: &str, signature: Option<&str>, rest: &Rest, blocks: &mut [Block]) -> bool {
+    let Some(Block { content: Content::Reasoning(thought), rest: known, .. }) = blocks.last_mut() else { return false };
+    let signature = match signature.map(proof::read) {
+        Some(Proof::Redacted(_)) => return false,
+        Some(Proof::Signature(proof)) => Some(proof),
+        None => None,
+    };
+    if thought.signature.is_some() || !known.is_empty() || !rest.is_empty() {
+        return false;
+    }
+    thought.text.push_str(text);
+    thought.signature = signature;
+    true
+}
+
+/// Adds to a text that a stream has cut.
+fn go_on_talking(text: &str, rest: &Rest, blocks: &mut [Block]) -> bool {
+    if text.is_empty() {
+        // The end of a stream says no more.
+        return rest.is_empty();
+    }
+    match blocks.last_mut() {
+        Some(Block { content: Content::Text(known), rest: before, .. }) if before.is_empty() && rest.is_empty() => {
+            known.text.push_str(text);
+            true
+        }
+        _ => false,
+    }
 }
 
 fn read_text(text: String, is_thought: bool, signature: Option<&str>, mut rest: Rest, blocks: &mut Vec<Block>) {
