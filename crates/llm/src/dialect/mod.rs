@@ -3,6 +3,7 @@
 //! One file per dialect; each gives and takes canonical types only. Nothing here knows models, providers, sockets or
 //! money: what depends on a model comes in as [`RequestOptions`].
 
+mod annotation;
 pub mod anthropic_messages;
 mod cache_control;
 mod call_id;
