@@ -47,6 +47,10 @@ pub enum Modality {
     Image,
     /// Documents such as PDF.
     Document,
+    /// Sound.
+    Audio,
+    /// Moving pictures.
+    Video,
     /// Vectors.
     Vector,
 }
@@ -136,8 +140,30 @@ static MODELS: LazyLock<Vec<Model>> = LazyLock::new(|| {
     models
 });
 
-const FILES: [&str; 3] =
-    [include_str!("catalog/anthropic.json"), include_str!("catalog/echo.json"), include_str!("catalog/openai.json")];
+const FILES: [&str; 22] = [
+    include_str!("catalog/anthropic.json"),
+    include_str!("catalog/azure_openai.json"),
+    include_str!("catalog/bedrock.json"),
+    include_str!("catalog/cerebras.json"),
+    include_str!("catalog/cloudflare.json"),
+    include_str!("catalog/cohere.json"),
+    include_str!("catalog/databricks.json"),
+    include_str!("catalog/deepinfra.json"),
+    include_str!("catalog/deepseek.json"),
+    include_str!("catalog/echo.json"),
+    include_str!("catalog/fireworks.json"),
+    include_str!("catalog/gemini.json"),
+    include_str!("catalog/groq.json"),
+    include_str!("catalog/huggingface.json"),
+    include_str!("catalog/mistral.json"),
+    include_str!("catalog/nebius.json"),
+    include_str!("catalog/openai.json"),
+    include_str!("catalog/openrouter.json"),
+    include_str!("catalog/perplexity.json"),
+    include_str!("catalog/together.json"),
+    include_str!("catalog/vertex.json"),
+    include_str!("catalog/xai.json"),
+];
 
 // === The files ===
 
@@ -319,6 +345,41 @@ mod tests {
             n_compared += 1;
         }
         assert!(n_compared > 100);
+    }
+
+    #[test]
+    fn every_difference_to_an_independent_table_is_explained() {
+        let explained = include_str!("../fixtures/pricing/differences.csv").lines().skip(2).map(|line| {
+            let [provider, name, kind, ours, theirs, why] = line.splitn(6, ',').collect::<Vec<_>>()[..] else {
+                panic!("{line}")
+            };
+            assert!(!why.is_empty(), "{line}");
+            ((provider, name, kind), (ours, theirs))
+        });
+        let mut explained: std::collections::HashMap<_, _> = explained.collect();
+        let mut n_equal = 0;
+        for line in include_str!("../fixtures/pricing/genai_prices.csv").lines().skip(2) {
+            let [provider, name, kind, theirs] = line.split(',').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let model = find(provider, name).unwrap_or_else(|| panic!("{line}"));
+            let rates = model.price_at(at("2026-11-22")).unwrap().rates;
+            let ours = match kind {
+                "input" => Some(rates.input),
+                "cached_input" => rates.cached_input,
+                "cache_write_5m" => rates.cache_write_5m,
+                "cache_write_1h" => rates.cache_write_1h,
+                "output" => Some(rates.output),
+                _ => panic!("{line}"),
+            };
+            let dollars = |text: &str| Price::per_million(text.parse::<domain::NanoUsd>().unwrap().as_nanos());
+            if ours == Some(dollars(theirs)) {
+                n_equal += 1;
+                continue;
+            }
+            let (known, said) =
+                explained.remove(&(provider, name, kind)).unwrap_or_else(|| panic!("not explained: {line}"));
+            assert_eq!((ours, said), (Some(known).filter(|text| !text.is_empty()).map(dollars), theirs), "{line}");
+        }
+        assert!(n_equal > 1_000 && explained.is_empty(), "no longer a difference: {explained:?}");
     }
 
     #[test]
