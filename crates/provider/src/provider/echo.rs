@@ -39,19 +39,12 @@ pub(super) struct Echo(Spec);
 pub(super) static ECHO: Echo = Echo(Spec {
     name: "echo",
     title: "Echo",
-    base_url: None,
-    key_variable: None,
-    base_url_variable: None,
     needs_credential: false,
     auth: Scheme::None,
     dialects: &[Dialect::OpenAiChat, Dialect::AnthropicMessages],
-    chat_path: "/",
-    embeddings_path: None,
-    count_path: None,
-    forwarded: &[],
-    defaults: &[],
-    request_id_header: "x-request-id",
+    places: &[],
     quirks: Quirks::NONE,
+    ..Spec::OPENAI_LIKE
 });
 
 impl Provider for Echo {
