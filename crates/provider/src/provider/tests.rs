@@ -109,13 +109,15 @@ fn a_stream_is_asked_for_its_usage_and_the_client_spared_the_extra_event() {
 #[test]
 fn responses_go_untouched_where_they_are_spoken_and_translated_elsewhere() {
     const RESPONSES: Operation = Operation::Chat(Dialect::OpenAiResponses);
-    let body = json!({"model": "asked", "input": "hello", "stream": true, "store": true, "previous_response_id": "resp_0"});
+    let body =
+        json!({"model": "asked", "input": "hello", "stream": true, "store": true, "previous_response_id": "resp_0"});
     let case = Case::new(RESPONSES, &body);
     let prepared = case.prepared("openai", "https://api.openai.com/v1", "asked").unwrap();
     assert_eq!(prepared.request.uri(), "https://api.openai.com/v1/responses");
     assert_eq!(prepared.request.body().as_ptr(), case.body.as_ptr());
     assert_eq!(prepared.relay, Relay::Untouched { dialect: Dialect::OpenAiResponses, withhold_usage: false });
-    for (provider, base) in [("anthropic", "https://x"), ("openai_compatible", "https://x/v1"), ("ollama", "https://x")] {
+    for (provider, base) in [("anthropic", "https://x"), ("openai_compatible", "https://x/v1"), ("ollama", "https://x")]
+    {
         // Nobody there remembers the answer that this one continues.
         let error = case.prepared(provider, base, "m").unwrap_err().to_string();
         assert!(error.starts_with("previous_response_id: the upstream keeps no answers; send"), "{provider}: {error}");
