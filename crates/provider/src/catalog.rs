@@ -97,6 +97,37 @@ pub struct CatalogPrice {
     pub rates: Rates,
     /// Rates for long contexts, ascending by bound.
     pub long_context: Vec<LongContextRates>,
+    /// Rates of other tiers of service.
+    pub tiers: Vec<TierRates>,
+}
+
+/// A tier of service with rates of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceTier {
+    /// Answered within a day.
+    Batch,
+    /// Answered when there is room.
+    Flex,
+    /// Answered before others.
+    Priority,
+}
+
+/// What a tier costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TierRates {
+    /// The tier.
+    pub tier: ServiceTier,
+    /// Its rates, for contexts of any length.
+    pub rates: Rates,
+}
+
+impl CatalogPrice {
+    /// Returns the rates of a tier, when the vendor publishes any.
+    #[must_use]
+    pub fn tier(&self, tier: ServiceTier) -> Option<&Rates> {
+        self.tiers.iter().find(|known| known.tier == tier).map(|known| &known.rates)
+    }
 }
 
 impl Model {
@@ -203,6 +234,15 @@ struct PriceEntry {
     rates: RatesEntry,
     #[serde(default)]
     long_context: Vec<LongContextEntry>,
+    #[serde(default)]
+    tiers: Vec<TierEntry>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TierEntry {
+    tier: ServiceTier,
+    rates: RatesEntry,
 }
 
 #[derive(serde::Deserialize)]
@@ -276,8 +316,9 @@ fn price(entry: &PriceEntry) -> Result<CatalogPrice, CatalogError> {
         .iter()
         .map(|tier| LongContextRates { above_input_tokens: tier.above_input_tokens, rates: tier.rates.rates() })
         .collect();
+    let tiers = entry.tiers.iter().map(|tier| TierRates { tier: tier.tier, rates: tier.rates.rates() }).collect();
     let effective_at = entry.effective_on.as_deref().map(day).transpose()?.unwrap_or_default();
-    Ok(CatalogPrice { effective_at, rates: entry.rates.rates(), long_context })
+    Ok(CatalogPrice { effective_at, rates: entry.rates.rates(), long_context, tiers })
 }
 
 fn day(text: &str) -> Result<Timestamp, CatalogError> {
@@ -317,6 +358,12 @@ mod tests {
                 assert!(price.long_context.is_sorted_by(|a, b| a.above_input_tokens < b.above_input_tokens));
                 let is_dearer = |tier: &LongContextRates| tier.rates.input >= price.rates.input;
                 assert!(price.long_context.iter().all(is_dearer), "{}", model.name);
+                for tier in &price.tiers {
+                    let is_dearer = tier.rates.input >= price.rates.input;
+                    let is_cheaper = tier.rates.input <= price.rates.input;
+                    let is_sound = if tier.tier == ServiceTier::Priority { is_dearer } else { is_cheaper };
+                    assert!(is_sound, "{} {:?}", model.name, tier.tier);
+                }
             }
         }
         let count = names.len();
@@ -391,6 +438,14 @@ mod tests {
             cost(usage, &price.rates, &price.long_context).total().to_string()
         };
         assert_eq!((dollars("2025-06-09"), dollars("2025-06-10")), ("50".to_owned(), "10".to_owned()));
+    }
+
+    #[test]
+    fn tiers_of_service_have_their_rates() {
+        let price = find("anthropic", "claude-haiku-4-5").unwrap().price_at(at("2026-11-22")).unwrap();
+        let batch = price.tier(ServiceTier::Batch).unwrap();
+        assert_eq!((batch.input, batch.output), (Price::per_million(500_000_000), Price::per_million(2_500_000_000)));
+        assert_eq!(price.tier(ServiceTier::Flex), None);
     }
 
     #[test]

@@ -83,13 +83,22 @@ impl Rule {
 
 /// Applies the rules that hold for a model, and what the place wants of a body.
 pub(super) fn apply(body: Bytes, rules: &[Rule], model: &str, place: &Place, losses: &mut Vec<Loss>) -> Bytes {
-    let has = |field: &str| memmem::find(&body, &quote(field)).is_some();
+    let has = |field: &str| has_key(&body, field);
     let rules: Vec<&Rule> = rules.iter().filter(|rule| rule.holds_for(model) && has(rule.field)).collect();
     let without = place.without.iter().any(|field| has(field));
     if rules.is_empty() && !without && place.with.is_empty() {
         return body;
     }
     rewrite(&body, &rules, place, losses).unwrap_or(body)
+}
+
+/// Says whether a quoted word is anywhere in the body: a search without reading, so a field below the top is found too.
+fn has_key(body: &[u8], field: &str) -> bool {
+    let is_quoted = |at: usize| {
+        at.checked_sub(1).and_then(|before| body.get(before)) == Some(&b'"')
+            && body.get(at + field.len()) == Some(&b'"')
+    };
+    memmem::find_iter(body, field).any(is_quoted)
 }
 
 /// Writes the body anew; `None` when nothing has to change.
