@@ -240,6 +240,12 @@ fn schemas_that_refer_to_themselves_are_cut() {
     }
     let (schema, losses) = fitted(&json!({"$ref": "#/$defs/d0", "$defs": defs}));
     assert!(schema.to_string().len() < 1_000_000 && !losses.is_empty());
+    // So does a long text that is referred to again and again.
+    let many: serde_json::Map<String, Value> =
+        (0..2000).map(|n| (format!("p{n}"), json!({"$ref": "#/$defs/long"}))).collect();
+    let long = json!({"type": "string", "description": "x".repeat(100_000)});
+    let (schema, losses) = fitted(&json!({"type": "object", "properties": many, "$defs": {"long": long}}));
+    assert!(schema.to_string().len() < 2_000_000 && !losses.is_empty());
     let (_, losses) = fitted(&json!({"type": "object", "properties": {"a": {"$ref": "https://example.com/x"}}}));
     assert!(losses[0].contains("leads nowhere"), "{losses:?}");
 }
@@ -333,6 +339,20 @@ fn embeddings_speak_both_endpoints() {
     let text = embeddings::encode_answer(&answer, Batch::One);
     assert!(std::str::from_utf8(&text).unwrap().starts_with(r#"{"embedding":{"values":[1,-2.5]}"#));
     assert_eq!(embeddings::decode_answer(br#"{"embedding":{"values":[1]}}"#).unwrap().vectors.len(), 1);
+}
+
+#[test]
+fn long_conversations_cost_no_more_than_their_length() {
+    let calls: Vec<Value> = (0..20_000).map(|n| json!({"functionCall": {"name": "f", "args": {"n": n}}})).collect();
+    let results: Vec<Value> = (0..20_000)
+        .map(|n| json!({"functionResponse": {"name": "f", "response": {"output": n.to_string()}}}))
+        .collect();
+    let body = json!({"contents": [{"parts": [{"text": "x"}]}, {"role": "model", "parts": calls}, {"parts": results}]});
+    let request = Dialect::Gemini.decode_request(body.to_string().as_bytes()).unwrap();
+    let openai = Dialect::OpenAiChat.encode_request(&request, &RequestOptions::STANDARD).unwrap();
+    let (sent, _) =
+        sent(Dialect::OpenAiChat, &serde_json::from_slice(&openai.body).unwrap(), &RequestOptions::STANDARD);
+    assert_eq!(sent["contents"][2]["parts"][19_999]["functionResponse"]["response"], json!({"output": "19999"}));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! Calls may come without ids; ids are made up then, and results find their call by name and order.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use crate::canonical::content::{
     Audio, Block, Content, Document, Image, Message, Opaque, Reasoning, Role, Source, Text, ToolResult, ToolUse,
 };
@@ -16,44 +18,51 @@ use super::{MIME_TYPE, RESULT_NAME};
 /// The calls of the conversation so far.
 #[derive(Default)]
 pub(super) struct Calls {
-    calls: Vec<Call>,
-    /// Where the last turn of the model begins in `calls`.
-    turn: usize,
+    /// Id in the hub and whether a result has come, in order.
+    known: Vec<(String, bool)>,
+    by_id: BTreeMap<String, usize>,
+    /// Calls of the model's last turn by name, the first first.
+    waiting: BTreeMap<String, VecDeque<usize>>,
     /// The next part may go on with the text before it.
     is_streamed: bool,
 }
 
-struct Call {
-    /// The id in the hub.
-    id: String,
-    name: String,
-    is_answered: bool,
-}
-
 impl Calls {
     fn begin(&mut self, id: Option<String>, name: &str, signature: Option<&str>) -> String {
-        let number = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
-        let mut id = id.unwrap_or_else(|| call_id::make_up("", number));
-        if let Some(signed) = signature.and_then(|signature| call_id::sign(&id, signature)) {
-            id = signed;
-        }
-        self.calls.push(Call { id: id.clone(), name: name.to_owned(), is_answered: false });
+        let at = self.known.len();
+        let bare = id.unwrap_or_else(|| call_id::make_up("", u32::try_from(at).unwrap_or(u32::MAX)));
+        let signed = signature.and_then(|signature| call_id::sign(&bare, signature));
+        let id = signed.unwrap_or_else(|| bare.clone());
+        self.known.push((id.clone(), false));
+        self.by_id.insert(bare, at);
+        self.waiting.entry(name.to_owned()).or_default().push_back(at);
         id
     }
 
     fn answer(&mut self, id: Option<String>, name: &str) -> String {
-        let turn = self.turn;
         let found = match &id {
-            Some(id) => self.calls.iter_mut().rev().find(|call| call_id::bare(&call.id) == id),
-            None => self.calls[turn..].iter_mut().find(|call| call.name == name && !call.is_answered),
+            Some(id) => self.by_id.get(id).copied(),
+            None => self.next(name),
         };
         match found {
-            Some(call) => {
-                call.is_answered = true;
-                call.id.clone()
+            Some(at) => {
+                let (id, is_answered) = &mut self.known[at];
+                *is_answered = true;
+                id.clone()
             }
             None => id.unwrap_or_else(|| call_id::make_up("lost", 0)),
         }
+    }
+
+    /// Takes the first call of a name that has no result yet.
+    fn next(&mut self, name: &str) -> Option<usize> {
+        let waiting = self.waiting.get_mut(name)?;
+        while let Some(at) = waiting.pop_front() {
+            if !self.known[at].1 {
+                return Some(at);
+            }
+        }
+        None
     }
 }
 
@@ -91,7 +100,7 @@ pub(super) fn read_content(
     let before = messages.pop_if(|last| role == Role::Assistant && last.role == role && last.rest.is_empty());
     calls.is_streamed = before.is_some();
     if role == Role::Assistant && before.is_none() {
-        calls.turn = calls.calls.len();
+        calls.waiting.clear();
     }
     let mut content = before.map(|message| message.content).unwrap_or_default();
     read_parts(&object, calls, &mut content)?;

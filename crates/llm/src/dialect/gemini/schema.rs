@@ -12,6 +12,8 @@ use crate::canonical::loss::Loss;
 const MAX_REFERENCES: u32 = 8;
 /// How many schemas one schema may become; references in references multiply.
 const MAX_NODES: u32 = 5_000;
+/// How much text references may copy, all together.
+const MAX_COPIED: usize = 1 << 20;
 
 /// Keywords that go over as they are.
 const KEPT: &[&str] = &[
@@ -38,7 +40,7 @@ const SILENT: &[&str] = &["$schema", "$id", "$comment", "$defs", "definitions", 
 pub(super) fn fit(schema: &Raw, path: &str, losses: &mut Vec<Loss>) -> Option<Raw> {
     // The parser stops at 128 levels, which together with the bound on references bounds the recursion below.
     let root: Value = serde_json::from_str(schema.as_str()).ok()?;
-    let mut fitter = Fitter { root: &root, losses, n_nodes: 0 };
+    let mut fitter = Fitter { root: &root, losses, n_nodes: 0, n_copied: 0 };
     Raw::of(&fitter.fit(&root, path, 0))
 }
 
@@ -52,6 +54,7 @@ struct Fitter<'r, 'l> {
     root: &'r Value,
     losses: &'l mut Vec<Loss>,
     n_nodes: u32,
+    n_copied: usize,
 }
 
 impl Fitter<'_, '_> {
@@ -108,6 +111,14 @@ impl Fitter<'_, '_> {
             self.changed(path, "the schema refers to itself; Gemini's cannot, so any object is allowed from here on");
             return json!({"type": "OBJECT"});
         }
+        self.n_copied = self.n_copied.saturating_add(weigh(target));
+        if self.n_copied > MAX_COPIED {
+            self.changed(
+                path,
+                "the schema grows too large with its references in place; any object is allowed instead",
+            );
+            return json!({"type": "OBJECT"});
+        }
         // What stands beside a reference adds to it.
         let mut merged = target.as_object().cloned().unwrap_or_default();
         for (name, value) in schema.iter().filter(|(name, _)| *name != "$ref") {
@@ -125,8 +136,13 @@ impl Fitter<'_, '_> {
             _ => Vec::new(),
         };
         let is_nullable = words.contains(&"null");
-        let words: Vec<&str> = words.into_iter().filter(|word| *word != "null").collect();
-        match &*words {
+        let mut known: Vec<&str> = Vec::new();
+        for word in words.into_iter().filter(|word| *word != "null") {
+            if !known.contains(&word) && known.len() < 8 {
+                known.push(word);
+            }
+        }
+        match &*known {
             [] => {}
             [word] => {
                 fitted.insert("type".to_owned(), Value::String(word.to_ascii_uppercase()));
@@ -281,6 +297,16 @@ impl Fitter<'_, '_> {
         if names.len() > 1 {
             fitted.entry("propertyOrdering").or_insert(Value::Array(names));
         }
+    }
+}
+
+/// Says about how many bytes a value has.
+fn weigh(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(weigh).sum::<usize>() + 2,
+        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + weigh(value) + 4).sum::<usize>() + 2,
+        _ => 4,
     }
 }
 

@@ -34,6 +34,12 @@ struct Placed<'r> {
 impl<'r> Writer<'r> {
     pub(super) fn write_conversation(&mut self, object: &mut ObjectWriter<'_>) {
         let messages = &self.request.messages;
+        let blocks = messages.iter().flat_map(|message| &message.content);
+        let calls = blocks.filter_map(|block| match &block.content {
+            Content::ToolUse(call) => Some(call),
+            _ => None,
+        });
+        self.calls = calls.enumerate().map(|(at, call)| (&*call.id, (at, &*call.name))).collect();
         let n_instructions = messages.iter().take_while(|message| message.role.is_instruction()).count();
         // Without any other message the last instruction must be the user's.
         let is_lonely = n_instructions == messages.len() && n_instructions > 0 && !self.is_ours;
@@ -148,8 +154,8 @@ impl<'r> Writer<'r> {
         // Results find their calls by name and order where a model knows no ids, so they go in the order of the calls.
         let mut blocks: Vec<&Placed<'_>> = turn.blocks.iter().collect();
         if !self.is_ours {
-            blocks.sort_by_key(|placed| match &placed.block.content {
-                Content::ToolResult(result) => self.find_call(&result.call_id).map_or(usize::MAX - 1, |(at, _)| at),
+            blocks.sort_by_cached_key(|placed| match &placed.block.content {
+                Content::ToolResult(result) => self.calls.get(&*result.call_id).map_or(usize::MAX - 1, |(at, _)| *at),
                 _ => usize::MAX,
             });
         }
@@ -167,17 +173,6 @@ impl<'r> Writer<'r> {
         {
             array.object(|object| object.str("text", " "));
         }
-    }
-
-    /// Finds a call of the conversation: its position and name.
-    fn find_call(&self, id: &str) -> Option<(usize, &'r str)> {
-        let blocks = self.request.messages.iter().flat_map(|message| &message.content);
-        let calls = blocks.filter_map(|block| match &block.content {
-            Content::ToolUse(call) => Some(call),
-            _ => None,
-        });
-        let found = calls.enumerate().filter(|(_, call)| call.id == id).last();
-        found.map(|(at, call)| (at, call.name.as_str()))
     }
 
     fn write_part(&mut self, placed: &Placed<'_>, stand_in: Option<String>, array: &mut ArrayWriter<'_>) {
@@ -287,7 +282,7 @@ impl<'r> Writer<'r> {
     ) {
         let id = call_id::bare(&result.call_id);
         let own_name = block.rest.find(RESULT_NAME).and_then(|raw| serde_json::from_str::<String>(raw.as_str()).ok());
-        let name = match (self.find_call(&result.call_id), own_name) {
+        let name = match (self.calls.get(&*result.call_id).copied(), own_name) {
             (_, Some(name)) if self.is_ours => name,
             (Some((_, name)), _) => self.tool_name(name),
             (None, name) => {

@@ -3,6 +3,8 @@
 //! Content that Gemini cannot take at all (another vendor's file id) is an error, because the answer would be about
 //! something else; everything smaller is a loss.
 
+use std::collections::BTreeMap;
+
 use bytes::BytesMut;
 
 use crate::canonical::error::EncodeError;
@@ -58,7 +60,8 @@ fn encode<'r>(
     let thinking = thinking::plan(request, options, &mut losses);
     let is_ours = request.origin == Dialect::Gemini;
     let undo = Undo::default();
-    let mut writer = Writer { request, options, is_ours, thinking, losses, undo, failure: None };
+    let mut writer =
+        Writer { request, options, is_ours, calls: BTreeMap::new(), thinking, losses, undo, failure: None };
     let mut body = BytesMut::with_capacity(1024);
     write_object(&mut body, |object| fill(&mut writer, object));
     match writer.failure {
@@ -71,6 +74,8 @@ pub(super) struct Writer<'r> {
     pub(super) request: &'r ChatRequest,
     pub(super) options: &'r RequestOptions,
     pub(super) is_ours: bool,
+    /// Position and name of each call of the conversation, by id.
+    pub(super) calls: BTreeMap<&'r str, (usize, &'r str)>,
     thinking: Thinking,
     losses: Vec<Loss>,
     undo: Undo,
