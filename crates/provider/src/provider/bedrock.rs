@@ -6,14 +6,15 @@
 use llm::canonical::error::DecodeError;
 use llm::canonical::event::Event;
 use llm::codec::{json, sse};
-use llm::dialect::{Decoder, Dialect, Mode, Undo};
+use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Undo};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 
-use super::{Call, Place, Provider, Quirks, Spec, Speech, Surface};
+use super::{Call, Place, Provider, Quirks, Spec, Speech, Surface, prepare};
 use crate::auth::Scheme;
+use crate::catalog::Model;
 use crate::wire::event_stream::{Frame, Reader};
 use crate::wire::{CONVERSE, Wire as _, exception};
 
@@ -51,6 +52,10 @@ pub(super) static BEDROCK: Bedrock = Bedrock(Spec {
 impl Provider for Bedrock {
     fn spec(&self) -> &'static Spec {
         &BEDROCK.0
+    }
+
+    fn request_options(&self, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
+        prepare::resold_options(self.spec(), upstream_model, model)
     }
 
     fn speech(&self, client: Dialect, upstream_model: &str) -> Speech {

@@ -30,8 +30,8 @@ pub(super) static OPENAI: Data = Data(&Spec {
     base_url: Some("https://api.openai.com/v1"),
     key_variable: Some("OPENAI_API_KEY"),
     base_url_variable: Some("OPENAI_BASE_URL"),
-    dialects: &[Dialect::OpenAiChat, Dialect::OpenAiResponses],
-    places: &[Place::CHAT[0], Place::RESPONSES, Place::EMBEDDINGS],
+    dialects: &[Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::OpenAiCompletions],
+    places: &[Place::CHAT[0], Place::RESPONSES, Place::COMPLETIONS, Place::EMBEDDINGS],
     // Organization and project headers choose who pays, so they come from the credential's key, never from the client.
     forwarded: &["openai-beta", "idempotency-key"],
     // Reasoning models refuse `max_tokens`; all models take the newer name.

@@ -181,6 +181,19 @@ pub(super) fn request_options(spec: &Spec, upstream_model: &str, model: Option<&
     }
 }
 
+/// What a translation must know of a model that a cloud resells: its vendor's name is inside the cloud's
+/// (`us.anthropic.claude-sonnet-4-5-20250929-v1:0`, an ARN that ends in it, `claude-sonnet-4-5@20250929`).
+pub(super) fn resold_options(spec: &Spec, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
+    let name = upstream_model.rsplit('/').next().unwrap_or(upstream_model);
+    let name = name.rsplit_once("anthropic.").map_or(name, |(_, name)| name);
+    let name = name
+        .rsplit_once("-v")
+        .filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()))
+        .map_or(name, |(name, _)| name);
+    let name = name.replace('@', "-");
+    request_options(spec, &name, model.or_else(|| crate::catalog::find("anthropic", &name)))
+}
+
 /// Answers a token count with an estimate when the upstream does not count.
 pub(super) fn estimated_count(spec: &Spec, call: &Call<'_>) -> Option<Result<LocalAnswer, PrepareError>> {
     if call.operation != Operation::CountTokens || spec.place(Surface::CountTokens, false).is_some() {

@@ -126,15 +126,15 @@ impl Place {
     pub const CHAT_AND_EMBEDDINGS: &'static [Self] = &[Self::CHAT[0], Self::EMBEDDINGS];
     /// Embeddings in OpenAI's dialect, where most have them.
     pub const EMBEDDINGS: Self = Self::new(Surface::Embeddings, "/embeddings");
+    /// OpenAI's legacy completions, where most have them.
+    pub const COMPLETIONS: Self = Self::new(Surface::Chat(Dialect::OpenAiCompletions), "/completions");
+
     /// OpenAI's responses, where most have them.
     pub const RESPONSES: Self = Self::new(Surface::Chat(Dialect::OpenAiResponses), "/responses");
 
     /// Chat, legacy completions and embeddings, as servers have them that follow OpenAI all the way back.
-    pub const WITH_COMPLETIONS: &'static [Self] = &[
-        Self::CHAT_AND_EMBEDDINGS[0],
-        Self::new(Surface::Chat(Dialect::OpenAiCompletions), "/completions"),
-        Self::CHAT_AND_EMBEDDINGS[1],
-    ];
+    pub const WITH_COMPLETIONS: &'static [Self] =
+        &[Self::CHAT_AND_EMBEDDINGS[0], Self::COMPLETIONS, Self::CHAT_AND_EMBEDDINGS[1]];
 
     /// A place with one path.
     #[must_use]

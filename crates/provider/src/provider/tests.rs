@@ -190,6 +190,22 @@ fn token_counts_go_to_those_who_count_and_are_estimated_for_the_rest() {
 }
 
 #[test]
+fn a_model_that_a_cloud_resells_is_known_by_its_own_name() {
+    use llm::dialect::{ReasoningStyle, SchemaStyle};
+
+    let options = |provider: &str, model: &str| find(provider).unwrap().request_options(model, None);
+    let arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0";
+    for (provider, model) in [("bedrock", arn), ("vertex", "claude-sonnet-4-5@20250929")] {
+        let options = options(provider, model);
+        assert_eq!((options.reasoning, options.default_max_tokens), (ReasoningStyle::Budget, 64_000), "{model}");
+    }
+    assert_eq!(options("bedrock", "global.anthropic.claude-opus-4-8").reasoning, ReasoningStyle::Effort);
+    let old = options("bedrock", "anthropic.claude-3-haiku-20240307-v1:0");
+    assert_eq!((old.reasoning, old.json_schema), (ReasoningStyle::Unsupported, SchemaStyle::ForcedTool));
+    assert_eq!(options("vertex", "gemini-2.5-pro").reasoning, ReasoningStyle::BudgetAlways);
+}
+
+#[test]
 fn what_a_provider_lacks_is_said() {
     let case = Case::new(Operation::Embeddings, &json!({"model": "m", "input": "x"}));
     let error = case.prepared("anthropic", "https://api.anthropic.com", "m").unwrap_err();

@@ -4,10 +4,11 @@
 //! `https://us-central1-aiplatform.googleapis.com/v1/projects/<project>/locations/us-central1`. Facts: the vendor's API reference
 //! and field notes, read November 2026.
 
-use llm::dialect::Dialect;
+use llm::dialect::{Dialect, RequestOptions};
 
-use super::{Place, Provider, Quirks, Spec, Speech, Surface};
+use super::{Place, Provider, Quirks, Spec, Speech, Surface, prepare};
 use crate::auth::Scheme;
+use crate::catalog::Model;
 
 /// Vertex AI.
 #[derive(Debug)]
@@ -45,6 +46,10 @@ pub(super) static VERTEX: Vertex = Vertex(Spec {
 impl Provider for Vertex {
     fn spec(&self) -> &'static Spec {
         &VERTEX.0
+    }
+
+    fn request_options(&self, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
+        prepare::resold_options(self.spec(), upstream_model, model)
     }
 
     /// Each publisher's models speak one dialect, whatever the client speaks. Open models are named with their publisher.
