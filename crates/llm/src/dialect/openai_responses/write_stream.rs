@@ -334,15 +334,14 @@ impl AnswerEncoder {
             return fields.0.into_iter().for_each(|(name, value)| block.fields.set(&name, value));
         };
         let item = &mut self.items[place.item];
-        for (name, value) in fields.0 {
-            match &mut item.kind {
-                ItemKind::Opaque(raw) => {
-                    if let Some(changed) = raw.with_field(&name, &value) {
-                        *raw = changed;
-                    }
-                }
-                _ => item.parts[place.part].fields.set(&name, value),
+        if let ItemKind::Opaque(raw) = &mut item.kind {
+            if let Some(changed) = raw.with_fields(fields) {
+                *raw = changed;
             }
+            return;
+        }
+        for (name, value) in fields.0 {
+            item.parts[place.part].fields.set(&name, value);
         }
     }
 
