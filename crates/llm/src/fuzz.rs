@@ -11,7 +11,13 @@ use crate::canonical::event::Event;
 use crate::codec::sse;
 use crate::dialect::{AnswerOptions, Dialect, Mode, RequestOptions, Undo, openai_embeddings};
 
-const DIALECTS: [Dialect; 3] = [Dialect::OpenAiChat, Dialect::AnthropicMessages, Dialect::OpenAiResponses];
+const DIALECTS: [Dialect; 5] = [
+    Dialect::OpenAiChat,
+    Dialect::AnthropicMessages,
+    Dialect::OpenAiResponses,
+    Dialect::OpenAiCompletions,
+    Dialect::Gemini,
+];
 
 /// Frames of server-sent events do not depend on the split.
 pub fn sse(bytes: &[u8]) {
@@ -45,6 +51,16 @@ pub fn anthropic_stream(bytes: &[u8]) {
 /// Streams of OpenAI's responses: the split does not matter, and whatever was read can be written.
 pub fn responses_stream(bytes: &[u8]) {
     stream(Dialect::OpenAiResponses, bytes);
+}
+
+/// Gemini's streams, events or array: the split does not matter, and whatever was read can be written.
+pub fn gemini_stream(bytes: &[u8]) {
+    stream(Dialect::Gemini, bytes);
+}
+
+/// Streams of OpenAI's legacy completions: the split does not matter, and whatever was read can be written.
+pub fn completions_stream(bytes: &[u8]) {
+    stream(Dialect::OpenAiCompletions, bytes);
 }
 
 /// Whole answers: whatever was read can be written, and is well-formed JSON.

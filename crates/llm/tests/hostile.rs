@@ -8,6 +8,14 @@ use proptest::prelude::*;
 
 use crate::golden::{decode, fixtures};
 
+const DIALECTS: [Dialect; 5] = [
+    Dialect::OpenAiChat,
+    Dialect::AnthropicMessages,
+    Dialect::OpenAiResponses,
+    Dialect::OpenAiCompletions,
+    Dialect::Gemini,
+];
+
 #[track_caller]
 fn check(dialect: Dialect, body: &str, wanted: &str) {
     let error = dialect.decode_request(body.as_bytes()).expect_err("the body must be refused");
@@ -74,7 +82,7 @@ fn wrong_types_are_named_by_their_path() {
 #[test]
 fn what_is_not_json_is_refused_in_words() {
     for body in [&b""[..], b"{", b"[1", b"\xEF\xBB\xBF{}", b"{\"model\":\xff}", b"nul", b"{} {}"] {
-        for dialect in [Dialect::OpenAiChat, Dialect::AnthropicMessages, Dialect::OpenAiResponses] {
+        for dialect in DIALECTS {
             let error = dialect.decode_request(body).expect_err("not JSON").to_string();
             assert!(error.starts_with("not valid JSON: "), "{error}");
         }
@@ -85,10 +93,10 @@ fn what_is_not_json_is_refused_in_words() {
 fn depth_costs_no_stack() {
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     let body = format!(
-        r#"{{"model":"m","max_tokens":1,"x":{deep},"messages":[{turn}],"input":[{turn}]}}"#,
+        r#"{{"model":"m","max_tokens":1,"x":{deep},"prompt":"x","messages":[{turn}],"input":[{turn}],"contents":[{{"parts":[{{"x":{deep}}}]}}]}}"#,
         turn = format_args!(r#"{{"role":"user","content":[{{"type":"x","y":{deep}}}]}}"#)
     );
-    for dialect in [Dialect::OpenAiChat, Dialect::AnthropicMessages, Dialect::OpenAiResponses] {
+    for dialect in DIALECTS {
         assert!(dialect.decode_request(body.as_bytes()).is_ok());
     }
     let schema = r#"{"items":"#.repeat(10_000) + "{}" + &"}".repeat(10_000);
@@ -121,7 +129,7 @@ fn hostile_counts_do_not_overflow() {
         r#"{{"id":"m","content":[],"usage":{{"input_tokens":{max},"cache_creation_input_tokens":{max},"cache_read_input_tokens":{max},"output_tokens":{max},"cache_creation":{{"ephemeral_1h_input_tokens":{max},"ephemeral_5m_input_tokens":{max}}}}}}}"#
     );
     let events = decode(Dialect::AnthropicMessages, Mode::Whole, Undo::default(), body.as_bytes()).unwrap();
-    for dialect in [Dialect::OpenAiChat, Dialect::AnthropicMessages, Dialect::OpenAiResponses] {
+    for dialect in DIALECTS {
         let (text, _) = crate::golden::encode(dialect, Mode::Whole, events.clone());
         assert!(text.contains(&max.to_string()));
     }
@@ -129,7 +137,7 @@ fn hostile_counts_do_not_overflow() {
 
 #[test]
 fn error_bodies_of_any_shape_become_a_message() {
-    for dialect in [Dialect::OpenAiChat, Dialect::AnthropicMessages, Dialect::OpenAiResponses] {
+    for dialect in DIALECTS {
         for body in ["", "<html>502</html>", "{}", "[]", r#"{"error":null}"#, r#"{"error":{"message":7}}"#, "\u{0}"] {
             let error = dialect.decode_error(502, body.as_bytes());
             assert_eq!(error.status, 502);
@@ -143,13 +151,13 @@ fn error_bodies_of_any_shape_become_a_message() {
 #[test]
 fn the_fuzz_targets_hold_on_the_corpus() {
     let mut n_files = 0;
-    for dialect in ["openai_chat", "anthropic_messages", "openai_responses"] {
+    for dialect in ["openai_chat", "anthropic_messages", "openai_responses", "openai_completions", "gemini"] {
         for case in fs::read_dir(fixtures().join(dialect)).unwrap() {
             for name in ["request.json", "answer.json", "answer.sse"] {
                 let Ok(mut bytes) = fs::read(case.as_ref().unwrap().path().join(name)) else { continue };
                 n_files += 1;
                 all(&bytes);
-                for at in (0..bytes.len()).step_by(61) {
+                for at in (0..bytes.len()).step_by(61.max(bytes.len() / 24)) {
                     let before = bytes[at];
                     bytes[at] = b"\"{}[]:,0\n\\"[at % 10];
                     all(&bytes);
@@ -166,6 +174,8 @@ fn all(bytes: &[u8]) {
     fuzz::openai_stream(bytes);
     fuzz::anthropic_stream(bytes);
     fuzz::responses_stream(bytes);
+    fuzz::completions_stream(bytes);
+    fuzz::gemini_stream(bytes);
     fuzz::whole_answers(bytes);
     fuzz::requests(bytes);
 }

@@ -1,6 +1,10 @@
 //! Tests of the crate through its public door: golden translations, split properties, round trips, hostile bytes.
 
 #[cfg(test)]
+mod completions;
+#[cfg(test)]
+mod gemini;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod hostile;

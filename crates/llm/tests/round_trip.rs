@@ -21,7 +21,13 @@ fn inputs(dialect: Dialect, name: &str) -> Vec<(String, Vec<u8>)> {
     inputs
 }
 
-const DIALECTS: [Dialect; 3] = [Dialect::OpenAiChat, Dialect::AnthropicMessages, Dialect::OpenAiResponses];
+const DIALECTS: [Dialect; 5] = [
+    Dialect::OpenAiChat,
+    Dialect::AnthropicMessages,
+    Dialect::OpenAiResponses,
+    Dialect::OpenAiCompletions,
+    Dialect::Gemini,
+];
 
 #[test]
 fn a_request_written_and_read_again_is_the_same_request() {
@@ -29,8 +35,15 @@ fn a_request_written_and_read_again_is_the_same_request() {
         for (path, body) in inputs(dialect, "request.json") {
             let request = dialect.decode_request(&body).unwrap();
             let encoded = dialect.encode_request(&request, &RequestOptions::STANDARD).unwrap();
-            if path.contains("reasoning_unsigned") {
-                assert_eq!(encoded.losses.len(), 1, "Anthropic refuses thinking without its signature");
+            // Thinking that another vendor signed, or nobody, goes back to no upstream; calls cannot be streamed in pieces.
+            let n_lost = [
+                ("reasoning_unsigned", 1),
+                ("reasoning_foreign", 2),
+                ("streamed_history", 1),
+                ("tool_stream_arguments", 1),
+            ];
+            if let Some((_, n_lost)) = n_lost.iter().find(|(case, _)| path.contains(case)) {
+                assert_eq!(encoded.losses.len(), *n_lost, "{path}");
                 continue;
             }
             assert_eq!(encoded.losses, [], "{path}");
@@ -52,7 +65,10 @@ fn an_answer_written_and_read_again_folds_to_the_same_answer() {
                 let again = decode(dialect, mode, Undo::default(), text.as_bytes()).unwrap();
                 let (first, second) = (fold(events), fold(again));
                 assert_eq!(second.choices, first.choices, "{path}");
-                assert_eq!(second.usage.map(|usage| usage.tokens), first.usage.map(|usage| usage.tokens), "{path}");
+                // An error ends an answer where the others say what it cost.
+                if first.error.is_none() {
+                    assert_eq!(second.usage.map(|usage| usage.tokens), first.usage.map(|usage| usage.tokens), "{path}");
+                }
             }
         }
     }
@@ -73,7 +89,8 @@ fn unfolding_and_folding_is_the_identity() {
 
 #[test]
 fn a_stream_folds_to_the_whole_answer_of_the_same_content() {
-    for dialect in DIALECTS {
+    // Completions call no tools.
+    for dialect in DIALECTS.into_iter().filter(|dialect| *dialect != Dialect::OpenAiCompletions) {
         for (stream, whole) in [("tool_call_stream", "tool_call"), ("parallel_tools_stream", "parallel_tools")] {
             let folder = fixtures().join(dialect.as_str());
             let stream = fs::read(folder.join(stream).join("answer.sse")).unwrap();
@@ -89,9 +106,18 @@ fn a_stream_folds_to_the_whole_answer_of_the_same_content() {
 #[test]
 fn a_client_reads_through_another_dialect_what_the_upstream_said() {
     // Text, calls, reasoning with signatures and tokens survive the way through the other dialect and back.
-    for (from, through) in
-        [(Dialect::OpenAiChat, Dialect::AnthropicMessages), (Dialect::AnthropicMessages, Dialect::OpenAiChat)]
-    {
+    for (from, through) in [
+        (Dialect::OpenAiChat, Dialect::AnthropicMessages),
+        (Dialect::AnthropicMessages, Dialect::OpenAiChat),
+        (Dialect::OpenAiChat, Dialect::OpenAiResponses),
+        (Dialect::AnthropicMessages, Dialect::OpenAiResponses),
+        (Dialect::OpenAiResponses, Dialect::OpenAiChat),
+        (Dialect::OpenAiResponses, Dialect::AnthropicMessages),
+        (Dialect::OpenAiChat, Dialect::Gemini),
+        (Dialect::AnthropicMessages, Dialect::Gemini),
+        (Dialect::Gemini, Dialect::OpenAiChat),
+        (Dialect::Gemini, Dialect::AnthropicMessages),
+    ] {
         for case in ["stream", "tool_call_stream", "parallel_tools_stream", "reasoning_stream", "usage_stream"] {
             let bytes = fs::read(fixtures().join(from.as_str()).join(case).join("answer.sse")).unwrap();
             let events = decode(from, Mode::Stream, Undo::default(), &bytes).unwrap();
@@ -100,7 +126,8 @@ fn a_client_reads_through_another_dialect_what_the_upstream_said() {
             let again = decode(through, Mode::Stream, Undo::default(), text.as_bytes()).unwrap();
             let (first, second) = (fold(events), fold(again));
             assert_eq!(blocks(&second), blocks(&first), "{case}");
-            assert_eq!(second.usage.unwrap().tokens.total_input(), first.usage.unwrap().tokens.total_input(), "{case}");
+            let input = |answer: Answer| answer.usage.unwrap().tokens.total_input();
+            assert_eq!(input(second), input(first), "{from:?} through {through:?}: {case}");
         }
     }
 }
@@ -152,7 +179,8 @@ fn the_last_event_carries_our_annotation_and_the_clients_model_name() {
         }
         let text = String::from_utf8(out.to_vec()).unwrap();
         assert!(text.contains(r#""x_headgate":{"cost_usd":"0.1"}"#), "{text}");
-        assert!(text.contains(r#""model":"public""#) && !text.contains("gpt-x"), "{text}");
+        let name = if dialect == Dialect::Gemini { "modelVersion" } else { "model" };
+        assert!(text.contains(&format!("\"{name}\":\"public\"")) && !text.contains("gpt-x"), "{text}");
         assert!(
             !text.contains("\"usage\":{\"prompt_tokens\"") || mode == Mode::Whole,
             "usage was not asked for: {text}"

@@ -57,7 +57,13 @@ fn line() -> impl Strategy<Value = String> {
 }
 
 fn dialects() -> impl Strategy<Value = Dialect> {
-    prop_oneof![Just(Dialect::OpenAiChat), Just(Dialect::AnthropicMessages), Just(Dialect::OpenAiResponses)]
+    prop_oneof![
+        Just(Dialect::OpenAiChat),
+        Just(Dialect::AnthropicMessages),
+        Just(Dialect::OpenAiResponses),
+        Just(Dialect::OpenAiCompletions),
+        Just(Dialect::Gemini)
+    ]
 }
 
 fn event_stream() -> impl Strategy<Value = Vec<u8>> {
@@ -116,7 +122,7 @@ proptest! {
         let mut events = Vec::new();
         decoder.push(&bytes[..cut.index(bytes.len())], &mut events).unwrap();
         let text = String::from_utf8_lossy(&bytes[..cut.index(bytes.len())]).into_owned();
-        let has_finish = text.contains("\"finish_reason\":\"") || text.contains("\"stop_reason\":\"")
+        let has_finish = text.contains("\"finish_reason\":\"") || text.contains("\"stop_reason\":\"") || text.contains("\"finishReason\"") || text.contains("\"blockReason\"")
             || text.contains("\"error\"")
             || ["completed", "incomplete", "failed"].iter().any(|word| text.contains(&format!("event: response.{word}")));
         if decoder.finish(&mut events).is_ok() {

@@ -1,11 +1,24 @@
-//! Ways of proving to an upstream who pays, as pure functions of (request, secret).
+//! Ways of proving to an upstream who pays, as pure functions of (request, secret, time).
 //!
-//! Which scheme a provider uses is data in its `Spec`. Invariant: a secret only ever becomes a header value that is marked
-//! sensitive, and a secret that cannot be one is an error that does not show it.
+//! Which scheme a provider uses is data in its `Spec`; what a secret looks like is `secret`'s, and what has to be exchanged
+//! before use is `exchange`'s. Invariant: a secret only ever becomes a header value that is marked sensitive, and a secret that
+//! cannot be one is an error that does not show it.
 
-use domain::Secret;
-use http::HeaderMap;
+mod exchange;
+mod secret;
+mod sigv4;
+
+use bytes::Bytes;
+use domain::{Secret, Timestamp};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::{HeaderMap, Request};
+
+pub use exchange::{ExchangeError, Exchanged, TokenExchange};
+pub use secret::{MAX_SECRET, SecretError, SecretForm};
+
+pub(crate) use exchange::exchange;
+use secret::Reading;
+use sigv4::SigningScope;
 
 /// Where a provider wants its secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,8 +27,19 @@ pub enum Scheme {
     None,
     /// `Authorization: Bearer`; left out when there is no secret, for upstreams inside one's own network.
     Bearer,
+    /// A header of the vendor's own, such as `x-goog-api-key`.
+    Header(&'static str),
     /// Anthropic's `x-api-key`, or for its OAuth tokens (`sk-ant-oat…`) a bearer token with the beta that allows it.
     AnthropicKey,
+    /// Azure's `api-key`, or a bearer token for what Entra gave (a signed token, which begins like one).
+    Azure,
+    /// Google Cloud: a bearer token, or `x-goog-api-key` for an API key (`AIza…`).
+    GoogleCloud,
+    /// AWS Signature Version 4 for this service, or a bearer token for a Bedrock API key.
+    Aws {
+        /// The service's name in the signature.
+        service: &'static str,
+    },
 }
 
 /// Why a request could not be signed.
@@ -29,16 +53,48 @@ pub enum SignError {
         "the credential's secret holds a character that cannot be sent; enter it again without spaces or line breaks"
     )]
     Unsendable,
+    /// The secret's JSON lacks something.
+    #[error("the credential's secret cannot be read; enter it again")]
+    Unreadable,
+    /// Nothing says in which region the service is.
+    #[error("no region is known; use the region's own base address or put \"region\" in the secret")]
+    NoRegion,
+    /// The secret is exchanged for another before use, and that was not done.
+    #[error("the credential's secret has to be exchanged for a short-lived one first")]
+    NotExchanged,
+}
+
+impl Scheme {
+    /// Returns the forms of secret that the scheme takes.
+    #[must_use]
+    pub const fn secret_form(self) -> SecretForm {
+        match self {
+            Self::None | Self::Bearer | Self::Header(_) | Self::AnthropicKey => SecretForm::Key,
+            Self::Azure => SecretForm::Entra,
+            Self::GoogleCloud => SecretForm::Google,
+            Self::Aws { .. } => SecretForm::Aws,
+        }
+    }
 }
 
 const OAUTH_BETA: &str = "oauth-2025-04-20";
 
-/// Adds the secret to the headers of a request.
-pub fn sign(scheme: Scheme, headers: &mut HeaderMap, secret: Option<&Secret<String>>) -> Result<(), SignError> {
-    match (scheme, secret.map(|secret| secret.expose().as_str()).filter(|secret| !secret.is_empty())) {
+/// Adds the secret to a request.
+pub fn sign(
+    scheme: Scheme,
+    request: &mut Request<Bytes>,
+    secret: Option<&Secret<String>>,
+    now: Timestamp,
+) -> Result<(), SignError> {
+    let secret = secret.map(|secret| secret.expose().as_str()).filter(|secret| !secret.is_empty());
+    let headers = request.headers_mut();
+    match (scheme, secret) {
         (Scheme::None, _) | (Scheme::Bearer, None) => Ok(()),
-        (Scheme::AnthropicKey, None) => Err(SignError::Missing),
-        (Scheme::Bearer, Some(secret)) => bearer(headers, secret),
+        (_, None) => Err(SignError::Missing),
+        (Scheme::Header(name), Some(secret)) => {
+            headers.insert(HeaderName::from_static(name), sensitive(secret)?);
+            Ok(())
+        }
         (Scheme::AnthropicKey, Some(secret)) if secret.starts_with("sk-ant-oat") => {
             bearer(headers, secret)?;
             add_beta(headers)
@@ -47,7 +103,39 @@ pub fn sign(scheme: Scheme, headers: &mut HeaderMap, secret: Option<&Secret<Stri
             headers.insert(HeaderName::from_static("x-api-key"), sensitive(secret.to_owned())?);
             Ok(())
         }
+        (Scheme::Azure | Scheme::GoogleCloud, Some(secret)) if secret.starts_with('{') => Err(SignError::NotExchanged),
+        (Scheme::Azure, Some(secret)) if secret.starts_with("eyJ") => bearer(headers, secret),
+        (Scheme::Azure, Some(secret)) => {
+            headers.insert(HeaderName::from_static("api-key"), sensitive(secret)?);
+            Ok(())
+        }
+        (Scheme::GoogleCloud, Some(secret)) if secret.starts_with("AIza") => {
+            headers.insert(HeaderName::from_static("x-goog-api-key"), sensitive(secret)?);
+            Ok(())
+        }
+        (Scheme::Bearer | Scheme::GoogleCloud, Some(secret)) => bearer(headers, secret),
+        (Scheme::Aws { service }, Some(secret)) => sign_aws(service, request, secret, now),
     }
+}
+
+fn sign_aws(service: &str, request: &mut Request<Bytes>, secret: &str, now: Timestamp) -> Result<(), SignError> {
+    let Reading::Aws(read) = SecretForm::Aws.read(secret).map_err(|_| SignError::Unreadable)? else {
+        return bearer(request.headers_mut(), secret);
+    };
+    let (Some(keys), None) = (&read.keys, &read.role) else { return Err(SignError::NotExchanged) };
+    let host = request.uri().host().unwrap_or_default().to_owned();
+    let region = read.region.as_deref().or_else(|| region_of(&host)).ok_or(SignError::NoRegion)?;
+    sigv4::sign(request, keys, SigningScope { region, service }, now)
+}
+
+/// Finds the region in a host such as `bedrock-runtime.eu-west-1.amazonaws.com`: the part with two dashes and a number.
+fn region_of(host: &str) -> Option<&str> {
+    host.split('.').find(|part| {
+        let mut words = part.rsplit('-');
+        let ends_in_number =
+            words.next().is_some_and(|last| !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()));
+        ends_in_number && words.count() >= 2
+    })
 }
 
 fn bearer(headers: &mut HeaderMap, secret: &str) -> Result<(), SignError> {
@@ -76,9 +164,14 @@ fn sensitive(text: String) -> Result<HeaderValue, SignError> {
 mod tests {
     use super::*;
 
+    fn at(uri: &str, scheme: Scheme, secret: &str) -> Result<HeaderMap, SignError> {
+        let mut request = Request::builder().uri(uri).body(Bytes::new()).unwrap();
+        sign(scheme, &mut request, Some(&Secret::new(secret.to_owned())), Timestamp::default())?;
+        Ok(request.headers().clone())
+    }
+
     fn signed(scheme: Scheme, secret: &str) -> Result<HeaderMap, SignError> {
-        let mut headers = HeaderMap::new();
-        sign(scheme, &mut headers, Some(&Secret::new(secret.to_owned()))).map(|()| headers)
+        at("https://api.test/", scheme, secret)
     }
 
     #[test]
@@ -105,9 +198,47 @@ mod tests {
 
     #[test]
     fn the_clients_betas_stay_beside_ours() {
-        let mut headers =
-            HeaderMap::from_iter([(HeaderName::from_static("anthropic-beta"), HeaderValue::from_static("a,b"))]);
-        sign(Scheme::AnthropicKey, &mut headers, Some(&Secret::new("sk-ant-oat".to_owned()))).unwrap();
-        assert_eq!(headers["anthropic-beta"], "a,b,oauth-2025-04-20");
+        let mut request = Request::builder().header("anthropic-beta", "a,b").body(Bytes::new()).unwrap();
+        let secret = Secret::new("sk-ant-oat".to_owned());
+        sign(Scheme::AnthropicKey, &mut request, Some(&secret), Timestamp::default()).unwrap();
+        assert_eq!(request.headers()["anthropic-beta"], "a,b,oauth-2025-04-20");
+    }
+
+    #[test]
+    fn clouds_take_keys_and_tokens_each_in_its_place() {
+        assert_eq!(signed(Scheme::Header("x-goog-api-key"), "AIzaX").unwrap()["x-goog-api-key"], "AIzaX");
+        assert_eq!(signed(Scheme::GoogleCloud, "AIzaX").unwrap()["x-goog-api-key"], "AIzaX");
+        assert_eq!(signed(Scheme::GoogleCloud, "ya29.x").unwrap()["authorization"], "Bearer ya29.x");
+        assert_eq!(signed(Scheme::Azure, "0123abcd").unwrap()["api-key"], "0123abcd");
+        assert_eq!(signed(Scheme::Azure, "eyJh.e.y").unwrap()["authorization"], "Bearer eyJh.e.y");
+        for scheme in [Scheme::Azure, Scheme::GoogleCloud] {
+            assert_eq!(signed(scheme, "{}"), Err(SignError::NotExchanged));
+        }
+    }
+
+    #[test]
+    fn aws_requests_are_signed_for_the_region_of_the_address() {
+        const BEDROCK: Scheme = Scheme::Aws { service: "bedrock" };
+        let keys = r#"{"access_key_id":"AKID","secret_access_key":"s"}"#;
+        let signed_at = |uri: &str, secret: &str| {
+            at(uri, BEDROCK, secret).map(|headers| headers["authorization"].to_str().unwrap().to_owned())
+        };
+        let value = signed_at("https://bedrock-runtime.eu-west-1.amazonaws.com/model/m/converse", keys).unwrap();
+        assert!(
+            value.starts_with("AWS4-HMAC-SHA256 Credential=AKID/19700101/eu-west-1/bedrock/aws4_request"),
+            "{value}"
+        );
+        assert!(
+            signed_at("https://bedrock-runtime.us-gov-west-1.amazonaws.com/", keys)
+                .unwrap()
+                .contains("/us-gov-west-1/")
+        );
+        assert_eq!(signed_at("https://gateway.test/", keys), Err(SignError::NoRegion));
+        let with_region = r#"{"access_key_id":"AKID","secret_access_key":"s","region":"us-west-2"}"#;
+        assert!(signed_at("https://gateway.test/", with_region).unwrap().contains("/us-west-2/"));
+        assert_eq!(signed_at("https://gateway.test/", "ABSKkey").unwrap(), "Bearer ABSKkey");
+        let role = r#"{"access_key_id":"AKID","secret_access_key":"s","role_arn":"arn:aws:iam::1:role/r"}"#;
+        assert_eq!(signed_at("https://gateway.test/", role), Err(SignError::NotExchanged));
+        assert_eq!(signed_at("https://gateway.test/", "{}"), Err(SignError::Unreadable));
     }
 }

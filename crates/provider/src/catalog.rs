@@ -47,6 +47,10 @@ pub enum Modality {
     Image,
     /// Documents such as PDF.
     Document,
+    /// Sound.
+    Audio,
+    /// Moving pictures.
+    Video,
     /// Vectors.
     Vector,
 }
@@ -93,6 +97,37 @@ pub struct CatalogPrice {
     pub rates: Rates,
     /// Rates for long contexts, ascending by bound.
     pub long_context: Vec<LongContextRates>,
+    /// Rates of other tiers of service.
+    pub tiers: Vec<TierRates>,
+}
+
+/// A tier of service with rates of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceTier {
+    /// Answered within a day.
+    Batch,
+    /// Answered when there is room.
+    Flex,
+    /// Answered before others.
+    Priority,
+}
+
+/// What a tier costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TierRates {
+    /// The tier.
+    pub tier: ServiceTier,
+    /// Its rates, for contexts of any length.
+    pub rates: Rates,
+}
+
+impl CatalogPrice {
+    /// Returns the rates of a tier, when the vendor publishes any.
+    #[must_use]
+    pub fn tier(&self, tier: ServiceTier) -> Option<&Rates> {
+        self.tiers.iter().find(|known| known.tier == tier).map(|known| &known.rates)
+    }
 }
 
 impl Model {
@@ -136,8 +171,30 @@ static MODELS: LazyLock<Vec<Model>> = LazyLock::new(|| {
     models
 });
 
-const FILES: [&str; 3] =
-    [include_str!("catalog/anthropic.json"), include_str!("catalog/echo.json"), include_str!("catalog/openai.json")];
+const FILES: [&str; 22] = [
+    include_str!("catalog/anthropic.json"),
+    include_str!("catalog/azure_openai.json"),
+    include_str!("catalog/bedrock.json"),
+    include_str!("catalog/cerebras.json"),
+    include_str!("catalog/cloudflare.json"),
+    include_str!("catalog/cohere.json"),
+    include_str!("catalog/databricks.json"),
+    include_str!("catalog/deepinfra.json"),
+    include_str!("catalog/deepseek.json"),
+    include_str!("catalog/echo.json"),
+    include_str!("catalog/fireworks.json"),
+    include_str!("catalog/gemini.json"),
+    include_str!("catalog/groq.json"),
+    include_str!("catalog/huggingface.json"),
+    include_str!("catalog/mistral.json"),
+    include_str!("catalog/nebius.json"),
+    include_str!("catalog/openai.json"),
+    include_str!("catalog/openrouter.json"),
+    include_str!("catalog/perplexity.json"),
+    include_str!("catalog/together.json"),
+    include_str!("catalog/vertex.json"),
+    include_str!("catalog/xai.json"),
+];
 
 // === The files ===
 
@@ -177,6 +234,15 @@ struct PriceEntry {
     rates: RatesEntry,
     #[serde(default)]
     long_context: Vec<LongContextEntry>,
+    #[serde(default)]
+    tiers: Vec<TierEntry>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TierEntry {
+    tier: ServiceTier,
+    rates: RatesEntry,
 }
 
 #[derive(serde::Deserialize)]
@@ -250,8 +316,9 @@ fn price(entry: &PriceEntry) -> Result<CatalogPrice, CatalogError> {
         .iter()
         .map(|tier| LongContextRates { above_input_tokens: tier.above_input_tokens, rates: tier.rates.rates() })
         .collect();
+    let tiers = entry.tiers.iter().map(|tier| TierRates { tier: tier.tier, rates: tier.rates.rates() }).collect();
     let effective_at = entry.effective_on.as_deref().map(day).transpose()?.unwrap_or_default();
-    Ok(CatalogPrice { effective_at, rates: entry.rates.rates(), long_context })
+    Ok(CatalogPrice { effective_at, rates: entry.rates.rates(), long_context, tiers })
 }
 
 fn day(text: &str) -> Result<Timestamp, CatalogError> {
@@ -291,6 +358,12 @@ mod tests {
                 assert!(price.long_context.is_sorted_by(|a, b| a.above_input_tokens < b.above_input_tokens));
                 let is_dearer = |tier: &LongContextRates| tier.rates.input >= price.rates.input;
                 assert!(price.long_context.iter().all(is_dearer), "{}", model.name);
+                for tier in &price.tiers {
+                    let is_dearer = tier.rates.input >= price.rates.input;
+                    let is_cheaper = tier.rates.input <= price.rates.input;
+                    let is_sound = if tier.tier == ServiceTier::Priority { is_dearer } else { is_cheaper };
+                    assert!(is_sound, "{} {:?}", model.name, tier.tier);
+                }
             }
         }
         let count = names.len();
@@ -322,6 +395,41 @@ mod tests {
     }
 
     #[test]
+    fn every_difference_to_an_independent_table_is_explained() {
+        let explained = include_str!("../fixtures/pricing/differences.csv").lines().skip(2).map(|line| {
+            let [provider, name, kind, ours, theirs, why] = line.splitn(6, ',').collect::<Vec<_>>()[..] else {
+                panic!("{line}")
+            };
+            assert!(!why.is_empty(), "{line}");
+            ((provider, name, kind), (ours, theirs))
+        });
+        let mut explained: std::collections::HashMap<_, _> = explained.collect();
+        let mut n_equal = 0;
+        for line in include_str!("../fixtures/pricing/genai_prices.csv").lines().skip(2) {
+            let [provider, name, kind, theirs] = line.split(',').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let model = find(provider, name).unwrap_or_else(|| panic!("{line}"));
+            let rates = model.price_at(at("2026-11-22")).unwrap().rates;
+            let ours = match kind {
+                "input" => Some(rates.input),
+                "cached_input" => rates.cached_input,
+                "cache_write_5m" => rates.cache_write_5m,
+                "cache_write_1h" => rates.cache_write_1h,
+                "output" => Some(rates.output),
+                _ => panic!("{line}"),
+            };
+            let dollars = |text: &str| Price::per_million(text.parse::<domain::NanoUsd>().unwrap().as_nanos());
+            if ours == Some(dollars(theirs)) {
+                n_equal += 1;
+                continue;
+            }
+            let (known, said) =
+                explained.remove(&(provider, name, kind)).unwrap_or_else(|| panic!("not explained: {line}"));
+            assert_eq!((ours, said), (Some(known).filter(|text| !text.is_empty()).map(dollars), theirs), "{line}");
+        }
+        assert!(n_equal > 1_000 && explained.is_empty(), "no longer a difference: {explained:?}");
+    }
+
+    #[test]
     fn a_price_holds_from_its_day() {
         let o3 = find("openai", "o3").unwrap();
         let usage = TokenUsage { input: 1_000_000, output: 1_000_000, ..TokenUsage::default() };
@@ -330,6 +438,14 @@ mod tests {
             cost(usage, &price.rates, &price.long_context).total().to_string()
         };
         assert_eq!((dollars("2025-06-09"), dollars("2025-06-10")), ("50".to_owned(), "10".to_owned()));
+    }
+
+    #[test]
+    fn tiers_of_service_have_their_rates() {
+        let price = find("anthropic", "claude-haiku-4-5").unwrap().price_at(at("2026-11-22")).unwrap();
+        let batch = price.tier(ServiceTier::Batch).unwrap();
+        assert_eq!((batch.input, batch.output), (Price::per_million(500_000_000), Price::per_million(2_500_000_000)));
+        assert_eq!(price.tier(ServiceTier::Flex), None);
     }
 
     #[test]

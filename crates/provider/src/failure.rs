@@ -3,6 +3,8 @@
 //! A reading of status, headers and error body; it neither retries nor renders. Invariant: the words of an upstream decide
 //! only within the statuses that can carry them (a "429" inside the text of a 400 is an echo, not a rate limit).
 
+mod pause;
+
 use std::time::Duration;
 
 use domain::Timestamp;
@@ -176,13 +178,21 @@ impl Failure {
 /// Reads a failed answer. `body` may be cut at [`MAX_ERROR_BODY`]; `now` turns a date in `retry-after` into a pause.
 #[must_use]
 pub fn classify(status: u16, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Failure {
-    let words = Words::read(body);
+    let mut words = Words::read(body);
+    if words.kind.is_empty()
+        && let Some(name) = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok())
+    {
+        // AWS says the name before a colon and an address.
+        words.kind = clip(name.split(':').next().unwrap_or_default(), 64);
+    }
     let (kind, scope) = judge(status, &words);
+    let may_wait = matches!(kind, FailureKind::RateLimited | FailureKind::Overloaded);
     Failure {
         kind,
         scope,
         status: Some(status),
-        retry_after: retry_after(headers, now),
+        retry_after: retry_after(headers, now)
+            .or_else(|| pause::said(headers, body, &words.message, now).filter(|_| may_wait)),
         should_retry: match headers.get("x-should-retry").map(http::HeaderValue::as_bytes) {
             Some(b"true") => Some(true),
             Some(b"false") => Some(false),
@@ -197,6 +207,10 @@ fn judge(status: u16, words: &Words) -> (FailureKind, Scope) {
     match status {
         400 | 413 | 422 if words.is_context_window() => (FailureKind::ContextWindow, Scope::Request),
         400 | 403 | 422 if words.is_content_policy() => (FailureKind::ContentPolicy, Scope::Request),
+        // Google answers a wrong key with 400, AWS with 403, Cohere with 498.
+        498 if words.says(&["invalid token"]) => (FailureKind::Unauthorized, Scope::Credential),
+        400 | 403 if words.is_bad_key() => (FailureKind::Unauthorized, Scope::Credential),
+        400 | 429 if words.is_aws_quota() => (FailureKind::RateLimited, Scope::Credential),
         // Anthropic answers an empty account with 400.
         400 | 403 | 429 if words.is_billing() => (FailureKind::QuotaExhausted, Scope::Credential),
         402 => (FailureKind::QuotaExhausted, Scope::Credential),
@@ -208,6 +222,9 @@ fn judge(status: u16, words: &Words) -> (FailureKind, Scope) {
         // Groq says 413 for its limit of tokens a minute.
         413 if words.is_rate_limit() => (FailureKind::RateLimited, Scope::Credential),
         413 => (FailureKind::TooLarge, Scope::Request),
+        424 => (FailureKind::Server, Scope::Deployment),
+        // Some say 429 when it is not the caller who asks too much.
+        429 | 498 if words.is_full() => (FailureKind::Overloaded, Scope::Provider),
         429 | 498 => (FailureKind::RateLimited, Scope::Credential),
         502 | 503 | 529 => (FailureKind::Overloaded, Scope::Provider),
         400..=499 => (FailureKind::InvalidRequest, Scope::Request),
@@ -223,14 +240,23 @@ pub fn classify_in_band(kind: &str, code: &str, message: &str) -> Failure {
     let words = Words { kind: kind.into(), code: code.into(), message: clip(message, 2_000) };
     let status = match (kind, code) {
         ("overloaded_error", _) => 529,
-        ("rate_limit_error", _) | (_, "rate_limit_exceeded" | "429") => 429,
+        ("rate_limit_error" | "throttlingException" | "RESOURCE_EXHAUSTED", _) | (_, "rate_limit_exceeded") => 429,
         ("authentication_error", _) => 401,
         ("permission_error", _) => 403,
         ("billing_error", _) => 402,
         ("not_found_error", _) => 404,
-        ("timeout_error", _) => 504,
-        ("invalid_request_error" | "BadRequestError", _) | (_, "400") => 400,
-        _ => 500,
+        ("timeout_error" | "DEADLINE_EXCEEDED", _) => 504,
+        ("serviceUnavailableException" | "UNAVAILABLE", _) => 503,
+        (
+            "invalid_request_error"
+            | "BadRequestError"
+            | "validationException"
+            | "INVALID_ARGUMENT"
+            | "FAILED_PRECONDITION",
+            _,
+        ) => 400,
+        // Compatible servers say the status as the code.
+        _ => code.parse().ok().filter(|status| (400..600).contains(status)).unwrap_or(500),
     };
     let (kind, scope) = judge(status, &words);
     Failure {
@@ -257,15 +283,19 @@ struct Words {
 
 impl Words {
     fn read(body: &[u8]) -> Self {
+        // Google wraps the errors of streams in an array; so does Cloudflare its list of errors.
+        let body = first_item(body);
         let mut outer = Self::default();
         let mut inner = None;
         let read = visit_fields(body, |key, span| {
             let value = span.of(body);
             match key {
                 "error" if value.starts_with(b"{") => inner = Some(Self::read_fields(value)),
+                "errors" if value.starts_with(b"[") => inner = Some(Self::read_fields(first_item(value))),
                 "error" | "message" | "detail" => outer.message = word(value, 2_000),
+                "title" if outer.message.is_empty() => outer.message = word(value, 2_000),
                 "type" => outer.kind = word(value, 64),
-                "code" => outer.code = word(value, 64),
+                "code" | "error_code" => outer.code = word(value, 64),
                 _ => {}
             }
         });
@@ -282,6 +312,7 @@ impl Words {
             let value = span.of(object);
             match key {
                 "type" => words.kind = word(value, 64),
+                "status" if words.kind.is_empty() && value.starts_with(b"\"") => words.kind = word(value, 64),
                 "code" => words.code = word(value, 64),
                 "message" => words.message = word(value, 2_000),
                 _ => {}
@@ -309,10 +340,31 @@ impl Words {
     }
 
     fn is_billing(&self) -> bool {
-        &*self.kind == "billing_error"
-            || matches!(&*self.code, "insufficient_quota" | "billing_hard_limit_reached")
-            || &*self.kind == "insufficient_quota"
-            || self.says(BILLING)
+        // Google uses OpenAI's words for quotas that a minute restores.
+        &*self.kind != "RESOURCE_EXHAUSTED"
+            && (matches!(&*self.kind, "billing_error" | "insufficient_quota")
+                || matches!(&*self.code, "insufficient_quota" | "billing_hard_limit_reached")
+                || self.says(BILLING))
+    }
+
+    fn is_bad_key(&self) -> bool {
+        matches!(&*self.kind, "UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException")
+            || self.says(&["api key not valid", "invalid api token", "security token included in the request is"])
+    }
+
+    fn is_aws_quota(&self) -> bool {
+        matches!(&*self.kind, "ServiceQuotaExceededException" | "ThrottlingException")
+    }
+
+    fn is_full(&self) -> bool {
+        &*self.kind == "ModelNotReadyException"
+            || matches!(&*self.code, "queue_exceeded" | "capacity_exceeded")
+            || self.says(&[
+                "capacity temporarily exceeded",
+                "high traffic",
+                "maximum pending requests exceeded",
+                "model busy",
+            ])
     }
 
     fn is_rate_limit(&self) -> bool {
@@ -333,6 +385,20 @@ const CONTEXT_WINDOW: &[&str] = &[
     "exceeds the available context size",
     "exceeds the maximum number of tokens allowed",
     "input length and `max_tokens` exceed context limit",
+    "input is too long",
+    "input too long",
+    "too many tokens",
+    "too many input tokens",
+    "requested token count exceeds the model's",
+    "maximum input length is",
+    "while limit is",
+    "maximum prompt length is",
+    "too large for model with",
+    "reduce the length of the messages",
+    "exceeded this model context window limit",
+    "exceeded max context length",
+    "string too long. expected a string with maximum length",
+    "expected maxlength",
 ];
 /// How they say that a policy refused the content.
 const CONTENT_POLICY: &[&str] = &[
@@ -343,6 +409,10 @@ const CONTENT_POLICY: &[&str] = &[
     "failed as a result of our safety system",
     "content filtering policy",
     "violating our usage policy",
+    "violates usage guidelines",
+    "flagged by moderation",
+    "the response was blocked",
+    "produced invalid content",
 ];
 /// How they say that the account is empty.
 const BILLING: &[&str] = &["credit balance is too low", "exceeded your current quota", "billing hard limit"];
@@ -354,6 +424,13 @@ fn word(json: &[u8], limit: usize) -> Box<str> {
         // Numbers and objects in their own words: `"code": 400`, `"detail": [{…}]`.
         Err(_) => clip(&String::from_utf8_lossy(json), limit),
     }
+}
+
+/// Returns the first item of an array, and everything else as it is.
+fn first_item(json: &[u8]) -> &[u8] {
+    let Some(inside) = json.trim_ascii().strip_prefix(b"[") else { return json };
+    let items: Option<Vec<&serde_json::value::RawValue>> = serde_json::from_slice(json).ok();
+    items.and_then(|items| items.first().map(|item| item.get().as_bytes())).unwrap_or(inside)
 }
 
 fn clip(text: &str, limit: usize) -> Box<str> {
@@ -380,7 +457,7 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 }
 
 /// Reads a non-negative decimal number, in millionths.
-fn decimal(text: &str) -> Option<u64> {
+pub(crate) fn decimal(text: &str) -> Option<u64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty() || !is_digits(whole) || !is_digits(part) {

@@ -19,5 +19,6 @@ pub mod pricing;
 mod provider;
 pub mod scan;
 pub mod skim;
+pub mod wire;
 
 pub use provider::*;

@@ -1,34 +1,96 @@
 //! Upstream API families: what to send where, how to sign it, what an answer means. **Sans-IO.**
 //!
-//! A provider is a `Spec` (data) and, where data is not enough, a few methods; connections, retries and timeouts belong to
-//! the gateway. Adding one is a file and a line in [`ALL`]; nothing else may name a provider. Invariant: a request carries only
-//! headers that we set or that are on the provider's list, never the client's key, and only goes to the target's own base.
+//! A provider is a `Spec` (data, in `spec`) and, where data is not enough, a few methods; connections, retries and timeouts
+//! belong to the gateway. Adding one is a file and a line in [`ALL`]; nothing else may name a provider. Invariant: a request
+//! carries only headers that we set or that are on the provider's list, never the client's key, and only goes to the target's
+//! own base.
 
 mod anthropic;
+mod azure_openai;
 mod base;
+mod bedrock;
+mod cerebras;
+mod cloudflare;
+mod cohere;
+mod databricks;
+mod deepinfra;
+mod deepseek;
 mod echo;
+mod fireworks;
+mod gemini;
+mod groq;
+mod huggingface;
+mod jina;
+mod mistral;
+mod nebius;
+mod nvidia;
+mod ollama;
 mod openai;
 mod openai_compatible;
+mod openrouter;
+mod perplexity;
 mod prepare;
+mod rules;
+mod sambanova;
+mod sglang;
+mod spec;
+mod together;
+mod vertex;
+mod vllm;
+mod voyage;
+mod xai;
 
 use bytes::Bytes;
 use domain::usage::TokenUsage;
 use domain::{Secret, Timestamp};
 use http::HeaderMap;
 
-use crate::auth::{self, Scheme, SignError};
+use crate::auth::{self, SignError, TokenExchange};
 use crate::catalog::Model;
 use crate::failure::{self, Failure};
 use crate::scan::Scan;
-use llm::canonical::error::{DecodeError, EncodeError};
+use crate::wire::Wire;
+use llm::canonical::error::{AnswerError, DecodeError, EncodeError};
 use llm::canonical::loss::Loss;
-use llm::dialect::{Decoder, Dialect, MaxTokensStyle, Mode, RequestOptions, Undo};
+use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Undo};
 
-pub use base::{Base, BaseUrlError};
+pub use base::{Base, BaseUrlError, ModelNameError};
+pub use rules::{Action, Rule};
+pub use spec::{Place, Quirks, Spec, Surface};
 
 /// Every provider, by name. The one line to add.
-pub static ALL: &[&dyn Provider] =
-    &[&anthropic::ANTHROPIC, &echo::ECHO, &openai::OPENAI, &openai_compatible::OPENAI_COMPATIBLE];
+pub static ALL: &[&dyn Provider] = &[
+    &anthropic::ANTHROPIC,
+    &azure_openai::AZURE_OPENAI,
+    &bedrock::BEDROCK,
+    &cerebras::CEREBRAS,
+    &cloudflare::CLOUDFLARE,
+    &cohere::COHERE,
+    &databricks::DATABRICKS,
+    &deepinfra::DEEPINFRA,
+    &deepseek::DEEPSEEK,
+    &echo::ECHO,
+    &fireworks::FIREWORKS,
+    &gemini::GEMINI,
+    &groq::GROQ,
+    &huggingface::HUGGINGFACE,
+    &jina::JINA,
+    &mistral::MISTRAL,
+    &nebius::NEBIUS,
+    &nvidia::NVIDIA,
+    &ollama::OLLAMA,
+    &openai::OPENAI,
+    &openai_compatible::OPENAI_COMPATIBLE,
+    &openrouter::OPENROUTER,
+    &perplexity::PERPLEXITY,
+    &sambanova::SAMBANOVA,
+    &sglang::SGLANG,
+    &together::TOGETHER,
+    &vertex::VERTEX,
+    &vllm::VLLM,
+    &voyage::VOYAGE,
+    &xai::XAI,
+];
 
 /// Finds a provider by its name.
 #[must_use]
@@ -92,7 +154,7 @@ pub enum Relay {
     },
     /// Decoded from the upstream's dialect and encoded in the client's.
     Translated {
-        /// The upstream's dialect.
+        /// The upstream's dialect, to be given to [`Provider::decoder`]; for a wire format of its own, [`WIRE_DIALECT`].
         dialect: Dialect,
         /// What the decoder must turn back.
         undo: Undo,
@@ -102,6 +164,9 @@ pub enum Relay {
     /// A whole JSON body, untouched, which costs nothing (token counts).
     Count,
 }
+
+/// The dialect that stands for a wire format of a provider's own.
+pub const WIRE_DIALECT: Dialect = Dialect::OpenAiChat;
 
 /// What an answer made inside Headgate needs from outside.
 #[derive(Debug, Clone, Copy)]
@@ -153,62 +218,13 @@ pub enum PrepareError {
     },
 }
 
-/// What is told about a provider as data.
+/// The language in which an upstream takes a chat call.
 #[derive(Debug, Clone, Copy)]
-pub struct Spec {
-    /// Stable name, in settings, URLs and the ledger.
-    pub name: &'static str,
-    /// Name for people.
-    pub title: &'static str,
-    /// Where the API usually is; `None` when every installation has its own address or there is none.
-    pub base_url: Option<&'static str>,
-    /// Environment variable that usually holds the secret.
-    pub key_variable: Option<&'static str>,
-    /// Environment variable that usually holds another base address.
-    pub base_url_variable: Option<&'static str>,
-    /// Whether a call needs a stored credential at all.
-    pub needs_credential: bool,
-    /// How requests are signed.
-    pub auth: Scheme,
-    /// Chat dialects the upstream speaks; the first is used for clients that speak none of them.
-    pub dialects: &'static [Dialect],
-    /// Path of chat below the base.
-    pub chat_path: &'static str,
-    /// Path of embeddings below the base, when there are any (OpenAI's dialect).
-    pub embeddings_path: Option<&'static str>,
-    /// Path of token counting below the base, when the upstream counts (Anthropic's dialect).
-    pub count_path: Option<&'static str>,
-    /// Client headers that go on to the upstream.
-    pub forwarded: &'static [&'static str],
-    /// Headers set when the client did not.
-    pub defaults: &'static [(&'static str, &'static str)],
-    /// Response header with the upstream's own request id.
-    pub request_id_header: &'static str,
-    /// Where it differs from the vendor whose dialect it speaks.
-    pub quirks: Quirks,
-}
-
-/// Differences from the dialect's vendor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quirks {
-    /// The name of the output cap in translated requests.
-    pub max_tokens: MaxTokensStyle,
-    /// It takes `stream_options`.
-    pub stream_options: bool,
-    /// It knows the role `developer`.
-    pub developer_role: bool,
-    /// It takes reasoning back in messages.
-    pub replay_reasoning: bool,
-}
-
-impl Quirks {
-    /// As the vendor.
-    pub const NONE: Self = Self {
-        max_tokens: MaxTokensStyle::AsGiven,
-        stream_options: true,
-        developer_role: true,
-        replay_reasoning: false,
-    };
+pub enum Speech {
+    /// One that clients speak too.
+    Dialect(Dialect),
+    /// One of its own.
+    Wire(&'static dyn Wire),
 }
 
 /// An upstream API family.
@@ -224,10 +240,35 @@ pub trait Provider: Sync {
     /// Builds the upstream request of one attempt, unsigned. The client's bytes go untouched when the upstream speaks its
     /// dialect, save for spliced fields; otherwise they are translated.
     fn prepare(&self, call: &Call<'_>, target: &Target<'_>) -> Result<Prepared, PrepareError> {
+        let (spec, model) = (self.spec(), target.upstream_model);
+        let speech = match call.operation {
+            Operation::Chat(client) => Some(self.speech(client, model)),
+            Operation::CountTokens | Operation::Embeddings => None,
+        };
+        let mut prepared = prepare::prepare(spec, call, target, speech, || {
+            self.request_options(model, crate::catalog::find(spec.name, model))
+        })?;
+        if let Relay::Untouched { dialect, .. } = prepared.relay
+            && !self.relays_untouched(call, model)
+        {
+            prepared.relay = Relay::Translated { dialect, undo: Undo::default() };
+        }
+        Ok(prepared)
+    }
+
+    /// Says whether an answer in the client's dialect can be relayed as it comes.
+    fn relays_untouched(&self, _call: &Call<'_>, _upstream_model: &str) -> bool {
+        true
+    }
+
+    /// Says in which language a model takes the chat calls of a client: the client's own where it can.
+    fn speech(&self, client: Dialect, _upstream_model: &str) -> Speech {
         let spec = self.spec();
-        prepare::prepare(spec, call, target, || {
-            self.request_options(target.upstream_model, crate::catalog::find(spec.name, target.upstream_model))
-        })
+        match (spec.dialects.contains(&client), spec.wire, spec.dialects) {
+            (false, Some(wire), _) => Speech::Wire(wire),
+            (false, None, [first, ..]) => Speech::Dialect(*first),
+            _ => Speech::Dialect(client),
+        }
     }
 
     /// Adds authentication. Pure: the same inputs give the same request.
@@ -235,14 +276,31 @@ pub trait Provider: Sync {
         &self,
         request: &mut http::Request<Bytes>,
         secret: Option<&Secret<String>>,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Result<(), SignError> {
-        auth::sign(self.spec().auth, request.headers_mut(), secret)
+        auth::sign(self.spec().auth, request, secret, now)
+    }
+
+    /// Says what has to be asked for before [`Self::sign`] can use a secret; `None` when it can be used as it is. The result of
+    /// the exchange takes the secret's place until it ends.
+    fn exchange(&self, secret: &Secret<String>, now: Timestamp) -> Result<Option<TokenExchange>, SignError> {
+        auth::exchange(self.spec().auth.secret_form(), secret, now)
     }
 
     /// Makes the reader of a translated answer.
     fn decoder(&self, dialect: Dialect, mode: Mode, undo: Undo) -> Box<dyn Decoder> {
-        dialect.decoder(mode, undo)
+        match self.spec().wire {
+            Some(wire) if !self.spec().dialects.contains(&dialect) => wire.decoder(mode, undo),
+            _ => dialect.decoder(mode, undo),
+        }
+    }
+
+    /// Reads an error body of the upstream, to be written in the client's dialect.
+    fn decode_error(&self, client: Dialect, upstream_model: &str, status: u16, body: &[u8]) -> AnswerError {
+        match self.speech(client, upstream_model) {
+            Speech::Dialect(dialect) => dialect.decode_error(status, body),
+            Speech::Wire(wire) => wire.decode_error(status, body),
+        }
     }
 
     /// Says what a failed answer means.
@@ -262,5 +320,7 @@ pub trait Provider: Sync {
     }
 }
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

@@ -149,17 +149,17 @@ pub struct Scan {
     pub max_tokens: Option<u64>,
     /// `max_completion_tokens`.
     pub max_completion_tokens: Option<u64>,
-    /// `max_output_tokens`.
+    /// `max_output_tokens`, or Gemini's `generationConfig.maxOutputTokens`.
     pub max_output_tokens: Option<u64>,
-    /// `n`: how many answers are asked for.
+    /// `n`, or Gemini's `generationConfig.candidateCount`: how many answers are asked for.
     pub n: Option<u64>,
     /// `user`.
     pub user: Option<Text>,
-    /// The span of `messages`.
+    /// The span of `messages` or `contents`.
     pub messages: Option<Span>,
     /// The span of `input` or `prompt`.
     pub input: Option<Span>,
-    /// The span of `system` or `instructions`.
+    /// The span of `system`, `instructions` or `systemInstruction`.
     pub system: Option<Span>,
     /// The span of `tools`, when it is not empty.
     pub tools: Option<Span>,
@@ -294,6 +294,7 @@ fn read_body(reader: &mut Reader<'_>) -> Result<Scan, ScanError> {
     reader.bump();
     found.open = reader.at;
     reader.fields(|reader, key| {
+        let key = alias(key);
         if keys.contains(&key) {
             return Err(ScanError::DuplicateKey { key: key.into_owned() });
         }
@@ -350,6 +351,15 @@ pub fn visit_tail(body: &[u8], from: usize, mut visit: impl FnMut(&str, Span)) -
     reader.end()
 }
 
+/// Gemini takes two spellings of its fields, which must not hide a cap from us; they count as one key.
+fn alias(key: Cow<'_, str>) -> Cow<'_, str> {
+    match &*key {
+        "generation_config" => "generationConfig".into(),
+        "system_instruction" => "systemInstruction".into(),
+        _ => key,
+    }
+}
+
 fn read_field(reader: &mut Reader<'_>, found: &mut Scan, key: &str) -> Result<(), ScanError> {
     match key {
         "model" => found.model = reader.text("model")?,
@@ -360,7 +370,10 @@ fn read_field(reader: &mut Reader<'_>, found: &mut Scan, key: &str) -> Result<()
         "max_completion_tokens" => found.max_completion_tokens = reader.count("max_completion_tokens")?,
         "max_output_tokens" => found.max_output_tokens = reader.count("max_output_tokens")?,
         "stream_options" => read_stream_options(reader, found)?,
-        "messages" | "input" | "prompt" | "system" | "instructions" => read_text(reader, found, key)?,
+        "messages" | "input" | "prompt" | "system" | "instructions" | "contents" | "systemInstruction" => {
+            read_text(reader, found, key)?;
+        }
+        "generationConfig" => read_generation_config(reader, found)?,
         "tools" | "functions" | "response_format" | "output_config" | "output_format" => {
             let span = reader.value(&mut Tally::default(), Section::Other)?;
             if reader.is_filled(span) {
@@ -393,7 +406,7 @@ fn read_text(reader: &mut Reader<'_>, found: &mut Scan, key: &str) -> Result<(),
     }
     found.prompt_bytes += (span.len() as u64).saturating_sub(tally.media);
     match key {
-        "messages" => {
+        "messages" | "contents" => {
             found.messages = Some(span);
             found.n_messages += tally.elements;
         }
@@ -403,6 +416,43 @@ fn read_text(reader: &mut Reader<'_>, found: &mut Scan, key: &str) -> Result<(),
         }
         _ => found.system = Some(span),
     }
+    Ok(())
+}
+
+/// Reads what Gemini keeps among its parameters: the cap, the number of answers, and the schema of the answer.
+fn read_generation_config(reader: &mut Reader<'_>, found: &mut Scan) -> Result<(), ScanError> {
+    if reader.peek() != Some(b'{') {
+        let span = reader.value(&mut Tally::default(), Section::Other)?;
+        let is_null = span.of(reader.body) == b"null";
+        let wrong = ScanError::WrongKind { field: "generationConfig", expected: "an object" };
+        return if is_null { Ok(()) } else { Err(wrong) };
+    }
+    reader.enter()?;
+    let (mut has_cap, mut has_n) = (false, false);
+    reader.fields(|reader, key| {
+        let seen = match &*key {
+            "maxOutputTokens" | "max_output_tokens" => &mut has_cap,
+            "candidateCount" | "candidate_count" => &mut has_n,
+            "responseSchema" | "response_schema" | "responseJsonSchema" | "response_json_schema" => {
+                let span = reader.value(&mut Tally::default(), Section::Other)?;
+                found.schema_bytes += span.len() as u64;
+                found.prompt_bytes += span.len() as u64;
+                found.response_format = Some(span);
+                return Ok(());
+            }
+            _ => return reader.value(&mut Tally::default(), Section::Other).map(|_| ()),
+        };
+        if std::mem::replace(seen, true) {
+            return Err(ScanError::DuplicateKey { key: format!("generationConfig.{key}") });
+        }
+        if key.starts_with('m') {
+            found.max_output_tokens = reader.count("generationConfig.maxOutputTokens")?;
+        } else {
+            found.n = reader.count("generationConfig.candidateCount")?;
+        }
+        Ok(())
+    })?;
+    reader.leave();
     Ok(())
 }
 

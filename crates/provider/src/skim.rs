@@ -4,6 +4,7 @@
 //! chunk boundary cuts is copied. Not here: checking or changing the answer (that is `dialect`). Invariant: any split of the
 //! same bytes gives the same [`Skimmed`] (`tests::any_split_gives_the_same_result`).
 
+mod gemini;
 mod responses;
 
 use std::ops::Range;
@@ -74,6 +75,8 @@ pub struct StreamSkim {
     cuts: Vec<(usize, bool)>,
     /// The end of a very long event, of a dialect that says there what matters.
     tail: Vec<u8>,
+    /// What is known of a stream of Gemini's.
+    gemini: gemini::State,
     /// With `relay`: the bytes of an event that is not complete yet.
     held: BytesMut,
     found: Skimmed,
@@ -92,6 +95,7 @@ impl StreamSkim {
             is_oversize: false,
             cuts: Vec::new(),
             tail: Vec::new(),
+            gemini: gemini::State::default(),
             held: BytesMut::new(),
             found: Skimmed::default(),
         }
@@ -101,6 +105,9 @@ impl StreamSkim {
     pub fn push(&mut self, chunk: &[u8]) {
         self.found.n_bytes += chunk.len() as u64;
         self.cuts.clear();
+        if self.dialect == Dialect::Gemini && self.gemini.take_array(chunk, &mut self.found) {
+            return;
+        }
         let mut at = 0;
         // The only data line of the current event, as long as it lies in this chunk.
         let mut whole: Option<Range<usize>> = None;
@@ -151,7 +158,7 @@ impl StreamSkim {
 
     /// Keeps the last bytes of a very long event, for a dialect that needs them.
     fn keep_tail(&mut self, bytes: &[u8]) {
-        if !self.is_oversize || self.dialect != Dialect::OpenAiResponses {
+        if !self.is_oversize || !matches!(self.dialect, Dialect::OpenAiResponses | Dialect::Gemini) {
             return;
         }
         self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(responses::TAIL)..]);
@@ -259,19 +266,23 @@ impl StreamSkim {
         if std::mem::take(&mut self.is_oversize) {
             self.found.n_oversize += 1;
             self.found.n_output_events += 1;
-            responses::read_tail(&std::mem::take(&mut self.tail), &mut self.found);
+            let tail = std::mem::take(&mut self.tail);
+            match self.dialect {
+                Dialect::Gemini => gemini::read_tail(&tail, &mut self.found),
+                _ => responses::read_tail(&tail, &mut self.found),
+            }
             self.data.clear();
             self.has_data = false;
             return false;
         }
         if let Some(range) = whole {
-            return read_event(self.dialect, &bytes[range], &mut self.found);
+            return read_event(self.dialect, &bytes[range], &mut self.gemini, &mut self.found);
         }
         if !std::mem::take(&mut self.has_data) {
             return false;
         }
         let mut data = std::mem::take(&mut self.data);
-        let is_withheld = read_event(self.dialect, &data, &mut self.found);
+        let is_withheld = read_event(self.dialect, &data, &mut self.gemini, &mut self.found);
         data.clear();
         self.data = data;
         is_withheld
@@ -285,9 +296,10 @@ impl StreamSkim {
 #[must_use]
 pub fn skim_body(dialect: Dialect, body: &[u8]) -> Skimmed {
     let tail_key = match dialect {
-        Dialect::OpenAiChat => &KEYS.usage,
+        Dialect::OpenAiChat | Dialect::OpenAiCompletions => &KEYS.usage,
         Dialect::AnthropicMessages => &KEYS.stop_reason,
         Dialect::OpenAiResponses => return responses::read_body(body),
+        Dialect::Gemini => return gemini::read_body(body),
     };
     let tail = tail_key.rfind(body).and_then(|from| {
         let mut fields = Fields::default();
@@ -308,7 +320,7 @@ pub fn skim_body(dialect: Dialect, body: &[u8]) -> Skimmed {
         usage: usage_of(dialect, of(fields.usage)),
         finish: match dialect {
             Dialect::AnthropicMessages => text_of(of(fields.stop_reason)).map(|word| anthropic_finish(&word)),
-            Dialect::OpenAiChat | Dialect::OpenAiResponses => last_finish(body),
+            _ => last_finish(body),
         },
         n_output_events: u64::from(error.is_none() && is_complete),
         n_bytes: body.len() as u64,
@@ -339,15 +351,19 @@ impl Fields {
 
 // === Events ===
 
-fn read_event(dialect: Dialect, data: &[u8], found: &mut Skimmed) -> bool {
+fn read_event(dialect: Dialect, data: &[u8], gemini: &mut gemini::State, found: &mut Skimmed) -> bool {
     match dialect {
-        Dialect::OpenAiChat => read_openai(data, found),
+        Dialect::OpenAiChat | Dialect::OpenAiCompletions => read_openai(data, found),
         Dialect::AnthropicMessages => {
             read_anthropic(data, found);
             false
         }
         Dialect::OpenAiResponses => {
             responses::read_event(data, found);
+            false
+        }
+        Dialect::Gemini => {
+            gemini.read_event(data, found);
             false
         }
     }
@@ -373,6 +389,10 @@ fn read_openai(data: &[u8], found: &mut Skimmed) -> bool {
     }
     if let Some(reason) = last_finish(data) {
         found.finish = Some(reason);
+        if reason == FinishReason::Other {
+            // OpenRouter puts the error beside the choices that it ends.
+            read_openai_rare(data, found);
+        }
     }
     if has_openai_output(data) {
         found.n_output_events += 1;
@@ -401,12 +421,14 @@ fn read_openai_rare(data: &[u8], found: &mut Skimmed) {
 }
 
 fn has_openai_output(data: &[u8]) -> bool {
-    let Some(at) = KEYS.delta.find(data) else { return false };
+    let is_filled = |value: &[u8]| value.first() == Some(&b'"') && value.get(1) != Some(&b'"');
+    let Some(at) = KEYS.delta.find(data) else {
+        // Legacy completions.
+        return value_after(data, &KEYS.text).is_some_and(is_filled);
+    };
     let delta = &data[at..];
     // `"content":""` and `"content":null` open a message; anything else in these keys is something the model said.
-    let is_said = |key: &FinderRev<'_>| {
-        value_after(delta, key).is_some_and(|value| value.first() == Some(&b'"') && value.get(1) != Some(&b'"'))
-    };
+    let is_said = |key: &FinderRev<'_>| value_after(delta, key).is_some_and(is_filled);
     KEYS.said.iter().any(is_said) || KEYS.name.find(delta).is_some()
 }
 
@@ -463,6 +485,7 @@ struct Keys {
     finish: FinderRev<'static>,
     stop_reason: FinderRev<'static>,
     call: Finder<'static>,
+    text: FinderRev<'static>,
     /// The likeliest first.
     said: [FinderRev<'static>; 5],
 }
@@ -476,6 +499,7 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
     finish: FinderRev::new(b"\"finish_reason\""),
     stop_reason: FinderRev::new(b"\"stop_reason\""),
     call: Finder::new(b"\"function_call\""),
+    text: FinderRev::new(b"\"text\""),
     said: [
         FinderRev::new(b"\"content\""),
         FinderRev::new(b"\"arguments\""),
@@ -548,6 +572,8 @@ fn error_of(json: &[u8]) -> InBandError {
         let text = || text_of(value).unwrap_or_else(|| String::from_utf8_lossy(value).into());
         match key {
             "type" => error.kind = text(),
+            // Google's word; its code is a number.
+            "status" if error.kind.is_empty() => error.kind = text(),
             "code" if value != b"null" => error.code = text(),
             "message" => error.message = text(),
             _ => {}
@@ -569,9 +595,10 @@ fn take_usage(found: &mut Skimmed, usage: Option<TokenUsage>) {
 #[must_use]
 pub fn usage_of(dialect: Dialect, json: &[u8]) -> Option<TokenUsage> {
     match dialect {
-        Dialect::OpenAiChat => openai_usage(json),
+        Dialect::OpenAiChat | Dialect::OpenAiCompletions => openai_usage(json),
         Dialect::AnthropicMessages => anthropic_usage(json),
         Dialect::OpenAiResponses => responses::usage(json),
+        Dialect::Gemini => gemini::usage(json, false),
     }
 }
 
@@ -579,6 +606,10 @@ pub fn usage_of(dialect: Dialect, json: &[u8]) -> Option<TokenUsage> {
 struct OpenAiUsage {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
+    total_tokens: Option<u64>,
+    /// `DeepSeek`'s name for cached tokens, and Together's.
+    #[serde(alias = "cached_tokens")]
+    prompt_cache_hit_tokens: Option<u64>,
     #[serde(default)]
     prompt_tokens_details: Option<PromptDetails>,
     #[serde(default)]
@@ -599,11 +630,21 @@ struct CompletionDetails {
 fn openai_usage(json: &[u8]) -> Option<TokenUsage> {
     let usage: OpenAiUsage = first_value(json)?;
     if usage.prompt_tokens.is_none() && usage.completion_tokens.is_none() {
-        return None;
+        // Some vendors of vectors count nothing but the total.
+        return usage.total_tokens.map(|input| TokenUsage { input, ..TokenUsage::default() });
     }
-    let prompt = usage.prompt_tokens_details.unwrap_or_default();
+    let mut prompt = usage.prompt_tokens_details.unwrap_or_default();
+    if prompt.cached_tokens.unwrap_or(0) == 0 {
+        prompt.cached_tokens = usage.prompt_cache_hit_tokens;
+    }
     let completion = usage.completion_tokens_details.unwrap_or_default();
-    Some(openai_tokens(usage.prompt_tokens, usage.completion_tokens, &prompt, &completion))
+    let mut tokens = openai_tokens(usage.prompt_tokens, usage.completion_tokens, &prompt, &completion);
+    // xAI counts reasoning beside the completion; its total tells.
+    let beside = tokens.total_input().saturating_add(tokens.output).saturating_add(tokens.reasoning);
+    if tokens.reasoning > 0 && usage.total_tokens == Some(beside) {
+        tokens.output = tokens.output.saturating_add(tokens.reasoning);
+    }
+    Some(tokens)
 }
 
 /// Cached and written tokens are included in OpenAI's count of the input; ours are disjoint.

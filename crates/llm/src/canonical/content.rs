@@ -68,15 +68,17 @@ impl Block {
 
     /// Takes fields of the origin dialect in. Those of an opaque block replace its own, save [`Block::ITEM`].
     pub fn take_fields(&mut self, fields: Rest) {
-        for (name, value) in fields.0 {
-            match &mut self.content {
-                Content::Opaque(opaque) if *name != *Self::ITEM => {
-                    if let Some(raw) = opaque.raw.with_field(&name, &value) {
-                        opaque.raw = raw;
-                    }
-                }
-                _ => self.rest.set(&name, value),
-            }
+        let is_opaque = matches!(self.content, Content::Opaque(_));
+        let (inner, own): (Vec<_>, Vec<_>) =
+            fields.0.into_iter().partition(|(name, _)| is_opaque && **name != *Self::ITEM);
+        for (name, value) in own {
+            self.rest.set(&name, value);
+        }
+        if let Content::Opaque(opaque) = &mut self.content
+            && !inner.is_empty()
+            && let Some(raw) = opaque.raw.with_fields(Rest(inner))
+        {
+            opaque.raw = raw;
         }
     }
 

@@ -40,13 +40,18 @@ impl Raw {
     /// Returns the object with one field set, at its place or last; `None` when the value is no object.
     #[must_use]
     pub fn with_field(&self, name: &str, value: &Self) -> Option<Self> {
+        self.with_fields(Rest(vec![(name.into(), value.clone())]))
+    }
+
+    /// Returns the object with fields set, each at its place or last; `None` when the value is no object.
+    #[must_use]
+    pub fn with_fields(&self, fields: Rest) -> Option<Self> {
         let root = json::root(self.as_str().as_bytes()).ok()?;
-        let mut fields = root.object().ok()?.rest();
-        match fields.0.iter_mut().find(|(known, _)| **known == *name) {
-            Some((_, known)) => *known = value.clone(),
-            None => fields.push(name, value.clone()),
+        let mut all = root.object().ok()?.rest();
+        for (name, value) in fields.0 {
+            all.set(&name, value);
         }
-        Some(json::raw_object(|object| object.rest(&fields)))
+        Some(json::raw_object(|object| object.rest(&all)))
     }
 
     /// Says whether the value is a JSON object.
@@ -91,7 +96,13 @@ impl Rest {
     /// Says whether there is nothing that a dialect of other origin would lose.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.iter().all(|(name, _)| name == super::content::Block::ITEM)
+        self.unknown().next().is_none()
+    }
+
+    /// Iterates over what a dialect of other origin would lose. Not among it: the mark of an item, and names that begin with
+    /// `=`, under which a dialect keeps in its own words what the hub has understood.
+    pub fn unknown(&self) -> impl Iterator<Item = (&str, &Raw)> {
+        self.iter().filter(|(name, _)| *name != super::content::Block::ITEM && !name.starts_with('='))
     }
 
     /// Adds one field.

@@ -82,6 +82,14 @@ impl ChatRequest {
             rest: Rest::default(),
         }
     }
+
+    /// The same call with what the address says: Gemini's clients name the model there, and streaming by another endpoint.
+    #[must_use]
+    pub fn with_address(mut self, model: impl Into<String>, is_stream: bool) -> Self {
+        self.model = model.into();
+        self.stream = is_stream.then(|| Stream { include_usage: true, rest: Rest::default() });
+        self
+    }
 }
 
 /// What the upstream remembers of a call, or does beside answering it: OpenAI's responses.

@@ -16,12 +16,16 @@ pub struct Usage {
     pub service_tier: Option<Box<str>>,
     /// Other counters of the origin dialect (audio tokens, server tool calls).
     pub rest: Rest,
+    /// The report replaces earlier ones: vendors whose prompt count includes cached tokens may find out late that some
+    /// were, and then one kind shrinks as the other grows.
+    pub is_final: bool,
 }
 
 impl Usage {
-    /// Takes a later report in: per kind the larger count wins, and later words replace earlier ones.
+    /// Takes a later report in: per kind the larger count wins unless the report replaces the earlier, and later words
+    /// replace earlier ones.
     pub fn merge(&mut self, later: &Self) {
-        self.tokens = self.tokens.max(later.tokens);
+        self.tokens = if later.is_final { later.tokens } else { self.tokens.max(later.tokens) };
         if later.service_tier.is_some() {
             self.service_tier.clone_from(&later.service_tier);
         }

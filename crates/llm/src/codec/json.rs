@@ -190,6 +190,17 @@ impl<'a> Object<'a, '_> {
         (!node.is_null()).then_some(node)
     }
 
+    /// Turns names in `snake_case` into camelCase, for dialects that take both.
+    #[must_use]
+    pub fn camel(mut self) -> Self {
+        for field in &mut self.fields {
+            if let Cow::Owned(name) = camel(&field.name) {
+                field.name = Cow::Owned(name);
+            }
+        }
+        self
+    }
+
     /// Finds a field that must be there.
     pub fn get<'s>(&'s self, name: &'s str) -> Result<Node<'a, 's>, DecodeError> {
         self.find(name).ok_or_else(|| {
@@ -243,6 +254,25 @@ impl<'a> Object<'a, '_> {
             }
         }
     }
+}
+
+/// Turns a name in `snake_case` into camelCase; signs at its beginning stay.
+pub(crate) fn camel(name: &str) -> Cow<'_, str> {
+    if !name.trim_start_matches('_').contains('_') {
+        return Cow::Borrowed(name);
+    }
+    let mut camel = String::with_capacity(name.len());
+    let mut is_after = false;
+    for letter in name.chars() {
+        if letter == '_' && !camel.is_empty() {
+            is_after = true;
+        } else if std::mem::take(&mut is_after) {
+            camel.extend(letter.to_uppercase());
+        } else {
+            camel.push(letter);
+        }
+    }
+    Cow::Owned(camel)
 }
 
 /// The items of one array.

@@ -3,15 +3,21 @@
 //! One file per dialect; each gives and takes canonical types only. Nothing here knows models, providers, sockets or
 //! money: what depends on a model comes in as [`RequestOptions`].
 
+mod annotation;
 pub mod anthropic_messages;
 mod cache_control;
+mod call_id;
+pub mod gemini;
 mod json_progress;
 pub mod openai_chat;
+pub mod openai_completions;
 pub mod openai_embeddings;
 pub mod openai_responses;
 mod openai_usage;
 mod proof;
 pub mod tool_name;
+
+pub use call_id::carries_proofs;
 
 use bytes::{Bytes, BytesMut};
 
@@ -30,14 +36,18 @@ pub enum Dialect {
     AnthropicMessages,
     /// OpenAI's `/v1/responses`.
     OpenAiResponses,
+    /// OpenAI's legacy `/v1/completions`.
+    OpenAiCompletions,
+    /// Gemini's `generateContent`; model and streaming stand in the address.
+    Gemini,
 }
 
-/// Whether an answer comes in one piece or as a stream of server-sent events.
+/// Whether an answer comes in one piece or as a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// One JSON body.
     Whole,
-    /// Server-sent events.
+    /// Server-sent events; Gemini's upstreams may also send the items of a JSON array.
     Stream,
 }
 
@@ -93,21 +103,25 @@ pub enum MaxTokensStyle {
     MaxCompletionTokens,
 }
 
-/// How a JSON schema reaches Anthropic.
+/// How a JSON schema reaches Anthropic or Gemini.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaStyle {
     /// `output_config.format`.
     Native,
-    /// A tool with the schema that the model must call; for models without structured output.
+    /// A tool with the schema that the model must call; for models without structured output. Gemini: its own schema
+    /// fields, for models that do not read JSON Schema.
     ForcedTool,
 }
 
 /// How reasoning is asked for upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReasoningStyle {
-    /// Anthropic: `thinking.budget_tokens`; OpenAI: `reasoning_effort`.
+    /// Anthropic: `thinking.budget_tokens`; OpenAI: `reasoning_effort`; Gemini: `thinkingBudget`, the 2.5 family.
     Budget,
-    /// Anthropic: `thinking.type = adaptive` with `output_config.effort`; OpenAI: `reasoning_effort`.
+    /// Gemini: `thinkingBudget`, of a model that cannot be kept from thinking (2.5 Pro).
+    BudgetAlways,
+    /// Anthropic: `thinking.type = adaptive` with `output_config.effort`; OpenAI: `reasoning_effort`; Gemini:
+    /// `thinkingLevel` and signed calls, from the third family on.
     Effort,
     /// The model does not reason: the wish is a loss.
     Unsupported,
@@ -176,6 +190,8 @@ impl Dialect {
             Self::OpenAiChat => "openai_chat",
             Self::AnthropicMessages => "anthropic_messages",
             Self::OpenAiResponses => "openai_responses",
+            Self::OpenAiCompletions => "openai_completions",
+            Self::Gemini => "gemini",
         }
     }
 
@@ -185,12 +201,14 @@ impl Dialect {
         matches!(self, Self::OpenAiChat | Self::OpenAiResponses)
     }
 
-    /// Reads a chat request body.
+    /// Reads a chat request body. Of Gemini's the address says the rest: see [`ChatRequest::with_address`].
     pub fn decode_request(self, body: &[u8]) -> Result<ChatRequest, DecodeError> {
         match self {
             Self::OpenAiChat => openai_chat::decode_request(body),
             Self::AnthropicMessages => anthropic_messages::decode_request(body),
             Self::OpenAiResponses => openai_responses::decode_request(body),
+            Self::OpenAiCompletions => openai_completions::decode_request(body),
+            Self::Gemini => gemini::decode_request(body),
         }
     }
 
@@ -203,10 +221,18 @@ impl Dialect {
         if self != Self::OpenAiResponses {
             openai_responses::refuse_state(request)?;
         }
+        if self != Self::OpenAiCompletions {
+            openai_completions::refuse(request)?;
+        }
+        if self != Self::Gemini {
+            gemini::refuse_cached(request)?;
+        }
         let mut encoded = match self {
             Self::OpenAiChat => openai_chat::encode_request(request, options),
             Self::AnthropicMessages => anthropic_messages::encode_request(request, options),
             Self::OpenAiResponses => openai_responses::encode_request(request, options),
+            Self::OpenAiCompletions => openai_completions::encode_request(request, options),
+            Self::Gemini => gemini::encode_request(request, options),
         }?;
         if self != request.origin {
             openai_responses::report(request, &mut encoded.losses);
@@ -223,6 +249,8 @@ impl Dialect {
             Self::OpenAiChat => openai_chat::decoder(mode, undo),
             Self::AnthropicMessages => anthropic_messages::decoder(mode, undo),
             Self::OpenAiResponses => openai_responses::decoder(mode, undo),
+            Self::OpenAiCompletions => openai_completions::decoder(mode, undo),
+            Self::Gemini => gemini::decoder(mode, undo),
         }
     }
 
@@ -232,6 +260,8 @@ impl Dialect {
             Self::OpenAiChat => openai_chat::encoder(mode, options),
             Self::AnthropicMessages => anthropic_messages::encoder(mode, options),
             Self::OpenAiResponses => openai_responses::encoder(mode, options),
+            Self::OpenAiCompletions => openai_completions::encoder(mode, options),
+            Self::Gemini => gemini::encoder(mode, options),
         }
     }
 
@@ -241,6 +271,8 @@ impl Dialect {
             Self::OpenAiChat => openai_chat::decode_error(status, body),
             Self::AnthropicMessages => anthropic_messages::decode_error(status, body),
             Self::OpenAiResponses => openai_responses::decode_error(status, body),
+            Self::OpenAiCompletions => openai_completions::decode_error(status, body),
+            Self::Gemini => gemini::decode_error(status, body),
         }
     }
 
@@ -250,6 +282,8 @@ impl Dialect {
             Self::OpenAiChat => openai_chat::encode_error(error),
             Self::AnthropicMessages => anthropic_messages::encode_error(error),
             Self::OpenAiResponses => openai_responses::encode_error(error),
+            Self::OpenAiCompletions => openai_completions::encode_error(error),
+            Self::Gemini => gemini::encode_error(error),
         }
     }
 
@@ -259,6 +293,8 @@ impl Dialect {
             Self::OpenAiChat => openai_chat::encode_error_event(error),
             Self::AnthropicMessages => anthropic_messages::encode_error_event(error),
             Self::OpenAiResponses => openai_responses::encode_error_event(error),
+            Self::OpenAiCompletions => openai_completions::encode_error_event(error),
+            Self::Gemini => gemini::encode_error_event(error),
         }
     }
 
@@ -268,6 +304,8 @@ impl Dialect {
             Self::OpenAiChat => openai_chat::encode_models(models),
             Self::AnthropicMessages => anthropic_messages::encode_models(models),
             Self::OpenAiResponses => openai_responses::encode_models(models),
+            Self::OpenAiCompletions => openai_completions::encode_models(models),
+            Self::Gemini => gemini::encode_models(models),
         }
     }
 
@@ -278,6 +316,8 @@ impl Dialect {
             Self::OpenAiChat => openai_chat::encode_model(model),
             Self::AnthropicMessages => anthropic_messages::encode_model(model),
             Self::OpenAiResponses => openai_responses::encode_model(model),
+            Self::OpenAiCompletions => openai_completions::encode_model(model),
+            Self::Gemini => gemini::encode_model(model),
         }
     }
 }

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::canonical::embedding::{EmbeddingAnswer, EmbeddingFormat, EmbeddingInput, EmbeddingRequest, Vector};
 use crate::canonical::error::DecodeError;
 use crate::canonical::usage::TokenUsage;
+use crate::codec::base64;
 use crate::codec::json::{self, Node, ObjectWriter, write_object};
 
 /// Reads a request body of `/v1/embeddings`.
@@ -142,7 +143,7 @@ pub fn encode_answer(answer: &EmbeddingAnswer, format: Option<EmbeddingFormat>) 
 fn write_vector(vector: &Vector, format: Option<EmbeddingFormat>, object: &mut ObjectWriter<'_>) {
     match (vector, format) {
         (Vector::Raw(raw), _) => object.raw("embedding", raw),
-        (Vector::Floats(numbers), Some(EmbeddingFormat::Base64)) => object.str("embedding", &base64(numbers)),
+        (Vector::Floats(numbers), Some(EmbeddingFormat::Base64)) => object.str("embedding", &base64_of(numbers)),
         (Vector::Floats(numbers), _) => object.array("embedding", |array| {
             for number in numbers {
                 array.literal(&format!("{}", if number.is_finite() { *number } else { 0.0 }));
@@ -152,22 +153,9 @@ fn write_vector(vector: &Vector, format: Option<EmbeddingFormat>, object: &mut O
 }
 
 /// Writes little-endian `f32`s in base64 (RFC 4648 §4), as OpenAI does.
-fn base64(numbers: &[f32]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+fn base64_of(numbers: &[f32]) -> String {
     let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, &byte| group << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
-        for position in 0..4 {
-            if position <= chunk.len() {
-                let six = group >> (18 - 6 * position) & 63;
-                text.push(char::from(ALPHABET[usize::try_from(six).unwrap_or(0)]));
-            } else {
-                text.push('=');
-            }
-        }
-    }
-    text
+    base64::encode(&bytes)
 }
 
 #[cfg(test)]
@@ -176,8 +164,8 @@ mod tests {
 
     #[test]
     fn base64_is_little_endian() {
-        assert_eq!(base64(&[]), "");
-        assert_eq!(base64(&[1.0]), "AACAPw==");
-        assert_eq!(base64(&[1.0, -2.5, 0.0]), "AACAPwAAIMAAAAAA");
+        assert_eq!(base64_of(&[]), "");
+        assert_eq!(base64_of(&[1.0]), "AACAPw==");
+        assert_eq!(base64_of(&[1.0, -2.5, 0.0]), "AACAPwAAIMAAAAAA");
     }
 }

@@ -35,7 +35,7 @@ impl Names {
     pub(super) fn read(&self, usage: &Object<'_, '_>) -> Usage {
         let prompt = usage.count(self.input);
         let output = usage.count(self.output);
-        usage.skip(&["total_tokens"]);
+        let total = usage.count("total_tokens");
         let mut result = Usage::default();
         let (mut cached, mut written) = (0, 0);
         if let Some(details) = usage.find(self.input_details).and_then(|node| node.object().ok()) {
@@ -47,8 +47,8 @@ impl Names {
             }
         }
         if cached == 0 {
-            // DeepSeek's name for it.
-            cached = usage.count("prompt_cache_hit_tokens");
+            // DeepSeek's name for it, or Together's.
+            cached = usage.count("prompt_cache_hit_tokens").max(usage.count("cached_tokens"));
         }
         if let Some(details) = usage.find(self.output_details).and_then(|node| node.object().ok()) {
             result.tokens.reasoning = details.count("reasoning_tokens");
@@ -61,6 +61,11 @@ impl Names {
         result.tokens.cache_write_5m = written.min(prompt - result.tokens.cached_input);
         result.tokens.input = prompt - result.tokens.cached_input - result.tokens.cache_write_5m;
         result.tokens.output = output;
+        // xAI counts reasoning beside the output; its total tells.
+        let reasoning = result.tokens.reasoning;
+        if reasoning > 0 && total == prompt.saturating_add(output).saturating_add(reasoning) {
+            result.tokens.output = output.saturating_add(reasoning);
+        }
         for (name, value) in usage.rest().iter() {
             result.rest.push(name, value.clone());
         }

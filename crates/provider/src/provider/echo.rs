@@ -39,19 +39,12 @@ pub(super) struct Echo(Spec);
 pub(super) static ECHO: Echo = Echo(Spec {
     name: "echo",
     title: "Echo",
-    base_url: None,
-    key_variable: None,
-    base_url_variable: None,
     needs_credential: false,
     auth: Scheme::None,
     dialects: &[Dialect::OpenAiChat, Dialect::AnthropicMessages],
-    chat_path: "/",
-    embeddings_path: None,
-    count_path: None,
-    forwarded: &[],
-    defaults: &[],
-    request_id_header: "x-request-id",
+    places: &[],
     quirks: Quirks::NONE,
+    ..Spec::OPENAI_LIKE
 });
 
 impl Provider for Echo {
@@ -258,7 +251,7 @@ fn events(said: &Said, n: u32, dialect: Dialect, model: &str, stamp: &Stamp<'_>,
         events.push(Event::BlockStop { index: choice });
     }
     events.extend((0..n).map(|choice| Event::Finish(Finish { choice, ..Finish::new(said.finish) })));
-    events.push(Event::Usage(Usage { tokens: usage, service_tier: None, rest: Rest::default() }));
+    events.push(Event::Usage(Usage { tokens: usage, ..Usage::default() }));
     events.push(Event::Done);
     events
 }

@@ -1,35 +1,40 @@
 //! OpenAI itself. Facts: the vendor's API reference and SDK types, read November 2026.
 
-use super::{Provider, Quirks, Spec};
-use crate::auth::Scheme;
 use llm::dialect::{Dialect, MaxTokensStyle};
 
-/// OpenAI's API.
-pub(super) struct OpenAi(Spec);
+use super::spec::Data;
+use super::{Action, Place, Quirks, Rule, Spec};
+
+/// Models that reason before every answer, and so take no sampling.
+pub(super) const REASONING: &[&str] = &["o1", "o3", "o4", "gpt-5", "gpt-6"];
+/// Of these, the ones that refuse more.
+const O_SERIES: &[&str] = &["o1", "o3", "o4"];
+const FIXED: &str = "reasoning models sample in their own way";
+
+/// Rules by model family, which Azure shares.
+pub(super) const RULES: &[Rule] = &[
+    Rule::rename("max_tokens", "max_completion_tokens").of(REASONING),
+    Rule { action: Action::Only(&["1", "1.0"]), ..Rule::drop("temperature", FIXED) }.of(O_SERIES),
+    Rule { action: Action::Only(&["1", "1.0"]), ..Rule::drop("top_p", FIXED) }.of(O_SERIES),
+    Rule { action: Action::Only(&["0", "0.0"]), ..Rule::drop("presence_penalty", FIXED) }.of(REASONING),
+    Rule { action: Action::Only(&["0", "0.0"]), ..Rule::drop("frequency_penalty", FIXED) }.of(REASONING),
+    Rule { action: Action::Only(&["{}"]), ..Rule::drop("logit_bias", FIXED) }.of(REASONING),
+    Rule { action: Action::Only(&["false"]), ..Rule::drop("logprobs", FIXED) }.of(O_SERIES),
+    Rule::drop("top_logprobs", FIXED).of(O_SERIES),
+];
 
 /// The registry's entry.
-pub(super) static OPENAI: OpenAi = OpenAi(Spec {
+pub(super) static OPENAI: Data = Data(&Spec {
     name: "openai",
     title: "OpenAI",
     base_url: Some("https://api.openai.com/v1"),
     key_variable: Some("OPENAI_API_KEY"),
     base_url_variable: Some("OPENAI_BASE_URL"),
-    needs_credential: true,
-    auth: Scheme::Bearer,
-    dialects: &[Dialect::OpenAiChat],
-    chat_path: "/chat/completions",
-    embeddings_path: Some("/embeddings"),
-    count_path: None,
+    dialects: &[Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::OpenAiCompletions],
+    places: &[Place::CHAT[0], Place::RESPONSES, Place::COMPLETIONS, Place::EMBEDDINGS],
     // Organization and project headers choose who pays, so they come from the credential's key, never from the client.
     forwarded: &["openai-beta", "idempotency-key"],
-    defaults: &[],
-    request_id_header: "x-request-id",
     // Reasoning models refuse `max_tokens`; all models take the newer name.
-    quirks: Quirks { max_tokens: MaxTokensStyle::MaxCompletionTokens, ..Quirks::NONE },
+    quirks: Quirks { max_tokens: MaxTokensStyle::MaxCompletionTokens, rules: RULES, ..Quirks::NONE },
+    ..Spec::OPENAI_LIKE
 });
-
-impl Provider for OpenAi {
-    fn spec(&self) -> &'static Spec {
-        &OPENAI.0
-    }
-}

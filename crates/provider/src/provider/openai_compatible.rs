@@ -1,42 +1,27 @@
-//! Any server that speaks OpenAI's dialect: vLLM, `SGLang`, llama.cpp, Ollama's `/v1`, other vendors.
+//! Any server that speaks OpenAI's dialect: llama.cpp, `LocalAI`, proxies, other vendors.
 //!
 //! Its base address comes from the credential and has the version in it (`https://host/v1`). Facts: field notes on vLLM and
 //! other servers, read November 2026.
 
-use super::{Provider, Quirks, Spec};
-use crate::auth::Scheme;
 use llm::dialect::{Dialect, MaxTokensStyle};
 
-/// A server that speaks OpenAI's dialect.
-pub(super) struct OpenAiCompatible(Spec);
+use super::spec::Data;
+use super::{Place, Quirks, Spec};
 
 /// The registry's entry.
-pub(super) static OPENAI_COMPATIBLE: OpenAiCompatible = OpenAiCompatible(Spec {
+pub(super) static OPENAI_COMPATIBLE: Data = Data(&Spec {
     name: "openai_compatible",
     title: "OpenAI-compatible server",
-    base_url: None,
-    key_variable: None,
-    base_url_variable: None,
-    needs_credential: true,
-    auth: Scheme::Bearer,
-    dialects: &[Dialect::OpenAiChat],
-    chat_path: "/chat/completions",
-    embeddings_path: Some("/embeddings"),
-    count_path: None,
+    dialects: &[Dialect::OpenAiChat, Dialect::OpenAiCompletions],
+    places: Place::WITH_COMPLETIONS,
     forwarded: &["openai-beta", "idempotency-key"],
-    defaults: &[],
-    request_id_header: "x-request-id",
-    // Many chat templates know no `developer` role; `max_tokens` is the name all of them take.
+    // Many chat templates know no `developer` role. Nothing is renamed in a body that already speaks the dialect: what stands
+    // behind the address is unknown.
     quirks: Quirks {
         max_tokens: MaxTokensStyle::MaxTokens,
-        stream_options: true,
         developer_role: false,
         replay_reasoning: true,
+        ..Quirks::NONE
     },
+    ..Spec::OPENAI_LIKE
 });
-
-impl Provider for OpenAiCompatible {
-    fn spec(&self) -> &'static Spec {
-        &OPENAI_COMPATIBLE.0
-    }
-}

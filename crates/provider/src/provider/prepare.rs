@@ -1,80 +1,145 @@
 //! The usual way from a client call to an upstream request; providers override what differs.
 //!
 //! Knows dialects and headers, no vendor. Invariant: with equal dialects the client's bytes are sent, with at most the model
-//! and the wish for usage spliced in.
+//! and the wish for usage spliced in and the provider's rules applied.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request};
+use memchr::memmem;
 
 use domain::usage::TokenUsage;
 
-use super::{Call, LocalAnswer, Operation, PrepareError, Prepared, Relay, Spec, Target};
+use super::{
+    Call, LocalAnswer, Operation, Place, PrepareError, Prepared, Relay, Spec, Speech, Surface, Target, WIRE_DIALECT,
+    rules,
+};
 use crate::catalog::{Capability, Model};
 use crate::estimate;
 use crate::scan::Patch;
-use llm::dialect::{Dialect, ReasoningStyle, RequestOptions, SchemaStyle};
+use llm::canonical::error::EncodeError;
+use llm::canonical::loss::Loss;
+use llm::dialect::{Dialect, ReasoningStyle, RequestOptions, SchemaStyle, Undo, openai_responses};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("headgate/", env!("CARGO_PKG_VERSION")));
 /// Cap sent to Anthropic for a model whose maximum we do not know; every model since 2024 takes it.
 const DEFAULT_MAX_TOKENS: u64 = 4_096;
 
-/// Builds the request of one attempt.
+/// Builds the request of one attempt. `speech` is the upstream's language, for chat.
 pub(super) fn prepare(
     spec: &'static Spec,
     call: &Call<'_>,
     target: &Target<'_>,
+    speech: Option<Speech>,
     options: impl FnOnce() -> RequestOptions,
 ) -> Result<Prepared, PrepareError> {
-    let what = match call.operation {
-        Operation::Chat(_) => "chat",
-        Operation::CountTokens => "token counts",
-        Operation::Embeddings => "embeddings",
+    let (surface, what) = match (call.operation, speech) {
+        (Operation::Chat(_), Some(Speech::Dialect(dialect))) => (Surface::Chat(dialect), "chat"),
+        (Operation::Chat(_), _) => (Surface::Wire, "chat"),
+        (Operation::CountTokens, _) => (Surface::CountTokens, "token counts"),
+        (Operation::Embeddings, _) => (Surface::Embeddings, "embeddings"),
     };
-    let uri = target.base.uri(call.operation).ok_or(PrepareError::Unsupported { provider: spec.title, what })?;
-    let mut patch = Patch::default();
+    let model = target.upstream_model;
+    let is_stream = matches!(call.operation, Operation::Chat(_)) && call.scan.is_stream();
+    let found = target.base.uri(surface, model, is_stream).map_err(|error| {
+        PrepareError::Encode(EncodeError { path: "model".into(), reason: error.to_string().into() })
+    })?;
+    let place = spec.place(surface, target.base.is_dated());
+    let (Some(uri), Some(place)) = (found, place) else {
+        return Err(PrepareError::Unsupported { provider: spec.title, what });
+    };
     let mut losses = Vec::new();
-    let (body, relay) = match call.operation {
-        Operation::Chat(dialect) if spec.dialects.contains(&dialect) => {
-            call.scan.set_model(&mut patch, target.upstream_model);
-            let asks = dialect == Dialect::OpenAiChat && spec.quirks.stream_options && call.scan.is_stream();
-            if asks {
-                call.scan.set_include_usage(&mut patch);
-            }
-            let withhold_usage = asks && !call.scan.wants_usage();
-            (patch.apply(call.body), Relay::Untouched { dialect, withhold_usage })
+    let (body, relay) = match (call.operation, speech) {
+        (Operation::Chat(client), Some(Speech::Dialect(upstream))) if client == upstream => {
+            same_dialect(spec, call, target, place, client, options, &mut losses)
         }
-        Operation::Chat(dialect) => {
-            let upstream = spec.dialects.first().copied().unwrap_or(dialect);
-            let mut request = dialect.decode_request(call.body)?;
-            target.upstream_model.clone_into(&mut request.model);
-            let encoded = upstream.encode_request(&request, &options())?;
-            losses = encoded.losses;
-            (encoded.body, Relay::Translated { dialect: upstream, undo: encoded.undo })
-        }
-        Operation::CountTokens => {
-            call.scan.set_model(&mut patch, target.upstream_model);
-            (patch.apply(call.body), Relay::Count)
-        }
-        Operation::Embeddings => {
-            call.scan.set_model(&mut patch, target.upstream_model);
-            (patch.apply(call.body), Relay::Embeddings)
-        }
+        (Operation::Chat(client), Some(speech)) => translated(call, model, client, speech, &options(), &mut losses)?,
+        (Operation::CountTokens, _) => (with_model(call, model, place), Relay::Count),
+        (Operation::Chat(_) | Operation::Embeddings, _) => (with_model(call, model, place), Relay::Embeddings),
     };
+    let body = rules::apply(body, spec.quirks.rules, model, place, &mut losses);
     let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri.clone();
-    *request.headers_mut() = headers(spec, call);
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers(spec, call, is_stream);
     Ok(Prepared { request, relay, losses })
 }
 
-fn headers(spec: &Spec, call: &Call<'_>) -> HeaderMap {
+fn with_model(call: &Call<'_>, model: &str, place: &Place) -> Bytes {
+    let mut patch = Patch::default();
+    if !place.has_model() {
+        call.scan.set_model(&mut patch, model);
+    }
+    patch.apply(call.body)
+}
+
+fn translated(
+    call: &Call<'_>,
+    model: &str,
+    client: Dialect,
+    speech: Speech,
+    options: &RequestOptions,
+    losses: &mut Vec<Loss>,
+) -> Result<(Bytes, Relay), PrepareError> {
+    let mut request = client.decode_request(call.body)?;
+    if client == Dialect::Gemini {
+        // Its body says neither.
+        request = request.with_address(model, call.scan.is_stream());
+    }
+    model.clone_into(&mut request.model);
+    let (dialect, encoded) = match speech {
+        Speech::Dialect(upstream) => (upstream, upstream.encode_request(&request, options)?),
+        Speech::Wire(wire) => {
+            openai_responses::refuse_state(&request)?;
+            (WIRE_DIALECT, wire.encode_request(&request, options)?)
+        }
+    };
+    losses.extend(encoded.losses);
+    Ok((encoded.body, Relay::Translated { dialect, undo: encoded.undo }))
+}
+
+fn same_dialect(
+    spec: &Spec,
+    call: &Call<'_>,
+    target: &Target<'_>,
+    place: &Place,
+    dialect: Dialect,
+    options: impl FnOnce() -> RequestOptions,
+    losses: &mut Vec<Loss>,
+) -> (Bytes, Relay) {
+    let is_asked = matches!(dialect, Dialect::OpenAiChat | Dialect::OpenAiCompletions);
+    let asks = is_asked && spec.quirks.stream_options && call.scan.is_stream();
+    let withhold_usage = asks && !call.scan.wants_usage();
+    // A role that the upstream does not know lies too deep to be spliced; such a body is read and written anew.
+    let is_strange = dialect == Dialect::OpenAiChat
+        && !spec.quirks.developer_role
+        && memmem::find(call.body, b"\"developer\"").is_some();
+    // Proofs of reasoning that another vendor gave are taken out on the way.
+    let is_strange = is_strange || llm::dialect::carries_proofs(call.body);
+    if is_strange && let Ok(mut request) = dialect.decode_request(call.body) {
+        target.upstream_model.clone_into(&mut request.model);
+        if let Ok(encoded) = dialect.encode_request(&request, &options())
+            && encoded.undo == Undo::default()
+        {
+            losses.extend(encoded.losses);
+            return (encoded.body, Relay::Untouched { dialect, withhold_usage });
+        }
+    }
+    let mut patch = Patch::default();
+    if !place.has_model() {
+        call.scan.set_model(&mut patch, target.upstream_model);
+    }
+    if asks {
+        call.scan.set_include_usage(&mut patch);
+    }
+    (patch.apply(call.body), Relay::Untouched { dialect, withhold_usage })
+}
+
+fn headers(spec: &Spec, call: &Call<'_>, is_stream: bool) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(6);
     headers.insert(CONTENT_TYPE, JSON);
-    let is_stream = matches!(call.operation, Operation::Chat(_)) && call.scan.is_stream();
-    headers.insert(ACCEPT, if is_stream { EVENTS } else { JSON });
+    headers.insert(ACCEPT, if is_stream { HeaderValue::from_static(spec.stream_type) } else { JSON });
     headers.insert(USER_AGENT, AGENT);
     for (name, value) in spec.defaults {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -95,6 +160,8 @@ pub(super) fn request_options(spec: &Spec, upstream_model: &str, model: Option<&
     let is_old = ["claude-3", "claude-2", "claude-instant"].iter().any(|prefix| upstream_model.starts_with(prefix));
     let reasoning = if is_old || !can(Capability::Reasoning) {
         ReasoningStyle::Unsupported
+    } else if upstream_model.starts_with("gemini-2.5") {
+        if upstream_model.starts_with("gemini-2.5-pro") { ReasoningStyle::BudgetAlways } else { ReasoningStyle::Budget }
     } else if model.is_some_and(|model| !model.can(Capability::AdaptiveThinking)) {
         ReasoningStyle::Budget
     } else {
@@ -107,16 +174,29 @@ pub(super) fn request_options(spec: &Spec, upstream_model: &str, model: Option<&
         json_schema: if is_native_schema { SchemaStyle::Native } else { SchemaStyle::ForcedTool },
         reasoning,
         replay_reasoning: spec.quirks.replay_reasoning,
-        cache_control: false,
+        cache_control: spec.quirks.cache_control,
         developer_role: spec.quirks.developer_role,
         stream_options: spec.quirks.stream_options,
         sampling: can(Capability::Sampling),
     }
 }
 
+/// What a translation must know of a model that a cloud resells: its vendor's name is inside the cloud's
+/// (`us.anthropic.claude-sonnet-4-5-20250929-v1:0`, an ARN that ends in it, `claude-sonnet-4-5@20250929`).
+pub(super) fn resold_options(spec: &Spec, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
+    let name = upstream_model.rsplit('/').next().unwrap_or(upstream_model);
+    let name = name.rsplit_once("anthropic.").map_or(name, |(_, name)| name);
+    let name = name
+        .rsplit_once("-v")
+        .filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()))
+        .map_or(name, |(name, _)| name);
+    let name = name.replace('@', "-");
+    request_options(spec, &name, model.or_else(|| crate::catalog::find("anthropic", &name)))
+}
+
 /// Answers a token count with an estimate when the upstream does not count.
 pub(super) fn estimated_count(spec: &Spec, call: &Call<'_>) -> Option<Result<LocalAnswer, PrepareError>> {
-    if call.operation != Operation::CountTokens || spec.count_path.is_some() {
+    if call.operation != Operation::CountTokens || spec.place(Surface::CountTokens, false).is_some() {
         return None;
     }
     let tokens = estimate::input_guess(call.scan);

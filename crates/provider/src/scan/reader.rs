@@ -12,7 +12,8 @@ use super::{MAX_DEPTH, ScanError, Span, Text};
 pub(super) enum Section {
     /// Messages and prompts.
     Text,
-    /// The arguments of a tool call inside messages: free-form, so nothing in it is taken for media.
+    /// The arguments of a tool call or what a function answered, inside messages: free-form, so nothing in it is taken for
+    /// media.
     Arguments,
     /// Anything else.
     Other,
@@ -162,7 +163,8 @@ impl<'a> Reader<'a> {
             let key = self.key()?;
             self.colon()?;
             let name = key.inside().of(self.body);
-            let section = if section == Section::Text && name == b"input" { Section::Arguments } else { section };
+            let is_free = matches!(name, b"input" | b"args" | b"response");
+            let section = if section == Section::Text && is_free { Section::Arguments } else { section };
             self.inner_value(tally, section, top, name)?;
             self.skip_space();
             match self.peek() {
@@ -389,8 +391,11 @@ fn count(tally: &mut Tally, key: &[u8], token: Token, reader: &Reader<'_>) {
             b"file" | b"document" | b"input_file" | b"input_audio" | b"video" => tally.files += 1,
             _ => {}
         },
+        b"mimeType" | b"mime_type" if text.starts_with(b"image/") => tally.images += 1,
+        b"mimeType" | b"mime_type" => tally.files += 1,
         b"role" | b"id" | b"tool_call_id" | b"tool_use_id" | b"media_type" | b"detail" | b"format" | b"ttl" => {}
-        b"url" | b"data" | b"file_data" | b"image_url" | b"signature" | b"encrypted_content" => {
+        b"url" | b"data" | b"file_data" | b"image_url" | b"signature" | b"encrypted_content" | b"fileUri"
+        | b"file_uri" | b"thoughtSignature" | b"thought_signature" => {
             tally.media += inside.len() as u64;
         }
         _ => {

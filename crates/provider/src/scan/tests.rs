@@ -188,6 +188,51 @@ fn text_of_any_kind() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![proptest::collection::vec(any::<u8>(), 0..40), proptest::collection::vec(rarely, 0..300)]
 }
 
+#[test]
+fn geminis_bodies_show_their_caps_in_either_spelling() {
+    let camel = json!({
+        "contents": [{"role": "user", "parts": [
+            {"text": "four"}, {"inlineData": {"mimeType": "image/png", "data": "A".repeat(5000)}},
+            {"fileData": {"mimeType": "application/pdf", "fileUri": "https://example.com/a.pdf"}},
+        ]}, {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {"data": "counted"}}, "thoughtSignature": "A".repeat(900)}]}],
+        "systemInstruction": {"parts": [{"text": "brief"}]},
+        "tools": [{"functionDeclarations": [{"name": "f"}]}],
+        "generationConfig": {"maxOutputTokens": 64, "candidateCount": 2, "responseSchema": {"type": "OBJECT"}},
+    });
+    let snake = camel
+        .to_string()
+        .replace("generationConfig", "generation_config")
+        .replace("maxOutputTokens", "max_output_tokens")
+        .replace("candidateCount", "candidate_count")
+        .replace("systemInstruction", "system_instruction")
+        .replace("inlineData", "inline_data")
+        .replace("mimeType", "mime_type")
+        .replace("fileUri", "file_uri")
+        .replace("thoughtSignature", "thought_signature")
+        .replace("responseSchema", "response_schema");
+    for text in [camel.to_string(), snake] {
+        let found = scan(text.as_bytes()).unwrap();
+        assert_eq!((found.output_cap(), found.n, found.n_messages), (Some(64), Some(2), 2));
+        assert_eq!((found.n_images, found.n_files), (1, 1));
+        assert!(found.media_bytes > 5_900 && found.text_bytes < 100 && found.prompt_bytes < 2_000, "{found:?}");
+        assert!(found.has_tools() && found.response_format.is_some() && found.system.is_some());
+    }
+}
+
+#[test]
+fn two_spellings_of_one_field_are_one_field_twice() {
+    for body in [
+        r#"{"generationConfig":{"maxOutputTokens":1},"generation_config":{}}"#,
+        r#"{"generationConfig":{"maxOutputTokens":1,"max_output_tokens":9999}}"#,
+        r#"{"systemInstruction":{},"system_instruction":{}}"#,
+    ] {
+        assert!(matches!(scan(body.as_bytes()), Err(ScanError::DuplicateKey { .. })), "{body}");
+    }
+    let wrong = scan(br#"{"generationConfig":7}"#).unwrap_err();
+    assert_eq!(wrong.to_string(), "\"generationConfig\" must be an object");
+    assert!(scan(br#"{"generationConfig":null}"#).is_ok());
+}
+
 proptest! {
     #[test]
     fn every_body_is_judged_as_serde_json_judges_it(body in any_body(), pretty in any::<bool>()) {

@@ -50,7 +50,7 @@ pub(super) fn read_event(data: &[u8], found: &mut Skimmed) {
             }
             found.error = Some(error);
         }
-        Some(kind) if kind.ends_with(".delta") => found.n_output_events += 1,
+        Some(kind) if kind.as_bytes().ends_with(b".delta") => found.n_output_events += 1,
         _ => {}
     }
 }

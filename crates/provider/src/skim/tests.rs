@@ -89,6 +89,18 @@ fn a_stream_of_responses_gives_usage_finish_and_output() {
 }
 
 #[test]
+fn a_stream_of_legacy_completions_gives_usage_finish_and_output() {
+    let text = concat!(
+        "data: {\"choices\":[{\"text\":\"a\",\"index\":0,\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n",
+        "data: {\"choices\":[{\"text\":\"\",\"index\":0,\"logprobs\":null,\"finish_reason\":\"length\"}],\"usage\":null}\n\n",
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":7,\"total_tokens\":12}}\n\ndata: [DONE]\n\n",
+    );
+    let found = skim(Dialect::OpenAiCompletions, &[text.as_bytes()]);
+    assert_eq!(found.usage, Some(TokenUsage { input: 5, output: 7, ..TokenUsage::default() }));
+    assert_eq!((found.finish, found.is_complete, found.n_output_events), (Some(FinishReason::Length), true, 1));
+}
+
+#[test]
 fn a_whole_response_gives_usage_and_finish() {
     let (_, rest) = RESPONSES.rsplit_once("\"response\":").unwrap();
     let found = skim_body(Dialect::OpenAiResponses, rest.strip_suffix("}\n\n").unwrap().as_bytes());
@@ -108,11 +120,71 @@ fn the_last_event_of_a_response_with_pictures_still_gives_its_usage() {
     }
 }
 
+const GEMINI: &str = concat!(
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}],\"role\":\"model\"},\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":100,\"totalTokenCount\":101},\"modelVersion\":\"g\"}\n\n",
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"name\":\"f\",\"args\":{\"finishReason\":\"SAFETY\",\"usageMetadata\":{\"promptTokenCount\":1}}}}]}}]}\n\n",
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\"}]},\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":100,\"cachedContentTokenCount\":80,\"candidatesTokenCount\":4,\"thoughtsTokenCount\":3,\"totalTokenCount\":107}}\n\n",
+);
+
+fn gemini_usage() -> TokenUsage {
+    TokenUsage { input: 20, cached_input: 80, output: 7, reasoning: 3, ..TokenUsage::default() }
+}
+
+#[test]
+fn geminis_last_counts_count_and_arguments_cannot_fake_them() {
+    let found = skim(Dialect::Gemini, &[GEMINI.as_bytes()]);
+    assert_eq!((found.usage, found.finish), (Some(gemini_usage()), Some(FinishReason::ToolUse)));
+    assert_eq!((found.is_complete, found.n_output_events, found.error), (true, 2, None));
+    // As an array, however it comes.
+    let items: Vec<&str> = GEMINI.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    let array = format!("[{}\n]\n", items.join("\n,\r\n"));
+    for size in [1, 7, 64, array.len()] {
+        let parts: Vec<&[u8]> = array.as_bytes().chunks(size).collect();
+        let again = skim(Dialect::Gemini, &parts);
+        assert_eq!((again.usage, again.finish, again.n_output_events), (found.usage, found.finish, 2), "{size}");
+    }
+    let body = skim_body(Dialect::Gemini, items[2].as_bytes());
+    assert_eq!((body.usage, body.finish, body.is_complete), (Some(gemini_usage()), Some(FinishReason::Stop), true));
+    assert!(!skim_body(Dialect::Gemini, &items[2].as_bytes()[..40]).is_complete);
+}
+
+#[test]
+fn geminis_errors_blocks_and_searches_are_seen() {
+    let error = "{\"error\":{\"code\":503,\"message\":\"overloaded\",\"status\":\"UNAVAILABLE\"}}";
+    for text in [format!("data: {error}\n\n"), format!("[{error}]")] {
+        let found = skim(Dialect::Gemini, &[text.as_bytes()]).error.unwrap();
+        assert_eq!((&*found.kind, &*found.code, &*found.message), ("UNAVAILABLE", "503", "overloaded"));
+    }
+    let blocked = skim(Dialect::Gemini, &[b"data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}\n\n"]);
+    assert_eq!((blocked.finish, blocked.is_complete), (Some(FinishReason::ContentFilter), true));
+    let used = |grounding: &str| {
+        let text = format!(
+            "{{\"candidates\":[{{{grounding}}}],\"usageMetadata\":{{\"promptTokenCount\":9,\"toolUsePromptTokenCount\":5,\"totalTokenCount\":14}}}}"
+        );
+        skim_body(Dialect::Gemini, text.as_bytes()).usage.unwrap().input
+    };
+    assert_eq!((used(""), used("\"groundingMetadata\":{\"webSearchQueries\":[\"x\"]}")), (14, 9));
+}
+
+#[test]
+fn a_picture_longer_than_an_event_still_gives_its_usage() {
+    let picture = format!("\"parts\":[{{\"inlineData\":{{\"data\":\"{}\"}}}},", "x".repeat(3 << 20));
+    let text = GEMINI.replacen("\"parts\":[{\"text\":\"\"", &(picture + "{\"text\":\"\""), 1);
+    for size in [4096, 1 << 20, text.len()] {
+        let parts: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+        let found = skim(Dialect::Gemini, &parts);
+        assert_eq!((found.usage, found.n_oversize), (Some(gemini_usage()), 1), "{size}");
+    }
+}
+
 #[test]
 fn every_single_split_gives_the_same_result() {
-    for (dialect, text) in
-        [(Dialect::OpenAiChat, OPENAI), (Dialect::AnthropicMessages, ANTHROPIC), (Dialect::OpenAiResponses, RESPONSES)]
-    {
+    for (dialect, text) in [
+        (Dialect::OpenAiChat, OPENAI),
+        (Dialect::AnthropicMessages, ANTHROPIC),
+        (Dialect::OpenAiResponses, RESPONSES),
+        (Dialect::Gemini, GEMINI),
+    ] {
         for text in [text.to_owned(), text.replace('\n', "\r\n"), text.replace('\n', "\r")] {
             let bytes = text.as_bytes();
             let whole = skim(dialect, &[bytes]);
@@ -228,11 +300,12 @@ fn a_chunk_of_whole_events_is_relayed_as_the_same_buffer() {
 
 proptest! {
     #[test]
-    fn any_split_gives_the_same_result(cuts in proptest::collection::vec(0..OPENAI.len().min(ANTHROPIC.len()).min(RESPONSES.len()), 0..12), crlf in any::<bool>()) {
+    fn any_split_gives_the_same_result(cuts in proptest::collection::vec(0..OPENAI.len().min(ANTHROPIC.len()).min(RESPONSES.len()).min(GEMINI.len()), 0..12), crlf in any::<bool>()) {
         for (dialect, text) in [
             (Dialect::OpenAiChat, OPENAI),
             (Dialect::AnthropicMessages, ANTHROPIC),
             (Dialect::OpenAiResponses, RESPONSES),
+            (Dialect::Gemini, GEMINI),
         ] {
             let text = if crlf { text.replace('\n', "\r\n") } else { text.to_owned() };
             let mut cuts = cuts.clone();
@@ -252,7 +325,7 @@ proptest! {
     fn arbitrary_bytes_do_no_harm(parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..30), 0..10)) {
         let all = parts.concat();
         let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-        for dialect in [Dialect::OpenAiChat, Dialect::AnthropicMessages, Dialect::OpenAiResponses] {
+        for dialect in [Dialect::OpenAiChat, Dialect::AnthropicMessages, Dialect::OpenAiResponses, Dialect::Gemini] {
             prop_assert_eq!(skim(dialect, &parts), skim(dialect, &[&all]));
             let _ = skim_body(dialect, &all);
         }

@@ -9,7 +9,7 @@ use crate::canonical::content::{Block, Content, Document, Image, Message, Role, 
 use crate::canonical::json::Raw;
 use crate::codec::json::{ArrayWriter, ObjectWriter, write_array};
 use crate::dialect::tool_name::NameRule;
-use crate::dialect::{cache_control, proof};
+use crate::dialect::{cache_control, call_id, proof};
 
 use super::write_request::Writer;
 
@@ -75,7 +75,7 @@ impl<'r> Writer<'r> {
             self.dropped(format!("{path}.name"), "Anthropic's messages have no names");
         }
         if !self.is_ours {
-            for (name, _) in message.rest.iter() {
+            for (name, _) in message.rest.unknown() {
                 self.dropped(format!("{path}.{name}"), "Anthropic has no such field");
             }
         }
@@ -316,6 +316,7 @@ impl<'r> Writer<'r> {
     }
 
     fn call_id(&self, id: &str) -> String {
+        let id = call_id::bare(id);
         if self.is_ours { id.to_owned() } else { NameRule::ANTHROPIC.rewrite(id).into_owned() }
     }
 }

@@ -80,10 +80,10 @@ impl Writer<'_> {
 
     /// Writes unknown fields back into their own dialect, or reports each as lost.
     pub(super) fn rest(&mut self, path: &str, rest: &Rest, object: &mut ObjectWriter<'_>) {
-        for (name, value) in rest.iter() {
-            if self.is_ours {
-                object.raw(name, value);
-            } else {
+        if self.is_ours {
+            object.rest(rest);
+        } else {
+            for (name, _) in rest.unknown() {
                 let dot = if path.is_empty() { "" } else { "." };
                 self.dropped(format!("{path}{dot}{name}"), "Anthropic has no such field");
             }

@@ -20,7 +20,7 @@ use super::{AnswerOptions, Decoder, Encoder, Mode, Undo};
 pub use error::{decode_error, encode_error, encode_error_event, encode_model, encode_models};
 pub(super) use error::{read_error, write_error};
 pub use read_request::decode_request;
-pub(super) use read_request::read_url;
+pub(super) use read_request::{read_stop, read_stream, read_url};
 pub use write_request::encode_request;
 
 /// Makes a reader of answers.
@@ -42,7 +42,7 @@ pub fn encoder(mode: Mode, options: AnswerOptions) -> Box<dyn Encoder> {
 }
 
 /// Reads the word for why a choice ended; the word itself comes back when ours says less.
-fn read_finish(word: &str) -> (FinishReason, Option<Box<str>>) {
+pub(super) fn read_finish(word: &str) -> (FinishReason, Option<Box<str>>) {
     let reason = match word {
         "stop" => FinishReason::Stop,
         "length" => FinishReason::Length,
@@ -54,7 +54,7 @@ fn read_finish(word: &str) -> (FinishReason, Option<Box<str>>) {
     (reason, None)
 }
 
-fn finish_word(reason: FinishReason) -> &'static str {
+pub(super) fn finish_word(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Stop | FinishReason::StopSequence | FinishReason::Other => "stop",
         FinishReason::Length | FinishReason::ContextWindow | FinishReason::Pause => "length",

@@ -1,7 +1,7 @@
 //! A whole chat completion becomes events.
 
 use crate::canonical::answer::{Answer, Choice};
-use crate::canonical::content::{Block, Content, Text, ToolUse};
+use crate::canonical::content::{Block, Content, Reasoning, Text, ToolUse};
 use crate::canonical::error::DecodeError;
 use crate::canonical::event::{Event, Finish, FinishReason, Start};
 use crate::canonical::json::{Raw, Rest};
@@ -118,7 +118,11 @@ fn read_text(node: &Node<'_, '_>, citations: Option<Raw>, blocks: &mut Vec<Block
     if node.is_array() {
         // Some servers answer in parts.
         for part in node.array()?.iter() {
-            text.push_str(&part.object()?.find_string("text")?.unwrap_or_default());
+            if let Some(thought) = read_thought(&part)? {
+                blocks.push(Content::Reasoning(Reasoning { text: thought.into(), signature: None }).into());
+            } else {
+                text.push_str(&part.object()?.find_string("text")?.unwrap_or_default());
+            }
         }
     } else {
         text = node.string()?;
@@ -128,6 +132,20 @@ fn read_text(node: &Node<'_, '_>, citations: Option<Raw>, blocks: &mut Vec<Block
         blocks.push(Content::Text(Text { text, citations }).into());
     }
     Ok(())
+}
+
+/// Reads Mistral's block of thinking, which stands among the parts of the content.
+pub(super) fn read_thought(part: &Node<'_, '_>) -> Result<Option<Box<str>>, DecodeError> {
+    let object = part.object()?;
+    let Some(thinking) = object.find("thinking") else { return Ok(None) };
+    if thinking.is_str() {
+        return thinking.boxed().map(Some);
+    }
+    let mut text = String::new();
+    for piece in thinking.array()?.iter() {
+        text.push_str(&piece.object()?.find_string("text")?.unwrap_or_default());
+    }
+    Ok(Some(text.into()))
 }
 
 fn read_call(node: &Node<'_, '_>, position: usize, undo: &Undo) -> Result<Block, DecodeError> {

@@ -70,7 +70,7 @@ fn read_max_tokens(object: &Object<'_, '_>) -> Result<Option<MaxTokens>, DecodeE
     Ok(tokens.map(|tokens| MaxTokens { tokens, field: MaxTokensField::MaxTokens }))
 }
 
-fn read_stop(object: &Object<'_, '_>) -> Result<Vec<String>, DecodeError> {
+pub(in crate::dialect) fn read_stop(object: &Object<'_, '_>) -> Result<Vec<String>, DecodeError> {
     let Some(node) = object.find("stop") else { return Ok(Vec::new()) };
     if node.is_str() {
         return Ok(vec![node.string()?]);
@@ -81,7 +81,7 @@ fn read_stop(object: &Object<'_, '_>) -> Result<Vec<String>, DecodeError> {
     node.array()?.iter().map(|item| item.string()).collect()
 }
 
-fn read_stream(object: &Object<'_, '_>) -> Result<Option<Stream>, DecodeError> {
+pub(in crate::dialect) fn read_stream(object: &Object<'_, '_>) -> Result<Option<Stream>, DecodeError> {
     let is_stream = object.find_bool("stream")?.unwrap_or(false);
     let mut stream = Stream { include_usage: false, rest: Rest::default() };
     if let Some(node) = object.find("stream_options") {

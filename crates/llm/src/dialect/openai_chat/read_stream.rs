@@ -12,7 +12,7 @@ use crate::dialect::json_progress::JsonProgress;
 use crate::dialect::{Decoder, Undo};
 
 use super::error::read_error;
-use super::read_answer::{read_reason, read_start};
+use super::read_answer::{read_reason, read_start, read_thought};
 
 /// Reads chunks as they come.
 pub(super) struct StreamDecoder {
@@ -188,8 +188,12 @@ impl State {
         if let Some(content) = delta.find("content") {
             if content.is_array() {
                 for part in content.array()?.iter() {
-                    let text = part.object()?.find_boxed("text")?.unwrap_or_default();
-                    self.grow(at, Kind::Text, text, events);
+                    if let Some(thought) = read_thought(&part)? {
+                        self.grow(at, Kind::Reasoning, thought, events);
+                    } else {
+                        let text = part.object()?.find_boxed("text")?.unwrap_or_default();
+                        self.grow(at, Kind::Text, text, events);
+                    }
                 }
             } else {
                 self.grow(at, Kind::Text, content.boxed()?, events);

@@ -8,7 +8,7 @@ use crate::canonical::event::Event;
 use crate::canonical::json::Raw;
 use crate::canonical::loss::Loss;
 use crate::codec::json::{ArrayWriter, ObjectWriter, write_object};
-use crate::dialect::{AnswerOptions, Dialect, Encoder};
+use crate::dialect::{AnswerOptions, Dialect, Encoder, annotation};
 
 use super::error::write_error;
 
@@ -58,7 +58,7 @@ impl WholeEncoder {
         object.u64("index", choice.index.into());
         let unknown = choice.finish.as_ref().and_then(|finish| finish.rest.find("message")).filter(|_| is_ours);
         object.object("message", |object| {
-            self.write_message(choice, is_ours, object);
+            self.write_message(choice, origin, object);
             for (name, value) in unknown.and_then(super::fields_of).unwrap_or_default() {
                 object.raw(&name, &value);
             }
@@ -78,16 +78,17 @@ impl WholeEncoder {
         }
     }
 
-    fn write_message(&mut self, choice: &Choice, is_ours: bool, object: &mut ObjectWriter<'_>) {
+    fn write_message(&mut self, choice: &Choice, origin: Dialect, object: &mut ObjectWriter<'_>) {
+        let is_ours = origin == Dialect::OpenAiChat;
         object.str("role", "assistant");
         let (mut text, mut refusal) = (None::<String>, None::<String>);
         let (mut calls, mut reasoning) = (Vec::new(), Vec::new());
-        let mut citations = None;
+        let mut citations = Vec::new();
         for block in &choice.blocks {
             match &block.content {
                 Content::Text(part) => {
                     text.get_or_insert_default().push_str(&part.text);
-                    citations = part.citations.as_ref().or(citations);
+                    citations.extend(part.citations.iter().flat_map(annotation::list));
                 }
                 Content::Refusal(part) => refusal.get_or_insert_default().push_str(part),
                 Content::ToolUse(_) => calls.push(block),
@@ -109,10 +110,14 @@ impl WholeEncoder {
             Some(refusal) => object.str("refusal", refusal),
             None => object.null("refusal"),
         }
-        match citations {
-            Some(citations) if is_ours => object.raw("annotations", citations),
-            Some(_) => self.losses.push(Loss::dropped("content.citations", "OpenAI's annotations point elsewhere")),
-            None => {}
+        let n_citations = citations.len();
+        citations =
+            citations.iter().filter_map(|raw| annotation::translate(raw, origin, Dialect::OpenAiChat)).collect();
+        if citations.len() < n_citations {
+            self.losses.push(Loss::dropped("content.citations", "OpenAI's annotations point elsewhere"));
+        }
+        if !citations.is_empty() {
+            object.array("annotations", |array| citations.iter().for_each(|raw| array.raw(raw)));
         }
         if !reasoning.is_empty() {
             write_reasoning(&reasoning, object);

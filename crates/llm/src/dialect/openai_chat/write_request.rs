@@ -14,7 +14,9 @@ use crate::canonical::tool::{FunctionTool, ResponseFormat, Tool, ToolChoice};
 use crate::codec::json::{ArrayWriter, ObjectWriter, write_object};
 use crate::dialect::openai_responses::COMMON;
 use crate::dialect::tool_name::NameRule;
-use crate::dialect::{Dialect, EncodedRequest, MaxTokensStyle, ReasoningStyle, RequestOptions, Undo, cache_control};
+use crate::dialect::{
+    Dialect, EncodedRequest, MaxTokensStyle, ReasoningStyle, RequestOptions, Undo, cache_control, call_id,
+};
 
 /// Writes a request body.
 pub fn encode_request(request: &ChatRequest, options: &RequestOptions) -> Result<EncodedRequest, EncodeError> {
@@ -55,10 +57,10 @@ impl Writer<'_> {
 
     /// Writes unknown fields back into their own dialect, or reports each as lost.
     fn rest(&mut self, path: &str, rest: &Rest, object: &mut ObjectWriter<'_>) {
-        for (name, value) in rest.iter() {
-            if self.is_ours {
-                object.raw(name, value);
-            } else {
+        if self.is_ours {
+            object.rest(rest);
+        } else {
+            for (name, _) in rest.unknown() {
                 let dot = if path.is_empty() { "" } else { "." };
                 self.dropped(format!("{path}{dot}{name}"), "OpenAI has no such field");
             }
@@ -319,7 +321,7 @@ impl Writer<'_> {
         match &block.content {
             Content::Opaque(opaque) => array.raw(&opaque.raw),
             Content::ToolUse(call) => array.object(|object| {
-                object.str("id", &call.id);
+                object.str("id", call_id::bare(&call.id));
                 object.str("type", "function");
                 let name = self.tool_name(&call.name);
                 object.object("function", |object| {
@@ -369,7 +371,7 @@ impl Writer<'_> {
     ) {
         object.str("role", "tool");
         object.opt_str("name", message.name.as_deref());
-        object.str("tool_call_id", &result.call_id);
+        object.str("tool_call_id", call_id::bare(&result.call_id));
         if result.is_error {
             self.dropped(format!("{path}.is_error"), "OpenAI has no flag for failed tools; the text must say so");
         }

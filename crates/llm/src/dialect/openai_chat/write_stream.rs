@@ -10,7 +10,7 @@ use crate::canonical::loss::Loss;
 use crate::canonical::usage::Usage;
 use crate::codec::json::{ObjectWriter, write_object};
 use crate::codec::sse;
-use crate::dialect::{AnswerOptions, Dialect, Encoder};
+use crate::dialect::{AnswerOptions, Dialect, Encoder, annotation};
 
 use super::error::encode_error_event;
 
@@ -197,11 +197,13 @@ impl StreamEncoder {
             (BlockKind::Text, Delta::Text(text)) => {
                 self.write_delta(choice, out, |object| object.str("content", text));
             }
-            (BlockKind::Text, Delta::Citation(raw)) if self.is_ours() => {
-                self.write_delta(choice, out, |object| object.array("annotations", |array| array.raw(raw)));
-            }
-            (BlockKind::Text, Delta::Citation(_)) => {
-                self.lost("content.citations", "OpenAI's annotations point elsewhere");
+            (BlockKind::Text, Delta::Citation(raw)) => {
+                match annotation::translate(raw, self.start.origin, Dialect::OpenAiChat) {
+                    Some(raw) => {
+                        self.write_delta(choice, out, |object| object.array("annotations", |array| array.raw(&raw)));
+                    }
+                    None => self.lost("content.citations", "OpenAI's annotations point elsewhere"),
+                }
             }
             (BlockKind::Refusal, Delta::Refusal(text)) => {
                 self.write_delta(choice, out, |object| object.str("refusal", text));

@@ -11,7 +11,7 @@ use crate::canonical::request::{ChatRequest, Effort, ReasoningMode};
 use crate::canonical::tool::{FunctionTool, ResponseFormat, Tool, ToolChoice};
 use crate::codec::json::{self, ArrayWriter, ObjectWriter, write_object};
 use crate::dialect::tool_name::NameRule;
-use crate::dialect::{Dialect, EncodedRequest, ReasoningStyle, RequestOptions, Undo};
+use crate::dialect::{Dialect, EncodedRequest, ReasoningStyle, RequestOptions, Undo, call_id};
 
 /// The least cap that OpenAI takes here.
 const LEAST_TOKENS: u64 = 16;
@@ -59,10 +59,10 @@ impl Writer<'_> {
 
     /// Writes unknown fields back into their own dialect, or reports each as lost.
     pub(super) fn rest(&mut self, path: &str, rest: &Rest, object: &mut ObjectWriter<'_>) {
-        for (name, value) in rest.iter() {
-            if self.is_ours {
-                object.raw(name, value);
-            } else {
+        if self.is_ours {
+            object.rest(rest);
+        } else {
+            for (name, _) in rest.unknown() {
                 let dot = if path.is_empty() { "" } else { "." };
                 self.dropped(format!("{path}{dot}{name}"), "OpenAI's responses have no such field");
             }
@@ -74,6 +74,7 @@ impl Writer<'_> {
     }
 
     pub(super) fn call_id(&self, id: &str) -> String {
+        let id = call_id::bare(id);
         if self.is_ours { id.to_owned() } else { NameRule::OPENAI.rewrite(id).into_owned() }
     }
 

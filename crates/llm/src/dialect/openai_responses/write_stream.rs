@@ -14,7 +14,7 @@ use crate::canonical::loss::Loss;
 use crate::canonical::usage::Usage;
 use crate::codec::json::{self, ObjectWriter, write_object};
 use crate::codec::sse;
-use crate::dialect::{AnswerOptions, Dialect, Encoder, Mode, proof};
+use crate::dialect::{AnswerOptions, Dialect, Encoder, Mode, annotation, proof};
 
 use super::failure;
 use super::write_items::{Item, ItemKind, Part, PartKind};
@@ -97,6 +97,10 @@ impl AnswerEncoder {
     }
 
     // === The response around the items ===
+
+    fn origin(&self) -> Dialect {
+        self.start.as_ref().map_or(Dialect::OpenAiResponses, |start| start.origin)
+    }
 
     fn id(&self) -> &str {
         match &self.start {
@@ -284,7 +288,6 @@ impl AnswerEncoder {
             return self.take_fields(at, fields);
         }
         let place = self.open(at, out);
-        let is_ours = self.is_ours;
         let item = &mut self.items[place.item];
         let (name, text) = match (item.parts[place.part].kind, delta) {
             (PartKind::Text, Delta::Text(text)) => ("response.output_text.delta", text),
@@ -296,9 +299,11 @@ impl AnswerEncoder {
                 item.encrypted = Some(proof::write(&proof).into());
                 return;
             }
-            (PartKind::Text, Delta::Citation(raw)) if is_ours => return self.write_annotation(place, raw, out),
-            (PartKind::Text, Delta::Citation(_)) => {
-                return self.lost("content.citations", "citations of another form");
+            (PartKind::Text, Delta::Citation(raw)) => {
+                return match annotation::translate(&raw, self.origin(), Dialect::OpenAiResponses) {
+                    Some(raw) => self.write_annotation(place, raw, out),
+                    None => self.lost("content.citations", "citations of another form"),
+                };
             }
             (PartKind::Opaque, Delta::Opaque(raw)) => return self.write_opaque(place.item, &raw, out),
             // A delta that does not fit its block.
@@ -329,15 +334,14 @@ impl AnswerEncoder {
             return fields.0.into_iter().for_each(|(name, value)| block.fields.set(&name, value));
         };
         let item = &mut self.items[place.item];
-        for (name, value) in fields.0 {
-            match &mut item.kind {
-                ItemKind::Opaque(raw) => {
-                    if let Some(changed) = raw.with_field(&name, &value) {
-                        *raw = changed;
-                    }
-                }
-                _ => item.parts[place.part].fields.set(&name, value),
+        if let ItemKind::Opaque(raw) = &mut item.kind {
+            if let Some(changed) = raw.with_fields(fields) {
+                *raw = changed;
             }
+            return;
+        }
+        for (name, value) in fields.0 {
+            item.parts[place.part].fields.set(&name, value);
         }
     }
 

@@ -1,0 +1,77 @@
+//! What ids of tool calls carry besides the id.
+//!
+//! Gemini signs its thinking on the call itself and refuses the call later without the signature, but plain clients of
+//! other dialects return nothing of a call except id, name and arguments. So the signature travels in the id,
+//! `<id>_hgsig_<base64url>`, which every vendor's alphabet for ids allows, and is taken off again before an upstream sees
+//! the id. Some Gemini models give no ids at all; those made up for them are known by their beginning and never sent.
+
+/// Stands between an id and the signature.
+const MARK: &str = "_hgsig_";
+const MADE_UP: &str = "call_gemini_";
+
+/// Puts a signature (base64) into an id; `None` when the signature is not base64.
+pub(super) fn sign(id: &str, signature: &str) -> Option<String> {
+    let body = signature.trim_end_matches('=');
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
+    if body.is_empty() || body.len() % 4 == 1 || !body.bytes().all(is_base64) {
+        return None;
+    }
+    Some(format!("{id}{MARK}{}", body.replace('+', "-").replace('/', "_")))
+}
+
+/// Splits an id into the upstream's own and the signature in standard base64.
+pub(super) fn split(id: &str) -> (&str, Option<String>) {
+    match id.split_once(MARK) {
+        None => (id, None),
+        Some((id, body)) => {
+            let mut signature = body.replace('-', "+").replace('_', "/");
+            signature.push_str(&"=="[..(4 - body.len() % 4) % 4 % 3]);
+            (id, Some(signature))
+        }
+    }
+}
+
+/// Returns the id without the signature.
+pub(super) fn bare(id: &str) -> &str {
+    id.split_once(MARK).map_or(id, |(id, _)| id)
+}
+
+/// Makes up an id; `seed` and `number` tell calls of different answers and of one answer apart.
+pub(super) fn make_up(seed: &str, number: u32) -> String {
+    let seed: String = seed.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
+    format!("{MADE_UP}{seed}_{number}")
+}
+
+/// Says whether an id was made up here.
+pub(super) fn is_made_up(id: &str) -> bool {
+    id.starts_with(MADE_UP)
+}
+
+/// Says whether a request holds proofs of reasoning that were given to its client in a form that the vendor whose
+/// dialect it speaks does not know. Such a request must be translated even when the upstream speaks its dialect.
+#[must_use]
+pub fn carries_proofs(body: &[u8]) -> bool {
+    // The last is the base64 of `headgate:`.
+    [MARK, "\"gemini:", "\"openai:", "\"headgate:", "\"aGVhZGdhdGU6"]
+        .iter()
+        .any(|mark| memchr::memmem::find(body, mark.as_bytes()).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_survive_in_ids() {
+        for signature in ["Zg==", "Zm8=", "Zm9v", "//4=", "+/+/"] {
+            let id = sign("call_1", signature).unwrap();
+            assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)), "{id}");
+            assert_eq!(split(&id), ("call_1", Some(signature.to_owned())));
+            assert_eq!(bare(&id), "call_1");
+            assert!(carries_proofs(format!("{{\"id\":\"{id}\"}}").as_bytes()));
+        }
+        assert_eq!(sign("call_1", "not base64"), None);
+        assert_eq!(sign("call_1", ""), None);
+        assert_eq!(split("call_1"), ("call_1", None));
+    }
+}

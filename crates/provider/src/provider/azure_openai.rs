@@ -1,0 +1,36 @@
+//! Azure OpenAI, both surfaces: version 1 (the model in the body), and the dated one of deployments (`?api-version=…` in the base
+//! address, the deployment in the path).
+//!
+//! Facts: the vendor's API reference and field notes, read November 2026. Families are told by the deployment's name, so a
+//! deployment named after its model gets that model's rules.
+
+use llm::dialect::{Dialect, MaxTokensStyle};
+
+use super::spec::Data;
+use super::{Place, Quirks, Spec, Surface, openai};
+use crate::auth::Scheme;
+
+/// The registry's entry.
+pub(super) static AZURE_OPENAI: Data = Data(&Spec {
+    name: "azure_openai",
+    title: "Azure OpenAI",
+    key_variable: Some("AZURE_OPENAI_API_KEY"),
+    base_url_variable: Some("AZURE_OPENAI_ENDPOINT"),
+    auth: Scheme::Azure,
+    dialects: &[Dialect::OpenAiChat, Dialect::OpenAiResponses],
+    places: &[
+        Place::new(Surface::Chat(Dialect::OpenAiChat), "/openai/v1/chat/completions"),
+        Place::new(Surface::Chat(Dialect::OpenAiResponses), "/openai/v1/responses"),
+        Place::new(Surface::Embeddings, "/openai/v1/embeddings"),
+    ],
+    dated_places: &[
+        Place::new(Surface::Chat(Dialect::OpenAiChat), "/openai/deployments/{model}/chat/completions"),
+        // The dated surface has it beside the deployments, with the deployment as the model.
+        Place::new(Surface::Chat(Dialect::OpenAiResponses), "/openai/responses"),
+        Place::new(Surface::Embeddings, "/openai/deployments/{model}/embeddings"),
+    ],
+    base_query: Some("api-version"),
+    request_id_header: "apim-request-id",
+    quirks: Quirks { max_tokens: MaxTokensStyle::MaxCompletionTokens, rules: openai::RULES, ..Quirks::NONE },
+    ..Spec::OPENAI_LIKE
+});

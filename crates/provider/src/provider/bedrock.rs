@@ -1,0 +1,130 @@
+//! AWS Bedrock: Converse for every model, and the Anthropic form for Claude when the client speaks it.
+//!
+//! The base address is the region's (`https://bedrock-runtime.eu-west-1.amazonaws.com`). Facts: the service model in the vendor's
+//! SDK (botocore 1.44.5) and field notes, read November 2026.
+
+use llm::canonical::error::DecodeError;
+use llm::canonical::event::Event;
+use llm::codec::{json, sse};
+use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Undo};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::BytesMut;
+
+use super::{Call, Place, Provider, Quirks, Spec, Speech, Surface, prepare};
+use crate::auth::Scheme;
+use crate::catalog::Model;
+use crate::wire::event_stream::{Frame, Reader};
+use crate::wire::{CONVERSE, Wire as _, exception};
+
+/// Bedrock.
+#[derive(Debug)]
+pub(super) struct Bedrock(Spec);
+
+/// The registry's entry.
+pub(super) static BEDROCK: Bedrock = Bedrock(Spec {
+    name: "bedrock",
+    title: "AWS Bedrock",
+    key_variable: Some("AWS_BEARER_TOKEN_BEDROCK"),
+    base_url_variable: Some("AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
+    auth: Scheme::Aws { service: "bedrock" },
+    dialects: &[Dialect::AnthropicMessages],
+    wire: Some(&CONVERSE),
+    places: &[
+        Place::streamed(Surface::Wire, "/model/{model}/converse", "/model/{model}/converse-stream"),
+        Place {
+            without: &["model", "stream"],
+            with: &[("anthropic_version", "\"bedrock-2023-05-31\"")],
+            ..Place::streamed(
+                Surface::Chat(Dialect::AnthropicMessages),
+                "/model/{model}/invoke",
+                "/model/{model}/invoke-with-response-stream",
+            )
+        },
+    ],
+    stream_type: "application/vnd.amazon.eventstream",
+    request_id_header: "x-amzn-requestid",
+    quirks: Quirks::NONE,
+    ..Spec::OPENAI_LIKE
+});
+
+impl Provider for Bedrock {
+    fn spec(&self) -> &'static Spec {
+        &BEDROCK.0
+    }
+
+    fn request_options(&self, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
+        prepare::resold_options(self.spec(), upstream_model, model)
+    }
+
+    fn speech(&self, client: Dialect, upstream_model: &str) -> Speech {
+        if client == Dialect::AnthropicMessages && upstream_model.contains("anthropic.") {
+            Speech::Dialect(client)
+        } else {
+            Speech::Wire(&CONVERSE)
+        }
+    }
+
+    /// Streams come in frames, so even a client of the same dialect gets them written anew.
+    fn relays_untouched(&self, call: &Call<'_>, _upstream_model: &str) -> bool {
+        !call.scan.is_stream()
+    }
+
+    fn decoder(&self, dialect: Dialect, mode: Mode, undo: Undo) -> Box<dyn Decoder> {
+        match (dialect, mode) {
+            (Dialect::AnthropicMessages, Mode::Whole) => dialect.decoder(mode, undo),
+            (Dialect::AnthropicMessages, Mode::Stream) => {
+                Box::new(Unframed { reader: Reader::default(), is_over: false, inner: dialect.decoder(mode, undo) })
+            }
+            _ => CONVERSE.decoder(mode, undo),
+        }
+    }
+}
+
+/// Takes a vendor's own events out of the frames they travel in.
+struct Unframed {
+    reader: Reader,
+    is_over: bool,
+    inner: Box<dyn Decoder>,
+}
+
+impl Unframed {
+    fn take(
+        inner: &mut dyn Decoder,
+        is_over: &mut bool,
+        frame: &Frame<'_>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), DecodeError> {
+        if *is_over {
+            return Ok(());
+        }
+        if frame.message_type != "event" {
+            *is_over = true;
+            events.push(Event::Error(exception(frame)));
+            return Ok(());
+        }
+        if frame.kind != "chunk" {
+            return Ok(());
+        }
+        let root = json::root(frame.payload)?;
+        let object = root.object()?;
+        let field = object.get("bytes")?;
+        let data = STANDARD.decode(field.str()?.as_bytes()).map_err(|_| field.expected("base64"))?;
+        let mut event = BytesMut::new();
+        sse::write("", &data, &mut event);
+        inner.push(&event, events)
+    }
+}
+
+impl Decoder for Unframed {
+    fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), DecodeError> {
+        let Self { reader, is_over, inner } = self;
+        reader.push(bytes, &mut |frame| Self::take(inner.as_mut(), is_over, &frame, events))
+    }
+
+    fn finish(&mut self, events: &mut Vec<Event>) -> Result<(), DecodeError> {
+        self.reader.finish()?;
+        if self.is_over { Ok(()) } else { self.inner.finish(events) }
+    }
+}

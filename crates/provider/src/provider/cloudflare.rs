@@ -1,0 +1,16 @@
+//! Cloudflare Workers AI. The base address names the account: `https://api.cloudflare.com/client/v4/accounts/<id>/ai/v1`.
+//!
+//! Facts: the vendor's page on compatibility with OpenAI, read November 2026.
+
+use super::spec::Data;
+use super::{Place, Spec};
+
+/// The registry's entry.
+pub(super) static CLOUDFLARE: Data = Data(&Spec {
+    name: "cloudflare",
+    title: "Cloudflare Workers AI",
+    key_variable: Some("CLOUDFLARE_API_KEY"),
+    places: Place::CHAT_AND_EMBEDDINGS,
+    request_id_header: "cf-ray",
+    ..Spec::OPENAI_LIKE
+});

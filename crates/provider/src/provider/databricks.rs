@@ -1,0 +1,17 @@
+//! Databricks' served models. The base address is the workspace's: `https://<workspace>/serving-endpoints`.
+//!
+//! Facts: the vendor's page on querying chat models, read November 2026.
+
+use super::spec::Data;
+use super::{Place, Quirks, Spec};
+
+/// The registry's entry.
+pub(super) static DATABRICKS: Data = Data(&Spec {
+    name: "databricks",
+    title: "Databricks",
+    key_variable: Some("DATABRICKS_TOKEN"),
+    places: Place::CHAT_AND_EMBEDDINGS,
+    // Claude is served there too, with its breakpoints.
+    quirks: Quirks { cache_control: true, ..Quirks::OPENAI_LIKE },
+    ..Spec::OPENAI_LIKE
+});

@@ -1,0 +1,18 @@
+//! `DeepInfra`. Facts: the vendor's page on compatibility with OpenAI, read November 2026.
+
+use llm::dialect::Dialect;
+
+use super::spec::Data;
+use super::{Place, Quirks, Spec};
+
+/// The registry's entry.
+pub(super) static DEEPINFRA: Data = Data(&Spec {
+    name: "deepinfra",
+    title: "DeepInfra",
+    base_url: Some("https://api.deepinfra.com/v1/openai"),
+    key_variable: Some("DEEPINFRA_API_KEY"),
+    dialects: &[Dialect::OpenAiChat, Dialect::OpenAiCompletions],
+    places: Place::WITH_COMPLETIONS,
+    quirks: Quirks { replay_reasoning: true, ..Quirks::OPENAI_LIKE },
+    ..Spec::OPENAI_LIKE
+});

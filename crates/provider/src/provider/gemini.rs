@@ -1,0 +1,25 @@
+//! Google's Gemini API (AI Studio). Facts: the vendor's API reference and SDK types (google-genai 3.4.0), read November 2026.
+
+use llm::dialect::Dialect;
+
+use super::spec::Data;
+use super::{Place, Quirks, Spec, Surface};
+use crate::auth::Scheme;
+
+/// The registry's entry.
+pub(super) static GEMINI: Data = Data(&Spec {
+    name: "gemini",
+    title: "Google Gemini",
+    base_url: Some("https://generativelanguage.googleapis.com"),
+    key_variable: Some("GEMINI_API_KEY"),
+    base_url_variable: Some("GEMINI_BASE_URL"),
+    auth: Scheme::Header("x-goog-api-key"),
+    dialects: &[Dialect::Gemini],
+    places: &[Place::streamed(
+        Surface::Chat(Dialect::Gemini),
+        "/v1beta/models/{model}:generateContent",
+        "/v1beta/models/{model}:streamGenerateContent?alt=sse",
+    )],
+    quirks: Quirks::NONE,
+    ..Spec::OPENAI_LIKE
+});

@@ -1,0 +1,48 @@
+//! Mistral's platform. Facts: the vendor's SDK types (mistralai 3.7.0) and API reference, read November 2026.
+
+use memchr::memmem;
+
+use super::{Call, Place, Provider, Quirks, Rule, Spec};
+
+const NO_SUCH: &str = "Mistral has no such parameter";
+
+const RULES: &[Rule] = &[
+    Rule::rename("max_completion_tokens", "max_tokens"),
+    Rule::rename("seed", "random_seed"),
+    Rule::values("tool_choice", &[("\"required\"", "\"any\"")]),
+    Rule::omit("stream_options"),
+    Rule::drop("logit_bias", NO_SUCH),
+    Rule::drop("logprobs", NO_SUCH),
+    Rule::drop("top_logprobs", NO_SUCH),
+    Rule::drop("user", NO_SUCH),
+    Rule::drop("store", NO_SUCH),
+];
+
+/// Mistral.
+#[derive(Debug)]
+pub(super) struct Mistral(Spec);
+
+/// The registry's entry.
+pub(super) static MISTRAL: Mistral = Mistral(Spec {
+    name: "mistral",
+    title: "Mistral",
+    base_url: Some("https://api.mistral.ai/v1"),
+    key_variable: Some("MISTRAL_API_KEY"),
+    places: Place::CHAT_AND_EMBEDDINGS,
+    request_id_header: "mistral-correlation-id",
+    // The last chunk of a stream has the usage without being asked; `stream_options` is an unknown field.
+    quirks: Quirks { stream_options: false, rules: RULES, ..Quirks::OPENAI_LIKE },
+    ..Spec::OPENAI_LIKE
+});
+
+impl Provider for Mistral {
+    fn spec(&self) -> &'static Spec {
+        &MISTRAL.0
+    }
+
+    /// Thinking comes as blocks in `content`, where OpenAI's clients expect a string, so such an answer is written anew.
+    fn relays_untouched(&self, call: &Call<'_>, upstream_model: &str) -> bool {
+        let asks = |field: &[u8]| memmem::find(call.body, field).is_some();
+        !upstream_model.contains("magistral") && !asks(b"\"reasoning_effort\"") && !asks(b"\"prompt_mode\"")
+    }
+}

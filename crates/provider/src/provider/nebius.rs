@@ -1,0 +1,17 @@
+//! Nebius Token Factory. Facts: the vendor's API reference, read November 2026.
+
+use llm::dialect::Dialect;
+
+use super::spec::Data;
+use super::{Place, Spec};
+
+/// The registry's entry.
+pub(super) static NEBIUS: Data = Data(&Spec {
+    name: "nebius",
+    title: "Nebius",
+    base_url: Some("https://api.tokenfactory.nebius.com/v1"),
+    key_variable: Some("NEBIUS_API_KEY"),
+    dialects: &[Dialect::OpenAiChat, Dialect::OpenAiCompletions],
+    places: Place::WITH_COMPLETIONS,
+    ..Spec::OPENAI_LIKE
+});

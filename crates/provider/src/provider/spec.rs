@@ -1,0 +1,199 @@
+//! What is told about a provider as data.
+//!
+//! No behaviour beyond look-ups: `base` makes addresses of places, `rules` applies rules. A provider's file states what differs
+//! from [`Spec::OPENAI_LIKE`], and where it was read.
+
+use llm::dialect::{Dialect, MaxTokensStyle};
+
+use super::Provider;
+use super::rules::Rule;
+use crate::auth::{Scheme, SecretError, SecretForm};
+use crate::wire::Wire;
+
+/// What is told about a provider as data.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// Stable name, in settings, URLs and the ledger.
+    pub name: &'static str,
+    /// Name for people.
+    pub title: &'static str,
+    /// Where the API usually is; `None` when every installation has its own address or there is none.
+    pub base_url: Option<&'static str>,
+    /// Environment variable that usually holds the secret.
+    pub key_variable: Option<&'static str>,
+    /// Environment variable that usually holds another base address.
+    pub base_url_variable: Option<&'static str>,
+    /// Whether a call needs a stored credential at all.
+    pub needs_credential: bool,
+    /// How requests are signed, and so what secrets look like.
+    pub auth: Scheme,
+    /// Chat dialects the upstream speaks; the first is used for clients that speak none of them, unless there is a wire format.
+    pub dialects: &'static [Dialect],
+    /// The upstream's own wire format for chat, for clients that speak none of `dialects`.
+    pub wire: Option<&'static dyn Wire>,
+    /// Where each operation is.
+    pub places: &'static [Place],
+    /// Where each operation is when the base address has the query `base_query`.
+    pub dated_places: &'static [Place],
+    /// A query parameter that a base address may have, such as `api-version`.
+    pub base_query: Option<&'static str>,
+    /// Client headers that go on to the upstream.
+    pub forwarded: &'static [&'static str],
+    /// Headers set when the client did not.
+    pub defaults: &'static [(&'static str, &'static str)],
+    /// The media type of streams.
+    pub stream_type: &'static str,
+    /// Response header with the upstream's own request id.
+    pub request_id_header: &'static str,
+    /// Where it differs from the vendor whose dialect it speaks.
+    pub quirks: Quirks,
+}
+
+impl Spec {
+    /// A vendor with an API like OpenAI's at its own address: bearer key, chat and nothing else, `max_tokens`.
+    pub const OPENAI_LIKE: Self = Self {
+        name: "",
+        title: "",
+        base_url: None,
+        key_variable: None,
+        base_url_variable: None,
+        needs_credential: true,
+        auth: Scheme::Bearer,
+        dialects: &[Dialect::OpenAiChat],
+        wire: None,
+        places: Place::CHAT,
+        dated_places: &[],
+        base_query: None,
+        forwarded: &[],
+        defaults: &[],
+        stream_type: "text/event-stream",
+        request_id_header: "x-request-id",
+        quirks: Quirks::OPENAI_LIKE,
+    };
+
+    /// Finds where an operation is.
+    #[must_use]
+    pub fn place(&self, surface: Surface, is_dated: bool) -> Option<&'static Place> {
+        let places = if is_dated { self.dated_places } else { self.places };
+        places.iter().find(|place| place.surface == surface)
+    }
+
+    /// Returns the forms of secret that the provider takes.
+    #[must_use]
+    pub const fn secret_form(&self) -> SecretForm {
+        self.auth.secret_form()
+    }
+
+    /// Checks a secret as it is entered; a fault in a JSON form names its field.
+    pub fn check_secret(&self, text: &str) -> Result<(), SecretError> {
+        self.secret_form().check(text)
+    }
+}
+
+/// What is asked for at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Surface {
+    /// Chat in a dialect.
+    Chat(Dialect),
+    /// Chat in the provider's own wire format.
+    Wire,
+    /// Token counts, in Anthropic's dialect.
+    CountTokens,
+    /// Vectors, in OpenAI's dialect.
+    Embeddings,
+}
+
+/// Where an operation is below the base, and what its body must have.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// What is there.
+    pub surface: Surface,
+    /// The path, maybe with a query; `{model}` stands for the upstream's model as one segment, which then is not set in the
+    /// body.
+    pub path: &'static str,
+    /// The path of streams, where it is another.
+    pub stream: Option<&'static str>,
+    /// Top-level fields of the body that must not be sent there.
+    pub without: &'static [&'static str],
+    /// Top-level fields of the body that must be there, as JSON; the client's own value wins.
+    pub with: &'static [(&'static str, &'static str)],
+}
+
+impl Place {
+    /// Chat in OpenAI's dialect, where most have it.
+    pub const CHAT: &'static [Self] = &[Self::new(Surface::Chat(Dialect::OpenAiChat), "/chat/completions")];
+    /// Chat and embeddings in OpenAI's dialect, where most have them.
+    pub const CHAT_AND_EMBEDDINGS: &'static [Self] = &[Self::CHAT[0], Self::EMBEDDINGS];
+    /// Embeddings in OpenAI's dialect, where most have them.
+    pub const EMBEDDINGS: Self = Self::new(Surface::Embeddings, "/embeddings");
+    /// OpenAI's legacy completions, where most have them.
+    pub const COMPLETIONS: Self = Self::new(Surface::Chat(Dialect::OpenAiCompletions), "/completions");
+
+    /// OpenAI's responses, where most have them.
+    pub const RESPONSES: Self = Self::new(Surface::Chat(Dialect::OpenAiResponses), "/responses");
+
+    /// Chat, legacy completions and embeddings, as servers have them that follow OpenAI all the way back.
+    pub const WITH_COMPLETIONS: &'static [Self] =
+        &[Self::CHAT_AND_EMBEDDINGS[0], Self::COMPLETIONS, Self::CHAT_AND_EMBEDDINGS[1]];
+
+    /// A place with one path.
+    #[must_use]
+    pub const fn new(surface: Surface, path: &'static str) -> Self {
+        Self { surface, path, stream: None, without: &[], with: &[] }
+    }
+
+    /// A place with a path of its own for streams.
+    #[must_use]
+    pub const fn streamed(surface: Surface, path: &'static str, stream: &'static str) -> Self {
+        Self { stream: Some(stream), ..Self::new(surface, path) }
+    }
+
+    /// Says whether the path names the model.
+    #[must_use]
+    pub fn has_model(&self) -> bool {
+        self.path.contains("{model}")
+    }
+}
+
+/// Differences from the dialect's vendor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each flag is one independent ability of the upstream")]
+pub struct Quirks {
+    /// The name of the output cap in translated requests.
+    pub max_tokens: MaxTokensStyle,
+    /// It takes `stream_options`.
+    pub stream_options: bool,
+    /// It knows the role `developer`.
+    pub developer_role: bool,
+    /// It takes reasoning back in messages.
+    pub replay_reasoning: bool,
+    /// It takes `cache_control` on content parts, in OpenAI's dialect too.
+    pub cache_control: bool,
+    /// What it refuses or names otherwise, by model family.
+    pub rules: &'static [Rule],
+}
+
+impl Quirks {
+    /// As the vendor.
+    pub const NONE: Self = Self {
+        max_tokens: MaxTokensStyle::AsGiven,
+        stream_options: true,
+        developer_role: true,
+        replay_reasoning: false,
+        cache_control: false,
+        rules: &[],
+    };
+    /// As most vendors with an API like OpenAI's.
+    pub const OPENAI_LIKE: Self =
+        Self { max_tokens: MaxTokensStyle::MaxTokens, developer_role: false, rules: Rule::MAX_TOKENS, ..Self::NONE };
+}
+
+/// A provider of which data say everything.
+#[derive(Debug)]
+pub(super) struct Data(pub(super) &'static Spec);
+
+impl Provider for Data {
+    fn spec(&self) -> &'static Spec {
+        self.0
+    }
+}

@@ -1,0 +1,33 @@
+//! Together. Facts: the vendor's SDK types (together 3.1.1) and API reference, read November 2026.
+
+use llm::dialect::Dialect;
+
+use super::spec::Data;
+use super::{Place, Quirks, Rule, Spec};
+
+const RULES: &[Rule] = &[
+    Rule::rename("max_completion_tokens", "max_tokens"),
+    Rule::values(
+        "reasoning_effort",
+        &[("\"none\"", "\"low\""), ("\"minimal\"", "\"low\""), ("\"xhigh\"", "\"high\""), ("\"max\"", "\"high\"")],
+    )
+    .of(&["gpt-oss"]),
+    Rule::values(
+        "reasoning_effort",
+        &[("\"minimal\"", "\"high\""), ("\"low\"", "\"high\""), ("\"medium\"", "\"high\""), ("\"xhigh\"", "\"max\"")],
+    )
+    .of(&["DeepSeek-V4"]),
+    Rule::drop("service_tier", "Together has no such parameter"),
+];
+
+/// The registry's entry.
+pub(super) static TOGETHER: Data = Data(&Spec {
+    name: "together",
+    title: "Together",
+    base_url: Some("https://api.together.xyz/v1"),
+    key_variable: Some("TOGETHER_API_KEY"),
+    dialects: &[Dialect::OpenAiChat, Dialect::OpenAiCompletions],
+    places: Place::WITH_COMPLETIONS,
+    quirks: Quirks { rules: RULES, ..Quirks::OPENAI_LIKE },
+    ..Spec::OPENAI_LIKE
+});

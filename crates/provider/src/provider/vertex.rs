@@ -1,0 +1,65 @@
+//! Google's Vertex AI: Gemini, Claude and open models, each in its own dialect.
+//!
+//! The base address names project and location:
+//! `https://us-central1-aiplatform.googleapis.com/v1/projects/<project>/locations/us-central1`. Facts: the vendor's API reference
+//! and field notes, read November 2026.
+
+use llm::dialect::{Dialect, RequestOptions};
+
+use super::{Place, Provider, Quirks, Spec, Speech, Surface, prepare};
+use crate::auth::Scheme;
+use crate::catalog::Model;
+
+/// Vertex AI.
+#[derive(Debug)]
+pub(super) struct Vertex(Spec);
+
+/// The registry's entry.
+pub(super) static VERTEX: Vertex = Vertex(Spec {
+    name: "vertex",
+    title: "Google Vertex AI",
+    auth: Scheme::GoogleCloud,
+    dialects: &[Dialect::Gemini, Dialect::AnthropicMessages, Dialect::OpenAiChat],
+    places: &[
+        Place::streamed(
+            Surface::Chat(Dialect::Gemini),
+            "/publishers/google/models/{model}:generateContent",
+            "/publishers/google/models/{model}:streamGenerateContent?alt=sse",
+        ),
+        Place {
+            without: &["model"],
+            with: &[("anthropic_version", "\"vertex-2023-10-16\"")],
+            ..Place::streamed(
+                Surface::Chat(Dialect::AnthropicMessages),
+                "/publishers/anthropic/models/{model}:rawPredict",
+                "/publishers/anthropic/models/{model}:streamRawPredict",
+            )
+        },
+        Place::new(Surface::Chat(Dialect::OpenAiChat), "/endpoints/openapi/chat/completions"),
+    ],
+    forwarded: &["anthropic-beta"],
+    request_id_header: "x-request-id",
+    quirks: Quirks { developer_role: false, ..Quirks::NONE },
+    ..Spec::OPENAI_LIKE
+});
+
+impl Provider for Vertex {
+    fn spec(&self) -> &'static Spec {
+        &VERTEX.0
+    }
+
+    fn request_options(&self, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
+        prepare::resold_options(self.spec(), upstream_model, model)
+    }
+
+    /// Each publisher's models speak one dialect, whatever the client speaks. Open models are named with their publisher.
+    fn speech(&self, _client: Dialect, upstream_model: &str) -> Speech {
+        Speech::Dialect(if upstream_model.starts_with("claude") {
+            Dialect::AnthropicMessages
+        } else if upstream_model.contains('/') {
+            Dialect::OpenAiChat
+        } else {
+            Dialect::Gemini
+        })
+    }
+}

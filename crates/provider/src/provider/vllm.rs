@@ -1,0 +1,19 @@
+//! vLLM, with what its server takes beyond OpenAI's dialect. Its base address has the version in it (`http://host:8000/v1`).
+//!
+//! Facts: the project's documentation and field notes, read November 2026.
+
+use llm::dialect::Dialect;
+
+use super::spec::Data;
+use super::{Place, Quirks, Spec};
+
+/// The registry's entry.
+pub(super) static VLLM: Data = Data(&Spec {
+    name: "vllm",
+    title: "vLLM",
+    dialects: &[Dialect::OpenAiChat, Dialect::OpenAiCompletions],
+    places: Place::WITH_COMPLETIONS,
+    // Chat templates know no `developer`; reasoning goes back in, under the name that the server gives it.
+    quirks: Quirks { replay_reasoning: true, ..Quirks::OPENAI_LIKE },
+    ..Spec::OPENAI_LIKE
+});

@@ -1,0 +1,188 @@
+//! Wire formats that only one upstream speaks: a request out of the hub's, its answers into the hub's events.
+//!
+//! Like a dialect, but no client can ask for one. Invariant, as for dialects: any split of the same bytes gives the same events,
+//! and nothing panics on any input.
+
+mod cohere;
+mod converse;
+pub mod event_stream;
+mod ollama;
+
+use std::fmt::Debug;
+
+use llm::canonical::answer::Answer;
+use llm::canonical::content::{Content, Message, Role};
+use llm::canonical::error::{AnswerError, DecodeError, EncodeError};
+use llm::canonical::event::{Event, FinishReason, Start};
+use llm::canonical::json::{Raw, Rest};
+use llm::canonical::loss::Loss;
+use llm::canonical::request::ChatRequest;
+use llm::codec::json;
+use llm::dialect::tool_name::NameRule;
+use llm::dialect::{Decoder, EncodedRequest, Mode, RequestOptions, Undo};
+
+use crate::provider::WIRE_DIALECT;
+
+pub use cohere::COHERE;
+pub use converse::CONVERSE;
+pub(crate) use converse::exception;
+pub use ollama::OLLAMA;
+
+/// A wire format.
+pub trait Wire: Debug + Sync {
+    /// Writes a chat request body.
+    fn encode_request(&self, request: &ChatRequest, options: &RequestOptions) -> Result<EncodedRequest, EncodeError>;
+
+    /// Makes a reader of answers.
+    fn decoder(&self, mode: Mode, undo: Undo) -> Box<dyn Decoder>;
+
+    /// Reads an error body; never fails, because an upstream's failure may be any bytes.
+    fn decode_error(&self, status: u16, body: &[u8]) -> AnswerError;
+}
+
+/// Reads a whole body at its end.
+struct WholeDecoder {
+    body: Vec<u8>,
+    undo: Undo,
+    read: fn(&[u8], &Undo) -> Result<Answer, DecodeError>,
+}
+
+impl WholeDecoder {
+    fn boxed(undo: Undo, read: fn(&[u8], &Undo) -> Result<Answer, DecodeError>) -> Box<dyn Decoder> {
+        Box::new(Self { body: Vec::new(), undo, read })
+    }
+}
+
+impl Decoder for WholeDecoder {
+    fn push(&mut self, bytes: &[u8], _: &mut Vec<Event>) -> Result<(), DecodeError> {
+        self.body.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finish(&mut self, events: &mut Vec<Event>) -> Result<(), DecodeError> {
+        events.extend((self.read)(&self.body, &self.undo)?.into_events());
+        Ok(())
+    }
+}
+
+/// How an answer begins in a format whose own fields no client knows.
+fn start(id: &str, model: &str) -> Start {
+    Start { origin: WIRE_DIALECT, id: id.into(), model: model.into(), created: None, rest: Rest::default() }
+}
+
+/// Reads an error body by the name of the field with the words.
+fn error_of(status: u16, body: &[u8], field: &str) -> AnswerError {
+    let read = || json::root(body).ok()?.object().ok()?.find_boxed(field).ok()?;
+    let message: Box<str> =
+        read().unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(2_048)]).trim().into());
+    AnswerError { code: None, ..AnswerError::new(status, "", message) }
+}
+
+/// What every writer of a wire format keeps.
+struct Notes<'r> {
+    request: &'r ChatRequest,
+    vendor: &'static str,
+    losses: Vec<Loss>,
+    undo: Undo,
+    /// The first thing that cannot be said; the body is thrown away then.
+    failure: Option<EncodeError>,
+}
+
+impl<'r> Notes<'r> {
+    fn new(request: &'r ChatRequest, vendor: &'static str) -> Self {
+        Self { request, vendor, losses: Vec::new(), undo: Undo::default(), failure: None }
+    }
+
+    fn finish(self, body: bytes::BytesMut) -> Result<EncodedRequest, EncodeError> {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(EncodedRequest { body: body.freeze(), losses: self.losses, undo: self.undo }),
+        }
+    }
+
+    fn fail(&mut self, path: &str, reason: &str) {
+        self.failure.get_or_insert_with(|| EncodeError { path: path.into(), reason: reason.into() });
+    }
+
+    fn dropped(&mut self, path: impl Into<Box<str>>, reason: &str) {
+        self.losses.push(Loss::dropped(path, reason));
+    }
+
+    fn changed(&mut self, path: impl Into<Box<str>>, reason: &str) {
+        self.losses.push(Loss::changed(path, reason));
+    }
+
+    fn tool_name(&mut self, name: &str) -> String {
+        NameRule::OPENAI.apply(name, &mut self.undo).into_owned()
+    }
+
+    /// Reports each of these fields that is set.
+    fn drop_set(&mut self, fields: &[(&str, bool)]) {
+        for (name, is_set) in fields {
+            if *is_set {
+                let reason = format!("{} has no such parameter", self.vendor);
+                self.dropped(*name, &reason);
+            }
+        }
+    }
+
+    /// Reports the fields of the call that no other vendor knows, and those of its messages.
+    fn drop_unknown(&mut self) {
+        let request = self.request;
+        let of_stream = request.stream.iter().flat_map(|stream| stream.rest.iter());
+        let of_messages =
+            request.messages.iter().enumerate().flat_map(|(index, message)| {
+                message.rest.iter().map(move |(name, _)| format!("messages[{index}].{name}"))
+            });
+        let names: Vec<String> = (request.rest.iter().map(|(name, _)| name.to_owned()))
+            .chain(of_stream.map(|(name, _)| format!("stream_options.{name}")))
+            .chain(of_messages)
+            .collect();
+        let reason = format!("{} has no such field", self.vendor);
+        for name in names {
+            self.dropped(name, &reason);
+        }
+        if request.metadata.is_some() {
+            self.dropped("metadata", "the upstream keeps no metadata of this kind");
+        }
+        if request.cache.is_some() {
+            self.dropped("cache_control", "the upstream caches prompts by itself or at given places only");
+        }
+    }
+
+    /// The arguments of a call as an object.
+    fn arguments(&mut self, path: &str, arguments: &str) -> Raw {
+        let trimmed = arguments.trim();
+        let parsed = Raw::parse(if trimmed.is_empty() { "{}" } else { trimmed }).filter(Raw::is_object);
+        parsed.unwrap_or_else(|| {
+            self.changed(format!("{path}.arguments"), "not a JSON object; sent as text in one");
+            json::raw_object(|object| object.str("arguments", arguments))
+        })
+    }
+}
+
+/// The schema's tool was not a tool to the caller; and some say `stop` although tools were called.
+fn reason(undo: &Undo, said: FinishReason, has_tools: bool) -> FinishReason {
+    match said {
+        FinishReason::ToolUse if undo.text_tool.is_some() && !has_tools => FinishReason::Stop,
+        FinishReason::Stop if has_tools => FinishReason::ToolUse,
+        other => other,
+    }
+}
+
+/// Says whether a message holds nothing but results of tools.
+fn is_results(message: &Message) -> bool {
+    message.role == Role::Tool
+}
+
+/// The name of the tool that a call id belongs to, for upstreams that want it beside the result.
+fn name_of_call<'r>(request: &'r ChatRequest, call_id: &str) -> Option<&'r str> {
+    let blocks = request.messages.iter().rev().flat_map(|message| &message.content);
+    blocks.into_iter().find_map(|block| match &block.content {
+        Content::ToolUse(call) if call.id == call_id => Some(call.name.as_str()),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! Cohere's chat, version 2: OpenAI's shape of messages, other names, and a plan beside tool calls.
+//!
+//! Facts: the vendor's SDK types (cohere 7.3.1) and API reference, read November 2026. The plan is reasoning to the hub and
+//! returns as the plan. Citations have no form that a client knows and are left out.
+
+mod read;
+mod write;
+
+use llm::canonical::error::{AnswerError, EncodeError};
+use llm::canonical::event::FinishReason;
+use llm::canonical::request::ChatRequest;
+use llm::canonical::usage::Usage;
+use llm::codec::json::Object;
+use llm::dialect::{Decoder, EncodedRequest, Mode, RequestOptions, Undo};
+
+use super::{Wire, error_of};
+
+/// Cohere's chat.
+#[derive(Debug)]
+pub struct Cohere;
+
+/// The format.
+pub static COHERE: Cohere = Cohere;
+
+impl Wire for Cohere {
+    fn encode_request(&self, request: &ChatRequest, options: &RequestOptions) -> Result<EncodedRequest, EncodeError> {
+        write::encode(request, options)
+    }
+
+    fn decoder(&self, mode: Mode, undo: Undo) -> Box<dyn Decoder> {
+        match mode {
+            Mode::Whole => super::WholeDecoder::boxed(undo, read::read_answer),
+            Mode::Stream => Box::new(read::StreamDecoder::new(undo)),
+        }
+    }
+
+    fn decode_error(&self, status: u16, body: &[u8]) -> AnswerError {
+        error_of(status, body, "message")
+    }
+}
+
+/// Reads the word for why the answer ended; the word itself comes back when ours says less.
+fn finish(word: &str) -> (FinishReason, Option<Box<str>>) {
+    let reason = match word {
+        "COMPLETE" => FinishReason::Stop,
+        "STOP_SEQUENCE" => FinishReason::StopSequence,
+        "MAX_TOKENS" => FinishReason::Length,
+        "TOOL_CALL" => FinishReason::ToolUse,
+        "ERROR_TOXIC" => return (FinishReason::ContentFilter, Some(word.into())),
+        _ => return (FinishReason::Other, Some(word.into())),
+    };
+    (reason, None)
+}
+
+/// Reads `usage`. What is billed differs from what was read (the vendor's own prompt is free), and the bill is what counts.
+fn usage(object: &Object<'_, '_>) -> Usage {
+    let mut usage = Usage::default();
+    let counts = ["billed_units", "tokens"].iter().find_map(|name| {
+        object.find(name)?.object().ok().map(|units| {
+            (
+                units.find("input_tokens").and_then(|node| node.f64().ok()),
+                units.find("output_tokens").and_then(|node| node.f64().ok()),
+            )
+        })
+    });
+    let (input, output) = counts.unwrap_or_default();
+    usage.tokens.input = whole(input);
+    usage.tokens.output = whole(output);
+    let cached = object.count("cached_tokens").min(usage.tokens.input);
+    usage.tokens.cached_input = cached;
+    usage.tokens.input -= cached;
+    usage
+}
+
+/// The vendor's counts are written as decimal numbers.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked just before")]
+fn whole(count: Option<f64>) -> u64 {
+    count.filter(|count| (0.0..1e15).contains(count)).map_or(0, |count| count as u64)
+}
