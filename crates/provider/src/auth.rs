@@ -92,7 +92,7 @@ pub fn sign(
         (Scheme::None, _) | (Scheme::Bearer, None) => Ok(()),
         (_, None) => Err(SignError::Missing),
         (Scheme::Header(name), Some(secret)) => {
-            headers.insert(HeaderName::from_static(name), sensitive(secret)?);
+            headers.insert(HeaderName::from_static(name), sensitive(secret.to_owned())?);
             Ok(())
         }
         (Scheme::AnthropicKey, Some(secret)) if secret.starts_with("sk-ant-oat") => {
@@ -106,11 +106,11 @@ pub fn sign(
         (Scheme::Azure | Scheme::GoogleCloud, Some(secret)) if secret.starts_with('{') => Err(SignError::NotExchanged),
         (Scheme::Azure, Some(secret)) if secret.starts_with("eyJ") => bearer(headers, secret),
         (Scheme::Azure, Some(secret)) => {
-            headers.insert(HeaderName::from_static("api-key"), sensitive(secret)?);
+            headers.insert(HeaderName::from_static("api-key"), sensitive(secret.to_owned())?);
             Ok(())
         }
         (Scheme::GoogleCloud, Some(secret)) if secret.starts_with("AIza") => {
-            headers.insert(HeaderName::from_static("x-goog-api-key"), sensitive(secret)?);
+            headers.insert(HeaderName::from_static("x-goog-api-key"), sensitive(secret.to_owned())?);
             Ok(())
         }
         (Scheme::Bearer | Scheme::GoogleCloud, Some(secret)) => bearer(headers, secret),

@@ -7,7 +7,7 @@ use api::Empty;
 use api::ops::credentials::{ArchiveCredential, CreateCredential, CredentialView, UpdateCredential};
 use domain::credential::{Credential, SealedSecret, seal_context};
 use domain::id::IdMint as _;
-use domain::{CredentialId, DisplayName, OrganizationId, Permit};
+use domain::{CredentialId, DisplayName, OrganizationId, Permit, Secret};
 use provider::{Base, Provider, Spec};
 use serde::Serialize;
 use store::{Tx, WriteTx};
@@ -67,13 +67,14 @@ pub(crate) fn record_created(
 
 /// Checks and inserts a credential; also the first start's way.
 pub(crate) async fn insert(cx: &Cx, tx: &mut WriteTx, permit: &Permit, draft: Draft<'_>) -> Outcome<Credential> {
-    let spec = provider(draft.provider)?.spec();
+    let provider = provider(draft.provider)?;
+    let spec = provider.spec();
     if !spec.needs_credential {
         return Err(Failure::unacceptable("/provider", format!("{} needs no credential", spec.title)));
     }
     let base_url = address(spec, draft.base_url)?;
     let is_vendor = spec.base_url.is_some_and(|own| own == base_url);
-    let secret = draft.secret.map(check_secret).transpose()?;
+    let secret = draft.secret.map(|secret| check_secret(cx, provider, secret)).transpose()?;
     if is_vendor && secret.is_none() {
         return Err(Failure::unacceptable("/secret", format!("{} wants a key", spec.title)));
     }
@@ -123,13 +124,19 @@ fn origin(spec: &Spec, base_url: &str) -> Option<String> {
     Base::parse(spec, base_url).ok().map(|base| base.origin())
 }
 
-fn check_secret(secret: &str) -> Outcome<&str> {
-    let secret = secret.trim();
-    // It becomes a header's value, so what a header cannot carry is refused here and not at the first call.
-    if secret.is_empty() || secret.len() > 4_096 || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::unacceptable("/secret", "use 1 to 4096 visible ASCII characters without spaces"));
+fn check_secret<'s>(cx: &Cx, provider: &dyn Provider, secret: &'s str) -> Outcome<&'s str> {
+    let text = secret.trim();
+    provider.spec().check_secret(text).map_err(|error| Failure::unacceptable("/secret", error.to_string()))?;
+    // Nodes send secrets as they are or sign with them; none asks a third party for a short-lived one.
+    let is_exchanged = provider.exchange(&Secret::new(text.to_owned()), cx.now()).is_ok_and(|first| first.is_some());
+    if is_exchanged {
+        return Err(Failure::unacceptable(
+            "/secret",
+            "secrets that have to be exchanged for a short-lived token (service accounts, applications, roles) are not \
+             supported yet; use a key, or access keys",
+        ));
     }
-    Ok(secret)
+    Ok(text)
 }
 
 /// Seals a secret into the credential with the organization's newest data key.
@@ -140,7 +147,8 @@ async fn set_secret(cx: &Cx, tx: &mut Tx, credential: &mut Credential, secret: &
     let place = seal_context(credential.organization_id, credential.id, credential.secret_version);
     let ciphertext = keyring::seal(&key, &place, secret.as_bytes(), cx.entropy.as_ref())?;
     credential.secret = Some(SealedSecret { key_version: newest.version, ciphertext });
-    credential.hint = if secret.len() >= 16 { secret[secret.len() - 4..].to_owned() } else { String::new() };
+    let is_key = !secret.starts_with('{');
+    credential.hint = if is_key && secret.len() >= 16 { secret[secret.len() - 4..].to_owned() } else { String::new() };
     Ok(())
 }
 
@@ -194,11 +202,12 @@ pub(crate) struct Change<'a> {
 
 /// Applies a change to the entity; a new origin wants the secret too.
 pub(crate) async fn change(cx: &Cx, tx: &mut Tx, credential: &mut Credential, change: Change<'_>) -> Outcome<()> {
-    let spec = provider(&credential.provider)?.spec();
+    let provider = provider(&credential.provider)?;
+    let spec = provider.spec();
     if let Some(name) = change.name {
         credential.name = name.clone();
     }
-    let secret = change.secret.map(check_secret).transpose()?;
+    let secret = change.secret.map(|secret| check_secret(cx, provider, secret)).transpose()?;
     if let Some(base_url) = change.base_url {
         let base_url = address(spec, Some(base_url))?;
         let is_moved = origin(spec, &base_url) != origin(spec, &credential.base_url);

@@ -38,7 +38,7 @@ pub(crate) fn sign(
     let headers = request.headers_mut();
     headers.insert(DATE, HeaderValue::try_from(time.as_str()).map_err(|_| SignError::Unsendable)?);
     if let Some(token) = &keys.session_token {
-        headers.insert(TOKEN, super::sensitive(token.expose())?);
+        headers.insert(TOKEN, super::sensitive(token.expose().clone())?);
     }
     let (canonical, signed) = canonical_request(request)?;
     let place = format!("{day}/{}/{}/aws4_request", scope.region, scope.service);
@@ -52,7 +52,7 @@ pub(crate) fn sign(
         "AWS4-HMAC-SHA256 Credential={}/{place}, SignedHeaders={signed}, Signature={signature}",
         keys.access_key_id
     );
-    request.headers_mut().insert(AUTHORIZATION, super::sensitive(&value)?);
+    request.headers_mut().insert(AUTHORIZATION, super::sensitive(value)?);
     Ok(())
 }
 

@@ -232,7 +232,7 @@ fn events(said: &Said, n: u32, dialect: Dialect, model: &str, stamp: &Stamp<'_>,
     })];
     // Right after the start, so that it becomes part of it: Anthropic's clients read the input's count there.
     let input = TokenUsage { output: 0, ..usage };
-    events.push(Event::Usage(Usage { tokens: input, service_tier: None, rest: Rest::default() }));
+    events.push(Event::Usage(Usage { tokens: input, ..Usage::default() }));
     let group = said.pieces.len().div_ceil(MAX_CHUNKS).max(1);
     for choice in 0..n {
         let block = match &said.tool {

@@ -24,7 +24,7 @@ use pin_project_lite::pin_project;
 use policy::snapshot::{CredentialUse, DeploymentPolicy};
 use provider::failure::{self, Failure, FailureKind, MAX_ERROR_BODY, Scope};
 use provider::skim::{Skimmed, skim_body};
-use provider::{LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Stamp, Target};
+use provider::{LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Speech, Stamp, Target};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Context, Failed, Sent};
@@ -348,13 +348,15 @@ impl Exchange<'_, '_> {
         if !failure.is_clients_fault() {
             return Failed::upstream(failure, AttemptOutcome::Status);
         }
-        let (client, upstream) = self.making.dialects();
+        let client = self.making.client();
+        let model = &self.making.billing.deployment.upstream_model;
+        let is_same = matches!(self.making.provider.speech(client, model), Speech::Dialect(spoken) if spoken == client);
         // The statuses that the public contract keeps; others of the client's making are 400.
         let status = if matches!(status, 400 | 404 | 413 | 422) { parts.status } else { StatusCode::BAD_REQUEST };
-        let body = if client == upstream && is_json(&parts.headers) && status == parts.status {
+        let body = if is_same && is_json(&parts.headers) && status == parts.status {
             body
         } else {
-            let mut error = upstream.decode_error(status.as_u16(), &body);
+            let mut error = self.making.provider.decode_error(client, model, status.as_u16(), &body);
             error.kind = failure.kind.error_kind();
             error.request_id = Some(self.making.id.clone());
             rejection::encode(client, &error)
@@ -394,15 +396,13 @@ impl Exchange<'_, '_> {
 
 impl Making<'_> {
     /// Returns the client's dialect and the upstream's.
-    fn dialects(&self) -> (Dialect, Dialect) {
-        let client = match self.context.call.operation {
+    /// The dialect of the client's request.
+    fn client(&self) -> Dialect {
+        match self.context.call.operation {
             Operation::Chat(dialect) => dialect,
             Operation::CountTokens => Dialect::AnthropicMessages,
             Operation::Embeddings => Dialect::OpenAiChat,
-        };
-        let spoken = self.provider.spec().dialects;
-        let upstream = if spoken.contains(&client) { client } else { spoken.first().copied().unwrap_or(client) };
-        (client, upstream)
+        }
     }
 
     fn answer_options(&self, meter: &Meter) -> AnswerOptions {
@@ -417,7 +417,7 @@ impl Making<'_> {
     // === Whole answers ===
 
     fn answer(&self, relay: Relay, body: Bytes, meter: &mut Meter) -> Tried<Reply> {
-        let (client, _) = self.dialects();
+        let client = self.client();
         let (body, found) = match relay {
             Relay::Untouched { dialect, .. } => {
                 let found = skim_body(dialect, &body);
@@ -457,7 +457,7 @@ impl Making<'_> {
     // === Streams ===
 
     fn writer(&self, relay: Relay, meter: &Meter) -> Tried<Writer> {
-        let (client, _) = self.dialects();
+        let client = self.client();
         let (dialect, undo) = match relay {
             // What the client asks to be told at the end has to be written into its events.
             Relay::Untouched { dialect, .. } if self.context.is_debug => (dialect, llm::dialect::Undo::default()),
