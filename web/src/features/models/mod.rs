@@ -11,6 +11,7 @@ use leptos::prelude::*;
 use crate::api::{Query, use_query};
 use crate::as_code::as_code;
 use crate::nav::{Nav, use_nav};
+use crate::pages::{Pages, use_pages};
 use crate::session::{Session, use_session};
 use crate::views::use_table_state;
 use ui::Tone;
@@ -31,7 +32,7 @@ struct Catalog {
     organization_id: OrganizationId,
     nav: Nav,
     session: Session,
-    models: Query<Page<ModelView>>,
+    models: Pages<ModelView>,
     prices: Query<Page<PriceView>>,
     pricing: RwSignal<Option<ModelView>>,
 }
@@ -134,8 +135,10 @@ fn price_columns() -> Vec<Column<PriceView>> {
 #[component]
 pub(crate) fn Models(organization_id: OrganizationId) -> impl IntoView {
     let path = OrganizationPath { organization_id };
-    let models =
-        use_query::<ListModels>(move || Some((path, ModelQuery { limit: Some(200), ..ModelQuery::default() })));
+    let models = use_pages::<ListModels, ModelView>(
+        move |cursor| Some((path, ModelQuery { limit: Some(200), cursor, ..ModelQuery::default() })),
+        key_of,
+    );
     let prices =
         use_query::<ListPrices>(move || Some((path, PriceQuery { limit: Some(200), ..PriceQuery::default() })));
     let catalog = Catalog {
@@ -176,6 +179,7 @@ fn models_view(catalog: Catalog) -> AnyView {
                 selected=Signal::derive(move || selected.get())
                 file_name="models"
                 state=use_table_state(catalog.nav)
+                more=catalog.models.more()
             />
         }
         .into_any()
