@@ -27,9 +27,7 @@ pub mod metrics;
 mod pipeline;
 mod rejection;
 mod server;
-pub mod sync;
 pub mod upstream;
-pub mod usage;
 
 use std::io;
 use std::net::SocketAddr;
@@ -47,14 +45,11 @@ use tokio::sync::oneshot;
 
 pub use crate::config::{GatewayConfig, Limits};
 pub use crate::metrics::Metrics;
-pub use crate::pipeline::settle::{CLIENT_CLOSED, SinkFull, UsageSink};
+pub use crate::pipeline::settle::{CLIENT_CLOSED, UsageSink};
 pub use crate::pipeline::trace::TARGET as REQUEST_SPAN;
 use crate::pipeline::{Shared, Worker};
 use crate::server::Stop;
 use crate::upstream::dial::Dial;
-
-/// The build that a node names to its control plane.
-pub const BUILD: &str = env!("CARGO_PKG_VERSION");
 
 /// The part under which a node that stops holds its readiness back.
 pub const LEAVING: &str = "gateway";

@@ -16,6 +16,9 @@ use domain::{
     WorkspaceId,
 };
 use http::HeaderValue;
+use link::SinkFull;
+use link::usage::event::OpenedCall;
+use link::usage::spool::Spool;
 use llm::canonical::event::FinishReason;
 use tokio::time::Instant;
 
@@ -25,8 +28,6 @@ use super::relay::Bill;
 use super::reserve::Hold;
 use crate::metrics;
 use crate::rejection::Rejection;
-use crate::usage::event::OpenedCall;
-use crate::usage::spool::Spool;
 
 /// The status noted for a client that left before it was answered; nginx's convention.
 pub const CLIENT_CLOSED: u16 = 499;
@@ -44,11 +45,6 @@ pub trait UsageSink: Send + Sync {
         false
     }
 }
-
-/// The sink can take no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the usage spool is full")]
-pub struct SinkFull;
 
 impl UsageSink for Spool {
     fn opened(&self, call: OpenedCall) {

@@ -9,7 +9,7 @@ use control::bootstrap::{self, FirstSecrets, Installation};
 use control::sync::{self, SyncHandle, SyncServerConfig};
 use control::{Assets, ControlConfig, Cx, Keyring};
 use domain::{Clock as _, Entropy};
-use gateway::sync::TokenSource;
+use link::sync::TokenSource;
 use runtime::clock::SystemClock;
 use runtime::config::{Environment, Resolved};
 use runtime::health::Readiness;

@@ -13,8 +13,8 @@ use domain::secret::{TokenKind, TokenSecret};
 use domain::time::ManualClock;
 use domain::virtual_key::{KeySecret, VirtualKey};
 use domain::{AuditEntryId, Clock, DisplayName, JobName, OrganizationId, Permit, Scope, Timestamp, VirtualKeyId};
-use gateway::sync::transport::ControlAddress;
-use gateway::sync::{Link, Load, StartError, SyncConfig};
+use link::sync::transport::ControlAddress;
+use link::sync::{Link, Load, StartError, SyncConfig};
 use policy::KeyRefusal;
 use runtime::clock::SystemClock;
 use runtime::health::Readiness;
@@ -241,14 +241,14 @@ impl TestNode {
     ) -> Result<Self, StartError> {
         let clock = Arc::new(ManualClock::new(now));
         let readiness = Readiness::new();
-        let ports = gateway::sync::Ports {
+        let ports = link::sync::Ports {
             clock: Arc::<ManualClock>::clone(&clock),
             entropy: Arc::new(SystemEntropy),
             readiness: readiness.clone(),
             load: Arc::new(|| Load { spool_events: 3, ..Load::default() }),
         };
         let stop = CancellationToken::new();
-        let started = gateway::sync::start(config, ports, &stop).await?;
+        let started = link::sync::start(config, ports, &stop).await?;
         let link = started.link();
         let task = runtime::tasks::spawn("test.node", started.run(stop.clone()));
         Ok(Self { link, readiness, clock, folder, stop, task })

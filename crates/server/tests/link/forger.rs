@@ -10,7 +10,7 @@ use control::ca::Authority;
 use control::publisher::PolicySigner;
 use domain::node::Holds;
 use domain::{OrganizationId, Timestamp};
-use gateway::sync::transport::ControlAddress;
+use link::sync::transport::ControlAddress;
 use policy::set::SetHash;
 use policy::sign::{NodeScope, Revision, Signed, Signer};
 use policy::wire::frame;

@@ -3,8 +3,8 @@
 use domain::id::IdMint as _;
 use domain::usage::{Endpoint, Outcome, TokenUsage, UsageEvent};
 use domain::{Limit, NanoUsd, OrganizationId, RequestId};
-use gateway::sync::identity::Identity;
-use gateway::sync::transport::Tls;
+use link::sync::identity::Identity;
+use link::sync::transport::Tls;
 use policy::wire::usage;
 use proto::v1;
 use proto::v1::usage_ingest_client::UsageIngestClient;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use domain::{NodeId, OrganizationId};
-use gateway::sync::identity::Identity;
-use gateway::sync::transport::Tls;
+use link::sync::identity::Identity;
+use link::sync::transport::Tls;
 use policy::Replica;
 use policy::wire::frame;
 use proto::v1;

@@ -6,7 +6,7 @@ use control::sync::SyncServerConfig;
 use domain::id::IdMint as _;
 use domain::node::{Holds, NodeGroup};
 use domain::{Clock as _, DisplayName, JobName, NodeGroupId, OrganizationId, Permit, Scope, Slug};
-use gateway::sync::transport::ControlAddress;
+use link::sync::transport::ControlAddress;
 use policy::KeyRefusal;
 use runtime::clock::SystemClock;
 use testkit::fault::{Fault, Wire};

@@ -9,8 +9,8 @@ use domain::id::IdMint as _;
 use domain::node::{Holds, NodeGroup, NodeStatus};
 use domain::{CredentialId, DeploymentId, DisplayName, ModelName, NodeGroupId, Slug};
 use domain::{JobName, Limit, OrganizationId, Permit, Scope};
-use gateway::sync::StartError;
-use gateway::sync::enrol::EnrolError;
+use link::sync::StartError;
+use link::sync::enrol::EnrolError;
 use policy::KeyRefusal;
 
 use super::bed::{Bed, TestNode, until};
@@ -54,7 +54,7 @@ async fn nodes_by_tcp_and_by_pipe_hold_the_policy_and_follow_every_change() {
                 .then_some(status)
         })
         .await;
-        assert_eq!((shown.last_nack, shown.build.as_str()), (None, gateway::BUILD));
+        assert_eq!((shown.last_nack, shown.build.as_str()), (None, link::BUILD));
     }
 }
 

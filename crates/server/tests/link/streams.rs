@@ -10,7 +10,7 @@ use domain::deployment::Deployment;
 use domain::id::IdMint as _;
 use domain::node::NodeStatus;
 use domain::{DeploymentId, Limit, ModelName, NodeId};
-use gateway::sync::crypto::SigningKeys;
+use link::sync::crypto::SigningKeys;
 use policy::sign::FLAG_SHRINK;
 use policy::wire::frame;
 use policy::{KeyRefusal, Kind, Replica};

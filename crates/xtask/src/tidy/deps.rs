@@ -15,13 +15,17 @@ const EDGES: &[(&str, &[&str])] = &[
     ("policy", &["domain", "proto"]),
     ("store", &["domain"]),
     ("runtime", &["domain"]),
-    ("gateway", &["domain", "llm", "policy", "proto", "provider", "runtime"]),
+    ("link", &["domain", "policy", "proto", "runtime"]),
+    ("gateway", &["domain", "link", "llm", "policy", "provider", "runtime"]),
     // `provider` for the model catalog and its prices, which control copies into an organization.
     ("control", &["domain", "api", "policy", "proto", "provider", "store", "runtime"]),
-    ("server", &["control", "domain", "gateway", "policy", "runtime", "store"]),
+    ("server", &["control", "domain", "gateway", "link", "policy", "runtime", "store"]),
     ("console-ui", &["domain"]),
     ("web", &["api", "console-ui", "domain"]),
-    ("testkit", &["api", "control", "domain", "gateway", "llm", "policy", "proto", "provider", "runtime", "store"]),
+    (
+        "testkit",
+        &["api", "control", "domain", "gateway", "link", "llm", "policy", "proto", "provider", "runtime", "store"],
+    ),
     ("tests", &[]),
     ("xtask", &[]),
 ];
@@ -32,7 +36,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("redis", &["state"]),
     ("axum", &["gateway", "control"]),
     ("hyper", &["runtime", "gateway", "control", "testkit", "tests"]),
-    ("hyper-util", &["runtime", "gateway", "control", "testkit", "tests"]),
+    ("hyper-util", &["runtime", "link", "gateway", "control", "testkit", "tests"]),
     ("tonic-prost-build", &["xtask"]),
     ("leptos", &["console-ui", "web"]),
 ];

@@ -9,3 +9,8 @@ pub mod reporter;
 mod samples;
 pub mod spool;
 mod wire;
+
+/// The log can take no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the usage spool is full")]
+pub struct SinkFull;
