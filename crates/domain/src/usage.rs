@@ -136,11 +136,17 @@ text_enum! {
         ChatCompletions = "chat_completions",
         /// OpenAI embeddings.
         Embeddings = "embeddings",
+        /// OpenAI legacy completions.
+        Completions = "completions",
+        /// OpenAI responses.
+        Responses = "responses",
+        /// Gemini content generation.
+        GenerateContent = "generate_content",
         /// The list of models.
         Models = "models",
         /// Anthropic messages.
         Messages = "messages",
-        /// Anthropic token counting.
+        /// Token counting, in Anthropic's or Gemini's form.
         CountTokens = "count_tokens",
         /// Headgate's own: limits of a key, transformed requests.
         Own = "headgate",

@@ -1,24 +1,44 @@
-//! Tells from a URL which dialect is spoken and what is asked for; nothing else.
+//! Tells from a URL which dialect is spoken, what is asked for and of which model; nothing else.
 //!
-//! Query strings do not take part: vendor SDKs add some (`?beta=true`) that change nothing here.
+//! Query strings name nothing here but the form of Gemini's streams: vendor SDKs add some (`?beta=true`, `?api-version=…`) that
+//! change nothing. A model in an address is only ever looked up, never part of another address.
+
+use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, Method};
 use llm::dialect::Dialect;
+use llm::dialect::gemini::embeddings::Batch;
+use percent_encoding::percent_decode_str;
 
 /// Sent by Anthropic's SDKs with every request.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+/// Where Google's SDKs put the key, and no other.
+const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// What a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Endpoint<'a> {
     /// OpenAI `POST /v1/chat/completions`.
     ChatCompletions,
+    /// OpenAI `POST /v1/completions`.
+    Completions,
+    /// OpenAI `POST /v1/responses`.
+    Responses,
     /// OpenAI `POST /v1/embeddings`.
     Embeddings,
     /// Anthropic `POST /v1/messages`.
     Messages,
     /// Anthropic `POST /v1/messages/count_tokens`.
     CountTokens,
+    /// Gemini `POST /v1beta/models/{model}:generateContent`, or `:streamGenerateContent`.
+    GenerateContent {
+        /// Whether it is the second.
+        is_stream: bool,
+    },
+    /// Gemini `POST /v1beta/models/{model}:countTokens`.
+    CountContent,
+    /// Gemini `POST /v1beta/models/{model}:embedContent`, or `:batchEmbedContents`.
+    EmbedContent(Batch),
     /// `GET /v1/models`.
     Models,
     /// `GET /v1/models/{id}`; the id still percent-encoded.
@@ -27,6 +47,14 @@ pub(crate) enum Endpoint<'a> {
     Limits,
     /// `POST /v1/headgate/transform`.
     Transform,
+}
+
+/// An address that leads somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found<'a> {
+    pub(crate) endpoint: Endpoint<'a>,
+    /// The model that the address names, still percent-encoded. It wins over the body's.
+    pub(crate) model: Option<&'a str>,
 }
 
 /// Why a URL leads nowhere.
@@ -41,34 +69,115 @@ pub(crate) enum Miss {
     },
 }
 
+const POST: &str = "POST";
+const GET: &str = "GET";
+
 /// Finds the endpoint of a request line.
-pub(crate) fn find_endpoint<'a>(method: &Method, path: &'a str) -> Result<Endpoint<'a>, Miss> {
-    let (endpoint, allow) = match path {
-        "/v1/chat/completions" => (Endpoint::ChatCompletions, "POST"),
-        "/v1/messages" => (Endpoint::Messages, "POST"),
-        "/v1/embeddings" => (Endpoint::Embeddings, "POST"),
-        "/v1/messages/count_tokens" => (Endpoint::CountTokens, "POST"),
-        "/v1/models" => (Endpoint::Models, "GET"),
-        "/v1/headgate/limits" => (Endpoint::Limits, "GET"),
-        "/v1/headgate/transform" => (Endpoint::Transform, "POST"),
-        _ => match path.strip_prefix("/v1/models/") {
-            Some(id) if !id.is_empty() => (Endpoint::Model(id), "GET"),
-            _ => return Err(Miss::Path),
-        },
-    };
+pub(crate) fn find_endpoint<'a>(method: &Method, path: &'a str) -> Result<Found<'a>, Miss> {
+    let (found, allow) = find_path(path).ok_or(Miss::Path)?;
     let is_allowed = match *method {
-        Method::POST => allow == "POST",
-        Method::GET | Method::HEAD => allow == "GET",
+        Method::POST => allow == POST,
+        Method::GET | Method::HEAD => allow == GET,
         _ => false,
     };
-    if is_allowed { Ok(endpoint) } else { Err(Miss::Method { allow }) }
+    if is_allowed { Ok(found) } else { Err(Miss::Method { allow }) }
+}
+
+fn find_path(path: &str) -> Option<(Found<'_>, &'static str)> {
+    let plain = |(endpoint, allow)| (Found { endpoint, model: None }, allow);
+    if let Some(rest) = path.strip_prefix("/v1/") {
+        return find_openai(rest)
+            .or_else(|| find_own(rest))
+            .map(plain)
+            .or_else(|| find_named(rest.strip_prefix("engines/")?))
+            .or_else(|| find_gemini(rest))
+            .or_else(|| find_model(rest).map(plain));
+    }
+    if let Some(rest) = path.strip_prefix("/v1beta/") {
+        let list = (rest == "models").then_some((Endpoint::Models, GET));
+        return list.map(plain).or_else(|| find_gemini(rest)).or_else(|| find_model(rest).map(plain));
+    }
+    // Azure's three forms: deployments, version 1, and what its dated API has beside the deployments.
+    let rest = path.strip_prefix("/openai/")?;
+    if let Some(rest) = rest.strip_prefix("deployments/") {
+        return find_named(rest);
+    }
+    let rest = rest.strip_prefix("v1/").unwrap_or(rest);
+    find_openai(rest).or_else(|| find_model(rest)).map(plain)
+}
+
+/// OpenAI's operations, below the version.
+fn find_openai(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
+    Some(match rest {
+        "chat/completions" => (Endpoint::ChatCompletions, POST),
+        "completions" => (Endpoint::Completions, POST),
+        "responses" => (Endpoint::Responses, POST),
+        "embeddings" => (Endpoint::Embeddings, POST),
+        "models" => (Endpoint::Models, GET),
+        _ => return None,
+    })
+}
+
+/// Anthropic's operations, and Headgate's own.
+fn find_own(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
+    Some(match rest {
+        "messages" => (Endpoint::Messages, POST),
+        "messages/count_tokens" => (Endpoint::CountTokens, POST),
+        "headgate/limits" => (Endpoint::Limits, GET),
+        "headgate/transform" => (Endpoint::Transform, POST),
+        _ => return None,
+    })
+}
+
+fn find_model(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
+    let id = rest.strip_prefix("models/").filter(|id| !id.is_empty())?;
+    Some((Endpoint::Model(id), GET))
+}
+
+/// `{model}/{operation}`: the operation is the longest end that is one, because a model's name may hold slashes.
+fn find_named(rest: &str) -> Option<(Found<'_>, &'static str)> {
+    rest.match_indices('/').find_map(|(at, _)| {
+        let (endpoint, allow) = find_openai(&rest[at + 1..]).filter(|(endpoint, _)| *endpoint != Endpoint::Models)?;
+        let model = &rest[..at];
+        (at > 0 && !model.starts_with('/')).then_some((Found { endpoint, model: Some(model) }, allow))
+    })
+}
+
+/// `models/{model}:{operation}`; a model's name may hold colons.
+fn find_gemini(rest: &str) -> Option<(Found<'_>, &'static str)> {
+    let (model, operation) = rest.strip_prefix("models/")?.rsplit_once(':')?;
+    let endpoint = match operation {
+        "generateContent" => Endpoint::GenerateContent { is_stream: false },
+        "streamGenerateContent" => Endpoint::GenerateContent { is_stream: true },
+        "countTokens" => Endpoint::CountContent,
+        "embedContent" => Endpoint::EmbedContent(Batch::One),
+        "batchEmbedContents" => Endpoint::EmbedContent(Batch::Many),
+        _ => return None,
+    };
+    (!model.is_empty()).then_some((Found { endpoint, model: Some(model) }, POST))
+}
+
+/// Returns a model's name as an address has it; `None` when it is not UTF-8.
+pub(crate) fn decode_model(encoded: &str) -> Option<Cow<'_, str>> {
+    percent_decode_str(encoded).decode_utf8().ok()
+}
+
+/// Says whether a stream of Gemini's is asked for as events; otherwise it is one JSON array.
+pub(crate) fn wants_events(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"))
 }
 
 /// Returns the dialect in which an error at this path has to be said.
 pub(crate) fn error_dialect(path: &str, headers: &HeaderMap) -> Dialect {
-    // Only Anthropic's SDKs send a version; the models path is shared by both vendors.
-    if path.starts_with("/v1/messages") || headers.contains_key(ANTHROPIC_VERSION) {
+    let is_gemini =
+        path.starts_with("/v1beta/") || path.strip_prefix("/v1/").is_some_and(|rest| find_gemini(rest).is_some());
+    // Only Anthropic's SDKs send a version; the models path is shared by three vendors.
+    if is_gemini {
+        Dialect::Gemini
+    } else if path.starts_with("/v1/messages") || headers.contains_key(ANTHROPIC_VERSION) {
         Dialect::AnthropicMessages
+    } else if path.starts_with("/v1/models") && headers.contains_key(GOOGLE_KEY) {
+        Dialect::Gemini
     } else {
         Dialect::OpenAiChat
     }
@@ -78,21 +187,78 @@ pub(crate) fn error_dialect(path: &str, headers: &HeaderMap) -> Dialect {
 mod tests {
     use super::*;
 
+    fn find<'a>(method: &str, path: &'a str) -> Result<(Endpoint<'a>, Option<&'a str>), Miss> {
+        find_endpoint(&method.parse().expect("a method"), path).map(|found| (found.endpoint, found.model))
+    }
+
     #[test]
     fn paths_and_methods_lead_to_endpoints() {
-        let find = |method: &str, path| find_endpoint(&method.parse().expect("a method"), path);
-        assert_eq!(find("POST", "/v1/chat/completions"), Ok(Endpoint::ChatCompletions));
-        assert_eq!(find("POST", "/v1/messages/count_tokens"), Ok(Endpoint::CountTokens));
-        assert_eq!(find("GET", "/v1/models/echo/echo-1"), Ok(Endpoint::Model("echo/echo-1")));
-        assert_eq!(find("GET", "/v1/headgate/limits"), Ok(Endpoint::Limits));
+        assert_eq!(find("POST", "/v1/chat/completions"), Ok((Endpoint::ChatCompletions, None)));
+        assert_eq!(find("POST", "/v1/completions"), Ok((Endpoint::Completions, None)));
+        assert_eq!(find("POST", "/v1/responses"), Ok((Endpoint::Responses, None)));
+        assert_eq!(find("POST", "/v1/messages/count_tokens"), Ok((Endpoint::CountTokens, None)));
+        assert_eq!(find("GET", "/v1/models/echo/echo-1"), Ok((Endpoint::Model("echo/echo-1"), None)));
+        assert_eq!(find("GET", "/v1beta/models"), Ok((Endpoint::Models, None)));
+        assert_eq!(find("GET", "/v1beta/models/echo%2Fecho-1"), Ok((Endpoint::Model("echo%2Fecho-1"), None)));
+        assert_eq!(find("GET", "/v1/headgate/limits"), Ok((Endpoint::Limits, None)));
         assert_eq!(find("GET", "/v1/headgate/transform"), Err(Miss::Method { allow: "POST" }));
         assert_eq!(find("GET", "/v1/chat/completions"), Err(Miss::Method { allow: "POST" }));
         assert_eq!(find("DELETE", "/v1/models"), Err(Miss::Method { allow: "GET" }));
-        for path in
-            ["/", "/v1", "/v1/models/", "/v1/chat/completions/", "/v2/messages", "//v1/messages", "/V1/messages"]
-        {
+        for path in [
+            "/",
+            "/v1",
+            "/v1/models/",
+            "/v1/chat/completions/",
+            "/v2/messages",
+            "//v1/messages",
+            "/V1/messages",
+            "/v1beta",
+            "/v1beta/",
+            "/v1beta/messages",
+            "/v1beta/chat/completions",
+            "/openai",
+            "/openai/headgate/limits",
+            "/openai/deployments/gpt/models",
+            "/openai/deployments//chat/completions",
+            "/openai/deployments/chat/completions/",
+            "/v1/engines/gpt",
+            "/engines/gpt/completions",
+        ] {
             assert_eq!(find("POST", path), Err(Miss::Path), "{path}");
         }
+    }
+
+    #[test]
+    fn an_address_can_name_the_model() {
+        let stream = Endpoint::GenerateContent { is_stream: true };
+        for (path, endpoint, model) in [
+            ("/v1beta/models/gemini:generateContent", Endpoint::GenerateContent { is_stream: false }, "gemini"),
+            ("/v1beta/models/echo/echo-1:streamGenerateContent", stream, "echo/echo-1"),
+            ("/v1/models/llama3:8b:streamGenerateContent", stream, "llama3:8b"),
+            ("/v1beta/models/a%2Fb:countTokens", Endpoint::CountContent, "a%2Fb"),
+            ("/v1beta/models/e:embedContent", Endpoint::EmbedContent(Batch::One), "e"),
+            ("/v1beta/models/e:batchEmbedContents", Endpoint::EmbedContent(Batch::Many), "e"),
+            ("/openai/deployments/gpt/chat/completions", Endpoint::ChatCompletions, "gpt"),
+            ("/openai/deployments/echo/echo-1/chat/completions", Endpoint::ChatCompletions, "echo/echo-1"),
+            ("/openai/deployments/gpt/completions", Endpoint::Completions, "gpt"),
+            ("/openai/deployments/e/embeddings", Endpoint::Embeddings, "e"),
+            ("/v1/engines/gpt/completions", Endpoint::Completions, "gpt"),
+            ("/v1/engines/gpt/chat/completions", Endpoint::ChatCompletions, "gpt"),
+        ] {
+            assert_eq!(find("POST", path), Ok((endpoint, Some(model))), "{path}");
+            assert_eq!(find("PUT", path), Err(Miss::Method { allow: "POST" }), "{path}");
+        }
+        assert_eq!(find("POST", "/openai/v1/responses"), Ok((Endpoint::Responses, None)));
+        assert_eq!(find("POST", "/openai/responses"), Ok((Endpoint::Responses, None)));
+        assert_eq!(find("GET", "/openai/models"), Ok((Endpoint::Models, None)));
+        assert_eq!(find("POST", "/v1beta/models/:generateContent"), Err(Miss::Method { allow: "GET" }));
+        assert_eq!(find("POST", "/v1beta/models/gemini:predict"), Err(Miss::Method { allow: "GET" }));
+    }
+
+    #[test]
+    fn the_query_says_how_a_gemini_stream_is_framed() {
+        assert!(wants_events(Some("alt=sse")) && wants_events(Some("key=x&alt=sse")));
+        assert!(!wants_events(None) && !wants_events(Some("alt=json")) && !wants_events(Some("xalt=sse")));
     }
 
     #[test]
@@ -100,6 +266,11 @@ mod tests {
         let mut headers = HeaderMap::new();
         assert_eq!(error_dialect("/v1/models", &headers), Dialect::OpenAiChat);
         assert_eq!(error_dialect("/v1/messages/count_tokens", &headers), Dialect::AnthropicMessages);
+        assert_eq!(error_dialect("/v1beta/nothing", &headers), Dialect::Gemini);
+        assert_eq!(error_dialect("/v1/models/x:generateContent", &headers), Dialect::Gemini);
+        headers.insert("x-goog-api-key", http::HeaderValue::from_static("k"));
+        assert_eq!(error_dialect("/v1/models", &headers), Dialect::Gemini);
+        assert_eq!(error_dialect("/v1/chat/completions", &headers), Dialect::OpenAiChat);
         headers.insert("anthropic-version", http::HeaderValue::from_static("2023-06-01"));
         assert_eq!(error_dialect("/v1/models", &headers), Dialect::AnthropicMessages);
     }

@@ -27,6 +27,7 @@ pub(crate) mod reserve;
 pub(crate) mod resolve;
 pub(crate) mod retry;
 pub(crate) mod settle;
+mod surface;
 pub(crate) mod trace;
 mod transform;
 
@@ -41,9 +42,7 @@ use http::Response;
 use http::request::Parts;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use llm::dialect::Dialect;
 use policy::{KeyRefusal, Snapshot};
-use provider::Operation;
 
 use self::ids::Ids;
 use self::relay::ReplyBody;
@@ -51,6 +50,7 @@ use self::reply::Reply;
 use self::reserve::InFlight;
 use self::retry::RetryBudgets;
 use self::settle::{CallerIds, Meter, UsageSink};
+use self::surface::Surface;
 use crate::config::GatewayConfig;
 use crate::ingress::{self, Endpoint};
 use crate::metrics::{Metrics, Shard};
@@ -148,22 +148,22 @@ async fn run(
     });
     meter.policy_revision = caller.organization.revision;
     meter.continue_trace(&parts.headers);
-    let operation = match head.endpoint {
+    match head.endpoint {
         Endpoint::Models => return Ok(models::list(&caller, ingress::error_dialect(parts.uri.path(), &parts.headers))),
         Endpoint::Model(id) => {
             return models::get(&caller, id, ingress::error_dialect(parts.uri.path(), &parts.headers));
         }
-        Endpoint::ChatCompletions => Operation::Chat(Dialect::OpenAiChat),
-        Endpoint::Messages => Operation::Chat(Dialect::AnthropicMessages),
-        Endpoint::Embeddings => Operation::Embeddings,
-        Endpoint::CountTokens => Operation::CountTokens,
         Endpoint::Limits => return limits::show(worker, &caller),
         Endpoint::Transform => return transform::show(worker, &caller, &head, parts, body, meter).await,
-    };
+        _ => {}
+    }
+    let Some(surface) = Surface::of(head.endpoint) else { return Err(Rejection::internal()) };
     meter.notes = admit::Notes::read(&parts.headers)?;
-    let wanted = resolve::resolve(worker, &caller, &head, operation, body, meter).await?;
+    let wanted = resolve::resolve(worker, &caller, &head, surface, body, meter).await?;
     meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
-    dispatch::dispatch(worker, caller.organization, &head, &parts.headers, &wanted, meter).await
+    let reply = dispatch::dispatch(worker, caller.organization, &head, &parts.headers, &wanted, meter).await?;
+    meter.dropped.extend(wanted.dropped);
+    surface.finish(reply)
 }
 
 fn refuse_key(refusal: KeyRefusal) -> Rejection {
@@ -189,13 +189,10 @@ fn refuse_key(refusal: KeyRefusal) -> Rejection {
 }
 
 const fn endpoint_name(endpoint: Endpoint<'_>) -> EndpointName {
-    match endpoint {
-        Endpoint::ChatCompletions => EndpointName::ChatCompletions,
-        Endpoint::Embeddings => EndpointName::Embeddings,
-        Endpoint::Messages => EndpointName::Messages,
-        Endpoint::CountTokens => EndpointName::CountTokens,
-        Endpoint::Models | Endpoint::Model(_) => EndpointName::Models,
-        Endpoint::Limits | Endpoint::Transform => EndpointName::Own,
+    match (Surface::of(endpoint), endpoint) {
+        (Some(surface), _) => surface.endpoint_name(),
+        (None, Endpoint::Models | Endpoint::Model(_)) => EndpointName::Models,
+        (None, _) => EndpointName::Own,
     }
 }
 

@@ -52,7 +52,13 @@ pub(crate) fn decode(dialect: Dialect, mode: Mode, undo: Undo, bytes: &[u8]) -> 
 }
 
 pub(crate) fn encode(dialect: Dialect, mode: Mode, events: Vec<Event>) -> (String, Vec<String>) {
-    let options = AnswerOptions { model: None, id: "req_1".into(), created: 1_600_000_000, include_usage: true };
+    let options = AnswerOptions {
+        model: None,
+        id: "req_1".into(),
+        created: 1_600_000_000,
+        include_usage: true,
+        ..AnswerOptions::default()
+    };
     let mut encoder = dialect.encoder(mode, options);
     let mut out = BytesMut::new();
     for event in events {

@@ -12,6 +12,7 @@ mod bedrock;
 mod cerebras;
 mod cloudflare;
 mod cohere;
+pub mod count;
 mod databricks;
 mod deepinfra;
 mod deepseek;
@@ -52,6 +53,7 @@ use crate::scan::Scan;
 use crate::wire::Wire;
 use llm::canonical::error::{AnswerError, DecodeError, EncodeError};
 use llm::canonical::loss::Loss;
+use llm::canonical::request::ChatRequest;
 use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Undo};
 
 pub use base::{Base, BaseUrlError, ModelNameError};
@@ -103,8 +105,8 @@ pub fn find(name: &str) -> Option<&'static dyn Provider> {
 pub enum Operation {
     /// A chat answer, in the dialect of the request.
     Chat(Dialect),
-    /// The number of input tokens, in Anthropic's dialect.
-    CountTokens,
+    /// The number of input tokens, in Anthropic's or Gemini's dialect.
+    CountTokens(Dialect),
     /// Vectors, in OpenAI's dialect.
     Embeddings,
 }
@@ -120,6 +122,19 @@ pub struct Call<'a> {
     pub scan: &'a Scan,
     /// The client's request headers; only those on the provider's list go further.
     pub headers: &'a HeaderMap,
+}
+
+impl Call<'_> {
+    /// Reads a chat call in the client's dialect, for a model. Gemini's bodies say neither model nor streaming: that the address
+    /// said.
+    pub fn decode(&self, client: Dialect, model: &str) -> Result<ChatRequest, DecodeError> {
+        let mut request = client.decode_request(self.body)?;
+        if client == Dialect::Gemini {
+            request = request.with_address(model, self.scan.is_stream());
+        }
+        model.clone_into(&mut request.model);
+        Ok(request)
+    }
 }
 
 /// Where one attempt goes.
@@ -161,8 +176,11 @@ pub enum Relay {
     },
     /// A whole JSON body, untouched; its usage in OpenAI's form (embeddings).
     Embeddings,
-    /// A whole JSON body, untouched, which costs nothing (token counts).
-    Count,
+    /// A whole JSON body with the number of tokens, in the upstream's form; costs nothing.
+    Count {
+        /// The upstream's form: see [`count`].
+        dialect: Dialect,
+    },
 }
 
 /// The dialect that stands for a wire format of a provider's own.
@@ -242,8 +260,8 @@ pub trait Provider: Sync {
     fn prepare(&self, call: &Call<'_>, target: &Target<'_>) -> Result<Prepared, PrepareError> {
         let (spec, model) = (self.spec(), target.upstream_model);
         let speech = match call.operation {
-            Operation::Chat(client) => Some(self.speech(client, model)),
-            Operation::CountTokens | Operation::Embeddings => None,
+            Operation::Chat(client) | Operation::CountTokens(client) => Some(self.speech(client, model)),
+            Operation::Embeddings => None,
         };
         let mut prepared = prepare::prepare(spec, call, target, speech, || {
             self.request_options(model, crate::catalog::find(spec.name, model))
@@ -313,10 +331,11 @@ pub trait Provider: Sync {
     fn local(
         &self,
         call: &Call<'_>,
-        _upstream_model: &str,
+        upstream_model: &str,
         _stamp: &Stamp<'_>,
     ) -> Option<Result<LocalAnswer, PrepareError>> {
-        prepare::estimated_count(self.spec(), call)
+        let Operation::CountTokens(client) = call.operation else { return None };
+        count::estimated(self.spec(), call, self.speech(client, upstream_model))
     }
 }
 

@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 
 use super::trace::TRACEPARENT;
 use crate::config::Limits;
-use crate::ingress::{self, Endpoint, Miss};
+use crate::ingress::{self, Endpoint, Found, Miss};
 use crate::rejection::Rejection;
 
 const DEBUG: HeaderName = HeaderName::from_static("x-headgate-debug");
@@ -29,6 +29,10 @@ const MAX_NOTES: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Head<'a> {
     pub(crate) endpoint: Endpoint<'a>,
+    /// The model that the address names, still percent-encoded.
+    pub(crate) model: Option<&'a str>,
+    /// A stream is wanted as the items of one JSON array: Gemini's without `alt=sse`.
+    pub(crate) wants_array: bool,
     pub(crate) encoding: Encoding,
     /// The declared length of the body.
     pub(crate) length: Option<u64>,
@@ -36,6 +40,15 @@ pub(crate) struct Head<'a> {
     pub(crate) timeout: Option<Duration>,
     /// `x-headgate-debug: 1`.
     pub(crate) is_debug: bool,
+}
+
+impl Head<'_> {
+    /// Returns the model that the address names.
+    pub(crate) fn address(&self) -> Result<Option<Cow<'_, str>>, Rejection> {
+        let Some(encoded) = self.model else { return Ok(None) };
+        let refused = || Rejection::new(GatewayCode::RequestInvalid, "the model name in the path is not UTF-8");
+        ingress::decode_model(encoded).map(Some).ok_or_else(refused)
+    }
 }
 
 /// How the body is compressed.
@@ -63,14 +76,17 @@ pub(crate) fn admit<'a>(
     headers: &HeaderMap,
     limits: &Limits,
 ) -> Result<Head<'a>, Rejection> {
-    let endpoint = ingress::find_endpoint(method, uri.path()).map_err(refuse_miss)?;
+    let Found { endpoint, model } = ingress::find_endpoint(method, uri.path()).map_err(refuse_miss)?;
     check_size(headers, limits)?;
     let has_body = !matches!(endpoint, Endpoint::Models | Endpoint::Model(_) | Endpoint::Limits);
     if has_body {
         check_content_type(headers)?;
     }
+    let is_gemini_stream = endpoint == Endpoint::GenerateContent { is_stream: true };
     Ok(Head {
         endpoint,
+        model,
+        wants_array: is_gemini_stream && !ingress::wants_events(uri.query()),
         encoding: encoding(headers)?,
         length: declared_length(headers, limits)?,
         timeout: timeout(headers)?,
@@ -91,8 +107,8 @@ fn refuse_miss(miss: Miss) -> Rejection {
     match miss {
         Miss::Path => Rejection::new(
             GatewayCode::EndpointUnknown,
-            "this path does not exist; Headgate serves /v1/chat/completions, /v1/embeddings, /v1/models (OpenAI, base URL \
-             ending in /v1) and /v1/messages, /v1/messages/count_tokens (Anthropic, base URL without /v1)",
+            "this path does not exist; Headgate serves OpenAI's (base URL ending in /v1), Azure's (/openai), Anthropic's and \
+             Google's (/v1beta) surfaces, both with a base URL without a version",
         ),
         Miss::Method { allow } => {
             Rejection::new(GatewayCode::MethodNotAllowed, format!("send this path a {allow} request")).with_allow(allow)

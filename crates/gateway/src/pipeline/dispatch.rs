@@ -16,6 +16,7 @@ use domain::code::GatewayCode;
 use domain::usage::AttemptOutcome;
 use domain::{CredentialId, DeploymentId};
 use http::{HeaderMap, StatusCode};
+use llm::dialect::Dialect;
 use policy::plan::Attempt;
 use policy::snapshot::{CredentialUse, DeploymentPolicy, OrganizationPolicy};
 use provider::Call;
@@ -45,6 +46,10 @@ struct Context<'a> {
     worker: &'a Arc<Worker>,
     organization: &'a Arc<OrganizationPolicy>,
     call: Call<'a>,
+    /// The dialect of the client, in which errors are said too.
+    client: Dialect,
+    /// A stream is written as the items of one JSON array.
+    wants_array: bool,
     clocks: Clocks,
     is_debug: bool,
 }
@@ -64,7 +69,9 @@ impl<'a> Context<'a> {
         Self {
             worker,
             organization,
-            call: Call { operation: wanted.operation, body: &wanted.body, scan: &wanted.scan, headers },
+            call: Call { operation: wanted.surface.operation(), body: &wanted.body, scan: &wanted.scan, headers },
+            client: wanted.surface.dialect(),
+            wants_array: head.wants_array,
             clocks: Clocks {
                 connect: ms(timeouts.connect_ms),
                 first_byte: ms(timeouts.first_byte_ms),

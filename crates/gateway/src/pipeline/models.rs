@@ -4,12 +4,12 @@
 
 use domain::code::GatewayCode;
 use llm::dialect::{Dialect, ModelEntry};
-use percent_encoding::percent_decode_str;
 use policy::Caller;
 use policy::snapshot::ModelPolicy;
 
 use super::reply::Reply;
 use super::resolve::refuse_unknown;
+use crate::ingress::decode_model;
 use crate::rejection::Rejection;
 
 /// Lists the models that the caller may ask for.
@@ -21,9 +21,8 @@ pub(crate) fn list(caller: &Caller<'_>, dialect: Dialect) -> Reply {
 
 /// Shows one model.
 pub(crate) fn get(caller: &Caller<'_>, id: &str, dialect: Dialect) -> Result<Reply, Rejection> {
-    let name = percent_decode_str(id)
-        .decode_utf8()
-        .map_err(|_| Rejection::new(GatewayCode::RequestInvalid, "the model name in the path is not UTF-8"))?;
+    let refused = || Rejection::new(GatewayCode::RequestInvalid, "the model name in the path is not UTF-8");
+    let name = decode_model(id).ok_or_else(refused)?;
     let model = caller.workspace.model(&name).filter(|model| caller.key.allows(&model.name));
     let model = model.ok_or_else(|| refuse_unknown(caller, &name))?;
     Ok(Reply::own(dialect.encode_model(&entry(model))))

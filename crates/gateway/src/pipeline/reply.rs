@@ -66,7 +66,7 @@ impl Reply {
                 ReplyBody::answer(body, meter)
             }
             Self::Stream(start) => {
-                headers.insert(CONTENT_TYPE, EVENTS);
+                headers.insert(CONTENT_TYPE, if start.is_array { JSON } else { EVENTS });
                 headers.insert(CACHE_CONTROL, NO_CACHE);
                 ReplyBody::stream(Box::new(StreamRelay::new(*start, meter)))
             }

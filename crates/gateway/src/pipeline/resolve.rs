@@ -11,12 +11,13 @@ use hyper::body::Incoming;
 use policy::Caller;
 use policy::snapshot::ModelPolicy;
 use provider::Operation;
-use provider::scan::{self, Scan, ScanError};
+use provider::scan::Scan;
 use tokio::time::Instant;
 
 use super::admit::Head;
 use super::identify::STALE_RETRY;
 use super::settle::Meter;
+use super::surface::{Ready, Surface};
 use super::{Worker, body};
 use crate::rejection::Rejection;
 
@@ -26,10 +27,12 @@ const MAX_SHOWN: usize = 100;
 /// What is to be done, and what may serve it.
 #[derive(Debug)]
 pub(crate) struct Wanted {
-    pub(crate) operation: Operation,
+    pub(crate) surface: Surface,
     pub(crate) body: Bytes,
     pub(crate) scan: Scan,
     pub(crate) model: Arc<ModelPolicy>,
+    /// What of the body no target can be told.
+    pub(crate) dropped: Vec<String>,
 }
 
 /// Reads the body and looks up its model.
@@ -37,12 +40,12 @@ pub(crate) async fn resolve(
     worker: &Worker,
     caller: &Caller<'_>,
     head: &Head<'_>,
-    operation: Operation,
+    surface: Surface,
     unread: &mut Option<Incoming>,
     meter: &mut Meter,
 ) -> Result<Wanted, Rejection> {
     let body = read_body(worker, head, unread, meter).await?;
-    look_up(caller, operation, body, meter)
+    look_up(caller, surface, body, head.address()?.as_deref(), meter)
 }
 
 /// Reads the body, at the client's pace.
@@ -62,17 +65,18 @@ pub(crate) async fn read_body(
 /// Looks up what may serve a body.
 pub(crate) fn look_up(
     caller: &Caller<'_>,
-    operation: Operation,
+    surface: Surface,
     body: Bytes,
+    address: Option<&str>,
     meter: &mut Meter,
 ) -> Result<Wanted, Rejection> {
-    let scan = scan::scan(&body).map_err(|error| refuse_body(&error))?;
-    let Some(name) = scan.model.as_ref().map(|model| &model.value) else {
+    let Ready { body, scan, name, dropped } = surface.make_ready(body, address)?;
+    let Some(name) = &name else {
         let detail = "the body has no \"model\"; name one of those that GET /v1/models lists";
         return Err(Rejection::new(GatewayCode::RequestInvalid, detail).with_param("model"));
     };
     meter.model = clip(name, 256);
-    meter.is_stream = matches!(operation, Operation::Chat(_)) && scan.is_stream();
+    meter.is_stream = matches!(surface.operation(), Operation::Chat(_)) && scan.is_stream();
     let model = caller.workspace.model(name).ok_or_else(|| refuse_unknown(caller, name))?.clone();
     if !caller.key.allows(name) {
         let detail = format!(
@@ -85,9 +89,9 @@ pub(crate) fn look_up(
         // A route without targets cannot be made: those it has could not be compiled.
         return Err(refuse_broken("what serves this model"));
     }
-    check_prompt(operation, &body, &scan)?;
+    surface.check_prompt(&body, &scan)?;
     meter.route = model.route;
-    Ok(Wanted { operation, body, scan, model })
+    Ok(Wanted { surface, body, scan, model, dropped })
 }
 
 /// Refuses what cannot be served because policy could not be compiled here; the last good version was never there.
@@ -108,35 +112,6 @@ pub(crate) fn refuse_unknown(caller: &Caller<'_>, name: &str) -> Rejection {
         clip(name, MAX_SHOWN)
     );
     Rejection::new(GatewayCode::ModelUnknown, detail).with_param("model")
-}
-
-fn check_prompt(operation: Operation, body: &[u8], scan: &Scan) -> Result<(), Rejection> {
-    let (field, span, starts, kind) = match operation {
-        Operation::Chat(_) | Operation::CountTokens => ("messages", scan.messages, &b"["[..], "an array of messages"),
-        Operation::Embeddings => ("input", scan.input, &b"[\""[..], "a string or an array"),
-    };
-    let first = span.and_then(|span| span.of(body).first());
-    if first.is_some_and(|first| starts.contains(first)) {
-        return Ok(());
-    }
-    let detail = match span {
-        Some(_) => format!("\"{field}\" must be {kind}"),
-        None => format!("the body has no \"{field}\"; it is required and must be {kind}"),
-    };
-    Err(Rejection::new(GatewayCode::RequestInvalid, detail).with_param(field))
-}
-
-fn refuse_body(error: &ScanError) -> Rejection {
-    let param = match error {
-        ScanError::WrongKind { field, .. } => Some(*field),
-        ScanError::DuplicateKey { key } if key == "model" => Some("model"),
-        _ => None,
-    };
-    let rejection = Rejection::new(GatewayCode::RequestInvalid, error.to_string());
-    match param {
-        Some(param) => rejection.with_param(param),
-        None => rejection,
-    }
 }
 
 /// Returns at most `limit` characters without control characters.

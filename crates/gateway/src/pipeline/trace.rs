@@ -106,7 +106,9 @@ pub(crate) fn end(span: &Span, meter: &Meter, outcome: Outcome, status: u16, usa
 
 const fn operation(endpoint: Endpoint) -> &'static str {
     match endpoint {
-        Endpoint::ChatCompletions | Endpoint::Messages => "chat",
+        Endpoint::ChatCompletions | Endpoint::Messages | Endpoint::Responses => "chat",
+        Endpoint::Completions => "text_completion",
+        Endpoint::GenerateContent => "generate_content",
         Endpoint::Embeddings => "embeddings",
         Endpoint::CountTokens => "count_tokens",
         Endpoint::Models => "list_models",

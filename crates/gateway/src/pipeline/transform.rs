@@ -3,6 +3,7 @@
 //! The call takes the same way as a real one: the same look-up, the same plan, the same translation and signature. Invariant:
 //! whatever signing put into the request is hidden.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,13 +16,13 @@ use llm::canonical::loss::Effect;
 use llm::dialect::Dialect;
 use policy::Caller;
 use policy::snapshot::{CredentialUse, DeploymentPolicy};
-use provider::Operation;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::admit::Head;
 use super::reply::Reply;
 use super::settle::Meter;
+use super::surface::Surface as ClientSurface;
 use super::{Worker, dispatch, resolve};
 use crate::rejection::Rejection;
 
@@ -34,14 +35,36 @@ struct Asked<'a> {
     surface: Surface,
     #[serde(borrow)]
     body: &'a RawValue,
+    /// What an address would say: the model, and whether Gemini's answer is streamed.
+    #[serde(default, borrow)]
+    model: Option<Cow<'a, str>>,
+    #[serde(default)]
+    stream: bool,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Surface {
     ChatCompletions,
+    Completions,
+    Responses,
     Messages,
+    GenerateContent,
     Embeddings,
+}
+
+impl Surface {
+    /// The client surface that is meant.
+    fn of_client(self, is_stream: bool) -> ClientSurface {
+        match self {
+            Self::ChatCompletions => ClientSurface::Chat(Dialect::OpenAiChat),
+            Self::Completions => ClientSurface::Chat(Dialect::OpenAiCompletions),
+            Self::Responses => ClientSurface::Chat(Dialect::OpenAiResponses),
+            Self::Messages => ClientSurface::Chat(Dialect::AnthropicMessages),
+            Self::GenerateContent => ClientSurface::GenerateContent { is_stream },
+            Self::Embeddings => ClientSurface::Embeddings,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -94,13 +117,9 @@ pub(crate) async fn show(
 ) -> Result<Reply, Rejection> {
     let envelope = resolve::read_body(worker, head, body, meter).await?;
     let asked: Asked<'_> = serde_json::from_slice(&envelope).map_err(|error| refuse_envelope(&error))?;
-    let operation = match asked.surface {
-        Surface::ChatCompletions => Operation::Chat(Dialect::OpenAiChat),
-        Surface::Messages => Operation::Chat(Dialect::AnthropicMessages),
-        Surface::Embeddings => Operation::Embeddings,
-    };
     let call = envelope.slice_ref(asked.body.get().as_bytes());
-    let wanted = resolve::look_up(caller, operation, call, meter)?;
+    let surface = asked.surface.of_client(asked.stream);
+    let wanted = resolve::look_up(caller, surface, call, asked.model.as_deref(), meter)?;
     let preview = dispatch::preview(worker, caller.organization, head, &parts.headers, &wanted, meter)?;
     let losses = preview.losses.iter().map(|loss| Loss {
         path: &loss.path,
@@ -129,8 +148,9 @@ fn refuse_envelope(error: &serde_json::Error) -> Rejection {
     // serde names what it expected, never what the client sent in a string.
     let place = format!("line {}, column {}", error.line(), error.column());
     let detail = format!(
-        "the body must be {{\"surface\": \"chat_completions\", \"messages\" or \"embeddings\", \"body\": {{…}}}} and nothing else; \
-         it stops being that at {place}"
+        "the body must be {{\"surface\": …, \"body\": {{…}}}}, where the surface is one of chat_completions, completions, responses, \
+         messages, generate_content and embeddings, and \"model\" and \"stream\" may say what an address would; it stops being \
+         that at {place}"
     );
     Rejection::new(GatewayCode::RequestInvalid, detail)
 }

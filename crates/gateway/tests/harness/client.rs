@@ -109,6 +109,23 @@ fn messages_body(model: &str, is_stream: bool) -> Value {
     json!({"model": model, "max_tokens": 64, "stream": is_stream, "messages": [{"role": "user", "content": "Hi"}]})
 }
 
+/// A call in OpenAI's newer dialect.
+pub(crate) fn responses(model: &str, more: &Value) -> Ask {
+    let mut body = json!({"model": model, "input": "Hi"});
+    for (name, value) in more.as_object().into_iter().flatten() {
+        body[name] = value.clone();
+    }
+    Ask::post("/v1/responses", body.to_string())
+}
+
+/// A call in Gemini's dialect; `operation` may have a query.
+pub(crate) fn gemini(model: &str, operation: &str) -> Ask {
+    let body = json!({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]});
+    Ask::new(Method::POST, &format!("/v1beta/models/{model}:{operation}"), body.to_string())
+        .header("x-goog-api-key", token().expose())
+        .header("content-type", "application/json")
+}
+
 /// An open connection.
 pub(crate) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,

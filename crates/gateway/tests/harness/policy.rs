@@ -50,7 +50,8 @@ fn name(text: &str) -> ModelName {
 }
 
 impl World {
-    /// `gpt` on OpenAI at `openai.test`, `claude` on Anthropic at `anthropic.test`, `echo/echo-1` built in, and the route
+    /// `gpt` on OpenAI at `openai.test`, `claude` on Anthropic at `anthropic.test`, `gemini` at `gemini.test`, `echo/echo-1`
+    /// built in, and the route
     /// `chain` over three OpenAI deployments at `a.test`, `b.test` and `c.test` in that order.
     pub(crate) fn standard() -> Self {
         let mut world = Self::empty();
@@ -62,6 +63,7 @@ impl World {
         world.deployment(6, "chain-c", "openai_compatible", "http://c.test/v1");
         world.route(1, "chain", &[4, 5, 6], 3, Timeouts::default());
         world.deployment(7, "echo/echo-embed", "echo", "");
+        world.deployment(8, "gemini", "gemini", "http://gemini.test");
         world
     }
 

@@ -343,3 +343,37 @@ pub(crate) fn anthropic_steps() -> Vec<Step> {
     ];
     events.map(|(name, data)| Step::Chunk(format!("event: {name}\ndata: {data}\n\n").into())).to_vec()
 }
+
+/// A whole answer of OpenAI's responses that used 10 + 5 tokens.
+pub(crate) fn responses_whole() -> Value {
+    json!({"id": "resp_up", "object": "response", "created_at": 1, "status": "completed", "error": null, "incomplete_details": null,
+        "model": "up", "output": [{"id": "msg_up", "type": "message", "status": "completed", "role": "assistant",
+            "content": [{"type": "output_text", "text": "Hello there", "annotations": [], "logprobs": []}]}],
+        "parallel_tool_calls": true, "tool_choice": "auto", "tools": [], "metadata": {}, "x_unknown": {"kept": true},
+        "usage": {"input_tokens": 10, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 5,
+            "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 15}})
+}
+
+/// The same as a stream, cut down to what a reader needs.
+pub(crate) fn responses_stream() -> Play {
+    let begun = json!({"type": "response.created", "sequence_number": 0, "response": {"id": "resp_up", "object": "response",
+        "created_at": 1, "status": "in_progress", "model": "up", "output": []}});
+    let delta = json!({"type": "response.output_text.delta", "sequence_number": 1, "item_id": "msg_up", "output_index": 0,
+        "content_index": 0, "delta": "Hello there"});
+    let end = json!({"type": "response.completed", "sequence_number": 2, "response": responses_whole()});
+    let events = [("response.created", begun), ("response.output_text.delta", delta), ("response.completed", end)];
+    stream(events.map(|(name, data)| Step::Chunk(format!("event: {name}\ndata: {data}\n\n").into())).to_vec())
+}
+
+/// A piece of Gemini's answer; counts are running totals.
+pub(crate) fn gemini_piece(text: &str, n_output: u64, finish: Option<&str>) -> Value {
+    json!({"candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": finish, "index": 0}],
+        "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": n_output, "totalTokenCount": 10 + n_output},
+        "modelVersion": "up", "responseId": "g-1"})
+}
+
+/// A whole stream of Gemini's that used 10 + 5 tokens.
+pub(crate) fn gemini_stream() -> Play {
+    let pieces = [gemini_piece("Hello", 2, None), gemini_piece(" there", 5, Some("STOP"))];
+    stream(pieces.map(|data| Step::Chunk(format!("data: {data}\r\n\r\n").into())).to_vec())
+}

@@ -11,4 +11,5 @@ mod keys;
 mod own;
 mod rejections;
 mod stopping;
+mod surfaces;
 mod timeouts;

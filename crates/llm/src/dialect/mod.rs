@@ -23,7 +23,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::canonical::error::{AnswerError, DecodeError, EncodeError};
 use crate::canonical::event::Event;
-use crate::canonical::json::Raw;
+use crate::canonical::json::{Raw, Rest};
 use crate::canonical::loss::Loss;
 use crate::canonical::request::ChatRequest;
 
@@ -148,7 +148,7 @@ pub struct Undo {
 }
 
 /// How to write an answer for one client.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnswerOptions {
     /// The model name to show; `None` shows what the upstream said.
     pub model: Option<Box<str>>,
@@ -158,6 +158,8 @@ pub struct AnswerOptions {
     pub created: i64,
     /// OpenAI streams: whether the client asked for the last chunk with the usage.
     pub include_usage: bool,
+    /// OpenAI's responses: fields of the request that the answer repeats.
+    pub echo: Rest,
 }
 
 /// Turns response bytes into events, one chunk at a time.

@@ -17,7 +17,7 @@ pub(super) static ANTHROPIC: Data = Data(&Spec {
     dialects: &[Dialect::AnthropicMessages],
     places: &[
         Place::new(Surface::Chat(Dialect::AnthropicMessages), "/v1/messages"),
-        Place::new(Surface::CountTokens, "/v1/messages/count_tokens"),
+        Place::new(Surface::CountTokens(Dialect::AnthropicMessages), "/v1/messages/count_tokens"),
     ],
     forwarded: &["anthropic-version", "anthropic-beta", "idempotency-key"],
     // Required by the API; the only version there has been since June 2023.

@@ -8,11 +8,11 @@ mod embed;
 mod pattern;
 mod sample;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use domain::usage::TokenUsage;
 use serde_json::Value;
 
-use super::{Call, LocalAnswer, Operation, PrepareError, Provider, Quirks, Spec, Stamp};
+use super::{Call, LocalAnswer, Operation, PrepareError, Provider, Quirks, Spec, Stamp, count};
 use crate::auth::Scheme;
 use crate::estimate;
 use llm::canonical::content::{Content, Role};
@@ -21,7 +21,7 @@ use llm::canonical::json::{Raw, Rest};
 use llm::canonical::request::ChatRequest;
 use llm::canonical::tool::{FunctionTool, ResponseFormat, Tool, ToolChoice};
 use llm::canonical::usage::Usage;
-use llm::dialect::{AnswerOptions, Dialect, Mode};
+use llm::dialect::{AnswerOptions, Dialect, Mode, openai_responses};
 
 /// Most choices of one call.
 const MAX_CHOICES: u32 = 16;
@@ -62,12 +62,7 @@ impl Provider for Echo {
             Operation::Chat(dialect) => chat(call, dialect, upstream_model, stamp),
             Operation::Embeddings => embed::answer(call, upstream_model),
             // Ours to say, so it is the count that an answer is billed by, not an estimate of another's.
-            Operation::CountTokens => Ok(LocalAnswer {
-                content_type: "application/json",
-                chunks: vec![Bytes::from(format!("{{\"input_tokens\":{}}}", estimate::input_guess(call.scan)))],
-                usage: TokenUsage::default(),
-                is_estimated: false,
-            }),
+            Operation::CountTokens(client) => Ok(count::answer(call, client, false)),
         })
     }
 }
@@ -78,7 +73,7 @@ fn chat(
     upstream_model: &str,
     stamp: &Stamp<'_>,
 ) -> Result<LocalAnswer, PrepareError> {
-    let request = dialect.decode_request(call.body)?;
+    let request = call.decode(dialect, upstream_model)?;
     let n = request.n.unwrap_or(1);
     if n == 0 || n > MAX_CHOICES {
         return Err(PrepareError::Invalid { field: "n", reason: format!("echo gives 1 to {MAX_CHOICES} answers") });
@@ -95,6 +90,7 @@ fn chat(
         id: stamp.id.into(),
         created: stamp.now.as_secs(),
         include_usage: call.scan.wants_usage(),
+        echo: openai_responses::echo_of(dialect, call.body),
     };
     let mut encoder = dialect.encoder(mode, options);
     let mut chunks = Vec::new();

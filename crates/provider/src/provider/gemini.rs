@@ -15,11 +15,14 @@ pub(super) static GEMINI: Data = Data(&Spec {
     base_url_variable: Some("GEMINI_BASE_URL"),
     auth: Scheme::Header("x-goog-api-key"),
     dialects: &[Dialect::Gemini],
-    places: &[Place::streamed(
-        Surface::Chat(Dialect::Gemini),
-        "/v1beta/models/{model}:generateContent",
-        "/v1beta/models/{model}:streamGenerateContent?alt=sse",
-    )],
+    places: &[
+        Place::streamed(
+            Surface::Chat(Dialect::Gemini),
+            "/v1beta/models/{model}:generateContent",
+            "/v1beta/models/{model}:streamGenerateContent?alt=sse",
+        ),
+        Place::new(Surface::CountTokens(Dialect::Gemini), "/v1beta/models/{model}:countTokens"),
+    ],
     quirks: Quirks::NONE,
     ..Spec::OPENAI_LIKE
 });

@@ -139,7 +139,7 @@ fn answer(provider: &dyn Provider, relay: &Relay, case: &Path) -> Value {
     let (dialect, undo) = match relay {
         Relay::Untouched { dialect, .. } => (*dialect, Undo::default()),
         Relay::Translated { dialect, undo } => (*dialect, undo.clone()),
-        Relay::Embeddings | Relay::Count => {
+        Relay::Embeddings | Relay::Count { .. } => {
             let found = skim_body(Dialect::OpenAiChat, &bytes);
             return json!({"usage": found.usage, "is_complete": found.is_complete});
         }

@@ -8,14 +8,10 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USE
 use http::{Method, Request};
 use memchr::memmem;
 
-use domain::usage::TokenUsage;
-
 use super::{
-    Call, LocalAnswer, Operation, Place, PrepareError, Prepared, Relay, Spec, Speech, Surface, Target, WIRE_DIALECT,
-    rules,
+    Call, Operation, Place, PrepareError, Prepared, Relay, Spec, Speech, Surface, Target, WIRE_DIALECT, count, rules,
 };
 use crate::catalog::{Capability, Model};
-use crate::estimate;
 use crate::scan::Patch;
 use llm::canonical::error::EncodeError;
 use llm::canonical::loss::Loss;
@@ -37,7 +33,8 @@ pub(super) fn prepare(
     let (surface, what) = match (call.operation, speech) {
         (Operation::Chat(_), Some(Speech::Dialect(dialect))) => (Surface::Chat(dialect), "chat"),
         (Operation::Chat(_), _) => (Surface::Wire, "chat"),
-        (Operation::CountTokens, _) => (Surface::CountTokens, "token counts"),
+        (Operation::CountTokens(_), Some(Speech::Dialect(dialect))) => (Surface::CountTokens(dialect), "token counts"),
+        (Operation::CountTokens(client), _) => (Surface::CountTokens(client), "token counts"),
         (Operation::Embeddings, _) => (Surface::Embeddings, "embeddings"),
     };
     let model = target.upstream_model;
@@ -55,8 +52,12 @@ pub(super) fn prepare(
             same_dialect(spec, call, target, place, client, options, &mut losses)
         }
         (Operation::Chat(client), Some(speech)) => translated(call, model, client, speech, &options(), &mut losses)?,
-        (Operation::CountTokens, _) => (with_model(call, model, place), Relay::Count),
-        (Operation::Chat(_) | Operation::Embeddings, _) => (with_model(call, model, place), Relay::Embeddings),
+        (Operation::CountTokens(client), Some(Speech::Dialect(upstream))) => {
+            count::body(spec, call, model, place, (client, upstream), &options(), &mut losses)?
+        }
+        (Operation::Chat(_) | Operation::CountTokens(_) | Operation::Embeddings, _) => {
+            (with_model(call, model, place), Relay::Embeddings)
+        }
     };
     let body = rules::apply(body, spec.quirks.rules, model, place, &mut losses);
     let mut request = Request::new(body);
@@ -82,12 +83,7 @@ fn translated(
     options: &RequestOptions,
     losses: &mut Vec<Loss>,
 ) -> Result<(Bytes, Relay), PrepareError> {
-    let mut request = client.decode_request(call.body)?;
-    if client == Dialect::Gemini {
-        // Its body says neither.
-        request = request.with_address(model, call.scan.is_stream());
-    }
-    model.clone_into(&mut request.model);
+    let request = call.decode(client, model)?;
     let (dialect, encoded) = match speech {
         Speech::Dialect(upstream) => (upstream, upstream.encode_request(&request, options)?),
         Speech::Wire(wire) => {
@@ -192,18 +188,4 @@ pub(super) fn resold_options(spec: &Spec, upstream_model: &str, model: Option<&M
         .map_or(name, |(name, _)| name);
     let name = name.replace('@', "-");
     request_options(spec, &name, model.or_else(|| crate::catalog::find("anthropic", &name)))
-}
-
-/// Answers a token count with an estimate when the upstream does not count.
-pub(super) fn estimated_count(spec: &Spec, call: &Call<'_>) -> Option<Result<LocalAnswer, PrepareError>> {
-    if call.operation != Operation::CountTokens || spec.place(Surface::CountTokens, false).is_some() {
-        return None;
-    }
-    let tokens = estimate::input_guess(call.scan);
-    Some(Ok(LocalAnswer {
-        content_type: "application/json",
-        chunks: vec![Bytes::from(format!("{{\"input_tokens\":{tokens}}}"))],
-        usage: TokenUsage::default(),
-        is_estimated: true,
-    }))
 }

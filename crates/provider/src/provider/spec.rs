@@ -97,8 +97,8 @@ pub enum Surface {
     Chat(Dialect),
     /// Chat in the provider's own wire format.
     Wire,
-    /// Token counts, in Anthropic's dialect.
-    CountTokens,
+    /// Token counts, in Anthropic's or Gemini's dialect.
+    CountTokens(Dialect),
     /// Vectors, in OpenAI's dialect.
     Embeddings,
 }
@@ -169,6 +169,8 @@ pub struct Quirks {
     pub replay_reasoning: bool,
     /// It takes `cache_control` on content parts, in OpenAI's dialect too.
     pub cache_control: bool,
+    /// Of Gemini's dialect: instructions and tools of a prompt to be counted stand in the body, not in a request inside it.
+    pub flat_count: bool,
     /// What it refuses or names otherwise, by model family.
     pub rules: &'static [Rule],
 }
@@ -181,6 +183,7 @@ impl Quirks {
         developer_role: true,
         replay_reasoning: false,
         cache_control: false,
+        flat_count: false,
         rules: &[],
     };
     /// As most vendors with an API like OpenAI's.

@@ -178,10 +178,10 @@ fn another_dialect_is_translated() {
 
 #[test]
 fn token_counts_go_to_those_who_count_and_are_estimated_for_the_rest() {
-    let case = Case::new(Operation::CountTokens, &chat(&json!({})));
+    let case = Case::new(Operation::CountTokens(Dialect::AnthropicMessages), &chat(&json!({})));
     let prepared = case.prepared("anthropic", "https://api.anthropic.com", "claude-haiku-4-5").unwrap();
     assert_eq!(prepared.request.uri(), "https://api.anthropic.com/v1/messages/count_tokens");
-    assert_eq!(prepared.relay, Relay::Count);
+    assert_eq!(prepared.relay, Relay::Count { dialect: Dialect::AnthropicMessages });
     let stamp = Stamp { id: "req_1", now: Timestamp::default() };
     assert!(find("anthropic").unwrap().local(&case.call(), "m", &stamp).is_none());
     let answer = find("openai").unwrap().local(&case.call(), "m", &stamp).unwrap().unwrap();
@@ -343,7 +343,8 @@ fn echo_embeds_with_the_asked_length_and_form() {
 
 #[test]
 fn echo_counts_what_it_bills() {
-    let count = Case::new(Operation::CountTokens, &messages(&json!({}))).local("echo-1").unwrap();
+    let count =
+        Case::new(Operation::CountTokens(Dialect::AnthropicMessages), &messages(&json!({}))).local("echo-1").unwrap();
     let answer = Case::new(MESSAGES, &messages(&json!({}))).local("echo-1").unwrap();
     assert_eq!(json_of(&count.chunks[0])["input_tokens"], answer.usage.input);
 }

@@ -35,11 +35,12 @@ pub(super) static VERTEX: Vertex = Vertex(Spec {
                 "/publishers/anthropic/models/{model}:streamRawPredict",
             )
         },
+        Place::new(Surface::CountTokens(Dialect::Gemini), "/publishers/google/models/{model}:countTokens"),
         Place::new(Surface::Chat(Dialect::OpenAiChat), "/endpoints/openapi/chat/completions"),
     ],
     forwarded: &["anthropic-beta"],
     request_id_header: "x-request-id",
-    quirks: Quirks { developer_role: false, ..Quirks::NONE },
+    quirks: Quirks { developer_role: false, flat_count: true, ..Quirks::NONE },
     ..Spec::OPENAI_LIKE
 });
 

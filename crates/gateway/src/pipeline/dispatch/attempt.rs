@@ -19,9 +19,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use llm::canonical::json::Raw;
 use llm::canonical::loss::Loss;
-use llm::dialect::{AnswerOptions, Dialect, Mode};
+use llm::dialect::{AnswerOptions, Dialect, Mode, gemini, openai_responses};
 use pin_project_lite::pin_project;
 use policy::snapshot::{CredentialUse, DeploymentPolicy};
+use provider::count;
 use provider::failure::{self, Failure, FailureKind, MAX_ERROR_BODY, Scope};
 use provider::skim::{Skimmed, skim_body};
 use provider::{LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Speech, Stamp, Target};
@@ -395,22 +396,22 @@ impl Exchange<'_, '_> {
 }
 
 impl Making<'_> {
-    /// Returns the client's dialect and the upstream's.
     /// The dialect of the client's request.
     fn client(&self) -> Dialect {
-        match self.context.call.operation {
-            Operation::Chat(dialect) => dialect,
-            Operation::CountTokens => Dialect::AnthropicMessages,
-            Operation::Embeddings => Dialect::OpenAiChat,
-        }
+        self.context.client
     }
 
     fn answer_options(&self, meter: &Meter) -> AnswerOptions {
+        let id = match self.client() {
+            Dialect::OpenAiResponses => response_id(&self.id),
+            _ => self.id.clone(),
+        };
         AnswerOptions {
             model: None,
-            id: self.id.clone(),
+            id,
             created: meter.started_at.as_secs(),
             include_usage: self.context.call.scan.wants_usage(),
+            echo: openai_responses::echo_of(self.client(), self.context.call.body),
         }
     }
 
@@ -427,9 +428,12 @@ impl Making<'_> {
                 let found = skim_body(Dialect::OpenAiChat, &body);
                 (body, found)
             }
-            Relay::Count => {
-                let is_complete = skim_body(Dialect::AnthropicMessages, &body).is_complete;
-                (body, Skimmed { is_complete, ..Skimmed::default() })
+            Relay::Count { dialect } => {
+                let Ok(tokens) = count::decode_answer(dialect, &body) else {
+                    return Err(failed(FailureKind::Malformed));
+                };
+                let body = if dialect == client { body } else { count::encode_answer(client, tokens) };
+                (body, Skimmed { is_complete: true, ..Skimmed::default() })
             }
             Relay::Translated { dialect, undo } => {
                 let decoder = self.provider.decoder(dialect, Mode::Whole, undo);
@@ -460,14 +464,22 @@ impl Making<'_> {
         let client = self.client();
         let (dialect, undo) = match relay {
             // What the client asks to be told at the end has to be written into its events.
-            Relay::Untouched { dialect, .. } if self.context.is_debug => (dialect, llm::dialect::Undo::default()),
+            // Nor does an upstream send an array.
+            Relay::Untouched { dialect, .. } if self.context.is_debug || self.context.wants_array => {
+                (dialect, llm::dialect::Undo::default())
+            }
             Relay::Untouched { dialect, withhold_usage } => return Ok(Writer::untouched(dialect, withhold_usage)),
             Relay::Translated { dialect, undo } => (dialect, undo),
             // Neither is ever streamed.
-            Relay::Embeddings | Relay::Count => return Err(failed(FailureKind::Malformed)),
+            Relay::Embeddings | Relay::Count { .. } => return Err(failed(FailureKind::Malformed)),
         };
         let decoder = self.provider.decoder(dialect, Mode::Stream, undo);
-        let encoder = client.encoder(Mode::Stream, self.answer_options(meter));
+        let options = self.answer_options(meter);
+        let encoder = if self.context.wants_array {
+            gemini::array_encoder(options)
+        } else {
+            client.encoder(Mode::Stream, options)
+        };
         let mut translation = Translation::new(decoder, encoder);
         if self.context.is_debug {
             translation.annotate = Some(self.annotation(meter));
@@ -481,6 +493,7 @@ impl Making<'_> {
             source,
             first,
             writer,
+            is_array: self.context.wants_array,
             known_usage,
             billing: self.billing.clone(),
             idle: clocks.idle,
@@ -523,6 +536,11 @@ struct Annotation<'a> {
     policy_revision: u64,
     usage: TokenUsage,
     usage_is_estimated: bool,
+}
+
+/// The id of an answer that no upstream has an id for which a client of responses could use: the request's, with their prefix.
+fn response_id(request_id: &str) -> Box<str> {
+    format!("resp_{}", request_id.trim_start_matches("req_")).into()
 }
 
 fn upstream(body: Incoming, lease: Lease) -> Source {

@@ -39,6 +39,8 @@ pub(crate) struct Start {
     /// Client bytes that are ready: the stream is committed with them.
     pub(crate) first: Bytes,
     pub(crate) writer: Writer,
+    /// The bytes are the items of one JSON array, not events.
+    pub(crate) is_array: bool,
     /// What the answer consumed, when that is known from elsewhere than the answer.
     pub(crate) known_usage: Option<TokenUsage>,
     pub(crate) billing: Billing,
@@ -88,7 +90,7 @@ impl Source {
 
 impl StreamRelay {
     pub(crate) fn new(start: Start, meter: Box<Meter>) -> Self {
-        let Start { source, first, writer, known_usage, billing, idle, total_at } = start;
+        let Start { source, first, writer, is_array: _, known_usage, billing, idle, total_at } = start;
         Self {
             source,
             first: Some(first).filter(|first| !first.is_empty()),

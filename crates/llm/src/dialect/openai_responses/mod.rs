@@ -17,11 +17,13 @@ mod write_stream;
 use crate::canonical::content::Content;
 use crate::canonical::error::EncodeError;
 use crate::canonical::event::FinishReason;
+use crate::canonical::json::Rest;
 use crate::canonical::loss::Loss;
 use crate::canonical::request::ChatRequest;
+use crate::codec::json;
 
 use super::openai_usage::{RESPONSES as USAGE, fields_of};
-use super::{AnswerOptions, Decoder, Encoder, Mode, Undo};
+use super::{AnswerOptions, Decoder, Dialect, Encoder, Mode, Undo};
 
 pub use super::openai_chat::{decode_error, encode_error, encode_model, encode_models};
 pub use failure::encode_error_event;
@@ -38,6 +40,23 @@ pub fn decoder(mode: Mode, undo: Undo) -> Box<dyn Decoder> {
 #[must_use]
 pub fn encoder(mode: Mode, options: AnswerOptions) -> Box<dyn Encoder> {
     Box::new(write_stream::AnswerEncoder::new(mode, options))
+}
+
+/// Picks the fields of a request body that its answer repeats; none for another dialect's body.
+#[must_use]
+pub fn echo_of(dialect: Dialect, body: &[u8]) -> Rest {
+    let mut echo = Rest::default();
+    if dialect == Dialect::OpenAiResponses
+        && let Ok(root) = json::root(body)
+        && let Ok(object) = root.object()
+    {
+        for name in REPEATED {
+            if let Some(node) = object.find(name) {
+                echo.push(name, node.raw());
+            }
+        }
+    }
+    echo
 }
 
 /// Refuses what only an upstream that keeps answers can do; for every other dialect.
@@ -87,6 +106,27 @@ pub fn report(request: &ChatRequest, losses: &mut Vec<Loss>) {
         }
     }
 }
+
+/// Fields that an answer repeats from its request.
+const REPEATED: [&str; 17] = [
+    "instructions",
+    "max_output_tokens",
+    "max_tool_calls",
+    "metadata",
+    "parallel_tool_calls",
+    "previous_response_id",
+    "prompt_cache_key",
+    "reasoning",
+    "safety_identifier",
+    "store",
+    "temperature",
+    "text",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "truncation",
+];
 
 const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
 const LOGPROBS: &str = "message.output_text.logprobs";

@@ -103,8 +103,9 @@ impl AnswerEncoder {
     }
 
     fn id(&self) -> &str {
+        // Another vendor's id names nothing that a client of responses could ask for.
         match &self.start {
-            Some(start) if !start.id.is_empty() => &start.id,
+            Some(start) if self.is_ours && !start.id.is_empty() => &start.id,
             _ => &self.options.id,
         }
     }
@@ -117,6 +118,11 @@ impl AnswerEncoder {
         let mut rest = start.filter(|_| self.is_ours).map(|start| start.rest.clone()).unwrap_or_default();
         for (name, value) in state.finish.iter().filter(|_| self.is_ours).flat_map(|finish| finish.rest.iter()) {
             rest.set(name, value.clone());
+        }
+        for (name, value) in self.options.echo.iter() {
+            if rest.find(name).is_none() {
+                rest.push(name, value.clone());
+            }
         }
         match rest.find("status") {
             Some(status) => object.raw("status", status),

@@ -1,0 +1,212 @@
+//! What a client surface is: the operation behind it, how its body is made ready, how its answer is finished.
+//!
+//! A surface says in one dialect what an operation does; several may share an operation. Not here: where surfaces are
+//! (`ingress`), and translation (`llm`). Invariant: what leaves here has a body in which policy's fields can be trusted, and a
+//! model name that was said once or twice alike.
+
+use bytes::Bytes;
+use domain::code::GatewayCode;
+use domain::usage::Endpoint as EndpointName;
+use llm::canonical::embedding::EmbeddingFormat;
+use llm::dialect::gemini::embeddings::{self as gemini_embeddings, Batch};
+use llm::dialect::{Dialect, openai_embeddings};
+use provider::Operation;
+use provider::scan::{self, Patch, Scan, ScanError, Span};
+
+use super::reply::Reply;
+use crate::ingress::Endpoint;
+use crate::rejection::Rejection;
+
+/// A client surface that a model serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Surface {
+    /// Chat in a dialect that says in the body whether to stream.
+    Chat(Dialect),
+    /// Gemini's content generation, where the address says it.
+    GenerateContent { is_stream: bool },
+    /// Token counts, in Anthropic's or Gemini's form.
+    CountTokens(Dialect),
+    /// OpenAI's embeddings.
+    Embeddings,
+    /// Gemini's embeddings: made of OpenAI's, and into them.
+    EmbedContent(Batch),
+}
+
+/// A body that can be looked at.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) body: Bytes,
+    pub(crate) scan: Scan,
+    /// The model that was asked for; `None` when neither address nor body says it.
+    pub(crate) name: Option<String>,
+    /// What of the body the operation cannot carry to any target.
+    pub(crate) dropped: Vec<String>,
+}
+
+impl Surface {
+    /// Finds the surface of an endpoint; `None` for what Headgate answers itself.
+    pub(crate) const fn of(endpoint: Endpoint<'_>) -> Option<Self> {
+        Some(match endpoint {
+            Endpoint::ChatCompletions => Self::Chat(Dialect::OpenAiChat),
+            Endpoint::Completions => Self::Chat(Dialect::OpenAiCompletions),
+            Endpoint::Responses => Self::Chat(Dialect::OpenAiResponses),
+            Endpoint::Messages => Self::Chat(Dialect::AnthropicMessages),
+            Endpoint::GenerateContent { is_stream } => Self::GenerateContent { is_stream },
+            Endpoint::CountTokens => Self::CountTokens(Dialect::AnthropicMessages),
+            Endpoint::CountContent => Self::CountTokens(Dialect::Gemini),
+            Endpoint::Embeddings => Self::Embeddings,
+            Endpoint::EmbedContent(batch) => Self::EmbedContent(batch),
+            Endpoint::Models | Endpoint::Model(_) | Endpoint::Limits | Endpoint::Transform => return None,
+        })
+    }
+
+    /// The surface's name in usage events.
+    pub(crate) const fn endpoint_name(self) -> EndpointName {
+        match self {
+            Self::Chat(Dialect::OpenAiChat) => EndpointName::ChatCompletions,
+            Self::Chat(Dialect::OpenAiCompletions) => EndpointName::Completions,
+            Self::Chat(Dialect::OpenAiResponses) => EndpointName::Responses,
+            Self::Chat(Dialect::AnthropicMessages) => EndpointName::Messages,
+            Self::Chat(Dialect::Gemini) | Self::GenerateContent { .. } => EndpointName::GenerateContent,
+            Self::CountTokens(_) => EndpointName::CountTokens,
+            Self::Embeddings | Self::EmbedContent(_) => EndpointName::Embeddings,
+        }
+    }
+
+    /// What is to be done.
+    pub(crate) const fn operation(self) -> Operation {
+        match self {
+            Self::Chat(dialect) => Operation::Chat(dialect),
+            Self::GenerateContent { .. } => Operation::Chat(Dialect::Gemini),
+            Self::CountTokens(dialect) => Operation::CountTokens(dialect),
+            Self::Embeddings | Self::EmbedContent(_) => Operation::Embeddings,
+        }
+    }
+
+    /// The dialect that the client speaks, errors included.
+    pub(crate) const fn dialect(self) -> Dialect {
+        match self {
+            Self::Chat(dialect) | Self::CountTokens(dialect) => dialect,
+            Self::GenerateContent { .. } | Self::EmbedContent(_) => Dialect::Gemini,
+            Self::Embeddings => Dialect::OpenAiChat,
+        }
+    }
+
+    /// Reads of a body what policy needs. `address` is the model that the address names.
+    pub(crate) fn make_ready(self, body: Bytes, address: Option<&str>) -> Result<Ready, Rejection> {
+        match self {
+            Self::EmbedContent(batch) => ready_embedding(&body, batch, address),
+            Self::CountTokens(Dialect::Gemini) => ready_gemini(inner_request(&body)?, false, address),
+            Self::GenerateContent { is_stream } => ready_gemini(body, is_stream, address),
+            Self::Chat(_) | Self::CountTokens(_) | Self::Embeddings => ready(body, address),
+        }
+    }
+
+    /// Checks that the body has a prompt of the right kind.
+    pub(crate) fn check_prompt(self, body: &[u8], scan: &Scan) -> Result<(), Rejection> {
+        let (field, span, starts, kind) = match self.operation() {
+            // An answer that continues another may need nothing new; the prompt may also be stored upstream.
+            Operation::Chat(Dialect::OpenAiResponses) if scan.input.is_none() => return Ok(()),
+            Operation::Chat(Dialect::OpenAiResponses) => ("input", scan.input, &b"[\"{"[..], "a string or an array"),
+            Operation::Chat(Dialect::OpenAiCompletions) => ("prompt", scan.input, &b"[\""[..], "a string or an array"),
+            Operation::Chat(Dialect::Gemini) | Operation::CountTokens(Dialect::Gemini) => {
+                ("contents", scan.messages, &b"["[..], "an array of contents")
+            }
+            Operation::Chat(_) | Operation::CountTokens(_) => {
+                ("messages", scan.messages, &b"["[..], "an array of messages")
+            }
+            Operation::Embeddings => ("input", scan.input, &b"[\""[..], "a string or an array"),
+        };
+        let first = span.and_then(|span| span.of(body).first());
+        if first.is_some_and(|first| starts.contains(first)) {
+            return Ok(());
+        }
+        let detail = match span {
+            Some(_) => format!("\"{field}\" must be {kind}"),
+            None => format!("the body has no \"{field}\"; it is required and must be {kind}"),
+        };
+        Err(Rejection::new(GatewayCode::RequestInvalid, detail).with_param(field))
+    }
+
+    /// Writes the answer of the operation as the surface has it.
+    pub(crate) fn finish(self, reply: Reply) -> Result<Reply, Rejection> {
+        let (Self::EmbedContent(batch), Reply::Whole(body)) = (self, &reply) else { return Ok(reply) };
+        let answer = openai_embeddings::decode_answer(body).map_err(|_| {
+            Rejection::new(GatewayCode::UpstreamError, "the upstream's vectors could not be read; try again shortly")
+        })?;
+        Ok(Reply::Whole(gemini_embeddings::encode_answer(&answer, batch)))
+    }
+}
+
+fn ready(mut body: Bytes, address: Option<&str>) -> Result<Ready, Rejection> {
+    let mut scan = scan::scan(&body).map_err(|error| refuse_body(&error))?;
+    if let Some(name) = address
+        && scan.model.as_ref().is_none_or(|model| model.value != name)
+    {
+        // Azure's clients may leave the model out of the body, and the vendor takes the address's; readers of the dialect want it.
+        let mut patch = Patch::default();
+        scan.set_model(&mut patch, name);
+        body = patch.apply(&body);
+        scan = scan::scan(&body).map_err(|error| refuse_body(&error))?;
+    }
+    let name = scan.model.as_ref().map(|model| model.value.clone());
+    Ok(Ready { body, scan, name, dropped: Vec::new() })
+}
+
+fn ready_gemini(body: Bytes, is_stream: bool, address: Option<&str>) -> Result<Ready, Rejection> {
+    let mut scan = scan::scan(&body).map_err(|error| refuse_body(&error))?;
+    scan.stream = Some(is_stream);
+    let name = address.or(scan.model.as_ref().map(|model| plain_name(&model.value))).map(str::to_owned);
+    Ok(Ready { body, scan, name, dropped: Vec::new() })
+}
+
+fn ready_embedding(body: &Bytes, batch: Batch, address: Option<&str>) -> Result<Ready, Rejection> {
+    // The whole is checked before it is read, as every body is.
+    scan::scan(body).map_err(|error| refuse_body(&error))?;
+    let refuse = |detail: String| Rejection::new(GatewayCode::RequestInvalid, detail);
+    let (mut request, found) = gemini_embeddings::decode_request(body).map_err(|error| refuse(error.to_string()))?;
+    if found != batch {
+        let wanted = if batch == Batch::One { "a \"content\"" } else { "\"requests\"" };
+        return Err(refuse(format!("this endpoint wants {wanted}")));
+    }
+    let dropped = request.rest.iter().map(|(name, _)| name.to_owned()).collect();
+    request.rest.0.clear();
+    if let Some(name) = address {
+        name.clone_into(&mut request.model);
+    }
+    request.format = Some(EmbeddingFormat::Float);
+    let name = Some(request.model.clone()).filter(|name| !name.is_empty());
+    let body = openai_embeddings::encode_request(&request);
+    let scan = scan::scan(&body).map_err(|error| refuse_body(&error))?;
+    Ok(Ready { body, scan, name, dropped })
+}
+
+/// Gemini's `countTokens` may hold a whole request; that is what is counted then.
+fn inner_request(body: &Bytes) -> Result<Bytes, Rejection> {
+    let mut inner: Option<Span> = None;
+    let read = scan::visit_fields(body, |key, span| {
+        if matches!(key, "generateContentRequest" | "generate_content_request") {
+            inner = Some(span);
+        }
+    });
+    read.map_err(|error| refuse_body(&error))?;
+    Ok(inner.map_or_else(|| body.clone(), |span| body.slice(span.range())))
+}
+
+/// Gemini's names of models begin with the collection.
+fn plain_name(name: &str) -> &str {
+    name.strip_prefix("models/").unwrap_or(name)
+}
+
+fn refuse_body(error: &ScanError) -> Rejection {
+    let param = match error {
+        ScanError::WrongKind { field, .. } => Some(*field),
+        ScanError::DuplicateKey { key } if key == "model" => Some("model"),
+        _ => None,
+    };
+    let rejection = Rejection::new(GatewayCode::RequestInvalid, error.to_string());
+    match param {
+        Some(param) => rejection.with_param(param),
+        None => rejection,
+    }
+}
