@@ -1,5 +1,6 @@
 //! The pipeline driven in memory: scripted upstreams, virtual time, raw sockets for hostile input.
 
+mod agents;
 mod allocations;
 mod attempts;
 mod basics;
