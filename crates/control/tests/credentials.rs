@@ -145,6 +145,25 @@ async fn what_cannot_be_a_credential_is_refused_field_by_field() {
 }
 
 #[tokio::test]
+async fn secrets_of_several_fields_are_checked_by_field_and_kept_as_they_are() {
+    let world = World::new().await;
+    let owner = world.as_owner();
+    let azure = |secret| NewCredential {
+        provider: "azure_openai".to_owned(),
+        ..new("azure", Some("https://main.openai.azure.com"), Some(secret))
+    };
+    let whole = r#"{"tenant_id":"t-1","client_id":"c-1","client_secret":"canary-~1"}"#;
+    let made = owner.call::<CreateCredential>(place(&world), NoQuery {}, azure(whole)).await.expect("an application");
+    assert_eq!(made.hint, "", "nothing of a JSON form is shown");
+    assert_eq!(opened(&world, &stored(&world, made.id).await).await, whole.as_bytes());
+    let lacking = r#"{"tenant_id":"t-1","client_secret":"canary-~1"}"#;
+    let refused = owner.refused::<CreateCredential>(place(&world), NoQuery {}, azure(lacking)).await;
+    assert_eq!(refused.fields[0].pointer, "/secret");
+    assert!(refused.to_string().contains("client_id"), "{refused}");
+    assert!(!refused.to_string().contains("canary"));
+}
+
+#[tokio::test]
 async fn archiving_destroys_the_secret_and_takes_its_models_out_of_routing() {
     let world = World::new().await;
     let owner = world.as_owner();

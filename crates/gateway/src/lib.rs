@@ -196,6 +196,7 @@ impl Gateway {
             clock,
             usage,
             health: upstream::health::Health::default(),
+            exchanges: upstream::exchanges::Exchanges::default(),
             metrics,
             in_flight: pipeline::reserve::InFlight::default(),
             retries: pipeline::retry::RetryBudgets::default(),

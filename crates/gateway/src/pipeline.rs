@@ -57,6 +57,7 @@ use crate::metrics::{Metrics, Shard};
 use crate::rejection::Rejection;
 use crate::upstream::client::Client;
 use crate::upstream::dial::Dial;
+use crate::upstream::exchanges::Exchanges;
 use crate::upstream::health::Health;
 
 /// Most of an unread body that is read and thrown away after a refusal, so that the client gets to read it.
@@ -72,6 +73,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) usage: Arc<dyn UsageSink>,
     pub(crate) health: Health,
+    pub(crate) exchanges: Exchanges,
     pub(crate) metrics: Metrics,
     pub(crate) in_flight: InFlight,
     pub(crate) retries: RetryBudgets,

@@ -2,5 +2,6 @@
 
 pub mod client;
 pub mod dial;
+pub(crate) mod exchanges;
 pub mod health;
 pub mod proxy;

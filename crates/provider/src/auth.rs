@@ -16,7 +16,7 @@ use http::{HeaderMap, Request};
 pub use exchange::{ExchangeError, Exchanged, TokenExchange};
 pub use secret::{MAX_SECRET, SecretError, SecretForm};
 
-pub(crate) use exchange::exchange;
+pub(crate) use exchange::{exchange, stand_in};
 use secret::Reading;
 use sigv4::SigningScope;
 

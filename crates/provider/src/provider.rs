@@ -305,6 +305,11 @@ pub trait Provider: Sync {
         auth::exchange(self.spec().auth.secret_form(), secret, now)
     }
 
+    /// Says what signs a request that is shown and not sent, in place of a secret that has to be exchanged first.
+    fn stand_in(&self, secret: &Secret<String>) -> Option<Secret<String>> {
+        auth::stand_in(self.spec().auth.secret_form(), secret)
+    }
+
     /// Makes the reader of a translated answer.
     fn decoder(&self, dialect: Dialect, mode: Mode, undo: Undo) -> Box<dyn Decoder> {
         match self.spec().wire {

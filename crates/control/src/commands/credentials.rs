@@ -7,7 +7,7 @@ use api::Empty;
 use api::ops::credentials::{ArchiveCredential, CreateCredential, CredentialView, UpdateCredential};
 use domain::credential::{Credential, SealedSecret, seal_context};
 use domain::id::IdMint as _;
-use domain::{CredentialId, DisplayName, OrganizationId, Permit, Secret};
+use domain::{CredentialId, DisplayName, OrganizationId, Permit};
 use provider::{Base, Provider, Spec};
 use serde::Serialize;
 use store::{Tx, WriteTx};
@@ -74,7 +74,7 @@ pub(crate) async fn insert(cx: &Cx, tx: &mut WriteTx, permit: &Permit, draft: Dr
     }
     let base_url = address(spec, draft.base_url)?;
     let is_vendor = spec.base_url.is_some_and(|own| own == base_url);
-    let secret = draft.secret.map(|secret| check_secret(cx, provider, secret)).transpose()?;
+    let secret = draft.secret.map(|secret| check_secret(provider, secret)).transpose()?;
     if is_vendor && secret.is_none() {
         return Err(Failure::unacceptable("/secret", format!("{} wants a key", spec.title)));
     }
@@ -124,18 +124,9 @@ fn origin(spec: &Spec, base_url: &str) -> Option<String> {
     Base::parse(spec, base_url).ok().map(|base| base.origin())
 }
 
-fn check_secret<'s>(cx: &Cx, provider: &dyn Provider, secret: &'s str) -> Outcome<&'s str> {
+fn check_secret<'s>(provider: &dyn Provider, secret: &'s str) -> Outcome<&'s str> {
     let text = secret.trim();
     provider.spec().check_secret(text).map_err(|error| Failure::unacceptable("/secret", error.to_string()))?;
-    // Nodes send secrets as they are or sign with them; none asks a third party for a short-lived one.
-    let is_exchanged = provider.exchange(&Secret::new(text.to_owned()), cx.now()).is_ok_and(|first| first.is_some());
-    if is_exchanged {
-        return Err(Failure::unacceptable(
-            "/secret",
-            "secrets that have to be exchanged for a short-lived token (service accounts, applications, roles) are not \
-             supported yet; use a key, or access keys",
-        ));
-    }
     Ok(text)
 }
 
@@ -207,7 +198,7 @@ pub(crate) async fn change(cx: &Cx, tx: &mut Tx, credential: &mut Credential, ch
     if let Some(name) = change.name {
         credential.name = name.clone();
     }
-    let secret = change.secret.map(|secret| check_secret(cx, provider, secret)).transpose()?;
+    let secret = change.secret.map(|secret| check_secret(provider, secret)).transpose()?;
     if let Some(base_url) = change.base_url {
         let base_url = address(spec, Some(base_url))?;
         let is_moved = origin(spec, &base_url) != origin(spec, &credential.base_url);

@@ -97,11 +97,16 @@ impl World {
     /// Adds a deployment with a credential and a price of its own: $1 a million for input, $2 for output. Its upstream model is
     /// `up-<n>`.
     pub(crate) fn deployment(&mut self, n: u128, model: &str, provider: &str, base_url: &str) {
+        self.deployment_with(n, model, provider, base_url, SECRET);
+    }
+
+    /// Adds a deployment whose credential has this secret.
+    pub(crate) fn deployment_with(&mut self, n: u128, model: &str, provider: &str, base_url: &str, secret: &str) {
         let upstream_model =
             if provider == "echo" { model.trim_start_matches("echo/").to_owned() } else { format!("up-{n}") };
         let credential = (!base_url.is_empty()).then(|| CredentialId::from_uuid(200 + n));
         if let Some(id) = credential {
-            let sealed = seal(&domain::credential::seal_context(ORG, id, 1), SECRET.as_bytes());
+            let sealed = seal(&domain::credential::seal_context(ORG, id, 1), secret.as_bytes());
             self.contents.push(Content::Credential(Credential {
                 id,
                 provider: provider.to_owned(),

@@ -5,6 +5,7 @@ mod allocations;
 mod attempts;
 mod basics;
 mod disconnect;
+mod exchanges;
 mod headers;
 mod hostile;
 mod http2;

@@ -34,6 +34,8 @@ pub struct TokenExchange {
     /// What to send.
     pub request: Request<Bytes>,
     answer: AnswerForm,
+    /// What the other side's words must not show, should they repeat it.
+    hidden: Option<Secret<String>>,
 }
 
 /// What an exchange gave.
@@ -80,7 +82,12 @@ impl TokenExchange {
     pub fn parse(&self, status: u16, body: &[u8], now: Timestamp) -> Result<Exchanged, ExchangeError> {
         if !(200..300).contains(&status) {
             let text = String::from_utf8_lossy(&body[..body.len().min(2_048)]);
-            return Err(ExchangeError::Refused { status, reason: reason_of(&text).chars().take(200).collect() });
+            let mut reason = reason_of(&text);
+            if let Some(hidden) = &self.hidden {
+                reason = reason.replace(hidden.expose().as_str(), "(hidden)");
+            }
+            let reason = reason.chars().filter(|c| !c.is_control()).take(200).collect();
+            return Err(ExchangeError::Refused { status, reason });
         }
         let read = match &self.answer {
             AnswerForm::Token => read_token(body, now),
@@ -88,6 +95,21 @@ impl TokenExchange {
         };
         read.ok_or(ExchangeError::Malformed)
     }
+}
+
+/// Makes what stands for the result of an exchange where a request is shown and not sent; `None` when nothing is exchanged.
+pub(crate) fn stand_in(form: SecretForm, secret: &Secret<String>) -> Option<Secret<String>> {
+    let text = match form.read(secret.expose()).ok()? {
+        Reading::Key => return None,
+        Reading::Aws(secret) => {
+            secret.role.as_ref()?;
+            json!({"access_key_id": "HIDDEN", "secret_access_key": "hidden", "region": secret.region}).to_string()
+        }
+        // Each begins like what it stands for.
+        Reading::Google(_) => "ya29.hidden".to_owned(),
+        Reading::Entra(_) => "eyJ.hidden".to_owned(),
+    };
+    Some(Secret::new(text))
 }
 
 /// Makes the exchange that a secret needs, `None` when it is used as it is.
@@ -155,7 +177,8 @@ fn google(account: &ServiceAccount, now: Timestamp) -> Result<TokenExchange, Sig
         .map_err(|_| SignError::Unreadable)?;
     let assertion = format!("{said}.{}", URL_SAFE_NO_PAD.encode(signature));
     let form = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", assertion.as_str())];
-    Ok(TokenExchange { request: post(&account.token_uri, &form)?, answer: AnswerForm::Token })
+    let request = post(&account.token_uri, &form)?;
+    Ok(TokenExchange { request, answer: AnswerForm::Token, hidden: Some(Secret::new(assertion)) })
 }
 
 /// Reads the PEM (PKCS#8, or PKCS#1 as older files have it).
@@ -183,7 +206,8 @@ fn entra(client: &EntraClient) -> Result<TokenExchange, SignError> {
         ("client_secret", client.client_secret.expose().as_str()),
         ("scope", client.scope.as_str()),
     ];
-    Ok(TokenExchange { request: post(&address, &form)?, answer: AnswerForm::Token })
+    let request = post(&address, &form)?;
+    Ok(TokenExchange { request, answer: AnswerForm::Token, hidden: Some(client.client_secret.clone()) })
 }
 
 // === AWS ===
@@ -191,7 +215,8 @@ fn entra(client: &EntraClient) -> Result<TokenExchange, SignError> {
 fn sts(secret: &AwsSecret, role: &AwsRole, now: Timestamp) -> Result<TokenExchange, SignError> {
     let region = secret.region.as_deref().unwrap_or("us-east-1");
     let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-    let address = format!("https://sts.{region}.amazonaws.com{suffix}/");
+    let usual = || format!("https://sts.{region}.amazonaws.com{suffix}/");
+    let address = role.endpoint.clone().unwrap_or_else(usual);
     let mut form = vec![("Version", "2011-06-15"), ("RoleArn", &role.arn), ("RoleSessionName", &role.session_name)];
     let action = if role.web_identity_token.is_some() { "AssumeRoleWithWebIdentity" } else { "AssumeRole" };
     form.insert(0, ("Action", action));
@@ -207,7 +232,11 @@ fn sts(secret: &AwsSecret, role: &AwsRole, now: Timestamp) -> Result<TokenExchan
         (None, Some(keys)) => sigv4::sign(&mut request, keys, SigningScope { region, service: "sts" }, now)?,
         (None, None) => return Err(SignError::Missing),
     }
-    Ok(TokenExchange { request, answer: AnswerForm::Sts { region: secret.region.clone() } })
+    let hidden = match (&role.web_identity_token, &secret.keys) {
+        (Some(token), _) => Some(token.clone()),
+        (None, keys) => keys.as_ref().map(|keys| keys.secret_access_key.clone()),
+    };
+    Ok(TokenExchange { request, answer: AnswerForm::Sts { region: secret.region.clone() }, hidden })
 }
 
 fn read_sts(body: &[u8], region: Option<&str>) -> Option<Exchanged> {
@@ -297,6 +326,25 @@ mod tests {
             "the exchange of the credential was refused with status 400: invalid_grant: no such account"
         );
         assert!(!format!("{exchange:?} {given:?}").contains("ya29"));
+    }
+
+    #[test]
+    fn a_refusal_that_repeats_the_secret_does_not_show_it() {
+        let exchange = made(SecretForm::Entra, r#"{"tenant_id":"t","client_id":"c","client_secret":"s-canary"}"#);
+        let body = br#"{"error":"invalid_client","error_description":"no s-canary\n here"}"#;
+        let refused = exchange.parse(401, body, NOW.parse().unwrap()).unwrap_err().to_string();
+        assert!(refused.ends_with("status 401: invalid_client: no (hidden) here"), "{refused}");
+    }
+
+    #[test]
+    fn what_stands_in_for_a_result_signs_like_one() {
+        let account = Secret::new(service_account());
+        assert_eq!(stand_in(SecretForm::Google, &account).unwrap().expose(), "ya29.hidden");
+        let role = r#"{"access_key_id":"AKID","secret_access_key":"s","role_arn":"arn:aws:iam::1:role/r"}"#;
+        let keys = stand_in(SecretForm::Aws, &Secret::new(role.to_owned())).unwrap();
+        assert!(super::exchange(SecretForm::Aws, &keys, NOW.parse().unwrap()).unwrap().is_none());
+        assert!(!keys.expose().contains("AKID"));
+        assert!(stand_in(SecretForm::Google, &Secret::new("AIza".to_owned())).is_none());
     }
 
     #[test]

@@ -5,9 +5,11 @@
 //! The JSON forms, beside the plain key that every one of these providers takes too:
 //!
 //! - AWS: `access_key_id`, `secret_access_key`, and as wanted `session_token`, `region`, `role_arn`, `external_id`,
-//!   `session_name`; or `role_arn` with `web_identity_token`.
+//!   `session_name`, `sts_endpoint`; or `role_arn` with `web_identity_token`.
 //! - Google: a service account's key file as downloaded (`client_email`, `private_key`, `private_key_id`, `token_uri`).
 //! - Microsoft Entra: `tenant_id`, `client_id`, `client_secret`, and as wanted `authority`, `scope`.
+//!
+//! An address in a secret is where the secret goes, so it must be `https`; plain `http` only to this machine.
 
 use domain::Secret;
 use serde_json::{Map, Value};
@@ -59,6 +61,8 @@ pub(crate) struct AwsRole {
     pub(crate) session_name: String,
     pub(crate) external_id: Option<String>,
     pub(crate) web_identity_token: Option<Secret<String>>,
+    /// Where to ask for it, when not at the region's own address.
+    pub(crate) endpoint: Option<String>,
 }
 
 /// A Google service account.
@@ -153,10 +157,17 @@ impl Fields<'_> {
         }
     }
 
-    fn find_https(&self, field: &'static str, usual: &str) -> Result<String, SecretError> {
-        let text = self.find_word(field, ":/.-_~")?.unwrap_or_else(|| usual.to_owned());
-        let is_address = text.strip_prefix("https://").is_some_and(|rest| rest.starts_with(char::is_alphanumeric));
-        if is_address { Ok(text) } else { Err(SecretError { field, reason: "must be an https:// address" }) }
+    fn find_address(&self, field: &'static str) -> Result<Option<String>, SecretError> {
+        let Some(text) = self.find_word(field, ":/.-_~[]")? else { return Ok(None) };
+        let is_address = match text.parse::<http::Uri>() {
+            Ok(uri) => match (uri.scheme_str(), uri.host()) {
+                (Some("https"), Some(host)) => !host.is_empty(),
+                (Some("http"), Some(host)) => matches!(host, "localhost" | "127.0.0.1" | "[::1]"),
+                _ => false,
+            },
+            Err(_) => false,
+        };
+        if is_address { Ok(Some(text)) } else { Err(SecretError { field, reason: "must be an https:// address" }) }
     }
 }
 
@@ -172,6 +183,7 @@ fn aws(fields: &Fields<'_>) -> Result<AwsSecret, SecretError> {
             session_name: fields.find_word("session_name", "_+=,.@-")?.unwrap_or_else(|| "headgate".to_owned()),
             external_id: fields.find("external_id")?,
             web_identity_token,
+            endpoint: fields.find_address("sts_endpoint")?,
         }),
         None if web_identity_token.is_some() => {
             return Err(SecretError { field: "role_arn", reason: "is required with web_identity_token" });
@@ -202,7 +214,9 @@ fn google(fields: &Fields<'_>) -> Result<ServiceAccount, SecretError> {
         client_email: fields.get("client_email")?,
         private_key: Secret::new(fields.get("private_key")?),
         private_key_id: fields.find("private_key_id")?,
-        token_uri: fields.find_https("token_uri", "https://oauth2.googleapis.com/token")?,
+        token_uri: fields
+            .find_address("token_uri")?
+            .unwrap_or_else(|| "https://oauth2.googleapis.com/token".to_owned()),
     })
 }
 
@@ -212,7 +226,7 @@ fn entra(fields: &Fields<'_>) -> Result<EntraClient, SecretError> {
         tenant_id: fields.find_word("tenant_id", "-.")?.ok_or(required("tenant_id"))?,
         client_id: fields.find_word("client_id", "-")?.ok_or(required("client_id"))?,
         client_secret: Secret::new(fields.get("client_secret")?),
-        authority: fields.find_https("authority", "https://login.microsoftonline.com")?,
+        authority: fields.find_address("authority")?.unwrap_or_else(|| "https://login.microsoftonline.com".to_owned()),
         scope: fields.find("scope")?.unwrap_or_else(|| "https://cognitiveservices.azure.com/.default".to_owned()),
     })
 }
@@ -261,6 +275,11 @@ mod tests {
                 r#"{"client_email":"a@b","private_key":"k"}"#,
                 "private_key: is no RSA key in PEM (PKCS#8); paste the key file as it was downloaded",
             ),
+            (
+                SecretForm::Aws,
+                r#"{"role_arn":"arn:aws:iam::1:role/x","web_identity_token":"t","sts_endpoint":"http://sts.test/"}"#,
+                "sts_endpoint: must be an https:// address",
+            ),
             (SecretForm::Entra, r#"{"client_id":"c"}"#, "tenant_id: is required"),
             (SecretForm::Entra, r#"{"tenant_id":"a/../b"}"#, "tenant_id: holds a character that it cannot have"),
         ] {
@@ -274,6 +293,10 @@ mod tests {
             (SecretForm::Aws, r#"{"access_key_id":"AKID","secret_access_key":"a/b+c","region":"eu-west-1"}"#),
             (SecretForm::Aws, r#"{"role_arn":"arn:aws:iam::1:role/x","web_identity_token":"e.y.j"}"#),
             (SecretForm::Entra, r#"{"tenant_id":"t-1","client_id":"c-1","client_secret":"s~1"}"#),
+            (
+                SecretForm::Entra,
+                r#"{"tenant_id":"t","client_id":"c","client_secret":"s","authority":"http://127.0.0.1:8080"}"#,
+            ),
         ] {
             assert_eq!(form.check(text), Ok(()), "{text}");
         }

@@ -10,6 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use domain::Secret;
 use domain::code::GatewayCode;
 use domain::usage::{AttemptOutcome, AttemptRecord, TokenUsage};
 use http::header::CONTENT_TYPE;
@@ -36,6 +37,7 @@ use crate::pipeline::settle::{Meter, Served, micros};
 use crate::pipeline::trace::TRACEPARENT;
 use crate::rejection::{self, Rejection};
 use crate::upstream::client::{Lease, SendError};
+use crate::upstream::exchanges::{Exchanges, Kept};
 
 /// A kept connection that closes within this time of a request was closed before it: later, the upstream had begun to work.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
@@ -102,20 +104,46 @@ async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, m
         let local = answered.map_err(|error| refuse_prepare(&error))?;
         return answer_locally(&making, local, meter);
     }
-    let Prepared { request, relay, .. } = prepare(context, provider, deployment, meter)?;
+    let given = short_lived(context, provider, deployment, meter).await?;
+    let Prepared { request, relay, .. } = prepare(context, provider, deployment, given.as_deref(), meter)?;
     let request = Box::new(request.map(Full::new));
-    let mut exchange = Exchange { making, clock: pin!(sleep_until(context.clocks.total_at)) };
+    let mut exchange = Exchange { making, given, clock: pin!(sleep_until(context.clocks.total_at)) };
     exchange.run(request, relay, meter).await
+}
+
+/// Gets what a secret is exchanged for, within the time that the attempt has for its first byte.
+async fn short_lived(
+    context: &Context<'_>,
+    provider: &'static dyn Provider,
+    deployment: &DeploymentPolicy,
+    meter: &mut Meter,
+) -> Tried<Option<Arc<Kept>>> {
+    let CredentialUse::Ready(credential) = &deployment.credential else { return Ok(None) };
+    let asked_at = Instant::now();
+    let until = (asked_at + context.clocks.first_byte).min(context.clocks.total_at);
+    let given = Exchanges::get(context.worker, provider, credential, until).await;
+    meter.waited += asked_at.elapsed();
+    given.map_err(|error| {
+        let failure = error.failure();
+        let code = match failure.kind {
+            FailureKind::Timeout => GatewayCode::UpstreamTimeout,
+            _ => GatewayCode::UpstreamError,
+        };
+        let rejection = Rejection::new(code, error.detail());
+        Box::new(Failed { failure, outcome: AttemptOutcome::Unsendable, rejection })
+    })
 }
 
 fn prepare(
     context: &Context<'_>,
     provider: &'static dyn Provider,
     deployment: &DeploymentPolicy,
+    given: Option<&Kept>,
     meter: &mut Meter,
 ) -> Tried<Prepared> {
     let mut prepared = build(context, provider, deployment)?;
-    sign(&mut prepared.request, provider, deployment, meter)?;
+    let secret = given.map(|given| &given.secret).or_else(|| own_secret(deployment));
+    sign(&mut prepared.request, provider, deployment, secret, meter)?;
     if let Some(traceparent) = meter.traceparent() {
         prepared.request.headers_mut().insert(TRACEPARENT, traceparent);
     }
@@ -136,7 +164,10 @@ pub(super) fn preview(
     }
     let Prepared { mut request, losses, .. } = build(context, provider, deployment)?;
     let (unsigned_uri, unsigned_headers) = (request.uri().clone(), request.headers().clone());
-    sign(&mut request, provider, deployment, meter)?;
+    // Nothing is exchanged for a request that is only shown.
+    let own = own_secret(deployment);
+    let stand_in = own.and_then(|secret| provider.stand_in(secret));
+    sign(&mut request, provider, deployment, stand_in.as_ref().or(own), meter)?;
     Ok((Some(Sent { signed: request, unsigned_headers, unsigned_uri }), losses))
 }
 
@@ -158,16 +189,20 @@ fn build(context: &Context<'_>, provider: &'static dyn Provider, deployment: &De
     provider.prepare(&context.call, &target).map_err(|error| refuse_prepare(&error))
 }
 
+fn own_secret(deployment: &DeploymentPolicy) -> Option<&Secret<String>> {
+    match &deployment.credential {
+        CredentialUse::Ready(credential) => credential.secret.as_ref(),
+        _ => None,
+    }
+}
+
 fn sign(
     request: &mut http::Request<Bytes>,
     provider: &'static dyn Provider,
     deployment: &DeploymentPolicy,
+    secret: Option<&Secret<String>>,
     meter: &Meter,
 ) -> Tried<()> {
-    let secret = match &deployment.credential {
-        CredentialUse::Ready(credential) => credential.secret.as_ref(),
-        _ => None,
-    };
     provider.sign(request, secret, meter.started_at).map_err(|error| {
         tracing::warn!(deployment.id = %deployment.id, %error, "a credential's secret cannot be used");
         unsendable(
@@ -224,6 +259,8 @@ struct Making<'a> {
 /// One exchange with an upstream.
 struct Exchange<'a, 'b> {
     making: Making<'a>,
+    /// What signs in place of the credential's secret.
+    given: Option<Arc<Kept>>,
     clock: Pin<&'b mut Sleep>,
 }
 
@@ -282,8 +319,8 @@ impl Exchange<'_, '_> {
         if let Some(Err(SendError::Closed { is_reused: true, .. })) = &sent
             && sent_at.elapsed() < STALE_WITHIN
         {
-            let again =
-                prepare(self.making.context, self.making.provider, &self.making.billing.deployment, meter)?.request;
+            let (making, given) = (&self.making, self.given.as_deref());
+            let again = prepare(making.context, making.provider, &making.billing.deployment, given, meter)?.request;
             let again = Box::new(again.map(Full::new));
             sent = within(self.clock.as_mut(), deadline, client.send(again, connect)).await;
         }
@@ -346,6 +383,12 @@ impl Exchange<'_, '_> {
         let body = self.collect(&mut source, until, MAX_ERROR_BODY).await.unwrap_or_default();
         let now = self.making.context.worker.shared.clock.now();
         let failure = self.making.provider.classify(status, &parts.headers, &body, now);
+        if failure.kind == FailureKind::Unauthorized
+            && let (Some(given), CredentialUse::Ready(credential)) =
+                (&self.given, &self.making.billing.deployment.credential)
+        {
+            self.making.context.worker.shared.exchanges.refused(credential.id, given, now);
+        }
         if !failure.is_clients_fault() {
             return Failed::upstream(failure, AttemptOutcome::Status);
         }
