@@ -151,9 +151,13 @@ async fn run(
     meter.policy_revision = caller.organization.revision;
     meter.continue_trace(&parts.headers);
     match head.endpoint {
-        Endpoint::Models => return Ok(models::list(&caller, ingress::error_dialect(parts.uri.path(), &parts.headers))),
+        Endpoint::Models => {
+            let dialect = ingress::error_dialect(parts.uri.path(), &parts.headers);
+            return Ok(models::list(&caller, dialect, meter.started_at));
+        }
         Endpoint::Model(id) => {
-            return models::get(&caller, id, ingress::error_dialect(parts.uri.path(), &parts.headers));
+            let dialect = ingress::error_dialect(parts.uri.path(), &parts.headers);
+            return models::get(&caller, id, dialect, meter.started_at);
         }
         Endpoint::Limits => return limits::show(worker, &caller),
         Endpoint::Transform => return transform::show(worker, &caller, &head, parts, body, meter).await,

@@ -382,7 +382,13 @@ fn wrong_types_are_named_by_their_path() {
 
 #[test]
 fn models_have_the_vendors_shape() {
-    let model = llm::dialect::ModelEntry { id: "m".into(), display_name: None, created: 0, owned_by: "echo".into() };
+    let model = llm::dialect::ModelEntry {
+        id: "m".into(),
+        display_name: None,
+        created: 0,
+        owned_by: "echo".into(),
+        ..Default::default()
+    };
     let list: Value = serde_json::from_slice(&Dialect::Gemini.encode_models(&[model])).unwrap();
     assert_eq!(list["models"][0]["name"], "models/m");
     assert_eq!(list["models"][0]["displayName"], "m");

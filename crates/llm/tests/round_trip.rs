@@ -195,6 +195,7 @@ fn models_lists_have_each_vendors_shape() {
         display_name: None,
         created: 1_700_000_000,
         owned_by: "echo".into(),
+        ..Default::default()
     };
     let list =
         |dialect: Dialect| String::from_utf8(dialect.encode_models(std::slice::from_ref(&model)).to_vec()).unwrap();

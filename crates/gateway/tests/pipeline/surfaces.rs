@@ -235,6 +235,37 @@ async fn gemini_models_are_listed_in_its_form() {
     assert_eq!(bench.ask(get("/v1/models")).await.json(), listed, "the key's header tells whose client asks");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_list_of_models_tells_window_price_and_abilities() {
+    let bench = Bench::new();
+    let get = |path: &str, header: &'static str| Ask::new(Method::GET, path, "").header(header, token().expose());
+    let model = bench.ask(get("/v1/models/echo/echo-1", "x-api-key")).await.json();
+    assert_eq!((&model["object"], &model["owned_by"]), (&json!("model"), &json!("echo")), "{model}");
+    assert_eq!(
+        (&model["pricing"]["prompt"], &model["pricing"]["completion"]),
+        (&json!("0.000001"), &json!("0.000002"))
+    );
+    let window = model["context_length"].as_u64().expect("a window");
+    assert_eq!(model["architecture"]["input_modalities"][0], "text", "{model}");
+    assert!(model["supported_parameters"].as_array().is_some_and(|names| names.contains(&json!("tools"))), "{model}");
+    let anthropic = get("/v1/models/echo/echo-1", "x-api-key").header("anthropic-version", "2023-06-01");
+    let anthropic = bench.ask(anthropic).await.json();
+    assert_eq!((&anthropic["type"], &anthropic["max_input_tokens"]), (&json!("model"), &json!(window)));
+    let google = bench.ask(get("/v1beta/models/echo/echo-1", "x-goog-api-key")).await.json();
+    assert_eq!(google["inputTokenLimit"], window);
+    let google = bench.ask(get("/v1beta/models/echo/echo-embed", "x-goog-api-key")).await.json();
+    assert_eq!(google["supportedGenerationMethods"], json!(["embedContent", "batchEmbedContents"]));
+    // Nothing is claimed of a model that the catalog does not know, and of a route only what holds for all its targets.
+    for unknown in ["gpt", "chain"] {
+        let model = bench.ask(get(&format!("/v1/models/{unknown}"), "x-api-key")).await.json();
+        assert_eq!(
+            (&model["context_length"], &model["pricing"]["prompt"]),
+            (&Value::Null, &json!("0.000001")),
+            "{model}"
+        );
+    }
+}
+
 // === Token counts ===
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ mod cache_control;
 mod call_id;
 pub mod gemini;
 mod json_progress;
+mod model_entry;
 pub mod openai_chat;
 pub mod openai_completions;
 pub mod openai_embeddings;
@@ -18,6 +19,7 @@ mod proof;
 pub mod tool_name;
 
 pub use call_id::carries_proofs;
+pub use model_entry::{ModelEntry, ModelFacts};
 
 use bytes::{Bytes, BytesMut};
 
@@ -322,17 +324,4 @@ impl Dialect {
             Self::Gemini => gemini::encode_model(model),
         }
     }
-}
-
-/// One line of the models list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelEntry {
-    /// The public name.
-    pub id: Box<str>,
-    /// Name for people; the id when there is none.
-    pub display_name: Option<Box<str>>,
-    /// Seconds since the epoch.
-    pub created: i64,
-    /// Who serves it, such as a provider's name.
-    pub owned_by: Box<str>,
 }

@@ -143,6 +143,15 @@ fn write_model(model: &ModelEntry, object: &mut ObjectWriter<'_>) {
     object.str("id", &model.id);
     object.str("display_name", model.display_name.as_deref().unwrap_or(&model.id));
     object.str("created_at", &rfc3339(model.created));
+    // The vendor's own names; the window includes the answer.
+    for (name, tokens) in
+        [("max_input_tokens", model.facts.context_tokens), ("max_tokens", model.facts.max_output_tokens)]
+    {
+        if let Some(tokens) = tokens {
+            object.u64(name, tokens);
+        }
+    }
+    model.facts.write(object);
 }
 
 /// Writes seconds since the epoch as RFC 3339 in UTC (days to civil date after Howard Hinnant's algorithm).

@@ -188,9 +188,20 @@ pub fn encode_model(model: &ModelEntry) -> Bytes {
 fn write_model(model: &ModelEntry, object: &mut ObjectWriter<'_>) {
     object.str("name", &format!("models/{}", model.id));
     object.str("displayName", model.display_name.as_deref().unwrap_or(&model.id));
-    object.array("supportedGenerationMethods", |array| {
-        for name in ["generateContent", "streamGenerateContent", "countTokens"] {
-            array.str(name);
+    let facts = &model.facts;
+    for (name, tokens) in [("inputTokenLimit", facts.context_tokens), ("outputTokenLimit", facts.max_output_tokens)] {
+        if let Some(tokens) = tokens {
+            object.u64(name, tokens);
         }
-    });
+    }
+    let methods: &[&str] = if facts.is_embedding {
+        &["embedContent", "batchEmbedContents"]
+    } else {
+        &["generateContent", "streamGenerateContent", "countTokens"]
+    };
+    object.array("supportedGenerationMethods", |array| methods.iter().for_each(|name| array.str(name)));
+    if facts.parameters.contains(&"reasoning") {
+        object.bool("thinking", true);
+    }
+    facts.write_prices(object);
 }

@@ -170,4 +170,5 @@ fn write_model(model: &ModelEntry, object: &mut ObjectWriter<'_>) {
     object.str("object", "model");
     object.i64("created", model.created);
     object.str("owned_by", &model.owned_by);
+    model.facts.write(object);
 }
