@@ -1,28 +1,31 @@
 //! Sends one attempt over a pooled connection. One client for each worker thread, so pools are never contended.
 //!
-//! Retries, first-byte, idle and total deadlines belong to the pipeline, which knows what has been relayed. Written on hyper's
-//! connection API instead of its pooled client, because that one spawns a task for every answered request to see its
-//! connection become idle again. Invariants: no connection is opened to an address that the egress rules refuse; a
-//! connection whose answer was not read to its end is closed, never pooled.
+//! Retries, first-byte, idle and total deadlines belong to the pipeline, which knows what has been relayed. Invariants: no
+//! connection is opened to an address that the egress rules refuse; a connection whose answer was not read to its end is
+//! closed, never pooled.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
 use http::{HeaderValue, Request, Response, Uri};
+use http_body::{Body, Frame};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use super::dial::{Dial, Link, Origin};
+use super::h1::{self, Connection, Reading};
 
 /// Unused connections kept for one origin and worker.
 const MAX_IDLE: usize = 1_024;
@@ -30,11 +33,8 @@ const MAX_IDLE: usize = 1_024;
 const IDLE_FOR: Duration = Duration::from_secs(50);
 /// Streams put on one HTTP/2 connection before another is opened: the lowest limit that large providers announce is 100.
 const H2_STREAMS: usize = 100;
-
-/// Bytes read from an upstream at once.
-const READ_BUFFER: usize = 3 * 1024;
-
-type Body = Full<Bytes>;
+/// How often unused connections are looked through for those that are old or that the upstream has closed.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Why no answer came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,41 +84,91 @@ pub(crate) struct Client {
 struct Pool {
     origin: Origin,
     host: HeaderValue,
-    idle: Mutex<VecDeque<(http1::SendRequest<Body>, Instant)>>,
+    idle: Mutex<Idle>,
     shared: Mutex<Vec<Shared>>,
+}
+
+/// Connections without a request under way, the oldest first.
+#[derive(Default)]
+struct Idle {
+    connections: VecDeque<(Connection, Instant)>,
+    is_swept: bool,
 }
 
 #[derive(Clone)]
 struct Shared {
-    sender: http2::SendRequest<Body>,
+    sender: http2::SendRequest<Full<Bytes>>,
     n_streams: Arc<AtomicUsize>,
 }
 
-/// The connection under an answer that is being read.
-pub(crate) struct Lease(Option<Leased>);
-
-enum Leased {
-    Exclusive { sender: http1::SendRequest<Body>, pool: Arc<Pool> },
-    Shared(Arc<AtomicUsize>),
-}
-
-impl Lease {
-    /// Gives the connection back after the answer was read to its end.
-    pub(crate) fn finish(mut self, now: Instant) {
-        if let Some(Leased::Exclusive { sender, pool }) = self.0.take()
-            && !sender.is_closed()
-        {
-            pool.keep(sender, now);
-        }
-    }
-}
+/// A stream of a shared connection. The stream itself is reset by dropping the body.
+struct Lease(Arc<AtomicUsize>);
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // An exclusive connection closes when its sender goes; a stream of a shared one is reset by its body.
-        if let Some(Leased::Shared(n_streams)) = &self.0 {
-            n_streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Why the rest of an answer did not come.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// Over HTTP/1.1.
+    #[error(transparent)]
+    Own(#[from] h1::Broken),
+    /// Over HTTP/2.
+    #[error(transparent)]
+    Shared(#[from] hyper::Error),
+}
+
+/// The body of an answer, which still arrives. Gives its connection back at its end; closes it when dropped before.
+pub(crate) struct Answer(Arriving);
+
+enum Arriving {
+    Exclusive { reading: Reading, pool: Arc<Pool> },
+    Shared { body: Incoming, _lease: Lease },
+    Ended,
+}
+
+impl Answer {
+    /// Takes the next bytes. Frames without data are passed over.
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ReadError>>> {
+        let next = match &mut self.0 {
+            Arriving::Ended => return Poll::Ready(None),
+            Arriving::Exclusive { reading, .. } => match ready!(reading.poll_chunk(cx)) {
+                Some(Ok(data)) if reading.is_complete() => Some(Ok(data)),
+                Some(Ok(data)) => return Poll::Ready(Some(Ok(data))),
+                Some(Err(error)) => Some(Err(error.into())),
+                None => None,
+            },
+            Arriving::Shared { body, .. } => loop {
+                match ready!(Pin::new(&mut *body).poll_frame(cx)).map(|frame| frame.map(Frame::into_data)) {
+                    Some(Ok(Ok(data))) if !data.is_empty() => return Poll::Ready(Some(Ok(data))),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => break Some(Err(error.into())),
+                    None => break None,
+                }
+            },
+        };
+        if let Arriving::Exclusive { reading, pool } = std::mem::replace(&mut self.0, Arriving::Ended)
+            && let Some(connection) = reading.into_connection()
+        {
+            pool.keep(connection);
         }
+        Poll::Ready(next)
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = ReadError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.poll_chunk(cx).map(|next| next.map(|chunk| chunk.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, Arriving::Ended)
     }
 }
 
@@ -133,36 +183,21 @@ impl Client {
     /// timeout except the answer itself. The request is on the heap, because it passes through several futures on its way.
     pub(crate) async fn send(
         &self,
-        mut request: Box<Request<Body>>,
+        request: Box<Request<Bytes>>,
         connect: Duration,
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
+    ) -> Result<Response<Answer>, SendError> {
         let pool = self.pool(request.uri())?;
-        loop {
-            if let Some(shared) = pool.take_shared() {
-                return shared.send(*request).await;
-            }
-            let Some(mut sender) = pool.take_idle() else { break };
-            // Resolves at once: the answer before was read to its end. An error means the upstream closed meanwhile.
-            if sender.ready().await.is_err() {
-                continue;
-            }
-            match send_exclusive(&pool, sender, request, true).await {
-                Ok(answered) => return Ok(answered),
-                Err(Unanswered::Unsent(unsent)) => request = unsent,
-                Err(Unanswered::Failed(error)) => return Err(error),
-            }
+        if let Some(shared) = pool.take_shared() {
+            return shared.send(*request).await;
+        }
+        if let Some(connection) = poll_fn(|cx| Poll::Ready(pool.take_idle(cx))).await {
+            return send_exclusive(pool, connection, request, true).await;
         }
         let limit_ms = u64::try_from(connect.as_millis()).unwrap_or(u64::MAX);
         // On the heap: a handshake takes far more room than a call, and most calls find a connection.
         let opened = Box::pin(tokio::time::timeout(connect, pool.open(&*self.dial))).await;
         match opened.map_err(|_| SendError::ConnectTimeout { limit_ms })?? {
-            Opened::Exclusive(sender) => match send_exclusive(&pool, sender, request, false).await {
-                Ok(answered) => Ok(answered),
-                Err(Unanswered::Failed(error)) => Err(error),
-                Err(Unanswered::Unsent(_)) => {
-                    Err(SendError::Closed { reason: "closed right after it was opened".to_owned(), is_reused: false })
-                }
-            },
+            Opened::Exclusive(connection) => send_exclusive(pool, connection, request, false).await,
             Opened::Shared(shared) => shared.send(*request).await,
         }
     }
@@ -187,35 +222,22 @@ impl Client {
 }
 
 enum Opened {
-    Exclusive(http1::SendRequest<Body>),
+    Exclusive(Connection),
     Shared(Shared),
 }
 
-enum Unanswered {
-    Unsent(Box<Request<Body>>),
-    Failed(SendError),
-}
-
 async fn send_exclusive(
-    pool: &Arc<Pool>,
-    mut sender: http1::SendRequest<Body>,
-    mut request: Box<Request<Body>>,
+    pool: Arc<Pool>,
+    connection: Connection,
+    request: Box<Request<Bytes>>,
     is_reused: bool,
-) -> Result<(Response<Incoming>, Lease), Unanswered> {
-    // HTTP/1.1 wants the path alone on the request line and the host beside it (RFC 9112 §3.2).
-    let absolute = request.uri().clone();
-    let path = absolute.path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
-    *request.uri_mut() = Uri::from(path);
-    request.headers_mut().insert(HOST, pool.host.clone());
-    match sender.try_send_request(*request).await {
-        Ok(response) => Ok((response, Lease(Some(Leased::Exclusive { sender, pool: pool.clone() })))),
-        Err(mut failed) => match failed.take_message() {
-            Some(mut unsent) => {
-                *unsent.uri_mut() = absolute;
-                Err(Unanswered::Unsent(Box::new(unsent)))
-            }
-            None => Err(Unanswered::Failed(closed(failed.error(), is_reused))),
-        },
+) -> Result<Response<Answer>, SendError> {
+    match connection.send(*request, &pool.host).await {
+        Ok((answer, reading)) => Ok(answer.map(|()| Answer(Arriving::Exclusive { reading, pool }))),
+        // Once an answer has begun, the connection was not an old one that had closed.
+        Err(unanswered) => {
+            Err(SendError::Closed { reason: unanswered.why.to_string(), is_reused: is_reused && !unanswered.has_begun })
+        }
     }
 }
 
@@ -230,41 +252,40 @@ fn closed(error: &hyper::Error, is_reused: bool) -> SendError {
 }
 
 impl Shared {
-    async fn send(mut self, request: Request<Body>) -> Result<(Response<Incoming>, Lease), SendError> {
+    async fn send(mut self, request: Request<Bytes>) -> Result<Response<Answer>, SendError> {
         // Counted before the first wait, so that a dropped future is uncounted by the lease.
-        let lease = Lease(Some(Leased::Shared(self.n_streams.clone())));
-        match self.sender.send_request(request).await {
-            Ok(response) => Ok((response, lease)),
+        let lease = Lease(self.n_streams.clone());
+        match self.sender.send_request(request.map(Full::new)).await {
+            Ok(response) => Ok(response.map(|body| Answer(Arriving::Shared { body, _lease: lease }))),
             Err(error) => Err(closed(&error, true)),
         }
     }
 }
 
 impl Pool {
-    fn take_idle(&self) -> Option<http1::SendRequest<Body>> {
+    fn take_idle(&self, cx: &mut Context<'_>) -> Option<Connection> {
         let mut idle = self.idle.lock();
         // The latest first: the busier a connection, the less likely the upstream has dropped it.
-        while let Some((sender, since)) = idle.pop_back() {
-            if sender.is_closed() {
-                continue;
-            }
+        while let Some((mut connection, since)) = idle.connections.pop_back() {
             if since.elapsed() > IDLE_FOR {
                 // The rest is older still.
-                idle.clear();
+                idle.connections.clear();
                 return None;
             }
-            return Some(sender);
+            if connection.is_open(cx) {
+                return Some(connection);
+            }
         }
         None
     }
 
-    fn keep(&self, sender: http1::SendRequest<Body>, now: Instant) {
+    fn keep(self: &Arc<Self>, connection: Connection) {
         let mut idle = self.idle.lock();
-        while idle.front().is_some_and(|(oldest, since)| oldest.is_closed() || now.duration_since(*since) > IDLE_FOR) {
-            idle.pop_front();
+        if idle.connections.len() < MAX_IDLE {
+            idle.connections.push_back((connection, Instant::now()));
         }
-        if idle.len() < MAX_IDLE {
-            idle.push_back((sender, now));
+        if !std::mem::replace(&mut idle.is_swept, true) {
+            runtime::tasks::spawn("gateway.upstream", sweep(Arc::downgrade(self)));
         }
     }
 
@@ -297,12 +318,24 @@ impl Pool {
             self.shared.lock().push(shared.clone());
             return Ok(Opened::Shared(shared));
         }
-        let mut builder = http1::Builder::new();
-        // hyper keeps two of these for each connection with a stream under way; most answers and all chunks fit in one.
-        builder.read_buf_exact_size(Some(READ_BUFFER));
-        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
-        spawn(connection);
-        Ok(Opened::Exclusive(sender))
+        Ok(Opened::Exclusive(Connection::new(stream)))
+    }
+}
+
+/// Closes what is old or was closed by the upstream, as long as there is anything.
+async fn sweep(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let is_over = poll_fn(|cx| {
+            let mut idle = pool.idle.lock();
+            idle.connections.retain_mut(|(connection, since)| since.elapsed() <= IDLE_FOR && connection.is_open(cx));
+            idle.is_swept = !idle.connections.is_empty();
+            Poll::Ready(!idle.is_swept)
+        });
+        if is_over.await {
+            return;
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{CredentialId, Secret, Timestamp};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use parking_lot::Mutex;
 use policy::snapshot::CredentialPolicy;
 use provider::Provider;
@@ -275,11 +275,9 @@ async fn ask(
 }
 
 async fn send(worker: &Worker, exchange: &mut TokenExchange) -> Result<(u16, bytes::Bytes), String> {
-    let request = std::mem::take(&mut exchange.request).map(Full::new);
+    let request = std::mem::take(&mut exchange.request);
     let sent = worker.client.send(Box::new(request), EXCHANGE_FOR).await;
-    let (response, lease) = sent.map_err(|error| error.to_string())?;
-    let (parts, body) = response.into_parts();
-    let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| error.to_string())?.to_bytes();
-    lease.finish(Instant::now());
+    let (parts, answer) = sent.map_err(|error| error.to_string())?.into_parts();
+    let body = Limited::new(answer, MAX_ANSWER).collect().await.map_err(|error| error.to_string())?.to_bytes();
     Ok((parts.status.as_u16(), body))
 }

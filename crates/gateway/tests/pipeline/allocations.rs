@@ -195,13 +195,13 @@ const MESSAGES_STREAM: &str = r#"{"model":"gpt","max_tokens":64,"stream":true,"m
 #[test]
 fn a_whole_answer_allocates_at_most_so_often() {
     let n = count("/v1/chat/completions", CHAT, Answer::Whole);
-    assert!(n <= 54, "{n}");
+    assert!(n <= 53, "{n}");
 }
 
 #[test]
 fn a_translated_answer_allocates_at_most_so_often() {
     let n = count("/v1/messages", MESSAGES, Answer::Whole);
-    assert!(n <= 109, "{n}");
+    assert!(n <= 108, "{n}");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_chunk_of_a_stream_allocates_at_most_so_often() {
     let few = count("/v1/chat/completions", CHAT_STREAM, Answer::Stream { n_chunks: 10 });
     let many = count("/v1/chat/completions", CHAT_STREAM, Answer::Stream { n_chunks: 110 });
     let each = (many - few).div_ceil(100);
-    assert!(each <= 1 && few <= 57, "{each} a chunk, {few} for ten");
+    assert!(each == 0 && few <= 58, "{each} a chunk, {few} for ten");
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn a_translated_chunk_of_a_stream_allocates_at_most_so_often() {
     let few = count("/v1/messages", MESSAGES_STREAM, Answer::Stream { n_chunks: 10 });
     let many = count("/v1/messages", MESSAGES_STREAM, Answer::Stream { n_chunks: 110 });
     let each = (many - few).div_ceil(100);
-    assert!(each <= 13 && few <= 229, "{each} a chunk, {few} for ten");
+    assert!(each <= 12 && few <= 228, "{each} a chunk, {few} for ten");
 }
 
 #[test]
@@ -242,5 +242,5 @@ fn an_open_stream_holds_at_most_so_much() {
     let counted = measure(|| open(N_STREAMS));
     let each = counted.bytes_current / i64::from(N_STREAMS);
     // The upstream of this test takes 5 KB of it.
-    assert!(each <= 54_500, "{each}");
+    assert!(each <= 32_500, "{each}");
 }

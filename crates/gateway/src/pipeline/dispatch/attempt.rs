@@ -16,8 +16,6 @@ use domain::usage::{AttemptOutcome, AttemptRecord, TokenUsage};
 use http::header::CONTENT_TYPE;
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
 use llm::canonical::json::Raw;
 use llm::canonical::loss::Loss;
 use llm::dialect::{AnswerOptions, Dialect, Mode, gemini, openai_responses};
@@ -36,14 +34,14 @@ use crate::pipeline::reply::Reply;
 use crate::pipeline::settle::{Meter, Served, micros};
 use crate::pipeline::trace::TRACEPARENT;
 use crate::rejection::{self, Rejection};
-use crate::upstream::client::{Lease, SendError};
+use crate::upstream::client::SendError;
 use crate::upstream::exchanges::{Exchanges, Kept};
 
 /// A kept connection that closes within this time of a request was closed before it: later, the upstream had begun to work.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 
 type Tried<T> = Result<T, Box<Failed>>;
-type Outgoing = http::Request<Full<Bytes>>;
+type Outgoing = http::Request<Bytes>;
 
 /// Tries one target. The attempt is noted in the meter whatever its end; a committed stream's attempt stays open.
 pub(super) async fn attempt(
@@ -106,7 +104,7 @@ async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, m
     }
     let given = short_lived(context, provider, deployment, meter).await?;
     let Prepared { request, relay, .. } = prepare(context, provider, deployment, given.as_deref(), meter)?;
-    let request = Box::new(request.map(Full::new));
+    let request = Box::new(request);
     let mut exchange = Exchange { making, given, clock: pin!(sleep_until(context.clocks.total_at)) };
     exchange.run(request, relay, meter).await
 }
@@ -321,13 +319,12 @@ impl Exchange<'_, '_> {
         {
             let (making, given) = (&self.making, self.given.as_deref());
             let again = prepare(making.context, making.provider, &making.billing.deployment, given, meter)?.request;
-            let again = Box::new(again.map(Full::new));
-            sent = within(self.clock.as_mut(), deadline, client.send(again, connect)).await;
+            sent = within(self.clock.as_mut(), deadline, client.send(Box::new(again), connect)).await;
         }
         match sent {
-            Some(Ok((response, lease))) => {
-                let (parts, body) = response.into_parts();
-                Ok((parts, upstream(body, lease)))
+            Some(Ok(response)) => {
+                let (parts, answer) = response.into_parts();
+                Ok((parts, Source::Upstream(answer)))
             }
             None => Err(timed_out()),
             Some(Err(error)) => {
@@ -372,7 +369,6 @@ impl Exchange<'_, '_> {
                 }
             }
         }
-        source.release(Instant::now());
         Ok(first.unwrap_or_else(|| whole.freeze()))
     }
 
@@ -584,10 +580,6 @@ struct Annotation<'a> {
 /// The id of an answer that no upstream has an id for which a client of responses could use: the request's, with their prefix.
 fn response_id(request_id: &str) -> Box<str> {
     format!("resp_{}", request_id.trim_start_matches("req_")).into()
-}
-
-fn upstream(body: Incoming, lease: Lease) -> Source {
-    Source::Upstream { body, lease: Some(lease) }
 }
 
 pin_project! {

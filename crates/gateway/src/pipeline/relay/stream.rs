@@ -7,19 +7,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::code::GatewayCode;
 use domain::usage::{AttemptOutcome, Outcome, TokenUsage};
-use hyper::body::{Body as _, Incoming};
 use llm::canonical::error::{AnswerError, ErrorKind};
 use tokio::time::{Instant, Sleep};
 
 use super::billing::{Billing, End};
 use super::writer::Writer;
 use crate::pipeline::settle::Meter;
-use crate::upstream::client::Lease;
+use crate::upstream::client::{Answer, ReadError};
 
 /// Where an answer's bytes come from.
 pub(crate) enum Source {
-    /// A connection, given back when the answer has been read to its end.
-    Upstream { body: Incoming, lease: Option<Lease> },
+    /// A connection.
+    Upstream(Answer),
     /// An answer made here.
     Local(std::vec::IntoIter<Bytes>),
 }
@@ -63,27 +62,11 @@ pub(crate) struct StreamRelay {
 }
 
 impl Source {
-    /// Takes the next bytes. Frames without data are passed over.
-    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, hyper::Error>>> {
+    /// Takes the next bytes.
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ReadError>>> {
         match self {
             Self::Local(chunks) => Poll::Ready(chunks.next().map(Ok)),
-            Self::Upstream { body, .. } => loop {
-                let Some(frame) = ready!(Pin::new(&mut *body).poll_frame(cx)) else { return Poll::Ready(None) };
-                match frame.map(hyper::body::Frame::into_data) {
-                    Ok(Ok(data)) if !data.is_empty() => return Poll::Ready(Some(Ok(data))),
-                    Ok(_) => {}
-                    Err(error) => return Poll::Ready(Some(Err(error))),
-                }
-            },
-        }
-    }
-
-    /// Gives the connection back; the answer was read to its end.
-    pub(crate) fn release(&mut self, now: Instant) {
-        if let Self::Upstream { lease, .. } = self
-            && let Some(lease) = lease.take()
-        {
-            lease.finish(now);
+            Self::Upstream(answer) => answer.poll_chunk(cx),
         }
     }
 }
@@ -143,7 +126,6 @@ impl StreamRelay {
 
     fn finish(&mut self) -> Bytes {
         let Ok(rest) = self.writer.finish() else { return self.break_off(Break::Upstream) };
-        self.source.release(Instant::now());
         // The upstream's own error event has been relayed; nothing is to be added.
         let end = if self.writer.found().error.is_some() { End::Broken } else { End::Complete };
         self.settle(end, AttemptOutcome::Broken, GatewayCode::UpstreamError);
