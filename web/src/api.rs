@@ -4,9 +4,10 @@
 //! ends the session in this tab; a problem becomes field errors of the form that caused it, or a message.
 
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::time::Duration;
 
-use api::{BASE, CSRF_HEADER, Client, ClientError, Method, Operation, Request, Response, Transport};
+use api::{BASE, CSRF_HEADER, ClientError, Empty, IDEMPOTENCY_HEADER, Method, Operation, Request, Response, client};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use wasm_bindgen::{JsCast, JsValue};
@@ -20,10 +21,6 @@ use ui::toast::Toasts;
 
 /// How long an answer may take before the console gives up, in milliseconds.
 const PATIENCE_MS: u32 = 30_000;
-
-/// The transport of the browser.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Fetch;
 
 fn reason(error: &JsValue) -> String {
     error.dyn_ref::<js_sys::Error>().map_or_else(|| "no answer".to_owned(), |error| String::from(error.message()))
@@ -53,13 +50,11 @@ async fn fetch(request: Request) -> Result<Response, JsValue> {
     Ok(Response { status: answer.status(), body })
 }
 
-impl Transport for Fetch {
-    type Error = String;
-
-    async fn send(&self, request: Request) -> Result<Response, String> {
-        debug_assert!(request.path_and_query.starts_with(BASE), "the client writes addresses of the API");
-        fetch(request).await.map_err(|error| reason(&error))
-    }
+/// Sends what an operation wrote. Written once for all of them: only writing and reading depends on the operation.
+pub(crate) async fn exchange(request: Written) -> Result<Response, ClientError> {
+    let request = request?;
+    debug_assert!(request.path_and_query.starts_with(BASE), "the client writes addresses of the API");
+    fetch(request).await.map_err(|error| ClientError::Transport(reason(&error)))
 }
 
 /// Says an error for people.
@@ -144,41 +139,67 @@ impl<T: Clone + Send + Sync + 'static> Query<domain::Page<T>> {
 /// Asks for `O` whenever `arguments` change; `None` asks nothing.
 pub(crate) fn use_query<O>(arguments: impl Fn() -> Option<(O::Path, O::Query)> + 'static) -> Query<O::Reply>
 where
-    O: Operation,
+    O: Operation<Body = Empty>,
     O::Reply: Send + Sync,
 {
     let query = Query { load: Load::default(), turn: RwSignal::new(0) };
-    let session = use_session();
-    let latest = StoredValue::new(0_u32);
-    Effect::new(move |_| {
-        query.turn.track();
-        let Some((path, parameters)) = arguments() else {
-            query.load.is_fetching.set(false);
-            return;
-        };
-        let number = latest.get_value().wrapping_add(1);
-        latest.set_value(number);
-        query.load.is_fetching.set(true);
-        spawn_local(async move {
-            let body = serde_json::from_str::<O::Body>("{}");
-            let Ok(body) = body else { return };
-            let answer = Client::new(Fetch).call::<O>(&path, &parameters, &body).await;
-            // A later question, or a page that is gone: this answer is nobody's.
-            if latest.try_get_value() != Some(number) {
-                return;
-            }
-            query.load.is_fetching.set(false);
-            match answer {
-                Ok(reply) => {
-                    query.load.failure.set(None);
-                    query.load.data.set(Some(reply));
-                }
-                Err(error) if is_signed_out(&error) => session.signed_out(),
-                Err(error) => query.load.failure.set(Some(failure_of(&error))),
-            }
-        });
-    });
+    let data = query.load.data;
+    let question = Question {
+        turn: query.turn,
+        failure: query.load.failure,
+        is_fetching: query.load.is_fetching,
+        ask: Box::new(move || arguments().map(|(path, query)| client::request::<O>(&path, &query, &Empty {}))),
+        accept: Rc::new(move |response| client::read::<O>(response).map(|reply| data.set(Some(reply)))),
+    };
+    question.follow();
     query
+}
+
+/// A request as an operation wrote it.
+pub(crate) type Written = Result<Request, ClientError>;
+
+/// Whether an answer could be taken in.
+pub(crate) type Accepted = Result<(), ClientError>;
+
+/// A query without its types, so that following its arguments is written once for all.
+struct Question {
+    turn: RwSignal<u32>,
+    failure: RwSignal<Option<Failure>>,
+    is_fetching: RwSignal<bool>,
+    ask: Box<dyn Fn() -> Option<Written>>,
+    accept: Rc<dyn Fn(&Response) -> Accepted>,
+}
+
+impl Question {
+    fn follow(self) {
+        let Self { turn, failure, is_fetching, ask, accept } = self;
+        let session = use_session();
+        let latest = StoredValue::new(0_u32);
+        Effect::new(move |_| {
+            turn.track();
+            let Some(request) = ask() else {
+                is_fetching.set(false);
+                return;
+            };
+            let number = latest.get_value().wrapping_add(1);
+            latest.set_value(number);
+            is_fetching.set(true);
+            let accept = Rc::clone(&accept);
+            spawn_local(async move {
+                let answer = exchange(request).await;
+                // A later question, or a page that is gone: this answer is nobody's.
+                if latest.try_get_value() != Some(number) {
+                    return;
+                }
+                is_fetching.set(false);
+                match answer.and_then(|response| accept(&response)) {
+                    Ok(()) => failure.set(None),
+                    Err(error) if is_signed_out(&error) => session.signed_out(),
+                    Err(error) => failure.set(Some(failure_of(&error))),
+                }
+            });
+        });
+    }
 }
 
 // === Commands ===
@@ -233,6 +254,22 @@ impl<O: Operation> Command<O> {
     where
         O::Query: Default,
     {
+        let request = client::request::<O>(&path, &O::Query::default(), &body);
+        let act = Act { is_busy: self.is_busy, errors: self.errors, is_quiet_form: self.is_quiet_form };
+        act.run(request, Box::new(move |response| client::read::<O>(response).map(on_done)));
+    }
+}
+
+/// A command without its types, so that running it is written once for all.
+#[derive(Clone, Copy)]
+struct Act {
+    is_busy: RwSignal<bool>,
+    errors: FormErrors,
+    is_quiet_form: bool,
+}
+
+impl Act {
+    fn run(self, mut request: Written, accept: Box<dyn FnOnce(&Response) -> Accepted>) {
         // What offered the act may be gone by now, as after an undo; the act still counts.
         if self.is_busy.try_get_untracked().unwrap_or(false) {
             return;
@@ -240,19 +277,17 @@ impl<O: Operation> Command<O> {
         self.is_busy.set(true);
         self.errors.clear();
         let (session, toasts) = (use_session(), expect_context::<Toasts>());
-        let once = window().crypto().map(|crypto| crypto.random_uuid()).unwrap_or_default();
+        if let (Ok(request), Some(crypto)) = (&mut request, window().crypto().ok())
+            && request.method == Method::Post
+        {
+            request.headers.push((IDEMPOTENCY_HEADER, crypto.random_uuid()));
+        }
         spawn_local(async move {
-            let client = Client::new(Fetch);
-            let query = O::Query::default();
-            let answer = if O::META.method == Method::Post && !once.is_empty() {
-                client.call_once::<O>(&once, &path, &query, &body).await
-            } else {
-                client.call::<O>(&path, &query, &body).await
-            };
+            let answer = exchange(request).await;
             // The form may be gone by now; the outcome still counts.
             let _ = self.is_busy.try_set(false);
-            match answer {
-                Ok(reply) => on_done(reply),
+            match answer.and_then(|response| accept(&response)) {
+                Ok(()) => {}
                 Err(error) if is_signed_out(&error) => session.signed_out(),
                 Err(error) if self.is_quiet_form => toasts.failed(failure_of(&error).detail),
                 Err(error) => self.explain(&error),

@@ -3,20 +3,19 @@
 //! Invariant: rows keep the order of the server, and none is there twice. While more than the first page is shown the list does
 //! not refresh by itself, so that nothing moves under the eye; asking for a refresh starts at the top again.
 
+use std::rc::Rc;
 use std::time::Duration;
 
-use api::{Client, Empty, Operation};
+use api::{Empty, Operation, Response, client};
 use domain::{Cursor, Page};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use ui::browser;
-use ui::data_view::Load;
+use ui::data_view::{Failure, Load};
 use ui::table::More;
 
-use crate::api::{Fetch, failure_of, is_signed_out};
-use crate::session::use_session;
-
-type Arguments<O> = Box<dyn Fn(Option<Cursor>) -> Option<(<O as Operation>::Path, <O as Operation>::Query)>>;
+use crate::api::{Accepted, Written, exchange, failure_of, is_signed_out};
+use crate::session::{Session, use_session};
 
 /// A list on its way.
 pub(crate) struct Pages<T: Send + Sync + 'static> {
@@ -103,57 +102,106 @@ where
     O: Operation<Reply = Page<T>, Body = Empty>,
     T: Clone + Send + Sync + 'static,
 {
-    let arguments: StoredValue<Arguments<O>, LocalStorage> = StoredValue::new_local(Box::new(arguments));
-    let (load, turn, depth) = (Load::default(), RwSignal::new(0_u32), RwSignal::new(0_u32));
-    let is_busy = RwSignal::new(false);
-    let session = use_session();
-    let latest = StoredValue::new(0_u32);
-    let ask = move |path: O::Path, query: O::Query, is_first: bool| {
-        let number = latest.get_value().wrapping_add(u32::from(is_first));
-        latest.set_value(number);
-        spawn_local(async move {
-            let answer = Client::new(Fetch).call::<O>(&path, &query, &Empty {}).await;
-            // A later question, or a page that is gone: this answer is nobody's.
-            if latest.try_get_value() != Some(number) {
-                return;
-            }
-            load.is_fetching.set(false);
-            is_busy.set(false);
-            match answer {
-                Ok(page) => {
-                    load.failure.set(None);
-                    depth.update(|count| *count = if is_first { 1 } else { *count + 1 });
-                    load.data.update(|held: &mut Option<Page<T>>| {
-                        *held = Some(match held.take() {
-                            Some(held) if !is_first => join(held, page, key),
-                            _ => page,
-                        });
-                    });
-                }
-                Err(error) if is_signed_out(&error) => session.signed_out(),
-                Err(error) => load.failure.set(Some(failure_of(&error))),
+    let load: Load<Page<T>> = Load::default();
+    let accept = move |response: &Response, is_first: bool| {
+        let page = client::read::<O>(response)?;
+        load.data.update(|held: &mut Option<Page<T>>| {
+            *held = Some(match held.take() {
+                Some(held) if !is_first => join(held, page, key),
+                _ => page,
+            });
+        });
+        Ok(())
+    };
+    let next_cursor = move || load.data.with_untracked(|page| page.as_ref().and_then(|page| page.next_cursor.clone()));
+    let reader = Reader {
+        turn: RwSignal::new(0),
+        depth: RwSignal::new(0),
+        is_busy: RwSignal::new(false),
+        is_fetching: load.is_fetching,
+        failure: load.failure,
+        latest: StoredValue::new(0),
+        session: use_session(),
+        source: StoredValue::new_local(Source {
+            ask: Box::new(move |cursor| {
+                arguments(cursor).map(|(path, query)| client::request::<O>(&path, &query, &Empty {}))
+            }),
+            next_cursor: Box::new(next_cursor),
+            accept: Rc::new(accept),
+        }),
+    };
+    let next = reader.follow();
+    Pages { load, turn: reader.turn, depth: reader.depth, is_busy: reader.is_busy, next }
+}
+
+type Accept = Rc<dyn Fn(&Response, bool) -> Accepted>;
+
+/// What of a list depends on its types: how a page is asked for, and how its answer is taken in.
+struct Source {
+    ask: Box<dyn Fn(Option<Cursor>) -> Option<Written>>,
+    next_cursor: Box<dyn Fn() -> Option<Cursor>>,
+    accept: Accept,
+}
+
+/// A list without its types, so that reading it page by page is written once for all.
+#[derive(Clone, Copy)]
+struct Reader {
+    turn: RwSignal<u32>,
+    depth: RwSignal<u32>,
+    is_busy: RwSignal<bool>,
+    is_fetching: RwSignal<bool>,
+    failure: RwSignal<Option<Failure>>,
+    latest: StoredValue<u32>,
+    session: Session,
+    source: StoredValue<Source, LocalStorage>,
+}
+
+impl Reader {
+    /// Reads the first page now and whenever its arguments change; what it returns reads the next one.
+    fn follow(self) -> Callback<()> {
+        Effect::new(move |_| {
+            self.turn.track();
+            let request = self.source.with_value(|source| (source.ask)(None));
+            self.is_fetching.set(request.is_some());
+            if let Some(request) = request {
+                self.is_busy.set(false);
+                self.read(request, true);
             }
         });
-    };
-    Effect::new(move |_| {
-        turn.track();
-        let Some((path, query)) = arguments.with_value(|arguments| arguments(None)) else {
-            load.is_fetching.set(false);
-            return;
-        };
-        load.is_fetching.set(true);
-        is_busy.set(false);
-        ask(path, query, true);
-    });
-    let next = Callback::new(move |()| {
-        let cursor = load.data.with_untracked(|page| page.as_ref().and_then(|page| page.next_cursor.clone()));
-        let wanted = untrack(|| cursor.and_then(|cursor| arguments.with_value(|arguments| arguments(Some(cursor)))));
-        if let Some((path, query)) = wanted.filter(|_| !is_busy.get_untracked()) {
-            is_busy.set(true);
-            ask(path, query, false);
-        }
-    });
-    Pages { load, turn, depth, is_busy, next }
+        Callback::new(move |()| {
+            let wanted = self.source.with_value(|source| {
+                let cursor = (source.next_cursor)()?;
+                untrack(|| (source.ask)(Some(cursor)))
+            });
+            if let Some(request) = wanted.filter(|_| !self.is_busy.get_untracked()) {
+                self.is_busy.set(true);
+                self.read(request, false);
+            }
+        })
+    }
+
+    fn read(self, request: Written, is_first: bool) {
+        let number = self.latest.get_value().wrapping_add(u32::from(is_first));
+        self.latest.set_value(number);
+        let accept = self.source.with_value(|source| Rc::clone(&source.accept));
+        spawn_local(async move {
+            let answer = exchange(request).await;
+            // A later question, or a page that is gone: this answer is nobody's.
+            if self.latest.try_get_value() != Some(number) {
+                return;
+            }
+            self.is_fetching.set(false);
+            self.is_busy.set(false);
+            match answer.and_then(|response| accept(&response, is_first)) {
+                Ok(()) => {
+                    self.failure.set(None);
+                    self.depth.update(|count| *count = if is_first { 1 } else { *count + 1 });
+                }
+                Err(error) if is_signed_out(&error) => self.session.signed_out(),
+                Err(error) => self.failure.set(Some(failure_of(&error))),
+            }
+        });
+    }
 }
 
 #[cfg(test)]

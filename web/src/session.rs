@@ -5,12 +5,12 @@
 use api::ops::auth::{Me, MeView, MembershipView, WorkspaceAccessView};
 use api::ops::environments::{EnvironmentView, ListEnvironments};
 use api::ops::{NoPath, PageQuery, WorkspacePath};
-use api::{Client, Empty, NoQuery};
+use api::{Empty, NoQuery, client};
 use domain::{EnvironmentId, OrganizationId, Permission, WorkspaceId};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
-use crate::api::{Fetch, Query, failure_of, use_query};
+use crate::api::{Query, exchange, failure_of, use_query};
 use crate::nav::{Nav, Place};
 use crate::page::Page;
 use ui::browser;
@@ -44,8 +44,8 @@ impl Session {
     /// Asks the server who this is.
     pub(crate) fn reload(self) {
         spawn_local(async move {
-            let answer = Client::new(Fetch).call::<Me>(&NoPath {}, &NoQuery {}, &Empty {}).await;
-            self.state.set(match answer {
+            let answer = exchange(client::request::<Me>(&NoPath {}, &NoQuery {}, &Empty {})).await;
+            self.state.set(match answer.and_then(|response| client::read::<Me>(&response)) {
                 Ok(me) => State::SignedIn(Box::new(me)),
                 Err(error) if error.problem().is_some_and(|problem| problem.status == 401) => State::SignedOut,
                 Err(error) => State::Unreachable(failure_of(&error)),

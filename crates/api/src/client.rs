@@ -1,10 +1,10 @@
 //! The typed client: an operation's type is its call.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::operation::{Csv, Jsonl, Operation};
+use crate::operation::{Csv, Jsonl, Meta, Method, Operation};
+use crate::plain;
 use crate::problem::Problem;
 use crate::transport::{Request, Response, Transport};
 use crate::{BASE, IDEMPOTENCY_HEADER};
@@ -91,35 +91,52 @@ impl<T: Transport> Client<T> {
 
 /// Writes the request of an operation. Fails only when a path parameter is missing from the path type.
 pub fn request<O: Operation>(path: &O::Path, query: &O::Query, body: &O::Body) -> Result<Request, ClientError> {
-    let meta = O::META;
+    let body = if has_body(O::META.method) { Some(serde_json::to_string(body)) } else { None };
+    assemble(&O::META, serde_json::to_value(path), serde_json::to_value(query), body.transpose())
+}
+
+/// The part of [`request`] that is the same for every operation.
+fn assemble(
+    meta: &Meta,
+    path: serde_json::Result<Value>,
+    query: serde_json::Result<Value>,
+    body: serde_json::Result<Option<String>>,
+) -> Result<Request, ClientError> {
     let unexpected = |reason: String| ClientError::Unexpected { operation: meta.name, status: 0, reason };
-    let path_and_query =
-        format!("{BASE}{}{}", fill(meta.path, path).map_err(unexpected)?, query_text(query).map_err(unexpected)?);
-    let has_body = !matches!(meta.method, crate::Method::Get | crate::Method::Delete);
-    let body =
-        if has_body { Some(serde_json::to_string(body).map_err(|error| unexpected(error.to_string()))?) } else { None };
+    let path = object(path).and_then(|path| fill(meta.path, &path)).map_err(unexpected)?;
+    let query = object(query).map_err(unexpected)?;
+    let path_and_query = format!("{BASE}{path}{}", query_text(query));
+    let body = body.map_err(|error| unexpected(error.to_string()))?;
     Ok(Request { method: meta.method, path_and_query, headers: Vec::new(), body })
+}
+
+const fn has_body(method: Method) -> bool {
+    !matches!(method, Method::Get | Method::Delete)
 }
 
 /// Reads the answer of an operation.
 pub fn read<O: Operation>(response: &Response) -> Result<O::Reply, ClientError> {
-    let unexpected =
-        |reason: String| ClientError::Unexpected { operation: O::META.name, status: response.status, reason };
-    if !(200..300).contains(&response.status) {
-        return match serde_json::from_str::<Problem>(&response.body) {
-            Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
-            Err(error) => Err(unexpected(error.to_string())),
-        };
-    }
     let texts = [std::any::TypeId::of::<Jsonl>(), std::any::TypeId::of::<Csv>()];
-    let text = match response.body.as_str() {
-        text if texts.contains(&std::any::TypeId::of::<O::Reply>()) => {
-            serde_json::to_string(text).map_err(|error| unexpected(error.to_string()))?
-        }
-        "" => "{}".to_owned(),
-        text => text.to_owned(),
-    };
-    serde_json::from_str(&text).map_err(|error| unexpected(error.to_string()))
+    let value = value_of(&O::META, response, texts.contains(&std::any::TypeId::of::<O::Reply>()))?;
+    plain::read(value).map_err(|error| unexpected(&O::META, response, &error))
+}
+
+fn unexpected(meta: &Meta, response: &Response, error: &serde_json::Error) -> ClientError {
+    ClientError::Unexpected { operation: meta.name, status: response.status, reason: error.to_string() }
+}
+
+/// The JSON of a reply, or the problem that came instead; the part of [`read`] that is the same for every operation.
+fn value_of(meta: &Meta, response: &Response, is_text: bool) -> Result<Value, ClientError> {
+    let unexpected = |error| unexpected(meta, response, &error);
+    if !(200..300).contains(&response.status) {
+        let problem = serde_json::from_str(&response.body).and_then(plain::read::<Problem>).map_err(unexpected)?;
+        return Err(ClientError::Problem(Box::new(problem)));
+    }
+    match response.body.as_str() {
+        text if is_text => Ok(Value::String(text.to_owned())),
+        "" => Ok(Value::Object(Map::new())),
+        text => serde_json::from_str(text).map_err(unexpected),
+    }
 }
 
 fn scalar(value: &Value) -> Option<String> {
@@ -131,16 +148,15 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-fn object(value: &impl Serialize) -> Result<serde_json::Map<String, Value>, String> {
-    match serde_json::to_value(value) {
+fn object(value: serde_json::Result<Value>) -> Result<Map<String, Value>, String> {
+    match value {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err("parameters must be a struct".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
 
-fn fill(template: &str, path: &impl Serialize) -> Result<String, String> {
-    let parameters = object(path)?;
+fn fill(template: &str, parameters: &Map<String, Value>) -> Result<String, String> {
     let mut out = String::with_capacity(template.len() + 32);
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
@@ -154,9 +170,9 @@ fn fill(template: &str, path: &impl Serialize) -> Result<String, String> {
     Ok(out)
 }
 
-fn query_text(query: &impl Serialize) -> Result<String, String> {
+fn query_text(query: Map<String, Value>) -> String {
     let mut out = String::new();
-    for (name, value) in object(query)? {
+    for (name, value) in query {
         if let Some(value) = scalar(&value) {
             out.push(if out.is_empty() { '?' } else { '&' });
             out.push_str(&name);
@@ -164,7 +180,7 @@ fn query_text(query: &impl Serialize) -> Result<String, String> {
             out.extend(utf8_percent_encode(&value, KEEP));
         }
     }
-    Ok(out)
+    out
 }
 
 #[cfg(test)]

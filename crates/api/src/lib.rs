@@ -13,6 +13,7 @@ pub mod field;
 pub mod openapi;
 pub mod operation;
 pub mod ops;
+mod plain;
 pub mod problem;
 pub mod transport;
 

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use api::ops::OrganizationPath;
 use api::ops::audit::{AuditEntryView, AuditQuery, AuditVerificationView, ExportAudit, ListAuditEntries, VerifyAudit};
-use api::{Client, Empty, NoQuery};
+use api::{Empty, NoQuery};
 use domain::audit::AuditOutcome;
 use domain::{OrganizationId, Page, Permission};
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 
-use crate::api::{Fetch, failure_of, use_query};
+use crate::api::{use_act, use_query};
 use crate::as_code::as_code;
 use crate::nav::{Nav, use_nav};
 use crate::pages::{Pages, use_pages};
@@ -155,25 +154,17 @@ fn Verification(organization_id: OrganizationId) -> impl IntoView {
 
 #[component]
 fn ExportButton(trail: Trail) -> impl IntoView {
-    let is_busy = RwSignal::new(false);
     let toasts = expect_context::<Toasts>();
-    let export = Callback::new(move |()| {
-        is_busy.set(true);
-        spawn_local(async move {
-            let path = OrganizationPath { organization_id: trail.organization_id };
-            match Client::new(Fetch).call::<ExportAudit>(&path, &NoQuery {}, &Empty {}).await {
-                Ok(lines) => {
-                    browser::download("audit.jsonl", "application/jsonl", &lines.0);
-                    toasts.done("Exported. Check it offline with “headgate audit verify audit.jsonl”.");
-                }
-                Err(error) => toasts.failed(failure_of(&error).detail),
-            }
-            let _ = is_busy.try_set(false);
+    let export = use_act::<ExportAudit>();
+    let press = Callback::new(move |()| {
+        export.run(OrganizationPath { organization_id: trail.organization_id }, Empty {}, move |lines| {
+            browser::download("audit.jsonl", "application/jsonl", &lines.0);
+            toasts.done("Exported. Check it offline with “headgate audit verify audit.jsonl”.");
         });
     });
     move || {
         let may = trail.session.can(Permission::AuditExport, trail.organization_id);
-        may.then(|| view! { <Button icon=Icon::Download busy=is_busy on_press=export>"Export"</Button> })
+        may.then(|| view! { <Button icon=Icon::Download busy=export.is_busy on_press=press>"Export"</Button> })
     }
 }
 

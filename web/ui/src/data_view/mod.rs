@@ -124,36 +124,54 @@ pub fn DataView<T: Clone + Send + Sync + 'static>(
     empty: ViewFn,
     ready: Callback<Signal<T>, AnyView>,
 ) -> impl IntoView {
-    let phase = Memo::new(move |_| {
-        load.data.with(|data| match data {
-            Some(data) if is_empty(data) => Phase::Empty,
-            Some(_) => Phase::Ready,
-            None if load.failure.with(Option::is_some) => Phase::Failed,
-            None => Phase::Loading,
-        })
-    });
+    let has_nothing = Callback::new(move |()| load.data.with(|data| data.as_ref().map(is_empty)));
     // The signal outlives a change of phase by one tick, so it keeps the last value rather than assume one.
+    let draw = Callback::new(move |()| {
+        let Some(first) = load.data.get_untracked() else { return ().into_any() };
+        let last = StoredValue::new(first);
+        ready.run(Signal::derive(move || {
+            if let Some(data) = load.data.get() {
+                last.set_value(data);
+            }
+            last.get_value()
+        }))
+    });
+    shell(Parts { failure: load.failure, is_fetching: load.is_fetching, on_retry, skeleton, empty, has_nothing, draw })
+}
+
+/// A view without the type of its data, so that the four states are written once for all.
+struct Parts {
+    failure: RwSignal<Option<Failure>>,
+    is_fetching: RwSignal<bool>,
+    on_retry: Callback<()>,
+    skeleton: Skeleton,
+    empty: ViewFn,
+    /// Nothing until the data is there, then whether it is empty.
+    has_nothing: Callback<(), Option<bool>>,
+    draw: Callback<(), AnyView>,
+}
+
+fn shell(parts: Parts) -> AnyView {
+    let Parts { failure, is_fetching, on_retry, skeleton, empty, has_nothing, draw } = parts;
+    let phase = Memo::new(move |_| match has_nothing.run(()) {
+        Some(true) => Phase::Empty,
+        Some(false) => Phase::Ready,
+        None if failure.with(Option::is_some) => Phase::Failed,
+        None => Phase::Loading,
+    });
     let view_of = move || match phase.get() {
         Phase::Loading => view! { <SkeletonView shape=skeleton /> }.into_any(),
-        Phase::Failed => load.failure.get().map(|failure| view! { <FailureView failure on_retry /> }).into_any(),
+        Phase::Failed => failure.get().map(|failure| view! { <FailureView failure on_retry /> }).into_any(),
         Phase::Empty => empty.run(),
-        Phase::Ready => {
-            let Some(first) = load.data.get_untracked() else { return ().into_any() };
-            let last = StoredValue::new(first);
-            ready.run(Signal::derive(move || {
-                if let Some(data) = load.data.get() {
-                    last.set_value(data);
-                }
-                last.get_value()
-            }))
-        }
+        Phase::Ready => draw.run(()),
     };
     view! {
-        <div class="data-view" aria-busy=move || load.is_fetching.get().then_some("true")>
-            {move || stale_note(phase.get(), load.failure.get(), on_retry)}
+        <div class="data-view" aria-busy=move || is_fetching.get().then_some("true")>
+            {move || stale_note(phase.get(), failure.get(), on_retry)}
             {view_of}
         </div>
     }
+    .into_any()
 }
 
 fn stale_note(phase: Phase, failure: Option<Failure>, on_retry: Callback<()>) -> Option<AnyView> {
