@@ -16,18 +16,10 @@ fn trend(now: f64, before: f64, rise: Tone) -> Option<Trend> {
 }
 
 fn spark(charts: Memo<Charts>, pick: fn(&Charts) -> &ChartData, index: usize, slot: Slot) -> AnyView {
-    let values = Signal::derive(move || {
-        charts.with(|charts| {
-            let chart = pick(charts);
-            let mut values = chart.series.get(index).map(|series| series.values.clone()).unwrap_or_default();
-            // What is still being counted would look like a fall.
-            if chart.is_open && values.len() > 2 {
-                values.pop();
-            }
-            values
-        })
-    });
-    view! { <Sparkline values ink=slot /> }.into_any()
+    let values = move |charts: &Charts| pick(charts).series.get(index).map(|series| series.values.clone());
+    let values = Signal::derive(move || charts.with(|charts| values(charts).unwrap_or_default()));
+    let is_open = Signal::derive(move || charts.with(|charts| pick(charts).is_open));
+    view! { <Sparkline values is_open ink=slot /> }.into_any()
 }
 
 /// The tiles.

@@ -33,7 +33,12 @@ impl Scale {
     /// The same for things that are counted: no half requests on the axis.
     pub fn of_counts(max: f64) -> Self {
         let scale = Self::up_to(max);
-        if scale.step < 1.0 { Self { top: max.ceil().max(1.0), step: 1.0 } } else { scale }
+        if scale.step.fract() == 0.0 {
+            return scale;
+        }
+        // Below one by one, and between two and five by two.
+        let step = if scale.step < 1.0 { 1.0 } else { 2.0 };
+        Self { top: (max / step).ceil().max(1.0) * step, step }
     }
 
     pub fn ticks(self) -> Vec<f64> {
@@ -121,9 +126,9 @@ pub fn line_path(values: &[f64], scale: Scale) -> String {
     path
 }
 
-/// The closed outline between lower and upper bounds.
-pub fn area_path(bounds: &[(f64, f64)], scale: Scale) -> String {
-    let x = |index: usize| round(share(index, bounds.len()) * 1000.0);
+/// The closed outline between the lower and upper bounds of the first of `len` points.
+pub fn area_path(bounds: &[(f64, f64)], len: usize, scale: Scale) -> String {
+    let x = |index: usize| round(share(index, len) * 1000.0);
     let mut path = String::new();
     for (index, bound) in bounds.iter().enumerate() {
         // Writing to a string does not fail.
@@ -148,6 +153,36 @@ pub fn bar_rects(bounds: &[(f64, f64)], scale: Scale) -> Vec<(f64, f64, f64, f64
         (bottom > top).then(|| (round(left), top, round(width), round(bottom - top)))
     };
     bounds.iter().enumerate().filter_map(rect).collect()
+}
+
+/// What a sparkline draws.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spark {
+    pub line: String,
+    pub area: String,
+    /// Points that a line cannot show: those without a neighbour, and the one that is still being counted.
+    pub bars: Vec<(f64, f64, f64, f64)>,
+}
+
+/// Draws a sparkline; `is_open` says that the last point is still being counted, which would look like a fall.
+pub fn spark(values: &[f64], is_open: bool) -> Spark {
+    let scale = Scale::up_to(values.iter().copied().filter(|value| !value.is_nan()).fold(0.0, f64::max));
+    let (len, n_closed) = (values.len(), values.len() - usize::from(is_open && !values.is_empty()));
+    let is_closed = |index: usize| index < n_closed && values.get(index).is_some_and(|value| !value.is_nan());
+    let has_neighbour = |index: usize| (index > 0 && is_closed(index - 1)) || is_closed(index + 1);
+    let on_line = |index: usize| is_closed(index) && has_neighbour(index);
+    let pick = |wanted: bool, missing: f64| {
+        let value = move |(index, value): (usize, &f64)| if on_line(index) == wanted { *value } else { missing };
+        values.iter().enumerate().map(value)
+    };
+    let bounds: Vec<(f64, f64)> = values.iter().take(n_closed).map(|value| (0.0, *value)).collect();
+    // Without every value there is nothing to fill.
+    let is_whole = n_closed > 1 && (0..n_closed).all(is_closed);
+    Spark {
+        line: line_path(&pick(true, f64::NAN).collect::<Vec<_>>(), scale),
+        area: if is_whole { area_path(&bounds, len, scale) } else { String::new() },
+        bars: bar_rects(&pick(false, 0.0).map(|value| (0.0, value)).collect::<Vec<_>>(), scale),
+    }
 }
 
 /// The left edge of the last point's band, in the box.
@@ -303,6 +338,11 @@ mod tests {
         assert_eq!(Scale::up_to(83.0).ticks(), [0.0, 50.0, 100.0]);
         assert_eq!(Scale::of_counts(2.0).ticks(), [0.0, 1.0, 2.0]);
         assert_eq!(Scale::of_counts(0.0).ticks(), [0.0, 1.0]);
+        // Nobody makes two and a half requests.
+        assert_eq!(Scale::of_counts(7.0).ticks(), [0.0, 2.0, 4.0, 6.0, 8.0]);
+        assert!(
+            (0..2_000_u32).all(|max| Scale::of_counts(f64::from(max)).ticks().iter().all(|tick| tick.fract() == 0.0))
+        );
     }
 
     #[test]
@@ -319,8 +359,22 @@ mod tests {
     fn lines_break_at_gaps() {
         let scale = Scale { top: 10.0, step: 5.0 };
         assert_eq!(line_path(&[0.0, 5.0, f64::NAN, 10.0], scale), "M125 100L375 50M875 0l4 0");
-        assert_eq!(area_path(&[(0.0, 10.0), (0.0, 5.0)], scale), "M250 0L750 50L750 100L250 100Z");
-        assert_eq!(area_path(&[], scale), "");
+        assert_eq!(area_path(&[(0.0, 10.0), (0.0, 5.0)], 2, scale), "M250 0L750 50L750 100L250 100Z");
+        assert_eq!(area_path(&[], 0, scale), "");
+    }
+
+    #[test]
+    fn what_a_line_cannot_show_is_a_bar() {
+        let only = spark(&[4.0], false);
+        assert_eq!((only.line.as_str(), only.area.as_str(), only.bars.len()), ("", "", 1));
+        // The last point of three is still being counted.
+        let open = spark(&[2.0, 4.0, 1.0], true);
+        assert_eq!(open.line, "M166.67 50L500 0");
+        assert!(open.area.starts_with("M166.67 50L500 0L500 100"), "{}", open.area);
+        assert_eq!(open.bars.len(), 1);
+        let gaps = spark(&[f64::NAN, 4.0, f64::NAN, 3.0, 3.0], false);
+        assert_eq!((gaps.bars.len(), gaps.area.as_str()), (1, ""));
+        assert_eq!(spark(&[], true), Spark { line: String::new(), area: String::new(), bars: Vec::new() });
     }
 
     #[test]

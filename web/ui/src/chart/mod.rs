@@ -10,7 +10,7 @@ use std::time::Duration;
 use leptos::prelude::*;
 
 use crate::format::time::{self, Instant, Zone};
-use geometry::{Scale, area_path, band_at, bar_rects, line_path, stacked, top_of};
+use geometry::{Scale, band_at, bar_rects, line_path, stacked, top_of};
 
 /// What a chart draws its series as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -343,17 +343,21 @@ fn table_of(data: &ChartData, caption: &str, zone: Zone, value: fn(f64) -> Strin
 
 /// A line of a few dozen points without axes; the figure beside it says the value.
 #[component]
-pub fn Sparkline(#[prop(into)] values: Signal<Vec<f64>>, ink: Slot) -> impl IntoView {
+pub fn Sparkline(
+    #[prop(into)] values: Signal<Vec<f64>>,
+    /// The last point is still being counted.
+    #[prop(into)]
+    is_open: Signal<bool>,
+    ink: Slot,
+) -> impl IntoView {
     let drawing = move || {
-        let values = values.get();
-        let scale = Scale::up_to(values.iter().copied().filter(|value| !value.is_nan()).fold(0.0, f64::max));
-        let bounds: Vec<(f64, f64)> =
-            values.iter().map(|value| (0.0, if value.is_nan() { 0.0 } else { *value })).collect();
-        // Without every value there is nothing to fill.
-        let area = values.iter().all(|value| !value.is_nan()).then(|| area_path(&bounds, scale));
+        let spark = geometry::spark(&values.get(), is_open.get());
+        let bars =
+            spark.bars.into_iter().map(|(x, y, width, height)| view! { <rect x=x y=y width=width height=height /> });
         view! {
-            <path class="chart-area" d=area />
-            <path class="chart-line" d=line_path(&values, scale) />
+            <path class="chart-area" d=spark.area />
+            <path class="chart-line" d=spark.line />
+            <g class="chart-bars chart-bar-open">{bars.collect_view()}</g>
         }
     };
     view! {
