@@ -16,6 +16,7 @@ pub mod button;
 pub mod chart;
 pub mod check_list;
 pub mod code_block;
+pub mod combo_field;
 pub mod confirm;
 pub mod copy_button;
 pub mod data_view;

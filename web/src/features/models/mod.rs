@@ -8,7 +8,7 @@ use domain::price::PriceSource;
 use domain::{NanoUsd, OrganizationId, Page, Permission};
 use leptos::prelude::*;
 
-use crate::api::{Query, use_query};
+use crate::api::use_query;
 use crate::as_code::as_code;
 use crate::nav::{Nav, use_nav};
 use crate::pages::{Pages, use_pages};
@@ -17,7 +17,7 @@ use crate::views::use_table_state;
 use ui::Tone;
 use ui::badge::{Badge, Tag};
 use ui::button::{Button, Weight};
-use ui::data_view::{DataView, EmptyState, Skeleton};
+use ui::data_view::{DataView, EmptyState, Skeleton, SkeletonView};
 use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
 use ui::format::{money, number};
 use ui::icon::Icon;
@@ -33,12 +33,16 @@ struct Catalog {
     nav: Nav,
     session: Session,
     models: Pages<ModelView>,
-    prices: Query<Page<PriceView>>,
+    prices: Pages<PriceView>,
     pricing: RwSignal<Option<ModelView>>,
 }
 
 fn key_of(model: &ModelView) -> String {
     format!("{}/{}", model.provider, model.upstream_model)
+}
+
+fn price_key(price: &PriceView) -> String {
+    format!("{}/{}/{}", price.provider, price.upstream_model, price.effective_at)
 }
 
 fn rate(price: Option<&PriceView>, pick: fn(&RatesView) -> Option<NanoUsd>) -> String {
@@ -139,8 +143,10 @@ pub(crate) fn Models(organization_id: OrganizationId) -> impl IntoView {
         move |cursor| Some((path, ModelQuery { limit: Some(200), cursor, ..ModelQuery::default() })),
         key_of,
     );
-    let prices =
-        use_query::<ListPrices>(move || Some((path, PriceQuery { limit: Some(200), ..PriceQuery::default() })));
+    let prices = use_pages::<ListPrices, PriceView>(
+        move |cursor| Some((path, PriceQuery { limit: Some(200), cursor, ..PriceQuery::default() })),
+        price_key,
+    );
     let catalog = Catalog {
         organization_id,
         nav: use_nav(),
@@ -195,7 +201,7 @@ fn models_view(catalog: Catalog) -> AnyView {
 fn prices_view(catalog: Catalog) -> AnyView {
     let ready = Callback::new(move |page: Signal<Page<PriceView>>| {
         let rows = Signal::derive(move || page.get().items);
-        view! { <DataTable label="Prices" columns=price_columns() rows key=|price: &PriceView| format!("{}/{}/{}", price.provider, price.upstream_model, price.effective_at) file_name="prices" state=use_table_state(catalog.nav) /> }.into_any()
+        view! { <DataTable label="Prices" columns=price_columns() rows key=price_key file_name="prices" state=use_table_state(catalog.nav) more=catalog.prices.more() /> }.into_any()
     });
     view! {
         <section class="card" aria-label="Price book">
@@ -208,15 +214,46 @@ fn prices_view(catalog: Catalog) -> AnyView {
 #[component]
 fn ModelPanel(catalog: Catalog) -> impl IntoView {
     let wanted = catalog.nav.param("model");
-    let found = Memo::new(move |_| {
+    let listed = Memo::new(move |_| {
         let wanted = wanted.get()?;
-        catalog.models.items().get().into_iter().find(|model| key_of(model) == wanted)
+        catalog.models.load.data.with(|page| page.as_ref()?.items.iter().find(|model| key_of(model) == wanted).cloned())
     });
+    // A link may lead to a model that is on none of the pages that are here.
+    let sought = use_query::<ListModels>(move || {
+        let (wanted, is_listed) = (wanted.get()?, listed.with(Option::is_some));
+        let is_loaded = catalog.models.load.data.with(Option::is_some);
+        let (provider, name) = wanted.split_once('/')?;
+        let query = ModelQuery {
+            provider: Some(provider.to_owned()),
+            search: Some(name.to_owned()),
+            limit: Some(200),
+            ..ModelQuery::default()
+        };
+        (is_loaded && !is_listed).then_some((OrganizationPath { organization_id: catalog.organization_id }, query))
+    });
+    let found = Memo::new(move |_| {
+        let exactly = |wanted: String| sought.items().get().into_iter().find(|model| key_of(model) == wanted);
+        listed.get().or_else(|| wanted.get().and_then(exactly))
+    });
+    let body = move || {
+        match found.get() {
+        Some(model) => model_body(catalog, model),
+        None if catalog.models.load.data.with(Option::is_none) || sought.load.is_fetching.get() => {
+            view! { <DialogBody><SkeletonView shape=Skeleton::Rows(8) /></DialogBody> }.into_any()
+        }
+        None => view! {
+            <DialogBody>
+                <EmptyState icon=Icon::Model title="Not in the catalog" text="This release of Headgate knows no such model. It can be deployed all the same; give it a price of your own to count its cost." />
+            </DialogBody>
+        }
+        .into_any(),
+    }
+    };
     let close = Callback::new(move |()| catalog.nav.set(&[("model", None)], false));
-    let title = Signal::derive(move || found.get().map(|model| model.title).unwrap_or_default());
+    let title = Signal::derive(move || found.get().map(|model| model.title).or(wanted.get()).unwrap_or_default());
     view! {
-        <Dialog open=Signal::derive(move || found.get().is_some()) on_close=close title placement=Placement::Side>
-            {move || found.get().map(|model| model_body(catalog, model))}
+        <Dialog open=Signal::derive(move || wanted.get().is_some()) on_close=close title placement=Placement::Side test_id="model-panel">
+            {body}
         </Dialog>
     }
 }
