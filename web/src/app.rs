@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 use leptos_router::components::Router;
 
+use crate::ask::{Ask, AskDialog};
 use crate::features;
 use crate::nav::Nav;
 use crate::page::{OrganizationPage, Page, WorkspacePage};
@@ -73,6 +74,7 @@ fn Inside(nav: Nav, session: Session) -> impl IntoView {
     let place = Memo::new(move |_| session.place(nav.page.get()));
     let workspace = Memo::new(move |_| place.get().and_then(|place| place.workspace));
     Environments::provide(nav, workspace);
+    let ask = Ask::provide();
     // The bare address, and that of the sign-in form, lead to where one was last.
     Effect::new(move |_| {
         if let (Some(Page::Home | Page::SignIn), Some(home)) = (nav.page.get(), session.home()) {
@@ -87,7 +89,10 @@ fn Inside(nav: Nav, session: Session) -> impl IntoView {
         let title = nav.page.get().map_or("Not found", Page::title);
         document().set_title(&format!("{title} · Headgate"));
     });
-    view! { <Shell nav session place>{move || page_view(session, nav.page.get())}</Shell> }
+    view! {
+        <Shell nav session place>{move || page_view(session, nav.page.get())}</Shell>
+        <AskDialog ask />
+    }
 }
 
 fn page_view(session: Session, page: Option<Page>) -> AnyView {

@@ -10,6 +10,7 @@
 mod api;
 mod app;
 mod as_code;
+mod ask;
 mod features;
 mod nav;
 mod page;

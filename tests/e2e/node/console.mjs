@@ -163,7 +163,7 @@ await story(async ({ page, ready, step, shot, axe }) => {
     await page.getByRole("cell", { name: "eu-central-1" }).waitFor();
   });
 
-  await step("a person is disabled, and that is undone", async () => {
+  await step("a person is disabled after a question, and enabled again", async () => {
     await go(`${organization}/members`, "Members & roles");
     await page.getByTestId("add-member").click();
     await page.getByLabel("E-mail").fill("ada@example.com");
@@ -173,10 +173,16 @@ await story(async ({ page, ready, step, shot, axe }) => {
     await page.getByRole("button", { name: "Done" }).click();
     await page.getByRole("button", { name: "Ada Lovelace" }).click();
     await page.getByTestId("disable-member").click();
+    // Access tokens end for good with it, so it is asked before and not undone after.
+    const question = page.getByTestId("confirm");
+    await question.getByText("Access tokens are revoked for good").waitFor();
+    await shot("member-disable");
+    await axe("member-disable");
+    await question.getByRole("textbox").fill("ada@example.com");
+    await question.getByRole("button", { name: "Disable member" }).click();
     await page.getByTestId("enable-member").waitFor();
-    await shot("member-disabled");
-    await axe("member-disabled");
-    await page.getByRole("button", { name: "Undo" }).click();
+    assert.equal(await page.getByRole("button", { name: "Undo" }).count(), 0, "nothing is offered that cannot be done");
+    await page.getByTestId("enable-member").click();
     await page.getByTestId("disable-member").waitFor();
   });
 
@@ -189,6 +195,38 @@ await story(async ({ page, ready, step, shot, axe }) => {
     await page.getByRole("button", { name: "Done" }).click();
     await page.getByTestId("secret").waitFor({ state: "detached" });
     assert.ok(!(await page.content()).includes(password));
+  });
+
+  await step("a link leads to a model beyond the first page of the catalog", async () => {
+    const list = async (query) => {
+      const headers = { authorization: `Bearer ${ready.access_token}` };
+      return (await fetch(`${ready.api_url}/organizations/${ready.organization_id}/models?limit=200${query}`, { headers })).json();
+    };
+    const first = await list("");
+    const { items } = await list(`&cursor=${encodeURIComponent(first.next_cursor)}`);
+    const { provider, upstream_model: model } = items.at(-1);
+    await go(`${organization}/models?model=${encodeURIComponent(`${provider}/${model}`)}`, "Models & prices");
+    await page.getByTestId("model-panel").getByText("Price now").waitFor();
+    await page.getByTestId("model-panel").locator("dd code", { hasText: model }).first().waitFor();
+    await go(`${organization}/models?model=${encodeURIComponent("openai/no-such-model")}`, "Models & prices");
+    await page.getByTestId("model-panel").getByText("Not in the catalog").waitFor();
+  });
+
+  await step("a deployment's model is searched for in the whole catalog", async () => {
+    await go(`${workspace}/routes?tab=deployments&new=1`, "Routes");
+    const dialog = page.getByRole("dialog", { name: "New deployment" });
+    await dialog.getByLabel("Provider").selectOption("openai");
+    const model = dialog.getByRole("combobox", { name: "Upstream model" });
+    await model.pressSequentially("4o-mini-2024");
+    const option = dialog.getByRole("option", { name: /gpt-4o-mini-2024/ }).first();
+    await option.waitFor();
+    await shot("deployment-form");
+    await axe("deployment-form");
+    await model.press("ArrowDown");
+    await model.press("Enter");
+    assert.match(await model.inputValue(), /^gpt-4o-mini-2024/);
+    await model.press("Escape");
+    await dialog.waitFor({ state: "detached" });
   });
 
   const pages = [
@@ -280,13 +318,14 @@ await story(async ({ page, ready, step, shot, axe }) => {
     await go(`${workspace}/keys?q=${KEY_NAME}`, "Virtual keys");
     await page.getByRole("button", { name: KEY_NAME }).click();
     await page.getByTestId("revoke-key").click();
-    const dialog = page.getByTestId("revoke-dialog");
+    const dialog = page.getByTestId("confirm");
     await dialog.getByText("This cannot be undone").waitFor();
-    assert.ok(await page.getByTestId("confirm-revoke").isDisabled());
+    const confirm = dialog.getByRole("button", { name: "Revoke key" });
+    assert.ok(await confirm.isDisabled());
     await dialog.getByRole("textbox").fill(KEY_NAME);
     await shot("key-revoke");
     await axe("key-revoke");
-    await page.getByTestId("confirm-revoke").click();
+    await confirm.click();
     await page.getByTestId("key-panel").getByText("Revoked").first().waitFor();
   });
 

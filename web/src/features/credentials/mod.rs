@@ -4,25 +4,26 @@ mod form;
 
 use std::time::Duration;
 
+use api::NoQuery;
 use api::ops::credentials::{ArchiveCredential, CredentialPath, GetCredential};
 use api::ops::credentials::{CredentialView, ListCredentials};
 use api::ops::models::{ListProviders, ProviderView};
 use api::ops::{OrganizationPath, PageQuery};
-use api::{Empty, NoQuery};
 use domain::{OrganizationId, Page, Permission};
 use leptos::prelude::*;
 
-use crate::api::{Query, use_command, use_query};
+use crate::api::{Query, use_query};
 use crate::as_code::as_code;
+use crate::ask::use_ask;
 use crate::nav::{Nav, use_nav};
 use crate::session::{Session, use_session};
 use ui::Tone;
-use ui::badge::{Badge, Note, Tag};
+use ui::badge::{Badge, Tag};
 use ui::button::{Button, Weight};
+use ui::confirm::Question;
 use ui::copy_button::CopyId;
 use ui::data_view::{DataView, EmptyState, Skeleton};
 use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
-use ui::field::{FormError, TextField};
 use ui::format::number;
 use ui::icon::Icon;
 use ui::page_head::PageHead;
@@ -39,7 +40,6 @@ struct Vault {
     list: Query<Page<CredentialView>>,
     providers: Query<Page<ProviderView>>,
     editing: RwSignal<Option<CredentialView>>,
-    archiving: RwSignal<Option<CredentialView>>,
 }
 
 impl Vault {
@@ -117,7 +117,6 @@ pub(crate) fn Credentials(organization_id: OrganizationId) -> impl IntoView {
         list,
         providers,
         editing: RwSignal::new(None),
-        archiving: RwSignal::new(None),
     };
     let selected = vault.nav.param("credential");
     let create = Callback::new(move |()| vault.nav.set(&[("new", Some("1".to_owned()))], false));
@@ -145,7 +144,6 @@ pub(crate) fn Credentials(organization_id: OrganizationId) -> impl IntoView {
         <form::CreateDialog vault />
         <form::EditDialog vault />
         <CredentialPanel vault />
-        <ArchiveDialog vault />
     }
 }
 
@@ -165,10 +163,26 @@ fn CredentialPanel(vault: Vault) -> impl IntoView {
     }
 }
 
+fn archive(vault: Vault, credential: &CredentialView) {
+    let (toasts, name) = (expect_context::<Toasts>(), credential.name.to_string());
+    let serving = number::plural(credential.n_deployments, "deployment", "deployments");
+    let question = Question {
+        act: "Archive credential".to_owned(),
+        warning: "The secret is destroyed".to_owned(),
+        text: format!("{serving} of this organization stop serving. This cannot be undone.").into(),
+        name: name.clone(),
+    };
+    use_ask().before::<ArchiveCredential>(question, vault.path(credential), move |_| {
+        toasts.done(format!("“{name}” is archived and its secret destroyed."));
+        vault.open(None);
+        vault.list.refetch();
+    });
+}
+
 fn panel_body(vault: Vault, credential: CredentialView) -> AnyView {
     let (for_edit, for_archive) = (credential.clone(), credential.clone());
     let edit = Callback::new(move |()| vault.editing.set(Some(for_edit.clone())));
-    let archive = Callback::new(move |()| vault.archiving.set(Some(for_archive.clone())));
+    let archive = Callback::new(move |()| archive(vault, &for_archive));
     view! {
         <DialogBody>
             <dl class="facts">
@@ -197,50 +211,4 @@ fn panel_body(vault: Vault, credential: CredentialView) -> AnyView {
         </DialogFoot>
     }
     .into_any()
-}
-
-#[component]
-fn ArchiveDialog(vault: Vault) -> impl IntoView {
-    let close = Callback::new(move |()| vault.archiving.set(None));
-    view! {
-        <Dialog open=Signal::derive(move || vault.archiving.with(Option::is_some)) on_close=close title=Signal::stored("Archive credential".to_owned())>
-            {move || vault.archiving.get().map(|credential| view! { <ArchiveForm vault credential close /> })}
-        </Dialog>
-    }
-}
-
-#[component]
-fn ArchiveForm(vault: Vault, credential: CredentialView, close: Callback<()>) -> impl IntoView {
-    let typed = RwSignal::new(String::new());
-    let archive = use_command::<ArchiveCredential>();
-    let toasts = expect_context::<Toasts>();
-    let path = vault.path(&credential);
-    let name = StoredValue::new(credential.name.to_string());
-    let is_named = Signal::derive(move || name.with_value(|name| typed.get().trim() == name));
-    let submit = move |event: leptos::ev::SubmitEvent| {
-        event.prevent_default();
-        if is_named.get_untracked() {
-            archive.run(path, Empty {}, move |_| {
-                toasts.done(format!("“{}” is archived and its secret destroyed.", name.get_value()));
-                close.run(());
-                vault.open(None);
-                vault.list.refetch();
-            });
-        }
-    };
-    view! {
-        <form on:submit=submit>
-            <DialogBody>
-                <Note tone=Tone::Danger title="The secret is destroyed">
-                    {format!("{} of this organization stop serving: {}.", number::plural(credential.n_deployments, "deployment", "deployments"), credential.name)}
-                </Note>
-                <TextField label=format!("Type “{}” to confirm", credential.name) value=typed autofocus=true />
-                <FormError errors=archive.errors />
-            </DialogBody>
-            <DialogFoot>
-                <Button on_press=close>"Cancel"</Button>
-                <Button submits=true weight=Weight::Danger busy=archive.is_busy disabled=Signal::derive(move || !is_named.get())>"Archive credential"</Button>
-            </DialogFoot>
-        </form>
-    }
 }

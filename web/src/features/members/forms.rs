@@ -3,18 +3,19 @@
 use api::Empty;
 use api::ops::PageQuery;
 use api::ops::members::{
-    AddMember, AddedMemberView, BindRole, ListMembers, MemberPath, MemberView, NewMember, NewRoleBinding, RemoveMember,
+    AddMember, AddedMemberView, BindRole, ListMembers, MemberView, NewMember, NewRoleBinding, RemoveMember,
     RoleBindingPath, RoleBindingView, UnbindRole,
 };
-use domain::{DisplayName, Email, MemberId, Permission, Role, WorkspaceId};
+use domain::{DisplayName, Email, Permission, Role, WorkspaceId};
 use leptos::prelude::*;
 
 use super::{People, standing};
 use crate::api::{use_act, use_command};
 use crate::as_code::as_code;
-use ui::Tone;
-use ui::badge::{Badge, Note};
+use crate::ask::use_ask;
+use ui::badge::Badge;
 use ui::button::{Button, Size, Weight};
+use ui::confirm::Question;
 use ui::copy_button::CopyId;
 use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
 use ui::field::{FormError, InputKind, SelectField, TextField};
@@ -102,7 +103,7 @@ fn AddForm(people: People, added: RwSignal<Option<AddedMemberView>>, close: Call
 #[component]
 pub(super) fn MemberPanel(people: People) -> impl IntoView {
     let wanted = people.nav.param("member");
-    let (removing, resetting) = (RwSignal::new(false), RwSignal::new(false));
+    let resetting = RwSignal::new(false);
     let found = Memo::new(move |_| {
         let wanted = wanted.get()?;
         people.list.items().get().into_iter().find(|member| member.id.to_string() == wanted)
@@ -112,16 +113,33 @@ pub(super) fn MemberPanel(people: People) -> impl IntoView {
     let close = Callback::new(move |()| people.nav.set(&[("member", None)], false));
     view! {
         <Dialog open=Signal::derive(move || found.get().is_some()) on_close=close title placement=Placement::Side>
-            {move || found.get().map(|member| member_body(people, member, removing, resetting))}
+            {move || found.get().map(|member| member_body(people, member, resetting))}
         </Dialog>
         <standing::ResetDialog people found resetting />
-        <Dialog open=removing on_close=Callback::new(move |()| removing.set(false)) title=Signal::stored("Remove member".to_owned())>
-            {move || found.get_untracked().map(|member| view! { <RemoveForm people member removing /> })}
-        </Dialog>
     }
 }
 
-fn binding_line(people: People, member_id: MemberId, binding: RoleBindingView) -> AnyView {
+/// Who takes a role from themself may no longer be able to give it back, so that is asked before and not undone after.
+fn unbind_own(people: People, binding: &RoleBindingView) {
+    let (toasts, title) = (expect_context::<Toasts>(), binding.role.title());
+    let question = Question {
+        act: "Take a role from yourself".to_owned(),
+        warning: format!("You are no longer {title} on {}", people.scope_name(binding.workspace_id)),
+        text: "You may lose sight of this page, and only somebody else may be able to give the role back."
+            .to_owned()
+            .into(),
+        name: title.to_owned(),
+    };
+    let path = RoleBindingPath { organization_id: people.organization_id, role_binding_id: binding.id };
+    use_ask().before::<UnbindRole>(question, path, move |_| {
+        toasts.done(format!("{title} is taken away."));
+        people.session.reload();
+        people.list.refetch();
+    });
+}
+
+fn binding_line(people: People, member: &MemberView, binding: RoleBindingView) -> AnyView {
+    let (member_id, is_own) = (member.id, people.is_oneself(member));
     let unbind = use_act::<UnbindRole>();
     let toasts = expect_context::<Toasts>();
     let may = people.may(Permission::RoleBindingsManage)
@@ -131,7 +149,11 @@ fn binding_line(people: People, member_id: MemberId, binding: RoleBindingView) -
         let body = NewRoleBinding { member_id, role: binding.role, workspace_id: binding.workspace_id };
         bind.run(people.path(), body, move |_| people.list.refetch());
     };
+    let own = binding.clone();
     let press = Callback::new(move |()| {
+        if is_own {
+            return unbind_own(people, &own);
+        }
         let path = RoleBindingPath { organization_id: people.organization_id, role_binding_id: binding.id };
         unbind.run(path, Empty {}, move |_| {
             toasts.done_with_undo(format!("{} is taken away.", binding.role.title()), undo);
@@ -147,13 +169,28 @@ fn binding_line(people: People, member_id: MemberId, binding: RoleBindingView) -
     .into_any()
 }
 
-fn member_body(people: People, member: MemberView, removing: RwSignal<bool>, resetting: RwSignal<bool>) -> AnyView {
+fn remove(people: People, member: &MemberView) {
+    let (toasts, email) = (expect_context::<Toasts>(), member.email.to_string());
+    let question = Question {
+        act: "Remove member".to_owned(),
+        warning: format!("{} loses access at once", member.name),
+        text: "All roles and access tokens in this organization end. Virtual keys that were issued go on working; revoke those that must not.".to_owned().into(),
+        name: email.clone(),
+    };
+    use_ask().before::<RemoveMember>(question, people.member(member.id), move |_| {
+        toasts.done(format!("{email} is no longer a member."));
+        people.nav.set(&[("member", None)], true);
+        people.list.refetch();
+    });
+}
+
+fn member_body(people: People, member: MemberView, resetting: RwSignal<bool>) -> AnyView {
     let (tone, words) = super::state(&member);
     let may_bind = people.may(Permission::RoleBindingsManage);
     let may_remove = people.may(Permission::MembersManage);
     let bindings =
-        member.role_bindings.clone().into_iter().map(|binding| binding_line(people, member.id, binding)).collect_view();
-    let for_form = member.clone();
+        member.role_bindings.clone().into_iter().map(|binding| binding_line(people, &member, binding)).collect_view();
+    let (for_form, for_remove) = (member.clone(), member.clone());
     let code = as_code::<ListMembers>(&people.path(), &PageQuery::default(), &member);
     let standing = may_remove.then(|| standing::acts(people, &member, resetting));
     view! {
@@ -173,7 +210,7 @@ fn member_body(people: People, member: MemberView, removing: RwSignal<bool>, res
             {may_bind.then(|| view! { <BindForm people member=for_form.clone() /> })}
             {code}
         </DialogBody>
-        <DialogFoot>{standing} {may_remove.then(|| view! { <Button weight=Weight::Danger on_press=Callback::new(move |()| removing.set(true))>"Remove"</Button> })}</DialogFoot>
+        <DialogFoot>{standing} {may_remove.then(|| view! { <Button weight=Weight::Danger on_press=Callback::new(move |()| remove(people, &for_remove))>"Remove"</Button> })}</DialogFoot>
     }
     .into_any()
 }
@@ -200,42 +237,6 @@ fn BindForm(people: People, member: MemberView) -> impl IntoView {
             <SelectField label="Holds on" value=scope choices=Signal::derive(move || people.scopes()) error=bind.errors.of("workspace_id") />
             <FormError errors=bind.errors />
             <div class="row"><Button submits=true icon=Icon::Plus busy=bind.is_busy>"Give role"</Button></div>
-        </form>
-    }
-}
-
-#[component]
-fn RemoveForm(people: People, member: MemberView, removing: RwSignal<bool>) -> impl IntoView {
-    let typed = RwSignal::new(String::new());
-    let remove = use_command::<RemoveMember>();
-    let toasts = expect_context::<Toasts>();
-    let path = MemberPath { organization_id: people.organization_id, member_id: member.id };
-    let email = StoredValue::new(member.email.to_string());
-    let is_named = Signal::derive(move || email.with_value(|email| typed.get().trim() == email));
-    let submit = move |event: leptos::ev::SubmitEvent| {
-        event.prevent_default();
-        if is_named.get_untracked() {
-            remove.run(path, Empty {}, move |_| {
-                toasts.done(format!("{} is no longer a member.", email.get_value()));
-                removing.set(false);
-                people.nav.set(&[("member", None)], true);
-                people.list.refetch();
-            });
-        }
-    };
-    view! {
-        <form on:submit=submit>
-            <DialogBody>
-                <Note tone=Tone::Danger title=format!("{} loses access at once", member.name)>
-                    "All roles and access tokens in this organization end. Virtual keys that were issued go on working; revoke those that must not."
-                </Note>
-                <TextField label=format!("Type “{}” to confirm", member.email) value=typed autofocus=true />
-                <FormError errors=remove.errors />
-            </DialogBody>
-            <DialogFoot>
-                <Button on_press=Callback::new(move |()| removing.set(false))>"Cancel"</Button>
-                <Button submits=true weight=Weight::Danger busy=remove.is_busy disabled=Signal::derive(move || !is_named.get())>"Remove member"</Button>
-            </DialogFoot>
         </form>
     }
 }

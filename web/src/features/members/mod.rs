@@ -6,9 +6,9 @@ mod standing;
 
 use std::time::Duration;
 
-use api::ops::members::{ListMembers, MemberView};
+use api::ops::members::{ListMembers, MemberPath, MemberView};
 use api::ops::{OrganizationPath, PageQuery};
-use domain::{OrganizationId, Page, Permission, Role, WorkspaceId};
+use domain::{MemberId, OrganizationId, Page, Permission, Role, WorkspaceId};
 use leptos::prelude::*;
 
 use crate::api::{Query, use_query};
@@ -43,6 +43,14 @@ impl People {
 
     fn path(self) -> OrganizationPath {
         OrganizationPath { organization_id: self.organization_id }
+    }
+
+    fn member(self, member_id: MemberId) -> MemberPath {
+        MemberPath { organization_id: self.organization_id, member_id }
+    }
+
+    fn is_oneself(self, member: &MemberView) -> bool {
+        self.session.with(|me| me.user.id == member.user_id).unwrap_or(false)
     }
 
     /// Roles that this person may give: ownership only by owners.

@@ -1,14 +1,13 @@
 //! Whether a person may come in: disabling and enabling a membership, and a new one-time password.
 
 use api::Empty;
-use api::ops::members::{
-    DisableMember, EnableMember, MemberPath, MemberView, OneTimePasswordView, ResetMemberPassword,
-};
+use api::ops::members::{DisableMember, EnableMember, MemberView, OneTimePasswordView, ResetMemberPassword};
 use leptos::prelude::*;
 use ui::Tone;
 use ui::badge::Note;
 use ui::browser;
 use ui::button::{Button, Weight};
+use ui::confirm::Question;
 use ui::dialog::{Dialog, DialogBody, DialogFoot};
 use ui::field::FormError;
 use ui::format::time;
@@ -18,30 +17,38 @@ use ui::toast::Toasts;
 
 use super::People;
 use crate::api::{use_act, use_command};
+use crate::ask::use_ask;
 
-fn path_of(people: People, member: &MemberView) -> MemberPath {
-    MemberPath { organization_id: people.organization_id, member_id: member.id }
+/// Access tokens end for good, so this is asked before and not undone after.
+fn disable(people: People, member: &MemberView) {
+    let toasts = expect_context::<Toasts>();
+    let question = Question {
+        act: "Disable member".to_owned(),
+        warning: format!("{} loses access at once", member.name),
+        text: "Roles stop counting and sessions end until the member is enabled again. Access tokens are revoked for good, so scripts that use them need new ones. Virtual keys go on working.".to_owned().into(),
+        name: member.email.to_string(),
+    };
+    use_ask().before::<DisableMember>(question, people.member(member.id), move |member| {
+        toasts.done(format!("{} is disabled: no role counts, no token works.", member.name));
+        people.list.refetch();
+    });
 }
 
 /// The buttons of a member's panel; nobody locks themselves out here.
 pub(super) fn acts(people: People, member: &MemberView, resetting: RwSignal<bool>) -> AnyView {
-    if people.session.with(|me| me.user.id == member.user_id).unwrap_or(false) {
+    if people.is_oneself(member) {
         return ().into_any();
     }
-    let (disable, enable, toasts) = (use_act::<DisableMember>(), use_act::<EnableMember>(), expect_context::<Toasts>());
-    let path = path_of(people, member);
+    let (enable, toasts) = (use_act::<EnableMember>(), expect_context::<Toasts>());
+    let path = people.member(member.id);
     let put_back = move || {
         enable.run(path, Empty {}, move |member| {
             toasts.done(format!("{} has the roles of before. Access tokens stay revoked.", member.name));
             people.list.refetch();
         });
     };
-    let lock = Callback::new(move |()| {
-        disable.run(path, Empty {}, move |member| {
-            toasts.done_with_undo(format!("{} is disabled: no role counts, no token works.", member.name), put_back);
-            people.list.refetch();
-        });
-    });
+    let for_disable = member.clone();
+    let lock = Callback::new(move |()| disable(people, &for_disable));
     let is_disabled = member.disabled_at.is_some();
     let reset = Callback::new(move |()| resetting.set(true));
     view! {
@@ -49,7 +56,7 @@ pub(super) fn acts(people: People, member: &MemberView, resetting: RwSignal<bool
         {if is_disabled {
             view! { <Button busy=enable.is_busy on_press=Callback::new(move |()| put_back()) test_id="enable-member">"Enable"</Button> }.into_any()
         } else {
-            view! { <Button busy=disable.is_busy on_press=lock test_id="disable-member">"Disable"</Button> }.into_any()
+            view! { <Button on_press=lock test_id="disable-member">"Disable"</Button> }.into_any()
         }}
     }
     .into_any()
@@ -93,7 +100,7 @@ fn ResetForm(
     close: Callback<()>,
 ) -> impl IntoView {
     let reset = use_command::<ResetMemberPassword>();
-    let path = path_of(people, &member);
+    let path = people.member(member.id);
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         reset.run(path, Empty {}, move |password| made.set(Some(password)));

@@ -1,20 +1,19 @@
 //! One node: what it last reported, why it refused, and its revocation.
 
-use api::Empty;
 use api::ops::PageQuery;
 use api::ops::nodes::{ListNodes, NackView, NodePath, NodeView, RevokeNode};
 use leptos::prelude::*;
 
 use super::{Fleet, lag, state};
-use crate::api::use_command;
 use crate::as_code::as_code;
+use crate::ask::use_ask;
 use ui::Tone;
 use ui::badge::{Badge, Note};
 use ui::browser;
 use ui::button::{Button, Weight};
+use ui::confirm::Question;
 use ui::copy_button::CopyId;
 use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
-use ui::field::{FormError, TextField};
 use ui::format::{number, time};
 use ui::toast::Toasts;
 use ui::when::{When, WhenOr};
@@ -23,7 +22,6 @@ use ui::when::{When, WhenOr};
 #[component]
 pub(super) fn NodePanel(fleet: Fleet) -> impl IntoView {
     let wanted = fleet.nav.param("node");
-    let revoking = RwSignal::new(false);
     let found = Memo::new(move |_| {
         let wanted = wanted.get()?;
         fleet.nodes.items().get().into_iter().find(|node| node.id.to_string() == wanted)
@@ -32,10 +30,7 @@ pub(super) fn NodePanel(fleet: Fleet) -> impl IntoView {
     let close = Callback::new(move |()| fleet.nav.set(&[("node", None)], false));
     view! {
         <Dialog open=Signal::derive(move || found.get().is_some()) on_close=close title placement=Placement::Side>
-            {move || found.get().map(|node| body(fleet, node, revoking))}
-        </Dialog>
-        <Dialog open=revoking on_close=Callback::new(move |()| revoking.set(false)) title=Signal::stored("Revoke node".to_owned())>
-            {move || found.get_untracked().map(|node| view! { <RevokeForm fleet node revoking /> })}
+            {move || found.get().map(|node| body(fleet, node))}
         </Dialog>
     }
 }
@@ -68,7 +63,24 @@ fn refusal(nack: NackView, acknowledged_revision: u64) -> AnyView {
     .into_any()
 }
 
-fn body(fleet: Fleet, node: NodeView, revoking: RwSignal<bool>) -> AnyView {
+fn revoke(fleet: Fleet, node: &NodeView) {
+    let toasts = expect_context::<Toasts>();
+    let question = Question {
+        act: "Revoke node".to_owned(),
+        warning: "This cannot be undone".to_owned(),
+        text: "Its stream is cut within seconds, its certificate is refused, and it stops verifying keys when its policy grows too old. To bring the machine back, join it anew.".to_owned().into(),
+        name: node.name.clone(),
+    };
+    let path = NodePath { organization_id: fleet.organization_id, node_id: node.id };
+    use_ask().before::<RevokeNode>(question, path, move |node| {
+        toasts.done(format!("“{}” is revoked.", node.name));
+        fleet.nodes.refetch();
+    });
+}
+
+fn body(fleet: Fleet, node: NodeView) -> AnyView {
+    let for_revoke = node.clone();
+    let press = Callback::new(move |()| revoke(fleet, &for_revoke));
     let (tone, words) = state(&node);
     let may_revoke = fleet.may_manage() && node.revoked_at.is_none();
     view! {
@@ -101,42 +113,7 @@ fn body(fleet: Fleet, node: NodeView, revoking: RwSignal<bool>) -> AnyView {
             </dl>
             {as_code::<ListNodes>(&fleet.path(), &PageQuery::default(), &node)}
         </DialogBody>
-        <DialogFoot>{may_revoke.then(|| view! { <Button weight=Weight::Danger on_press=Callback::new(move |()| revoking.set(true))>"Revoke"</Button> })}</DialogFoot>
+        <DialogFoot>{may_revoke.then(|| view! { <Button weight=Weight::Danger on_press=press>"Revoke"</Button> })}</DialogFoot>
     }
     .into_any()
-}
-
-#[component]
-fn RevokeForm(fleet: Fleet, node: NodeView, revoking: RwSignal<bool>) -> impl IntoView {
-    let typed = RwSignal::new(String::new());
-    let revoke = use_command::<RevokeNode>();
-    let toasts = expect_context::<Toasts>();
-    let path = NodePath { organization_id: fleet.organization_id, node_id: node.id };
-    let name = StoredValue::new(node.name.clone());
-    let is_named = Signal::derive(move || name.with_value(|name| typed.get().trim() == name));
-    let submit = move |event: leptos::ev::SubmitEvent| {
-        event.prevent_default();
-        if is_named.get_untracked() {
-            revoke.run(path, Empty {}, move |node| {
-                toasts.done(format!("“{}” is revoked.", node.name));
-                revoking.set(false);
-                fleet.nodes.refetch();
-            });
-        }
-    };
-    view! {
-        <form on:submit=submit>
-            <DialogBody>
-                <Note tone=Tone::Danger title="This cannot be undone">
-                    "Its stream is cut within seconds, its certificate is refused, and it stops verifying keys when its policy grows too old. To bring the machine back, join it anew."
-                </Note>
-                <TextField label=format!("Type “{}” to confirm", node.name) value=typed autofocus=true />
-                <FormError errors=revoke.errors />
-            </DialogBody>
-            <DialogFoot>
-                <Button on_press=Callback::new(move |()| revoking.set(false))>"Cancel"</Button>
-                <Button submits=true weight=Weight::Danger busy=revoke.is_busy disabled=Signal::derive(move || !is_named.get())>"Revoke node"</Button>
-            </DialogFoot>
-        </form>
-    }
 }

@@ -1,23 +1,25 @@
 //! Making, changing and archiving a deployment.
 
+use api::NoQuery;
 use api::ops::OrganizationPath;
 use api::ops::deployments::{
     ArchiveDeployment, CreateDeployment, DeploymentChange, DeploymentPath, DeploymentView, NewDeployment,
     UpdateDeployment,
 };
-use api::ops::models::{ListModels, ListProviders, ModelQuery};
-use api::{Empty, NoQuery};
+use api::ops::models::{ListModels, ListProviders, ModelQuery, ModelView};
 use domain::{CredentialId, ModelName};
 use leptos::prelude::*;
 
 use super::Switchboard;
 use crate::api::{use_command, use_query};
-use ui::Tone;
-use ui::badge::Note;
+use crate::ask::use_ask;
 use ui::button::{Button, Weight};
+use ui::check_list::Item;
+use ui::combo_field::ComboField;
+use ui::confirm::Question;
 use ui::dialog::{DialogBody, DialogFoot};
-use ui::element_id;
 use ui::field::{FormError, InputKind, SelectField, TextField};
+use ui::format::number;
 use ui::toast::Toasts;
 
 fn credential_choices(board: Switchboard, provider: Signal<String>) -> Signal<Vec<(String, String)>> {
@@ -38,13 +40,28 @@ pub(super) fn CreateForm(board: Switchboard, close: Callback<()>) -> impl IntoVi
     });
     let (name, provider) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
     let (model, credential) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
+    let sought = RwSignal::new(String::new());
     let models = use_query::<ListModels>(move || {
         let query = ModelQuery {
             provider: Some(provider.get()).filter(|provider| !provider.is_empty()),
-            limit: Some(200),
+            search: Some(sought.get()).filter(|text| !text.is_empty()),
+            limit: Some(50),
             ..ModelQuery::default()
         };
         organization.map(|organization_id| (OrganizationPath { organization_id }, query))
+    });
+    let items = Signal::derive(move || {
+        let detail = |model: &ModelView| match (model.context_tokens, provider.get().is_empty()) {
+            (_, true) => model.provider.clone(),
+            (Some(tokens), false) => format!("{} tokens", number::compact(number::as_f64(tokens))),
+            (None, false) => String::new(),
+        };
+        let item = |model: ModelView| Item {
+            detail: detail(&model),
+            value: model.upstream_model.clone(),
+            text: model.upstream_model,
+        };
+        models.items().get().into_iter().map(item).collect::<Vec<_>>()
     });
     let create = use_command::<CreateDeployment>();
     let toasts = expect_context::<Toasts>();
@@ -56,7 +73,6 @@ pub(super) fn CreateForm(board: Switchboard, close: Callback<()>) -> impl IntoVi
         providers.items().get().into_iter().any(|provider| provider.name == wanted && provider.needs_credential)
     });
     let credentials = credential_choices(board, provider.into());
-    let list_id = element_id("models");
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let fail = |field: &str, text: String| create.errors.set(vec![(field.to_owned(), text)], None);
@@ -78,20 +94,11 @@ pub(super) fn CreateForm(board: Switchboard, close: Callback<()>) -> impl IntoVi
             board.changed();
         });
     };
-    let options = move || {
-        models
-            .items()
-            .get()
-            .into_iter()
-            .map(|model| view! { <option value=model.upstream_model>{model.title}</option> })
-            .collect_view()
-    };
     view! {
         <form on:submit=submit>
             <DialogBody>
                 <SelectField label="Provider" value=provider choices=provider_choices placeholder="Choose a provider" error=create.errors.of("provider") />
-                <ModelInput model list_id=list_id.clone() error=create.errors.of("upstream_model") />
-                <datalist id=list_id>{options}</datalist>
+                <ComboField label="Upstream model" value=model items on_search=Callback::new(move |text| sought.set(text)) hint="As the provider names it; the list is the catalog, any other name works too." error=create.errors.of("upstream_model") />
                 <Show when=move || needs_credential.get()>
                     <SelectField label="Credential" value=credential choices=credentials placeholder="Choose a credential" hint="A provider without one? Add it under Credentials first." error=create.errors.of("credential_id") />
                 </Show>
@@ -103,27 +110,6 @@ pub(super) fn CreateForm(board: Switchboard, close: Callback<()>) -> impl IntoVi
                 <Button submits=true weight=Weight::Primary busy=create.is_busy>"Create deployment"</Button>
             </DialogFoot>
         </form>
-    }
-}
-
-#[component]
-fn ModelInput(model: RwSignal<String>, list_id: String, error: Signal<Option<String>>) -> impl IntoView {
-    let id = element_id("field");
-    let (control_id, error_id) = (id.clone(), format!("{id}-error"));
-    view! {
-        <ui::field::Field id label="Upstream model" hint="As the provider names it; the list is the catalog, any other name works too." error>
-            <input
-                id=control_id
-                class="input input-code"
-                type="text"
-                list=list_id
-                autocomplete="off"
-                aria-invalid=move || error.get().map(|_| "true")
-                aria-describedby=move || error.get().map(|_| error_id.clone())
-                prop:value=move || model.get()
-                on:input=move |event| model.set(event_target_value(&event))
-            />
-        </ui::field::Field>
     }
 }
 
@@ -173,38 +159,19 @@ pub(super) fn EditForm(board: Switchboard, deployment: DeploymentView, close: Ca
     }
 }
 
-/// The form that ends a deployment.
-#[component]
-pub(super) fn ArchiveForm(board: Switchboard, deployment: DeploymentView, close: Callback<()>) -> impl IntoView {
-    let typed = RwSignal::new(String::new());
-    let archive = use_command::<ArchiveDeployment>();
-    let toasts = expect_context::<Toasts>();
-    let path = DeploymentPath { workspace_id: board.workspace_id, deployment_id: deployment.id };
-    let name = StoredValue::new(deployment.name.to_string());
-    let is_named = Signal::derive(move || name.with_value(|name| typed.get().trim() == name));
+/// Asks whether a deployment shall end.
+pub(super) fn archive(board: Switchboard, deployment: &DeploymentView) {
+    let (toasts, name) = (expect_context::<Toasts>(), deployment.name.to_string());
     let (_, fared) = board.fared(deployment.id);
-    let submit = move |event: leptos::ev::SubmitEvent| {
-        event.prevent_default();
-        if is_named.get_untracked() {
-            archive.run(path, Empty {}, move |_| {
-                toasts.done(format!("“{}” is archived.", name.get_value()));
-                board.changed();
-            });
-        }
+    let question = Question {
+        act: "Archive deployment".to_owned(),
+        warning: "Callers of this name are refused".to_owned(),
+        text: format!("In the last hour: {fared}. A deployment that a route uses cannot be archived; take it out of the route first.").into(),
+        name: name.clone(),
     };
-    view! {
-        <form on:submit=submit>
-            <DialogBody>
-                <Note tone=Tone::Danger title="Callers of this name are refused">
-                    {format!("In the last hour: {fared}. A deployment that a route uses cannot be archived; take it out of the route first.")}
-                </Note>
-                <TextField label=format!("Type “{}” to confirm", deployment.name) value=typed autofocus=true />
-                <FormError errors=archive.errors />
-            </DialogBody>
-            <DialogFoot>
-                <Button on_press=close>"Cancel"</Button>
-                <Button submits=true weight=Weight::Danger busy=archive.is_busy disabled=Signal::derive(move || !is_named.get())>"Archive deployment"</Button>
-            </DialogFoot>
-        </form>
-    }
+    let path = DeploymentPath { workspace_id: board.workspace_id, deployment_id: deployment.id };
+    use_ask().before::<ArchiveDeployment>(question, path, move |_| {
+        toasts.done(format!("“{name}” is archived."));
+        board.changed();
+    });
 }

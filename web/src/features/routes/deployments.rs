@@ -4,6 +4,7 @@ use api::ops::deployments::{DeploymentChange, DeploymentPath, DeploymentView, Up
 use domain::{Page, Permission};
 use leptos::prelude::*;
 
+use super::deployment_form::archive;
 use super::{Act, Switchboard};
 use crate::api::{Command, use_act};
 use crate::views::use_table_state;
@@ -67,9 +68,9 @@ fn columns(board: Switchboard) -> Vec<Column<DeploymentView>> {
     let acts = move |deployment: &DeploymentView| {
         let (for_edit, for_archive) = (deployment.clone(), deployment.clone());
         let edit = Callback::new(move |()| board.act.set(Some(Act::EditDeployment(for_edit.clone()))));
-        let archive = Callback::new(move |()| board.act.set(Some(Act::ArchiveDeployment(for_archive.clone()))));
+        let end = Callback::new(move |()| archive(board, &for_archive));
         let may = board.may(Permission::DeploymentsManage);
-        may.then(|| view! { <span class="row nowrap"><Button size=Size::Small on_press=edit>"Edit"</Button> <Button size=Size::Small on_press=archive>"Archive"</Button></span> }).into_any()
+        may.then(|| view! { <span class="row nowrap"><Button size=Size::Small on_press=edit>"Edit"</Button> <Button size=Size::Small on_press=end>"Archive"</Button></span> }).into_any()
     };
     vec![
         Column::new("Name", |deployment: &DeploymentView| deployment.name.to_string())

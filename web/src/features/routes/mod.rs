@@ -7,26 +7,26 @@ mod route_form;
 
 use std::time::Duration;
 
+use api::NoQuery;
 use api::ops::credentials::{CredentialView, ListCredentials};
 use api::ops::deployments::{DeploymentView, ListDeployments};
 use api::ops::routes::{ArchiveRoute, GetRoute, ListRoutes, RoutePath, RouteView};
 use api::ops::usage::{UsageQuery, UsageReport, UsageSums, WorkspaceUsage};
 use api::ops::{OrganizationPath, PageQuery, WorkspacePath};
-use api::{Empty, NoQuery};
 use domain::{DeploymentId, Page, Permission, WorkspaceId};
 use leptos::prelude::*;
 
-use crate::api::{Query, use_command, use_query};
+use crate::api::{Query, use_query};
 use crate::as_code::as_code;
+use crate::ask::use_ask;
 use crate::nav::{Nav, use_nav};
 use crate::session::{Session, use_session};
 use ui::Tone;
-use ui::badge::Note;
 use ui::browser;
 use ui::button::{Button, Size, Weight};
+use ui::confirm::Question;
 use ui::data_view::{DataView, EmptyState, Skeleton};
-use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
-use ui::field::{FormError, TextField};
+use ui::dialog::{Dialog, Placement};
 use ui::format::{number, time};
 use ui::icon::Icon;
 use ui::page_head::PageHead;
@@ -37,9 +37,7 @@ use ui::toast::Toasts;
 #[derive(Debug, Clone, PartialEq)]
 enum Act {
     EditRoute(RouteView),
-    ArchiveRoute(RouteView),
     EditDeployment(DeploymentView),
-    ArchiveDeployment(DeploymentView),
 }
 
 /// What the parts of this page share.
@@ -175,20 +173,14 @@ fn dialogs(board: Switchboard, is_deployments: Memo<bool>) -> AnyView {
     let title = Signal::derive(move || {
         match board.act.get() {
             Some(Act::EditRoute(_)) => "Edit route",
-            Some(Act::ArchiveRoute(_)) => "Archive route",
-            Some(Act::EditDeployment(_)) => "Edit deployment",
-            _ => "Archive deployment",
+            _ => "Edit deployment",
         }
         .to_owned()
     });
     let body = move || match board.act.get() {
         Some(Act::EditRoute(route)) => view! { <route_form::RouteForm board route=Some(route) close /> }.into_any(),
-        Some(Act::ArchiveRoute(route)) => view! { <ArchiveForm board route close /> }.into_any(),
         Some(Act::EditDeployment(deployment)) => {
             view! { <deployment_form::EditForm board deployment close /> }.into_any()
-        }
-        Some(Act::ArchiveDeployment(deployment)) => {
-            view! { <deployment_form::ArchiveForm board deployment close /> }.into_any()
         }
         None => ().into_any(),
     };
@@ -225,11 +217,26 @@ fn empty(board: Switchboard) -> AnyView {
     .into_any()
 }
 
+fn archive(board: Switchboard, route: &RouteView) {
+    let (toasts, name) = (expect_context::<Toasts>(), route.name.to_string());
+    let question = Question {
+        act: "Archive route".to_owned(),
+        warning: "Callers of this name are refused".to_owned(),
+        text: format!("Requests for “{name}” answer model_unknown within a second. Its deployments stay.").into(),
+        name: name.clone(),
+    };
+    let path = RoutePath { workspace_id: board.workspace_id, route_id: route.id };
+    use_ask().before::<ArchiveRoute>(question, path, move |_| {
+        toasts.done(format!("“{name}” is archived."));
+        board.changed();
+    });
+}
+
 fn route_card(board: Switchboard, route: RouteView) -> AnyView {
     let may = board.may(Permission::RoutesManage);
     let (for_edit, for_archive) = (route.clone(), route.clone());
     let edit = Callback::new(move |()| board.act.set(Some(Act::EditRoute(for_edit.clone()))));
-    let archive = Callback::new(move |()| board.act.set(Some(Act::ArchiveRoute(for_archive.clone()))));
+    let archive = Callback::new(move |()| archive(board, &for_archive));
     let timeouts = route.timeouts;
     let limits = format!(
         "up to {}, first byte within {}, all within {}",
@@ -256,36 +263,4 @@ fn route_card(board: Switchboard, route: RouteView) -> AnyView {
         </section>
     }
     .into_any()
-}
-
-#[component]
-fn ArchiveForm(board: Switchboard, route: RouteView, close: Callback<()>) -> impl IntoView {
-    let typed = RwSignal::new(String::new());
-    let archive = use_command::<ArchiveRoute>();
-    let toasts = expect_context::<Toasts>();
-    let path = RoutePath { workspace_id: board.workspace_id, route_id: route.id };
-    let name = StoredValue::new(route.name.to_string());
-    let is_named = Signal::derive(move || name.with_value(|name| typed.get().trim() == name));
-    let submit = move |event: leptos::ev::SubmitEvent| {
-        event.prevent_default();
-        if is_named.get_untracked() {
-            archive.run(path, Empty {}, move |_| {
-                toasts.done(format!("“{}” is archived.", name.get_value()));
-                board.changed();
-            });
-        }
-    };
-    view! {
-        <form on:submit=submit>
-            <DialogBody>
-                <Note tone=Tone::Danger title="Callers of this name are refused">{format!("Requests for “{}” answer model_unknown within a second. Its deployments stay.", route.name)}</Note>
-                <TextField label=format!("Type “{}” to confirm", route.name) value=typed autofocus=true />
-                <FormError errors=archive.errors />
-            </DialogBody>
-            <DialogFoot>
-                <Button on_press=close>"Cancel"</Button>
-                <Button submits=true weight=Weight::Danger busy=archive.is_busy disabled=Signal::derive(move || !is_named.get())>"Archive route"</Button>
-            </DialogFoot>
-        </form>
-    }
 }

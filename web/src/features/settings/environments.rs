@@ -1,16 +1,17 @@
 //! Environments of the workspace in view, in order of promotion.
 
-use api::Empty;
 use api::ops::WorkspacePath;
 use api::ops::environments::{CreateEnvironment, DeleteEnvironment, EnvironmentPath, EnvironmentView, NewEnvironment};
 use domain::{DisplayName, Permission, Slug, WorkspaceId};
 use leptos::prelude::*;
 
 use super::Office;
-use crate::api::{use_act, use_command};
+use crate::api::use_command;
+use crate::ask::use_ask;
 use crate::session::{Environments, use_environments};
 use ui::badge::EnvironmentBadge;
 use ui::button::{Button, Size, Weight};
+use ui::confirm::Question;
 use ui::copy_button::CopyId;
 use ui::dialog::{Dialog, DialogBody, DialogFoot};
 use ui::field::{FormError, TextField};
@@ -19,26 +20,25 @@ use ui::table::{Column, DataTable};
 use ui::toast::Toasts;
 use ui::when::When;
 
-fn columns(environments: Environments, workspace_id: WorkspaceId, may: bool) -> Vec<Column<EnvironmentView>> {
-    let delete = use_act::<DeleteEnvironment>();
-    let toasts = expect_context::<Toasts>();
-    let create = use_act::<CreateEnvironment>();
-    let press = move |environment: &EnvironmentView| {
-        let path = EnvironmentPath { workspace_id, environment_id: environment.id };
-        let again = NewEnvironment { slug: environment.slug.clone(), name: environment.name.clone() };
-        Callback::new(move |()| {
-            let again = again.clone();
-            delete.run(path, Empty {}, move |_| {
-                // Only one without keys can be deleted, so one of the same name is as good.
-                let text = format!("Environment “{}” is deleted.", again.name);
-                let undo = move || {
-                    create.run(WorkspacePath { workspace_id }, again.clone(), move |_| environments.refetch());
-                };
-                toasts.done_with_undo(text, undo);
-                environments.refetch();
-            });
-        })
+/// One made anew under the same slug has another id and the last place, so this is asked before and not undone after.
+fn delete(environments: Environments, workspace_id: WorkspaceId, environment: &EnvironmentView) {
+    let (toasts, name) = (expect_context::<Toasts>(), environment.name.to_string());
+    let question = Question {
+        act: "Delete environment".to_owned(),
+        warning: "Its id is gone for good".to_owned(),
+        text: "No key is attached to it, so no application is cut off. Scripts that name its id have to be changed."
+            .to_owned()
+            .into(),
+        name: environment.slug.to_string(),
     };
+    let path = EnvironmentPath { workspace_id, environment_id: environment.id };
+    use_ask().before::<DeleteEnvironment>(question, path, move |_| {
+        toasts.done(format!("Environment “{name}” is deleted."));
+        environments.refetch();
+    });
+}
+
+fn columns(environments: Environments, workspace_id: WorkspaceId, may: bool) -> Vec<Column<EnvironmentView>> {
     vec![
         Column::new("Environment", |environment: &EnvironmentView| environment.slug.to_string())
             .cell(|environment| view! { <EnvironmentBadge name=environment.slug.to_string() /> }.into_any()),
@@ -50,7 +50,8 @@ fn columns(environments: Environments, workspace_id: WorkspaceId, may: bool) -> 
             .cell(|environment| view! { <When at=environment.created_at /> }.into_any())
             .wide_only(),
         Column::acts(move |environment: &EnvironmentView| {
-            let on_press = press(environment);
+            let wanted = environment.clone();
+            let on_press = Callback::new(move |()| delete(environments, workspace_id, &wanted));
             may.then(|| view! { <Button size=Size::Small on_press>"Delete"</Button> }).into_any()
         }),
     ]

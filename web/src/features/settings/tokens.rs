@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use api::Empty;
 use api::ops::PageQuery;
 use api::ops::access_tokens::{
     AccessTokenPath, AccessTokenView, CreateAccessToken, IssuedAccessTokenView, ListAccessTokens, NewAccessToken,
@@ -13,12 +12,13 @@ use leptos::prelude::*;
 
 use super::Office;
 use crate::api::{Query, use_command, use_query};
+use crate::ask::use_ask;
 use ui::Tone;
 use ui::badge::Badge;
 use ui::browser;
 use ui::button::{Button, Size, Weight};
 use ui::code_block::CodeBlock;
-use ui::confirm::{Confirm, Question};
+use ui::confirm::Question;
 use ui::data_view::{DataView, EmptyState, Skeleton};
 use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
 use ui::field::{FormError, SelectField, TextField};
@@ -37,7 +37,26 @@ fn state(token: &AccessTokenView) -> (Tone, &'static str) {
     }
 }
 
-fn columns(office: Office, revoking: RwSignal<Option<AccessTokenView>>) -> Vec<Column<AccessTokenView>> {
+fn revoke(office: Office, list: Query<Page<AccessTokenView>>, token: &AccessTokenView) {
+    let (toasts, name) = (expect_context::<Toasts>(), token.name.to_string());
+    let used = token.last_used_at.map_or_else(
+        || "It was never used.".to_owned(),
+        |at| format!("It was last used {}.", time::relative(at, browser::now(), browser::zone())),
+    );
+    let question = Question {
+        act: "Revoke access token".to_owned(),
+        warning: "Scripts that use it are refused at once".to_owned(),
+        text: format!("{used} This cannot be undone.").into(),
+        name: name.clone(),
+    };
+    let path = AccessTokenPath { organization_id: office.organization_id, access_token_id: token.id };
+    use_ask().before::<RevokeAccessToken>(question, path, move |_| {
+        toasts.done(format!("“{name}” is revoked."));
+        list.refetch();
+    });
+}
+
+fn columns(office: Office, list: Query<Page<AccessTokenView>>) -> Vec<Column<AccessTokenView>> {
     let own = office.session.with(|me| me.user.id);
     let may_any = office.may(Permission::AccessTokensRevoke);
     vec![
@@ -64,7 +83,7 @@ fn columns(office: Office, revoking: RwSignal<Option<AccessTokenView>>) -> Vec<C
         Column::acts(move |token: &AccessTokenView| {
             let may = token.revoked_at.is_none() && (may_any || own == Some(token.user_id));
             let wanted = token.clone();
-            let on_press = Callback::new(move |()| revoking.set(Some(wanted.clone())));
+            let on_press = Callback::new(move |()| revoke(office, list, &wanted));
             may.then(|| view! { <Button size=Size::Small on_press>"Revoke"</Button> }).into_any()
         }),
     ]
@@ -78,8 +97,7 @@ pub(super) fn Tokens(office: Office) -> impl IntoView {
             .every(Duration::from_secs(30));
     let creating = RwSignal::new(false);
     let issued = RwSignal::new(None::<IssuedAccessTokenView>);
-    let revoking = RwSignal::new(None::<AccessTokenView>);
-    let columns = StoredValue::new(columns(office, revoking));
+    let columns = StoredValue::new(columns(office, list));
     let ready = Callback::new(move |page: Signal<Page<AccessTokenView>>| {
         view! { <DataTable label="Access tokens" columns=columns.get_value() rows=Signal::derive(move || page.get().items) key=|token: &AccessTokenView| token.id.to_string() file_name="access-tokens" /> }.into_any()
     });
@@ -102,43 +120,7 @@ pub(super) fn Tokens(office: Office) -> impl IntoView {
                 Some(token) => issued_view(office, token, close),
             }}
         </Dialog>
-        <RevokeDialog office list revoking />
     }
-}
-
-#[component]
-fn RevokeDialog(
-    office: Office,
-    list: Query<Page<AccessTokenView>>,
-    revoking: RwSignal<Option<AccessTokenView>>,
-) -> impl IntoView {
-    let revoke = use_command::<RevokeAccessToken>();
-    let toasts = expect_context::<Toasts>();
-    let question = Signal::derive(move || {
-        revoking.get().map(|token| Question {
-            act: "Revoke access token".to_owned(),
-            warning: "Scripts that use it are refused at once".to_owned(),
-            text: match token.last_used_at {
-                Some(at) => format!(
-                    "It was last used {}. This cannot be undone.",
-                    time::relative(at, browser::now(), browser::zone())
-                ),
-                None => "It was never used. This cannot be undone.".to_owned(),
-            },
-            name: token.name.to_string(),
-        })
-    });
-    let on_confirm = Callback::new(move |()| {
-        let Some(token) = revoking.get_untracked() else { return };
-        let path = AccessTokenPath { organization_id: office.organization_id, access_token_id: token.id };
-        revoke.run(path, Empty {}, move |_| {
-            toasts.done(format!("“{}” is revoked.", token.name));
-            revoking.set(None);
-            list.refetch();
-        });
-    });
-    let on_close = Callback::new(move |()| revoking.set(None));
-    view! { <Confirm question errors=revoke.errors busy=revoke.is_busy on_confirm on_close /> }
 }
 
 fn issued_view(office: Office, token: IssuedAccessTokenView, close: Callback<()>) -> AnyView {

@@ -1,6 +1,5 @@
 //! Workspaces of the organization: list, create, rename, archive.
 
-use api::Empty;
 use api::ops::workspaces::{
     ArchiveWorkspace, CreateWorkspace, ListWorkspaces, NewWorkspace, UpdateWorkspace, WorkspaceChange, WorkspaceView,
 };
@@ -10,10 +9,10 @@ use leptos::prelude::*;
 
 use super::Office;
 use crate::api::{Query, use_command, use_query};
+use crate::ask::use_ask;
 use crate::page::{Page, WorkspacePage};
-use ui::Tone;
-use ui::badge::Note;
 use ui::button::{Button, Size, Weight};
+use ui::confirm::Question;
 use ui::data_view::{DataView, EmptyState, Skeleton};
 use ui::dialog::{Dialog, DialogBody, DialogFoot};
 use ui::field::{FormError, TextField};
@@ -27,7 +26,6 @@ use ui::when::When;
 enum Act {
     Create,
     Rename(WorkspaceView),
-    Archive(WorkspaceView),
 }
 
 /// What the parts of this tab share.
@@ -46,12 +44,26 @@ impl Tab {
     }
 }
 
+fn archive(tab: Tab, workspace: &WorkspaceView) {
+    let (toasts, name) = (expect_context::<Toasts>(), workspace.name.to_string());
+    let question = Question {
+        act: "Archive workspace".to_owned(),
+        warning: "All its keys stop working at once".to_owned(),
+        text: "Routes and deployments go with them. Usage and audit entries stay.".to_owned().into(),
+        name: name.clone(),
+    };
+    use_ask().before::<ArchiveWorkspace>(question, WorkspacePath { workspace_id: workspace.id }, move |_| {
+        toasts.done(format!("“{name}” is archived."));
+        tab.changed();
+    });
+}
+
 fn columns(tab: Tab) -> Vec<Column<WorkspaceView>> {
     let acts = move |workspace: &WorkspaceView| {
         let may = |permission| tab.office.session.can_in(permission, workspace.id);
         let (for_rename, for_archive) = (workspace.clone(), workspace.clone());
         let rename = Callback::new(move |()| tab.act.set(Some(Act::Rename(for_rename.clone()))));
-        let archive = Callback::new(move |()| tab.act.set(Some(Act::Archive(for_archive.clone()))));
+        let archive = Callback::new(move |()| archive(tab, &for_archive));
         view! {
             <span class="row nowrap">
                 {may(Permission::WorkspaceUpdate).then(|| view! { <Button size=Size::Small on_press=rename>"Rename"</Button> })}
@@ -86,7 +98,6 @@ pub(super) fn Workspaces(office: Office) -> impl IntoView {
     let title = Signal::derive(move || {
         match tab.act.get() {
             Some(Act::Rename(_)) => "Rename workspace",
-            Some(Act::Archive(_)) => "Archive workspace",
             _ => "New workspace",
         }
         .to_owned()
@@ -94,7 +105,6 @@ pub(super) fn Workspaces(office: Office) -> impl IntoView {
     let form = move || match tab.act.get() {
         Some(Act::Create) => view! { <CreateForm tab /> }.into_any(),
         Some(Act::Rename(workspace)) => view! { <RenameForm tab workspace /> }.into_any(),
-        Some(Act::Archive(workspace)) => view! { <ArchiveForm tab workspace /> }.into_any(),
         None => ().into_any(),
     };
     view! {
@@ -168,34 +178,6 @@ fn RenameForm(tab: Tab, workspace: WorkspaceView) -> impl IntoView {
         <form on:submit=submit>
             <DialogBody><TextField label="Name" value=name required=true autofocus=true error=update.errors.of("name") /> <FormError errors=update.errors /></DialogBody>
             <DialogFoot>{cancel(tab)} <Button submits=true weight=Weight::Primary busy=update.is_busy>"Rename"</Button></DialogFoot>
-        </form>
-    }
-}
-
-#[component]
-fn ArchiveForm(tab: Tab, workspace: WorkspaceView) -> impl IntoView {
-    let typed = RwSignal::new(String::new());
-    let archive = use_command::<ArchiveWorkspace>();
-    let toasts = expect_context::<Toasts>();
-    let name = StoredValue::new(workspace.name.to_string());
-    let is_named = Signal::derive(move || name.with_value(|name| typed.get().trim() == name));
-    let submit = move |event: leptos::ev::SubmitEvent| {
-        event.prevent_default();
-        if is_named.get_untracked() {
-            archive.run(WorkspacePath { workspace_id: workspace.id }, Empty {}, move |_| {
-                toasts.done(format!("“{}” is archived.", name.get_value()));
-                tab.changed();
-            });
-        }
-    };
-    view! {
-        <form on:submit=submit>
-            <DialogBody>
-                <Note tone=Tone::Danger title="All its keys stop working at once">"Routes and deployments go with them. Usage and audit entries stay."</Note>
-                <TextField label=format!("Type “{}” to confirm", workspace.name) value=typed autofocus=true />
-                <FormError errors=archive.errors />
-            </DialogBody>
-            <DialogFoot>{cancel(tab)} <Button submits=true weight=Weight::Danger busy=archive.is_busy disabled=Signal::derive(move || !is_named.get())>"Archive workspace"</Button></DialogFoot>
         </form>
     }
 }

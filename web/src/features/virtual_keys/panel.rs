@@ -2,7 +2,7 @@
 
 use api::NoQuery;
 use api::ops::WorkspacePath;
-use api::ops::usage::{UsageQuery, WorkspaceUsage};
+use api::ops::usage::{UsageQuery, UsageReport, WorkspaceUsage};
 use api::ops::virtual_keys::{GetVirtualKey, VirtualKeyPath, VirtualKeyView};
 use domain::virtual_key::KeyStatus;
 use domain::{Permission, VirtualKeyId};
@@ -28,7 +28,6 @@ use ui::when::WhenOr;
 pub(super) enum Act {
     Edit,
     Rotate,
-    Revoke,
 }
 
 /// What the parts of the panel share.
@@ -37,6 +36,8 @@ pub(super) struct OneKey {
     pub(super) keys: Keys,
     pub(super) id: VirtualKeyId,
     pub(super) query: Query<VirtualKeyView>,
+    /// The last 24 hours; also the consequences that a revocation names.
+    usage: Query<UsageReport>,
     pub(super) act: RwSignal<Option<Act>>,
 }
 
@@ -71,7 +72,7 @@ pub(super) fn KeyPanel(keys: Keys) -> impl IntoView {
 fn PanelBody(keys: Keys, id: VirtualKeyId, title: RwSignal<String>) -> impl IntoView {
     let path = VirtualKeyPath { workspace_id: keys.workspace_id, virtual_key_id: id };
     let query = use_query::<GetVirtualKey>(move || Some((path, NoQuery {})));
-    let one = OneKey { keys, id, query, act: RwSignal::new(None) };
+    let one = OneKey { keys, id, query, usage: use_last_day(keys, id), act: RwSignal::new(None) };
     Effect::new(move |_| {
         if let Some(key) = query.data().get() {
             title.set(key.name.to_string());
@@ -125,23 +126,22 @@ fn facts(one: OneKey, key: &VirtualKeyView) -> AnyView {
     .into_any()
 }
 
-/// The sums of the last 24 hours of one key; also the consequences that a revocation names.
-pub(super) fn use_last_day(one: OneKey) -> Query<api::ops::usage::UsageReport> {
+fn use_last_day(keys: Keys, id: VirtualKeyId) -> Query<UsageReport> {
     use_query::<WorkspaceUsage>(move || {
         let now = browser::now();
         let query = UsageQuery {
             from: Some(now.minus(std::time::Duration::from_secs(86_400))),
             to: Some(now),
-            virtual_key_id: Some(one.id),
+            virtual_key_id: Some(id),
             ..UsageQuery::default()
         };
-        Some((WorkspacePath { workspace_id: one.keys.workspace_id }, query))
+        Some((WorkspacePath { workspace_id: keys.workspace_id }, query))
     })
 }
 
 #[component]
 fn LastDay(one: OneKey) -> impl IntoView {
-    let usage = use_last_day(one);
+    let usage = one.usage;
     let total = move || usage.data().get().map(|report| report.total).unwrap_or_default();
     let requests = one
         .keys
@@ -169,20 +169,18 @@ fn acts(one: OneKey, key: &VirtualKeyView) -> AnyView {
     let open = move |act| Callback::new(move |()| one.act.set(Some(act)));
     let close = Callback::new(move |()| one.act.set(None));
     let (for_edit, for_rotate, for_revoke) = (key.clone(), key.clone(), key.clone());
+    let end = Callback::new(move |()| revoke::revoke(one, one.usage, &for_revoke));
     view! {
         <DialogFoot>
             {may_update.then(|| view! { <Button icon=Icon::Edit on_press=open(Act::Edit)>"Edit"</Button> })}
             {may_update.then(|| view! { <Button icon=Icon::Refresh on_press=open(Act::Rotate)>"Rotate"</Button> })}
-            {may_revoke.then(|| view! { <Button weight=Weight::Danger on_press=open(Act::Revoke) test_id="revoke-key">"Revoke"</Button> })}
+            {may_revoke.then(|| view! { <Button weight=Weight::Danger on_press=end test_id="revoke-key">"Revoke"</Button> })}
         </DialogFoot>
         <Dialog open=Signal::derive(move || one.act.get() == Some(Act::Edit)) on_close=close title=Signal::stored("Edit key".to_owned())>
             <edit::EditForm one key=for_edit.clone() />
         </Dialog>
         <Dialog open=Signal::derive(move || one.act.get() == Some(Act::Rotate)) on_close=close title=Signal::stored("Rotate key".to_owned())>
             <rotate::RotateForm one key=for_rotate.clone() />
-        </Dialog>
-        <Dialog open=Signal::derive(move || one.act.get() == Some(Act::Revoke)) on_close=close title=Signal::stored("Revoke key".to_owned()) test_id="revoke-dialog">
-            <revoke::RevokeForm one key=for_revoke.clone() />
         </Dialog>
     }
     .into_any()

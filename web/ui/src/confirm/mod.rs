@@ -15,8 +15,8 @@ pub struct Question {
     pub act: String,
     /// What will stop working, in a few words.
     pub warning: String,
-    /// The rest of the consequences.
-    pub text: String,
+    /// The rest of the consequences; may still be on its way.
+    pub text: Signal<String>,
     /// What must be typed.
     pub name: String,
 }
@@ -54,7 +54,7 @@ fn form(
     view! {
         <form on:submit=submit>
             <DialogBody>
-                <Note tone=Tone::Danger title=question.warning>{question.text}</Note>
+                <Note tone=Tone::Danger title=question.warning>{move || question.text.get()}</Note>
                 <TextField label value=typed autofocus=true />
                 <FormError errors />
             </DialogBody>
