@@ -1,5 +1,6 @@
 //! The lives of the aggregates through the API: creating, changing, refusing, paging, versions, repeated requests.
 
+use api::field::Field;
 use api::ops::access_tokens::{
     AccessTokenPath, CreateAccessToken, ListAccessTokens, NewAccessToken, RevokeAccessToken,
 };
@@ -20,8 +21,8 @@ use api::ops::usage::{UsageQuery, WorkspaceUsage};
 use api::ops::workspaces::{ArchiveWorkspace, CreateWorkspace, ListWorkspaces, NewWorkspace};
 use api::ops::{NoPath, OrganizationPath, PageQuery, WorkspacePath};
 use api::{Client, Empty, NoQuery};
-use domain::route::Target;
-use domain::{NanoUsd, OrganizationId, Role, Scope};
+use domain::route::{Node, Target};
+use domain::{DeploymentId, NanoUsd, OrganizationId, Role, Scope};
 use http::{StatusCode, header};
 
 use crate::world::World;
@@ -191,8 +192,10 @@ async fn names_are_shared_by_models_and_routes_and_freed_by_archiving() {
     let route = |name: &str, targets: Vec<Target>| NewRoute {
         name: name.parse().expect("a name"),
         targets,
+        tree: None,
         max_attempts: None,
         timeouts: None,
+        rules: None,
     };
     let taken = owner.refused::<CreateRoute>(ws(&world), NoQuery {}, route("m", vec![target])).await;
     assert_eq!(taken.status, 409);
@@ -205,6 +208,16 @@ async fn names_are_shared_by_models_and_routes_and_freed_by_archiving() {
     let path = RoutePath { workspace_id: world.workspace(), route_id: made_route.id };
     let change = RouteChange { version: Some(1), max_attempts: Some(11), ..RouteChange::default() };
     assert_eq!(owner.refused::<UpdateRoute>(path, NoQuery {}, change).await.fields[0].pointer, "/max_attempts");
+
+    let leaf = |id| Node::Deployment { deployment_id: id };
+    let unknown = Node::Ordered { children: vec![leaf(made.id), leaf(DeploymentId::from_uuid(7))] };
+    let change = RouteChange { version: Some(1), tree: Field::Value(unknown), ..RouteChange::default() };
+    let refused = owner.refused::<UpdateRoute>(path, NoQuery {}, change).await;
+    assert_eq!(refused.fields[0].pointer, "/tree/children/1/deployment_id");
+    let tree = Node::RoundRobin { children: vec![leaf(made.id)] };
+    let change = RouteChange { version: Some(1), tree: Field::Value(tree.clone()), ..RouteChange::default() };
+    let changed = owner.call::<UpdateRoute>(path, NoQuery {}, change).await.expect("a tree");
+    assert_eq!((changed.targets.len(), changed.tree), (0, Some(tree)), "a tree takes the place of targets");
 
     let at = DeploymentPath { workspace_id: world.workspace(), deployment_id: made.id };
     let used = owner.refused::<ArchiveDeployment>(at, NoQuery {}, Empty {}).await;

@@ -115,6 +115,8 @@ codes! {
         UpstreamError = "upstream_error", 502, Upstream, "The upstream failed";
         /// No target is healthy.
         NoHealthyTarget = "no_healthy_target", 503, Upstream, "No healthy target";
+        /// Only an answer given again was wanted, and there is none.
+        CacheMiss = "cache_miss", 504, Client, "No answer to give again";
         /// The node's policy is too old, or not there yet.
         PolicyStale = "policy_stale", 503, Headgate, "The node cannot verify keys at the moment";
         /// The workspace's policy does not compile.

@@ -1,4 +1,14 @@
-//! Targets with retry and timeout rules under a model name.
+//! What serves a model name: targets or a tree of strategies, with retry, timeout and fallback rules.
+
+mod check;
+mod rules;
+mod tree;
+
+pub use check::{Document, Flaw, MAX_MS, MAX_WEIGHT};
+pub use rules::{
+    Affinity, Dropped, FailureClass, Fallback, Hedge, Overrides, RetryBudget, Rules, Shadow, SlowStart, StreamFailure,
+};
+pub use tree::{Case, HashKey, LatencyMeasure, Node, Share, Test};
 
 use crate::{DeploymentId, ModelName, OrganizationId, RouteId, Timestamp, WorkspaceId};
 
@@ -45,12 +55,16 @@ pub struct Route {
     pub workspace_id: WorkspaceId,
     /// The model name clients ask for; unique in the workspace among deployments and routes.
     pub name: ModelName,
-    /// 1–32 targets, each deployment at most once.
+    /// 1–32 targets, each deployment at most once; the short form of a tree. Empty when there is a tree.
     pub targets: Vec<Target>,
+    /// How the target is chosen; at most 4 levels of strategies over 32 deployments.
+    pub tree: Option<Node>,
     /// How many attempts one request may make, over all targets; 1–10.
     pub max_attempts: u16,
     /// The durations.
     pub timeouts: Timeouts,
+    /// What happens beyond choosing.
+    pub rules: Rules,
     /// Counts changes, from 1.
     pub version: u64,
     /// When it was created.
@@ -62,10 +76,32 @@ pub struct Route {
 }
 
 impl Route {
-    /// The most targets a route may have.
+    /// The most targets a route may have, and the most leaves a tree.
     pub const MAX_TARGETS: usize = 32;
+    /// The most levels of strategies in a tree.
+    pub const MAX_DEPTH: usize = 4;
     /// The most attempts a request may make.
     pub const MAX_ATTEMPTS: u16 = 10;
     /// The attempts of a route that does not say.
     pub const DEFAULT_ATTEMPTS: u16 = 3;
+
+    /// Returns the part that decides about calls.
+    #[must_use]
+    pub const fn document(&self) -> Document<'_> {
+        Document {
+            targets: self.targets.as_slice(),
+            tree: self.tree.as_ref(),
+            max_attempts: self.max_attempts,
+            timeouts: &self.timeouts,
+            rules: &self.rules,
+        }
+    }
+
+    /// Says whether the route names a deployment.
+    #[must_use]
+    pub fn names(&self, id: DeploymentId) -> bool {
+        let mut is_named = false;
+        self.document().visit_deployments(&mut |named| is_named |= named == id);
+        is_named
+    }
 }

@@ -110,6 +110,40 @@ text_enum! {
 }
 
 text_enum! {
+    /// Why a target was not tried, or only as a last resort.
+    SkipReason {
+        /// The deployment is switched off.
+        Disabled = "disabled",
+        /// Its credential is absent, revoked, of another provider, or cannot be opened at the node.
+        NoCredential = "no_credential",
+        /// The route took another branch.
+        OtherBranch = "other_branch",
+        /// The request itself left it out.
+        Excluded = "excluded",
+        /// It costs more than the request allows, or nobody knows what it costs.
+        TooExpensive = "too_expensive",
+        /// It cannot express what the request holds, and nothing may be dropped.
+        Unsupported = "unsupported",
+        /// It failed repeatedly of late.
+        Ejected = "ejected",
+        /// Another call was just trying whether it is back.
+        ProbeUnderWay = "probe_under_way",
+        /// It asked for a pause.
+        RateLimited = "rate_limited",
+        /// It came back lately and is given its share little by little.
+        Warming = "warming",
+        /// Its credential failed at another target of the same call.
+        CredentialFailed = "credential_failed",
+        /// The retry budget of the model was used up.
+        RetryBudget = "retry_budget",
+        /// The pause before it would have outlasted the call.
+        TooLate = "too_late",
+        /// Its turn did not come.
+        NotNeeded = "not_needed",
+    }
+}
+
+text_enum! {
     /// How one attempt ended.
     AttemptOutcome {
         /// It gave the answer.

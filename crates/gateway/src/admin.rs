@@ -2,20 +2,20 @@
 //!
 //! Listens on its own address, which must not be exposed to clients: it names keys and models, never secrets.
 
+mod explain;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use domain::Timestamp;
-use domain::secret::Kid;
-use policy::snapshot::{CredentialUse, KeyPolicy};
-use policy::{Health, Snapshot};
+use policy::Snapshot;
 use runtime::health::Readiness;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +50,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/readyz", get(readyz))
         .route("/synced", get(synced))
         .route("/metrics", get(metrics))
-        .route("/explain", get(explain))
+        .route("/explain", get(explain::of_key))
         .with_state(admin)
 }
 
@@ -159,131 +159,5 @@ fn render_policy(admin: &Admin, out: &mut String) {
     ] {
         text.head(name, "gauge", help);
         text.line(name, &[], value);
-    }
-}
-
-// === Explain ===
-
-#[derive(Deserialize)]
-struct Asked {
-    /// The public part of a virtual key.
-    kid: String,
-    /// The model that a client would ask for.
-    model: String,
-}
-
-/// What would happen to a call, and which policy decides it.
-#[derive(Serialize)]
-struct Explained {
-    organization_id: String,
-    policy_revision: u64,
-    set_hash: String,
-    stale: bool,
-    virtual_key_id: String,
-    virtual_key_status: &'static str,
-    virtual_key_expires_at: Option<Timestamp>,
-    workspace_id: String,
-    model: String,
-    decision: &'static str,
-    rule: String,
-    max_attempts: Option<u16>,
-    attempts: Vec<ExplainedAttempt>,
-}
-
-#[derive(Serialize)]
-struct ExplainedAttempt {
-    n: usize,
-    deployment_id: String,
-    deployment: String,
-    provider: String,
-    upstream_model: String,
-    credential_id: Option<String>,
-    healthy: bool,
-}
-
-async fn explain(State(admin): State<Arc<Admin>>, Query(asked): Query<Asked>) -> Response {
-    let snapshot = admin.shared.policy.load_full();
-    let Some(key) = Kid::parse(&asked.kid).and_then(|kid| snapshot.find_key(kid)) else {
-        let text =
-            "no key with this kid; it is the part after the second underscore of a virtual key, twelve characters\n";
-        return (StatusCode::NOT_FOUND, text).into_response();
-    };
-    match explained(&admin, &snapshot, key, &asked.model) {
-        Some(explained) => Json(explained).into_response(),
-        None => (StatusCode::NOT_FOUND, "the key's organization is not held by this node\n").into_response(),
-    }
-}
-
-fn explained(admin: &Admin, snapshot: &Snapshot, key: &KeyPolicy, name: &str) -> Option<Explained> {
-    let now = admin.shared.clock.now();
-    let organization = snapshot.organization(key.organization)?;
-    let workspace = snapshot.workspace(key.key.workspace);
-    let model = workspace.and_then(|workspace| workspace.model(name));
-    let attempts = model.map(|model| {
-        // The same seed each time: weights shuffle real calls, an explanation should stay as it is.
-        policy::plan(model, 0, &mut |id| {
-            if admin.shared.health.target(id).is_ejected(now) { Health::Ejected } else { Health::Healthy }
-        })
-    });
-    let attempts = attempts.unwrap_or_default();
-    let is_expired = key.key.expires_at.is_some_and(|at| at <= now);
-    let status = key_status(key, is_expired, organization.is_stale(now));
-    let (decision, rule) = match (status, workspace, model) {
-        ("active", Some(_), Some(_)) if !key.allows(name) => {
-            ("model_not_allowed", format!("the list of models of {}", key.key.id))
-        }
-        ("active", Some(_), Some(_)) if attempts.is_empty() => ("no_healthy_target", "no usable deployment".to_owned()),
-        ("active", Some(_), Some(model)) => match model.route {
-            Some(route) => ("dispatched", format!("route {route}")),
-            None => ("dispatched", "the deployment of that name".to_owned()),
-        },
-        ("active", Some(_), None) => {
-            ("model_unknown", "no route or deployment of that name in the workspace".to_owned())
-        }
-        ("active", None, _) => ("key_revoked", "the key's workspace is archived".to_owned()),
-        (status, ..) => (status, format!("the state of {}", key.key.id)),
-    };
-    Some(Explained {
-        organization_id: organization.id.to_string(),
-        policy_revision: organization.revision,
-        set_hash: organization.set_hash.to_string(),
-        stale: organization.is_stale(now),
-        virtual_key_id: key.key.id.to_string(),
-        virtual_key_status: status,
-        virtual_key_expires_at: key.key.expires_at,
-        workspace_id: key.key.workspace.to_string(),
-        model: name.to_owned(),
-        decision,
-        rule,
-        max_attempts: model.map(|model| model.max_attempts),
-        attempts: attempts.iter().enumerate().map(|(at, attempt)| explained_attempt(at + 1, attempt)).collect(),
-    })
-}
-
-fn key_status(key: &KeyPolicy, is_expired: bool, is_stale: bool) -> &'static str {
-    if key.is_unverifiable || is_stale {
-        "policy_stale"
-    } else if key.key.status == policy::resource::KeyStatus::Revoked {
-        "key_revoked"
-    } else if is_expired {
-        "key_expired"
-    } else {
-        "active"
-    }
-}
-
-fn explained_attempt(n: usize, attempt: &policy::Attempt) -> ExplainedAttempt {
-    let deployment = &attempt.deployment;
-    ExplainedAttempt {
-        n,
-        deployment_id: deployment.id.to_string(),
-        deployment: deployment.name.clone(),
-        provider: deployment.provider.clone(),
-        upstream_model: deployment.upstream_model.clone(),
-        credential_id: match &deployment.credential {
-            CredentialUse::Ready(credential) => Some(credential.id.to_string()),
-            _ => None,
-        },
-        healthy: attempt.health == Health::Healthy,
     }
 }

@@ -5,4 +5,5 @@ pub mod dial;
 pub(crate) mod exchanges;
 mod h1;
 pub mod health;
+pub mod load;
 pub mod proxy;

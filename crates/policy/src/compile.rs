@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::credential::seal_context;
-use domain::route::{Route as RouteEntity, Target, Timeouts};
+use domain::route::{Node, Route as RouteEntity, Rules, Target, Timeouts};
 use domain::secret::Kid;
 use domain::{CredentialId, DeploymentId, OrganizationId, Secret, WorkspaceId};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -20,8 +20,9 @@ use crate::resource::{
 use crate::set::{Location, ResourceSet};
 use crate::snapshot::{
     Bad, CredentialPolicy, CredentialUse, DeploymentPolicy, Freshness, KeyPolicy, ModelPolicy, OrganizationPolicy,
-    PriceBook, Snapshot, TargetPolicy, WorkspacePolicy,
+    PriceBook, RulesPolicy, Snapshot, TargetPolicy, WorkspacePolicy,
 };
+use crate::tree::{SLOTS, Tree};
 use crate::wire::{self, WireError};
 
 /// Opens what is sealed with an organization's data key; implemented by the node over its key grants.
@@ -417,7 +418,7 @@ impl Work<'_> {
         let by_id: FxHashMap<DeploymentId, &Arc<DeploymentPolicy>> = deployments.iter().map(|it| (it.id, it)).collect();
         let mut models = BTreeMap::new();
         for route in routes {
-            let model = self.route(workspace, route, &by_id);
+            let model = self.route(workspace, &route, &by_id);
             models.entry(model.name.clone()).or_insert_with(|| Arc::new(model));
         }
         let named = deployments.iter().map(|it| (it.name.as_str().into(), it));
@@ -425,18 +426,17 @@ impl Work<'_> {
             deployments.iter().map(|it| (format!("{}/{}", it.provider, it.upstream_model).into_boxed_str(), it));
         for (is_named, group) in [(true, group(named)), (false, group(served))] {
             for (name, targets) in group {
-                let targets = targets.into_iter().map(|deployment| TargetPolicy {
-                    target: Target { deployment_id: deployment.id, priority: 0, weight: 1 },
-                    deployment: Arc::clone(deployment),
-                });
-                let model = ModelPolicy {
-                    name: name.clone(),
-                    route: None,
-                    targets: targets.collect(),
+                let equal = |it: &&Arc<DeploymentPolicy>| Target { deployment_id: it.id, priority: 0, weight: 1 };
+                let listed: Vec<_> = targets.iter().take(SLOTS).map(equal).collect();
+                let route = Parts {
+                    targets: &listed,
+                    tree: None,
+                    rules: &Rules::default(),
                     max_attempts: RouteEntity::DEFAULT_ATTEMPTS,
                     timeouts: Timeouts::default(),
-                    is_listed: is_named,
                 };
+                let mut model = route.compile(name.clone(), &by_id, &mut |_, _| {});
+                model.is_listed = is_named;
                 models.entry(name).or_insert_with(|| Arc::new(model));
             }
         }
@@ -446,27 +446,17 @@ impl Work<'_> {
     fn route(
         &mut self,
         workspace: WorkspaceId,
-        it: Route,
+        it: &Route,
         deployments: &FxHashMap<DeploymentId, &Arc<DeploymentPolicy>>,
     ) -> ModelPolicy {
         let location = Location { workspace: Some(workspace), key: Content::Route(it.clone()).key() };
-        let mut targets = Vec::with_capacity(it.targets.len());
-        for target in it.targets {
-            if let Some(deployment) = deployments.get(&target.deployment_id) {
-                targets.push(TargetPolicy { target, deployment: Arc::clone(deployment) });
-            } else {
-                let id = target.deployment_id.to_string();
-                self.blame(location, BadReason::Dangling { field: "targets.deployment_id", id });
-            }
-        }
-        ModelPolicy {
-            name: it.name.as_str().into(),
-            route: Some(it.id),
-            targets,
-            max_attempts: it.max_attempts,
-            timeouts: it.timeouts,
-            is_listed: true,
-        }
+        let (targets, tree) = (it.targets.as_slice(), it.tree.as_ref());
+        let parts = Parts { targets, tree, rules: &it.rules, max_attempts: it.max_attempts, timeouts: it.timeouts };
+        let mut model = parts.compile(it.name.as_str().into(), deployments, &mut |field, id| {
+            self.blame(location, BadReason::Dangling { field, id: id.to_string() });
+        });
+        model.route = Some(it.id);
+        model
     }
 
     // === Virtual keys ===
@@ -505,6 +495,62 @@ impl Work<'_> {
         let is_unverifiable = is_unverifiable && key.status != KeyStatus::Revoked;
         let policy = KeyPolicy { organization: self.organization.id, key, is_unverifiable };
         self.next.keys.insert(policy.key.kid, Arc::new(policy));
+    }
+}
+
+/// What a model is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) targets: &'a [Target],
+    pub(crate) tree: Option<&'a Node>,
+    pub(crate) rules: &'a Rules,
+    pub(crate) max_attempts: u16,
+    pub(crate) timeouts: Timeouts,
+}
+
+impl Parts<'_> {
+    /// Finds the deployments and flattens the tree. `missing` is told of those that are not there.
+    pub(crate) fn compile(
+        &self,
+        name: Box<str>,
+        deployments: &FxHashMap<DeploymentId, &Arc<DeploymentPolicy>>,
+        missing: &mut dyn FnMut(&'static str, DeploymentId),
+    ) -> ModelPolicy {
+        let mut targets: Vec<TargetPolicy> = Vec::with_capacity(self.targets.len());
+        let mut take = |field, id| match deployments.get(&id) {
+            Some(_) if targets.iter().any(|known| known.deployment.id == id) => {}
+            Some(deployment) => targets.push(TargetPolicy { deployment: Arc::clone(deployment) }),
+            None => missing(field, id),
+        };
+        match self.tree {
+            Some(tree) => tree.visit_deployments(&mut |id| take("tree.deployment_id", id)),
+            None => self.targets.iter().for_each(|target| take("targets.deployment_id", target.deployment_id)),
+        }
+        let to = self.rules.fallbacks.iter().flat_map(|fallback| &fallback.to);
+        to.for_each(|id| take("rules.fallbacks.to", *id));
+        if let Some(shadow) = self.rules.shadow
+            && !deployments.contains_key(&shadow.deployment_id)
+        {
+            missing("rules.shadow.deployment_id", shadow.deployment_id);
+        }
+        let mut slot = |id: DeploymentId| {
+            targets.iter().position(|target| target.deployment.id == id).and_then(|at| u8::try_from(at).ok())
+        };
+        let tree = match self.tree {
+            Some(tree) => Tree::of(tree, &mut slot),
+            None => Tree::of_targets(self.targets, &mut slot),
+        };
+        let rules = RulesPolicy::new(self.rules, slot, |id| deployments.get(&id).map(|it| Arc::clone(it)));
+        ModelPolicy {
+            name,
+            route: None,
+            targets,
+            tree,
+            rules,
+            turns: Arc::default(),
+            max_attempts: self.max_attempts,
+            timeouts: self.timeouts,
+            is_listed: true,
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 #![deny(missing_docs)]
 
 pub mod compile;
+pub mod facts;
 pub mod plan;
 pub mod replica;
 pub mod resource;
@@ -19,10 +20,12 @@ pub mod snapshot;
 pub mod table;
 #[cfg(any(test, feature = "test-support"))]
 pub mod testing;
+pub mod tree;
 pub mod wire;
 
 pub use compile::{BadResource, SecretOpener, compile};
-pub use plan::{Attempt, Health, plan};
+pub use facts::Facts;
+pub use plan::{Asked, Health, Load, Plan, Signals, plan};
 pub use replica::{Applied, Refused, Replica};
 pub use resource::{Content, Kind, Resource, ResourceKey};
 pub use set::{ResourceSet, SetHash};

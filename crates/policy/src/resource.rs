@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::price::{LongContextRates, PriceSource, Rates};
-use domain::route::{Target, Timeouts};
+use domain::route::{Node, Rules, Target, Timeouts};
 use domain::secret::{Kid, TokenMac};
 use domain::{
     CredentialId, DeploymentId, EnvironmentId, ModelName, ModelPattern, OrganizationId, PriceId, RouteId, Timestamp,
@@ -313,12 +313,16 @@ pub struct Route {
     pub workspace: WorkspaceId,
     /// The public name.
     pub name: ModelName,
-    /// What may serve it.
+    /// What may serve it; empty when there is a tree.
     pub targets: Vec<Target>,
+    /// How one of them is chosen.
+    pub tree: Option<Node>,
     /// Attempts over all targets; at least 1.
     pub max_attempts: u16,
     /// Deadlines of the whole call.
     pub timeouts: Timeouts,
+    /// What happens beyond choosing.
+    pub rules: Rules,
 }
 
 /// What a model costs from a date on.
@@ -444,8 +448,10 @@ impl From<&domain::route::Route> for Route {
             workspace: it.workspace_id,
             name: it.name.clone(),
             targets: it.targets.clone(),
+            tree: it.tree.clone(),
             max_attempts: it.max_attempts,
             timeouts: it.timeouts,
+            rules: it.rules.clone(),
         }
     }
 }

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use domain::price::{PriceSource, Rates};
-use domain::route::{Target, Timeouts};
+use domain::route::{Affinity, Dropped, FailureClass, Overrides, RetryBudget, Rules, StreamFailure, Timeouts};
 use domain::secret::{Kid, TokenMac};
 use domain::{
     CredentialId, DeploymentId, EnvironmentId, OrganizationId, PriceId, RouteId, Secret, Timestamp, TokenKind,
@@ -20,9 +20,11 @@ use domain::{
 use rustc_hash::FxHashMap;
 
 use crate::compile::BadReason;
+use crate::facts::{Facts, hash};
 use crate::resource::{KeyStatus, Kind, Price, VirtualKey};
 use crate::set::{Location, SetHash};
 use crate::table::Table;
+use crate::tree::Tree;
 
 /// All organizations a node holds.
 #[derive(Debug, Clone, Default)]
@@ -115,8 +117,14 @@ pub struct ModelPolicy {
     pub name: Box<str>,
     /// The route of that name; `None` when the name is that of a deployment or `provider/model`.
     pub route: Option<RouteId>,
-    /// What may serve it; empty when all of it was bad.
+    /// What may serve it: the leaves of the tree, then what only its rules name. Empty when all of it was bad.
     pub targets: Vec<TargetPolicy>,
+    /// How one is chosen.
+    pub tree: Tree,
+    /// What happens beyond choosing.
+    pub rules: RulesPolicy,
+    /// Counts the calls that are served in turn.
+    pub turns: Arc<AtomicU64>,
     /// Attempts over all targets.
     pub max_attempts: u16,
     /// Deadlines.
@@ -128,10 +136,96 @@ pub struct ModelPolicy {
 /// One target of a model.
 #[derive(Debug, Clone)]
 pub struct TargetPolicy {
-    /// Priority and weight.
-    pub target: Target,
     /// What serves.
     pub deployment: Arc<DeploymentPolicy>,
+}
+
+/// The rules of a route, their deployments found.
+#[derive(Debug, Clone, Default)]
+pub struct RulesPolicy {
+    /// By [`FailureClass::ALL`].
+    pub(crate) fallbacks: [Next; 5],
+    /// Silence after which a second target is asked.
+    pub hedge_after: Option<Duration>,
+    /// Where copies go, and the share of calls in percent.
+    pub shadow: Option<(Arc<DeploymentPolicy>, u8)>,
+    /// Repeated and early tries.
+    pub retry_budget: RetryBudget,
+    /// What follows when a stream breaks.
+    pub on_stream_failure: StreamFailure,
+    /// Whether parts of requests may be left out.
+    pub dropped: Dropped,
+    /// Whether requests may choose.
+    pub overrides: Overrides,
+    /// What keeps a conversation in one place.
+    pub affinity: Affinity,
+    /// How often what is out is asked for a sign of life.
+    pub probe_interval: Option<Duration>,
+    /// Time over which what came back is given its share again.
+    pub slow_start: Duration,
+    /// Whether a request may make a target fail.
+    pub is_rehearsal_allowed: bool,
+}
+
+/// Where a failure leads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Next {
+    /// To the next target, unless the failure is a fact about the request.
+    #[default]
+    Usual,
+    /// To the next target in any case.
+    Further,
+    /// To these slots before any other.
+    To(Box<[u8]>),
+    /// Nowhere.
+    Stop,
+}
+
+impl RulesPolicy {
+    /// Compiles rules. `slot` finds the place of a deployment among the model's targets, `shadow` a deployment.
+    pub(crate) fn new(
+        rules: &Rules,
+        mut slot: impl FnMut(DeploymentId) -> Option<u8>,
+        shadow: impl FnOnce(DeploymentId) -> Option<Arc<DeploymentPolicy>>,
+    ) -> Self {
+        let fallbacks = FailureClass::ALL.map(|class| match rules.fallback(class) {
+            None => Next::Usual,
+            Some(rule) if rule.stop => Next::Stop,
+            Some(rule) if rule.to.is_empty() => Next::Further,
+            Some(rule) => Next::To(rule.to.iter().filter_map(|id| slot(*id)).collect()),
+        });
+        let ms = |ms: u32| Duration::from_millis(u64::from(ms));
+        Self {
+            fallbacks,
+            hedge_after: rules.hedge.map(|hedge| ms(hedge.after_ms)),
+            shadow: rules.shadow.and_then(|rule| Some((shadow(rule.deployment_id)?, rule.percent))),
+            retry_budget: rules.retry_budget,
+            on_stream_failure: rules.on_stream_failure,
+            dropped: rules.dropped,
+            overrides: rules.overrides,
+            affinity: rules.affinity,
+            probe_interval: rules.probe_interval_ms.map(ms),
+            slow_start: ms(rules.slow_start_ms.0),
+            is_rehearsal_allowed: rules.is_rehearsal_allowed,
+        }
+    }
+
+    /// Returns where a failure leads.
+    #[must_use]
+    pub fn next(&self, class: FailureClass) -> &Next {
+        let place = FailureClass::ALL.iter().position(|known| *known == class);
+        place.and_then(|at| self.fallbacks.get(at)).unwrap_or(&Next::Usual)
+    }
+
+    /// Returns what keeps a call where its conversation is.
+    #[must_use]
+    pub fn affinity_of(&self, facts: &dyn Facts) -> Option<u64> {
+        match self.affinity {
+            Affinity::Off => None,
+            Affinity::Conversation => facts.conversation().map(|text| hash(text.as_bytes())),
+            Affinity::Prefix => facts.conversation().map(|text| hash(text.as_bytes())).or_else(|| facts.prefix()),
+        }
+    }
 }
 
 /// One deployment.

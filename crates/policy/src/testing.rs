@@ -126,8 +126,10 @@ impl TestOrganization {
                 targets: [1, 2]
                     .map(|m| Target { deployment_id: self.deployment_id(n, m), priority: 0, weight: 1 })
                     .to_vec(),
+                tree: None,
                 max_attempts: 2,
                 timeouts: Timeouts::default(),
+                rules: domain::route::Rules::default(),
             }),
             Content::Price(Price {
                 id: PriceId::from_uuid(self.0 * 1_000 + n),

@@ -29,6 +29,8 @@ pub struct Head {
     pub expires_at: Timestamp,
     /// Whether the body is a stream of events.
     pub is_stream: bool,
+    /// The media type of the body.
+    pub content_type: String,
     /// The deployment that answered.
     pub deployment_id: DeploymentId,
     /// Its provider.
@@ -67,8 +69,9 @@ impl Answer {
     /// Returns about how many bytes of memory it takes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let Head { provider, upstream_model, finish_reason, dropped, .. } = &self.head;
-        let texts = provider.len() + upstream_model.len() + finish_reason.as_ref().map_or(0, String::len);
+        let Head { content_type, provider, upstream_model, finish_reason, dropped, .. } = &self.head;
+        let texts =
+            content_type.len() + provider.len() + upstream_model.len() + finish_reason.as_ref().map_or(0, String::len);
         OVERHEAD + self.body.len() + texts + dropped.iter().map(String::len).sum::<usize>()
     }
 }

@@ -70,6 +70,7 @@ mod tests {
             stored_at: Timestamp::from_micros(1),
             expires_at: Timestamp::from_micros(2),
             is_stream: true,
+            content_type: "text/plain".to_owned(),
             deployment_id: DeploymentId::from_uuid(3),
             provider: "echo".to_owned(),
             upstream_model: "echo-1".to_owned(),

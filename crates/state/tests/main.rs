@@ -33,6 +33,7 @@ fn answer(body: &'static str, ttl_s: i64) -> Arc<Answer> {
         stored_at: at(0),
         expires_at: at(ttl_s),
         is_stream: false,
+        content_type: "text/plain".to_owned(),
         deployment_id: DeploymentId::from_uuid(1),
         provider: "echo".to_owned(),
         upstream_model: "echo-1".to_owned(),

@@ -40,6 +40,7 @@ migrations! {
     6 "0006_membership.sql",
     7 "0007_node_state.sql",
     8 "0008_root_secrets.sql",
+    9 "0009_routing_trees.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

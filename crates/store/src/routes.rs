@@ -2,7 +2,7 @@
 
 use domain::change::Change;
 use domain::page::{Cursor, Limit, Page};
-use domain::route::{Route, Target, Timeouts};
+use domain::route::{Node, Route, Rules, Target, Timeouts};
 use domain::{ModelName, Permit, RouteId, Timestamp, WorkspaceId};
 use sqlx::types::Json;
 
@@ -17,8 +17,10 @@ struct RouteRow {
     workspace_id: String,
     name: String,
     targets: Json<Vec<Target>>,
+    tree: Option<Json<Node>>,
     max_attempts: i32,
     timeouts: Json<Timeouts>,
+    rules: Json<Rules>,
     version: i64,
     created_at: i64,
     updated_at: i64,
@@ -34,8 +36,10 @@ impl RouteRow {
             workspace_id: row.parse("workspace_id", &self.workspace_id)?,
             name: row.parse("name", &self.name)?,
             targets: self.targets.0,
+            tree: self.tree.map(|tree| tree.0),
             max_attempts: row.small("max_attempts", self.max_attempts)?,
             timeouts: self.timeouts.0,
+            rules: self.rules.0,
             version: unsigned(self.version),
             created_at: time(self.created_at),
             updated_at: time(self.updated_at),
@@ -63,17 +67,19 @@ pub async fn insert(tx: &mut WriteTx, permit: &Permit, route: &Route) -> Result<
     tx.spend(permit)?;
     check_name(tx, route.workspace_id, &route.name).await?;
     sqlx::query(
-        "INSERT INTO routes (organization_id, id, workspace_id, name, targets, max_attempts, timeouts, version, created_at,
-                             updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO routes (organization_id, id, workspace_id, name, targets, tree, max_attempts, timeouts, rules, version,
+                             created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(route.organization_id.to_string())
     .bind(route.id.to_string())
     .bind(route.workspace_id.to_string())
     .bind(route.name.as_str())
     .bind(Json(&route.targets))
+    .bind(route.tree.as_ref().map(Json))
     .bind(i32::from(route.max_attempts))
     .bind(Json(&route.timeouts))
+    .bind(Json(&route.rules))
     .bind(signed(route.version))
     .bind(route.created_at.as_micros())
     .bind(route.updated_at.as_micros())
@@ -96,8 +102,8 @@ pub async fn list(
     limit: Limit,
 ) -> Result<Page<Route>> {
     let rows: Vec<RouteRow> = sqlx::query_as(
-        "SELECT id, organization_id, workspace_id, name, targets, max_attempts, timeouts, version, created_at, updated_at,
-                archived_at FROM routes
+        "SELECT id, organization_id, workspace_id, name, targets, tree, max_attempts, timeouts, rules, version, created_at,
+                updated_at, archived_at FROM routes
           WHERE organization_id = $1 AND workspace_id = $2 AND archived_at IS NULL AND ($3::text IS NULL OR id < $3)
           ORDER BY id DESC LIMIT $4",
     )
@@ -113,8 +119,8 @@ pub async fn list(
 /// Loads all routes, or those of the given ids, archived ones included.
 pub async fn load(tx: &mut Tx, ids: Option<&[RouteId]>) -> Result<Vec<Route>> {
     let rows: Vec<RouteRow> = sqlx::query_as(
-        "SELECT id, organization_id, workspace_id, name, targets, max_attempts, timeouts, version, created_at, updated_at,
-                archived_at FROM routes
+        "SELECT id, organization_id, workspace_id, name, targets, tree, max_attempts, timeouts, rules, version, created_at,
+                updated_at, archived_at FROM routes
           WHERE organization_id = $1 AND ($2::text[] IS NULL OR id = ANY($2)) ORDER BY id",
     )
     .bind(tx.org())
@@ -130,7 +136,8 @@ pub async fn update(tx: &mut WriteTx, permit: &Permit, route: &Route) -> Result<
     check_name(tx, route.workspace_id, &route.name).await?;
     sqlx::query(
         "UPDATE routes
-            SET name = $4, targets = $5, max_attempts = $6, timeouts = $7, updated_at = $8, version = version + 1
+            SET name = $4, targets = $5, tree = $6, max_attempts = $7, timeouts = $8, rules = $9, updated_at = $10,
+                version = version + 1
           WHERE organization_id = $1 AND id = $2 AND version = $3 AND archived_at IS NULL",
     )
     .bind(tx.org())
@@ -138,8 +145,10 @@ pub async fn update(tx: &mut WriteTx, permit: &Permit, route: &Route) -> Result<
     .bind(signed(route.version))
     .bind(route.name.as_str())
     .bind(Json(&route.targets))
+    .bind(route.tree.as_ref().map(Json))
     .bind(i32::from(route.max_attempts))
     .bind(Json(&route.timeouts))
+    .bind(Json(&route.rules))
     .bind(route.updated_at.as_micros())
     .execute(tx.conn())
     .await?

@@ -6,7 +6,7 @@ use domain::credential::{Credential, SealedSecret};
 use domain::deployment::Deployment;
 use domain::page::Limit;
 use domain::price::{LongContextRates, PriceSource, PriceVersion, Rates};
-use domain::route::{Route, Target, Timeouts};
+use domain::route::{Hedge, Node, Route, Rules, Share, Target, Timeouts};
 use domain::secret::TokenMac;
 use domain::virtual_key::KeySecret;
 use domain::{CredentialId, DeploymentId, Price, PriceId, RouteId};
@@ -56,8 +56,10 @@ fn route(tenant: &Tenant, model: &str, deployment_id: DeploymentId) -> Route {
         workspace_id: tenant.workspace.id,
         name: name(model),
         targets: vec![Target { deployment_id, priority: 0, weight: 1 }],
+        tree: None,
         max_attempts: 3,
         timeouts: Timeouts::default(),
+        rules: Rules::default(),
         version: 1,
         created_at: NOON,
         updated_at: NOON,
@@ -123,9 +125,16 @@ async fn deployments_and_routes_share_their_names() {
     renamed.name = name("gpt-4o");
     renamed.targets.push(Target { deployment_id: DeploymentId::from_uuid(uuid()), priority: 1, weight: 0 });
     renamed.timeouts.connect_ms = 1;
+    renamed.rules.hedge = Some(Hedge { after_ms: 250 });
     assert_eq!(routes::update(&mut tx, &permit, &renamed).await.expect("updated"), 2);
     assert!(matches!(routes::update(&mut tx, &permit, &renamed).await, Err(StoreError::Stale(_))));
     renamed.version = 2;
+    assert_eq!(routes::get(&mut tx, smart.id).await.expect("found"), renamed);
+    let leaf = Node::Deployment { deployment_id: first.id };
+    renamed.targets.clear();
+    renamed.tree = Some(Node::Weighted { children: vec![Share { weight: 3, node: leaf }] });
+    assert_eq!(routes::update(&mut tx, &permit, &renamed).await.expect("updated"), 3);
+    renamed.version = 3;
     assert_eq!(routes::get(&mut tx, smart.id).await.expect("found"), renamed);
     routes::archive(&mut tx, &permit, smart.id, NOON).await.expect("archived");
     assert!(routes::list(&mut tx, tenant.workspace.id, None, Limit::default()).await.expect("listed").items.is_empty());

@@ -1,9 +1,10 @@
 //! Routes of a workspace.
 
-use domain::route::{Target, Timeouts};
+use domain::route::{Node, Rules, Target, Timeouts};
 use domain::{ModelName, Permission, RouteId, Timestamp, WorkspaceId};
 
 use super::{PageQuery, WorkspacePath};
+use crate::field::Field;
 use crate::operation::{Access, Empty, NoQuery, operations, shapes};
 
 operations! {
@@ -47,12 +48,18 @@ shapes! {
         pub workspace_id: WorkspaceId,
         /// The model name clients ask for.
         pub name: ModelName,
-        /// The targets.
+        /// The targets; empty when there is a tree.
         pub targets: Vec<Target>,
+        /// How the target is chosen, unless `targets` says it.
+        #[serde(default)]
+        pub tree: Option<Node>,
         /// How many attempts one request may make.
         pub max_attempts: u16,
         /// The four durations.
         pub timeouts: Timeouts,
+        /// What happens beyond choosing: fallbacks, hedges, copies, overrides.
+        #[serde(default)]
+        pub rules: Rules,
         /// Counts changes; send it back with a change.
         pub version: u64,
         /// When it was created.
@@ -67,14 +74,21 @@ shapes! {
     pub struct NewRoute {
         /// The model name; unique in the workspace among deployments and routes.
         pub name: ModelName,
-        /// 1–32 targets, each deployment at most once.
+        /// 1–32 targets, each deployment at most once: by priority, by weight among equals. Or give a tree.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub targets: Vec<Target>,
+        /// Strategies over deployments, at most 4 levels and 32 deployments.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub tree: Option<Node>,
         /// 1–10; 3 unless told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub max_attempts: Option<u16>,
         /// The four durations; each has a default.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub timeouts: Option<Timeouts>,
+        /// What happens beyond choosing; each rule has a default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub rules: Option<Rules>,
     }
 
     /// Changes to a route.
@@ -87,14 +101,20 @@ shapes! {
         /// A new model name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub name: Option<ModelName>,
-        /// All targets anew.
+        /// All targets anew; takes the place of a tree.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub targets: Option<Vec<Target>>,
+        /// A new tree, in place of targets; null with `targets` goes back to them.
+        #[serde(default, skip_serializing_if = "Field::is_absent")]
+        pub tree: Field<Node>,
         /// A new number of attempts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub max_attempts: Option<u16>,
         /// New durations.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub timeouts: Option<Timeouts>,
+        /// All rules anew.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub rules: Option<Rules>,
     }
 }

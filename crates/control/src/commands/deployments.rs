@@ -175,9 +175,7 @@ pub async fn archive(call: Call<ArchiveDeployment>) -> Outcome<Reply<Empty>> {
     let permit = write.permit();
     let deployment = live(&mut write, call.workspace()?, call.path.deployment_id).await?;
     let routes = store::routes::load(&mut write, None).await?;
-    let user = routes.iter().find(|route| {
-        route.archived_at.is_none() && route.targets.iter().any(|target| target.deployment_id == deployment.id)
-    });
+    let user = routes.iter().find(|route| route.archived_at.is_none() && route.names(deployment.id));
     if let Some(route) = user {
         return Err(Failure::conflict(format!(
             "The route {} sends to this model; change or archive the route first.",

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use api::Empty;
+use api::field::Field;
 use api::ops::routes::{ArchiveRoute, CreateRoute, RouteView, UpdateRoute};
 use domain::id::IdMint as _;
-use domain::route::{Route, Target, Timeouts};
+use domain::route::Route;
 use domain::{DeploymentId, RouteId};
 use store::Tx;
 
@@ -13,9 +14,6 @@ use crate::call::{Call, Reply};
 use crate::commands::audit::Subject;
 use crate::error::{Failure, Outcome};
 use crate::queries::routes::{live, view};
-
-/// The longest of the four durations, in milliseconds.
-const MAX_MS: u32 = 3_600_000;
 
 /// Creates a route.
 pub async fn create(call: Call<CreateRoute>) -> Outcome<Reply<RouteView>> {
@@ -28,8 +26,10 @@ pub async fn create(call: Call<CreateRoute>) -> Outcome<Reply<RouteView>> {
         workspace_id: call.workspace()?,
         name: call.body.name.clone(),
         targets: call.body.targets.clone(),
+        tree: call.body.tree.clone(),
         max_attempts: call.body.max_attempts.unwrap_or(Route::DEFAULT_ATTEMPTS),
         timeouts: call.body.timeouts.unwrap_or_default(),
+        rules: call.body.rules.clone().unwrap_or_default(),
         version: 1,
         created_at: now,
         updated_at: now,
@@ -43,53 +43,18 @@ pub async fn create(call: Call<CreateRoute>) -> Outcome<Reply<RouteView>> {
 }
 
 async fn check(tx: &mut Tx, route: &Route) -> Outcome<()> {
-    let n = route.targets.len();
-    if !(1..=Route::MAX_TARGETS).contains(&n) {
-        return Err(Failure::unacceptable("/targets", format!("give 1 to {} targets", Route::MAX_TARGETS)));
-    }
-    if !(1..=Route::MAX_ATTEMPTS).contains(&route.max_attempts) {
-        return Err(Failure::unacceptable("/max_attempts", format!("use 1 to {}", Route::MAX_ATTEMPTS)));
-    }
-    check_timeouts(&route.timeouts)?;
-    let ids: Vec<DeploymentId> = route.targets.iter().map(|target| target.deployment_id).collect();
+    let mut ids = BTreeSet::new();
+    route.document().visit_deployments(&mut |id| {
+        ids.insert(id);
+    });
+    let ids: Vec<DeploymentId> = ids.into_iter().collect();
     let found = store::deployments::load(tx, Some(&ids)).await?;
     let known: BTreeSet<_> = found
         .iter()
         .filter(|deployment| deployment.workspace_id == route.workspace_id && deployment.archived_at.is_none())
         .map(|deployment| deployment.id)
         .collect();
-    let mut seen = BTreeSet::new();
-    for (at, target) in route.targets.iter().enumerate() {
-        check_target(at, target, known.contains(&target.deployment_id), seen.insert(target.deployment_id))?;
-    }
-    Ok(())
-}
-
-fn check_target(at: usize, target: &Target, is_known: bool, is_first: bool) -> Outcome<()> {
-    let refused = |field: &str, detail: &str| Err(Failure::unacceptable(&format!("/targets/{at}/{field}"), detail));
-    if !is_known {
-        return refused("deployment_id", "is not a model of this workspace");
-    }
-    if !is_first {
-        return refused("deployment_id", "is a target already; each model at most once");
-    }
-    if target.weight > 1_000_000 {
-        return refused("weight", "use 0 to 1000000");
-    }
-    Ok(())
-}
-
-fn check_timeouts(timeouts: &Timeouts) -> Outcome<()> {
-    let named = [
-        ("connect_ms", timeouts.connect_ms),
-        ("first_byte_ms", timeouts.first_byte_ms),
-        ("idle_ms", timeouts.idle_ms),
-        ("total_ms", timeouts.total_ms),
-    ];
-    match named.iter().find(|(_, value)| !(1..=MAX_MS).contains(value)) {
-        Some((name, _)) => Err(Failure::unacceptable(&format!("/timeouts/{name}"), format!("use 1 to {MAX_MS}"))),
-        None => Ok(()),
-    }
+    route.document().check(&|id| known.contains(&id)).map_err(|flaw| Failure::unacceptable(&flaw.pointer, flaw.detail))
 }
 
 /// Changes a route.
@@ -103,14 +68,21 @@ pub async fn update(call: Call<UpdateRoute>) -> Outcome<Reply<RouteView>> {
     if let Some(name) = &call.body.name {
         route.name = name.clone();
     }
-    if let Some(targets) = &call.body.targets {
-        route.targets.clone_from(targets);
+    match (&call.body.targets, &call.body.tree) {
+        (None, Field::Absent) => {}
+        (targets, tree) => {
+            route.targets = targets.clone().unwrap_or_default();
+            route.tree = tree.clone().apply(None);
+        }
     }
     if let Some(max_attempts) = call.body.max_attempts {
         route.max_attempts = max_attempts;
     }
     if let Some(timeouts) = call.body.timeouts {
         route.timeouts = timeouts;
+    }
+    if let Some(rules) = &call.body.rules {
+        route.rules.clone_from(rules);
     }
     route.updated_at = call.now();
     check(&mut write, &route).await?;

@@ -6,30 +6,31 @@
 
 mod attempt;
 mod bases;
+mod facts;
 mod preview;
+mod tries;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::code::GatewayCode;
 use domain::usage::AttemptOutcome;
-use domain::{CredentialId, DeploymentId};
 use http::{HeaderMap, StatusCode};
 use llm::dialect::Dialect;
-use policy::plan::Attempt;
-use policy::snapshot::{CredentialUse, DeploymentPolicy, OrganizationPolicy};
+use policy::snapshot::OrganizationPolicy;
 use provider::Call;
 use provider::failure::{Failure, FailureKind, Scope};
 use tokio::time::Instant;
 
 pub(crate) use self::bases::Bases;
+pub(crate) use self::facts::{Asking, Known};
 pub(crate) use self::preview::{Sent, preview};
+use self::tries::Tries;
+use super::Worker;
 use super::admit::Head;
 use super::reply::Reply;
 use super::resolve::Wanted;
 use super::settle::Meter;
-use super::{Worker, retry};
 use crate::rejection::Rejection;
 
 /// The clocks of a call.
@@ -102,17 +103,9 @@ pub(crate) async fn dispatch(
     meter: &mut Meter,
 ) -> Result<Reply, Rejection> {
     let context = Context::of(worker, organization, head, headers, wanted, meter);
-    let now = meter.started_at;
-    let mut health = |id: DeploymentId| {
-        if worker.shared.health.target(id).is_available(now) {
-            policy::Health::Healthy
-        } else {
-            policy::Health::Ejected
-        }
-    };
-    let plan = policy::plan(&wanted.model, worker.ids.seed(), &mut health);
-    let mut tries = Tries::new(wanted, &plan);
-    if !plan.is_empty() {
+    let asking = Asking::of(worker, organization, headers, wanted, meter);
+    let mut tries = Tries::new(&wanted.model, asking.plan(&wanted.model, worker.ids.seed()));
+    if !tries.plan.is_empty() {
         meter.open();
     }
     while let Some(next) = tries.next(worker, meter, context.clocks.total_at) {
@@ -122,125 +115,10 @@ pub(crate) async fn dispatch(
         }
         match attempt::attempt(&context, next.deployment, meter).await {
             Ok(reply) => return Ok(reply),
-            Err(failed) => tries.failed(worker, meter, next.deployment, *failed),
+            Err(failed) => tries.failed(worker, meter, next.slot, *failed),
         }
     }
     Err(tries.into_rejection())
-}
-
-/// The next try.
-struct Next<'a> {
-    deployment: &'a Arc<DeploymentPolicy>,
-    pause: Duration,
-}
-
-/// What has been tried, and what is left.
-struct Tries<'a> {
-    plan: VecDeque<&'a Attempt>,
-    /// Whose retry budget pays.
-    payer: u128,
-    tried: Vec<(DeploymentId, u32, Failure)>,
-    barred_credentials: Vec<CredentialId>,
-    barred_deployments: Vec<DeploymentId>,
-    /// The provider that failed as a whole at the last try.
-    shunned: Option<&'a str>,
-    last: Option<Rejection>,
-    is_over: bool,
-}
-
-impl<'a> Tries<'a> {
-    fn new(wanted: &'a Wanted, plan: &'a [Attempt]) -> Self {
-        let first = plan.first().map_or(0, |attempt| attempt.deployment.id.as_uuid());
-        Self {
-            plan: plan.iter().collect(),
-            payer: wanted.model.route.map_or(first, domain::RouteId::as_uuid),
-            tried: Vec::new(),
-            barred_credentials: Vec::new(),
-            barred_deployments: Vec::new(),
-            shunned: None,
-            last: None,
-            is_over: false,
-        }
-    }
-
-    fn next(&mut self, worker: &Worker, meter: &Meter, total_at: Instant) -> Option<Next<'a>> {
-        while !self.is_over {
-            let deployment = &self.take()?.deployment;
-            if self.is_barred(deployment) {
-                continue;
-            }
-            let Some((_, n, failure)) = self.tried.iter().find(|(id, ..)| *id == deployment.id) else {
-                return Some(Next { deployment, pause: Duration::ZERO });
-            };
-            let pause = retry::pause(*n, failure.retry_after, worker.ids.seed());
-            let now = Instant::now();
-            let Some(pause) = pause.filter(|pause| now + *pause < total_at) else { continue };
-            if !failure.can_retry() || !worker.shared.retries.take(self.payer, now) {
-                continue;
-            }
-            tracing::debug!(request.id = %meter.request_id, deployment.id = %deployment.id, attempt.n = n + 1, "retrying");
-            return Some(Next { deployment, pause });
-        }
-        None
-    }
-
-    /// Takes the next of the plan; another provider first, when the last failure was of one as a whole.
-    fn take(&mut self) -> Option<&'a Attempt> {
-        let elsewhere = self.shunned.take().and_then(|shunned| {
-            self.plan.iter().position(|attempt| {
-                let deployment = &attempt.deployment;
-                let is_new = !self.tried.iter().any(|(id, ..)| *id == deployment.id);
-                is_new && deployment.provider != shunned && !self.is_barred(deployment)
-            })
-        });
-        match elsewhere {
-            Some(at) => self.plan.remove(at),
-            None => self.plan.pop_front(),
-        }
-    }
-
-    fn is_barred(&self, deployment: &DeploymentPolicy) -> bool {
-        let credential = match &deployment.credential {
-            CredentialUse::Ready(credential) => Some(credential.id),
-            _ => None,
-        };
-        self.barred_deployments.contains(&deployment.id)
-            || credential.is_some_and(|id| self.barred_credentials.contains(&id))
-    }
-
-    fn failed(&mut self, worker: &Worker, meter: &Meter, deployment: &'a DeploymentPolicy, failed: Failed) {
-        let Failed { failure, outcome, rejection } = failed;
-        note_health(worker, deployment, &failure);
-        tracing::info!(
-            request.id = %meter.request_id,
-            deployment.id = %deployment.id,
-            attempt.n = meter.attempts.len(),
-            outcome = outcome.as_str(),
-            failure = failure.kind.as_str(),
-            status = failure.status,
-            "an attempt failed",
-        );
-        if failure.scope == Scope::Provider {
-            self.shunned = Some(&deployment.provider);
-        }
-        match (failure.scope, &deployment.credential) {
-            (Scope::Request, _) => self.is_over = true,
-            (Scope::Credential, CredentialUse::Ready(credential)) if !failure.can_retry() => {
-                self.barred_credentials.push(credential.id);
-            }
-            _ if !failure.can_retry() => self.barred_deployments.push(deployment.id),
-            _ => {}
-        }
-        match self.tried.iter_mut().find(|(id, ..)| *id == deployment.id) {
-            Some((_, n, last)) => (*n, *last) = (*n + 1, failure),
-            None => self.tried.push((deployment.id, 1, failure)),
-        }
-        self.last = Some(rejection);
-    }
-
-    fn into_rejection(self) -> Rejection {
-        self.last.unwrap_or_else(refuse_without_target)
-    }
 }
 
 fn refuse_without_target() -> Rejection {
@@ -249,25 +127,6 @@ fn refuse_without_target() -> Rejection {
         "no deployment can serve this model at the moment: each is switched off or lacks a usable credential; an administrator \
          can mend that in the console",
     )
-}
-
-fn note_health(worker: &Worker, deployment: &DeploymentPolicy, failure: &Failure) {
-    if failure.scope == Scope::Request || failure.kind == FailureKind::NotFound {
-        return;
-    }
-    let now = worker.shared.clock.now();
-    let target = worker.shared.health.target(deployment.id);
-    if target.failed(now) {
-        tracing::warn!(
-            deployment.id = %deployment.id,
-            provider = %deployment.provider,
-            failure = failure.kind.as_str(),
-            "a deployment failed repeatedly and is tried last until a probe succeeds",
-        );
-    }
-    if let Some(retry_after) = failure.retry_after {
-        target.pause(now, retry_after);
-    }
 }
 
 impl Failed {

@@ -6,20 +6,19 @@
 
 use std::time::Duration;
 
+use domain::route::RetryBudget;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
-/// Retries that may come at once.
-const BURST: u32 = 20;
-/// One more retry is earned in this time.
-const EARN: Duration = Duration::from_millis(100);
 /// First pause before the same target is tried again; doubles with each try.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause, and the longest `Retry-After` that is waited for instead of being handed to the client.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Budgets kept before the full ones are thrown away.
+/// Budgets kept before old ones are thrown away.
 const SWEEP_AT: usize = 10_000;
+/// After this time without a retry a budget is full again, whatever it was.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
 
 /// The budgets of a node, by route or deployment.
 #[derive(Debug, Default)]
@@ -35,13 +34,13 @@ struct Budget {
 
 impl RetryBudgets {
     /// Takes one retry out of a budget; false when it is empty.
-    pub(crate) fn take(&self, of: u128, now: Instant) -> bool {
+    pub(crate) fn take(&self, of: u128, allowed: RetryBudget, now: Instant) -> bool {
         let mut budgets = self.budgets.lock();
         if budgets.len() >= SWEEP_AT {
-            budgets.retain(|_, budget| budget.earn(now) < BURST);
+            budgets.retain(|_, budget| now.duration_since(budget.since) < FORGET_AFTER);
         }
-        let budget = budgets.entry(of).or_insert(Budget { left: BURST, since: now });
-        budget.earn(now);
+        let budget = budgets.entry(of).or_insert(Budget { left: allowed.burst, since: now });
+        budget.earn(allowed, now);
         if budget.left == 0 {
             return false;
         }
@@ -51,16 +50,17 @@ impl RetryBudgets {
 }
 
 impl Budget {
-    fn earn(&mut self, now: Instant) -> u32 {
-        let earned = u32::try_from(now.duration_since(self.since).as_millis() / EARN.as_millis()).unwrap_or(BURST);
+    fn earn(&mut self, allowed: RetryBudget, now: Instant) {
+        let earn = Duration::from_secs(1).checked_div(allowed.per_second).unwrap_or(Duration::MAX);
+        let earned = now.duration_since(self.since).as_micros() / earn.as_micros().max(1);
+        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
         if earned > 0 {
-            self.left = self.left.saturating_add(earned).min(BURST);
-            self.since += EARN * earned.min(BURST);
-            if self.left == BURST {
-                self.since = now;
-            }
+            self.left = self.left.saturating_add(earned).min(allowed.burst);
+            // What is full earns nothing on the side.
+            self.since = if self.left == allowed.burst { now } else { self.since + earn.saturating_mul(earned) };
         }
-        self.left
+        // A route that was given less must not live on what it had.
+        self.left = self.left.min(allowed.burst);
     }
 }
 
@@ -80,13 +80,23 @@ mod tests {
 
     #[test]
     fn a_budget_ends_and_is_earned_back() {
+        let (budgets, start, allowed) = (RetryBudgets::default(), Instant::now(), RetryBudget::default());
+        let take = |at| (0..100).filter(|_| budgets.take(1, allowed, at)).count();
+        assert_eq!(take(start), 20);
+        assert!(budgets.take(2, allowed, start), "another model has its own");
+        let later = start + Duration::from_millis(300);
+        assert_eq!(take(later), 3);
+        assert_eq!(take(later + Duration::from_secs(100)), 20);
+    }
+
+    #[test]
+    fn a_route_may_say_how_much() {
         let (budgets, start) = (RetryBudgets::default(), Instant::now());
-        let taken = (0..100).filter(|_| budgets.take(1, start)).count();
-        assert_eq!(taken, BURST as usize);
-        assert!(budgets.take(2, start), "another model has its own");
-        let later = start + EARN * 3;
-        assert_eq!((0..100).filter(|_| budgets.take(1, later)).count(), 3);
-        assert_eq!((0..100).filter(|_| budgets.take(1, later + EARN * 1_000)).count(), BURST as usize);
+        let none = RetryBudget { burst: 0, per_second: 0 };
+        assert!(!budgets.take(1, none, start) && !budgets.take(1, none, start + Duration::from_secs(60)));
+        let few = RetryBudget { burst: 2, per_second: 0 };
+        assert_eq!((0..9).filter(|_| budgets.take(3, few, start)).count(), 2);
+        assert!(!budgets.take(3, few, start + Duration::from_secs(60)), "nothing is earned");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use super::relay::Bill;
 use super::reserve::Hold;
 use crate::metrics;
 use crate::rejection::Rejection;
+use crate::upstream::load::UnderWay;
 
 /// The status noted for a client that left before it was answered; nginx's convention.
 pub const CLIENT_CLOSED: u16 = 499;
@@ -77,6 +78,13 @@ pub(crate) struct Served {
     pub(crate) upstream_model: String,
 }
 
+/// The attempt under way.
+struct Current {
+    record: AttemptRecord,
+    started: Instant,
+    at: UnderWay,
+}
+
 /// Measures one call.
 pub(crate) struct Meter {
     worker: Arc<Worker>,
@@ -93,7 +101,7 @@ pub(crate) struct Meter {
     pub(crate) policy_revision: u64,
     pub(crate) notes: Notes,
     pub(crate) attempts: Vec<AttemptRecord>,
-    current: Option<(AttemptRecord, Instant)>,
+    current: Option<Current>,
     pub(crate) served: Option<Served>,
     pub(crate) finish: Option<FinishReason>,
     price: Option<PriceId>,
@@ -187,28 +195,34 @@ impl Meter {
 
     /// Notes that an attempt starts. One that is not ended by [`Meter::end_attempt`] counts as cancelled.
     pub(crate) fn begin_attempt(&mut self, record: AttemptRecord, now: Instant) {
-        self.current = Some((record, now));
+        let target = self.worker.shared.health.target(record.deployment_id);
+        self.current = Some(Current { record, started: now, at: UnderWay::begin(target) });
     }
 
     /// Notes the first byte of the body of the attempt under way.
     pub(crate) fn attempt_answered(&mut self, now: Instant) {
-        if let Some((record, started)) = &mut self.current {
+        if let Some(Current { record, started, .. }) = &mut self.current {
             record.first_byte_us = Some(micros(now.duration_since(*started)));
         }
     }
 
     /// Returns the record of the attempt under way.
     pub(crate) fn current_attempt(&mut self) -> Option<&mut AttemptRecord> {
-        self.current.as_mut().map(|(record, _)| record)
+        self.current.as_mut().map(|current| &mut current.record)
     }
 
-    /// Ends the attempt under way.
+    /// Ends the attempt under way. What it shows of the target's health and load is noted there, failures excepted.
     pub(crate) fn end_attempt(&mut self, outcome: AttemptOutcome, bill: &Bill, now: Instant) {
-        let Some((mut record, started)) = self.current.take() else { return };
+        let Some(Current { mut record, started, at }) = self.current.take() else { return };
         record.duration_us = micros(now.duration_since(started));
         record.outcome = outcome;
         record.usage = bill.usage;
         record.cost = bill.cost;
+        if outcome == AttemptOutcome::Success {
+            let now = self.started_at.plus(now.duration_since(self.started));
+            at.target().succeeded(now);
+            at.target().load.answered(now, self.is_stream, record.first_byte_us, record.duration_us, bill.usage);
+        }
         self.price = bill.price.or(self.price);
         self.is_estimated |= bill.is_estimated;
         self.worker.metrics.attempt(outcome);

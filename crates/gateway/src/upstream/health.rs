@@ -1,7 +1,8 @@
-//! Which targets are fit to be tried: ejection after repeated failures, one probe at a time to come back.
+//! Which targets are fit to be tried: ejection after repeated failures, one probe at a time to come back, a slow start then.
 //!
 //! Health is the node's own observation and never leaves it; a revision of policy does not reset it. Not here: the order of
-//! targets (`policy::plan`). Invariant: a target is never ejected by answers that are the caller's fault.
+//! targets (`policy::plan`). Invariants: a target is never ejected by answers that are the caller's fault, nor by a rate limit,
+//! which is load and not damage; planning looks, only the one that sends takes the probe.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -9,14 +10,19 @@ use std::time::Duration;
 
 use domain::{DeploymentId, Timestamp};
 use parking_lot::RwLock;
+use policy::plan;
 use rustc_hash::FxHashMap;
+
+use super::load::Load;
 
 /// Failures in a row that eject a target.
 pub const EJECT_AFTER: u32 = 5;
 /// The first ejection; each further one doubles it, up to `LONGEST_EJECTION`.
 pub const FIRST_EJECTION: Duration = Duration::from_secs(5);
-/// The longest ejection.
+/// The longest ejection, and the longest pause that an upstream may ask for.
 pub const LONGEST_EJECTION: Duration = Duration::from_secs(120);
+/// The pause after a rate limit that names none.
+pub const USUAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is known of one target.
 #[derive(Debug, Default)]
@@ -25,12 +31,46 @@ pub struct TargetHealth {
     ejections: AtomicU32,
     /// End of the ejection in microseconds; 0 while the target is in.
     ejected_until: AtomicI64,
+    /// End of the pause that the upstream asked for.
+    paused_until: AtomicI64,
+    /// When it came back from an ejection.
+    returned_at: AtomicI64,
+    /// How busy it is.
+    pub load: Load,
 }
 
 impl TargetHealth {
-    /// Says whether the target may be tried. After an ejection one caller gets `true` (the probe) and moves the end on, so
-    /// that others wait for what the probe finds.
-    pub fn is_available(&self, now: Timestamp) -> bool {
+    /// Says what speaks against the target; takes no probe. One whose ejection is over is fit: who sends first is its probe.
+    pub fn state(&self, now: Timestamp, slow_start: Duration) -> plan::Health {
+        let now_us = now.as_micros();
+        if now_us < self.ejected_until.load(Ordering::Relaxed) {
+            return plan::Health::Ejected;
+        }
+        if now_us < self.paused_until.load(Ordering::Relaxed) {
+            return plan::Health::RateLimited;
+        }
+        let returned_at = self.returned_at.load(Ordering::Relaxed);
+        if returned_at == 0 {
+            return plan::Health::Fit;
+        }
+        let since = now.since(Timestamp::from_micros(returned_at));
+        if since >= slow_start {
+            self.returned_at.store(0, Ordering::Relaxed);
+            return plan::Health::Fit;
+        }
+        let percent = since.as_micros().saturating_mul(100) / slow_start.as_micros().max(1);
+        // Something must get through, or nothing would ever be learnt.
+        plan::Health::Warming(u8::try_from(percent).unwrap_or(100).max(10))
+    }
+
+    /// Says whether the target is ejected at the moment; takes no probe.
+    pub fn is_ejected(&self, now: Timestamp) -> bool {
+        now.as_micros() < self.ejected_until.load(Ordering::Relaxed)
+    }
+
+    /// Asks to send. After an ejection one caller gets `true` (the probe) and moves the end on, so that others wait for what the
+    /// probe finds. While the target is ejected the answer is `false`.
+    pub fn take_probe(&self, now: Timestamp) -> bool {
         let until = self.ejected_until.load(Ordering::Relaxed);
         if until == 0 {
             return true;
@@ -42,19 +82,15 @@ impl TargetHealth {
         self.ejected_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Says whether the target is ejected at the moment; takes no probe.
-    pub fn is_ejected(&self, now: Timestamp) -> bool {
-        now.as_micros() < self.ejected_until.load(Ordering::Relaxed)
-    }
-
     /// Notes an answer that shows the target works.
-    pub fn succeeded(&self) {
+    pub fn succeeded(&self, now: Timestamp) {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
         if self.ejected_until.load(Ordering::Relaxed) != 0 {
             self.ejected_until.store(0, Ordering::Relaxed);
             self.ejections.store(0, Ordering::Relaxed);
+            self.returned_at.store(now.as_micros(), Ordering::Relaxed);
         }
     }
 
@@ -67,15 +103,16 @@ impl TargetHealth {
         let ejections = self.ejections.fetch_add(1, Ordering::Relaxed).min(16);
         let pause = FIRST_EJECTION.saturating_mul(1 << ejections).min(LONGEST_EJECTION);
         self.ejected_until.store(now.plus(pause).as_micros(), Ordering::Relaxed);
+        self.returned_at.store(0, Ordering::Relaxed);
         // The next failure, that of the probe, ejects again at once.
         self.failures.store(EJECT_AFTER - 1, Ordering::Relaxed);
         true
     }
 
-    /// Takes the target out until a time the upstream itself gave (`Retry-After`), at most `LONGEST_EJECTION`.
+    /// Passes the target over until a time the upstream itself gave (`Retry-After`), at most `LONGEST_EJECTION`.
     pub fn pause(&self, now: Timestamp, retry_after: Duration) {
         let until = now.plus(retry_after.min(LONGEST_EJECTION)).as_micros();
-        self.ejected_until.fetch_max(until, Ordering::Relaxed);
+        self.paused_until.fetch_max(until, Ordering::Relaxed);
     }
 }
 
@@ -93,6 +130,11 @@ impl Health {
         }
         self.targets.write().entry(id).or_default().clone()
     }
+
+    /// Looks at a target, if anything is known of it.
+    pub fn look<T>(&self, id: DeploymentId, look: impl FnOnce(&TargetHealth) -> T) -> Option<T> {
+        self.targets.read().get(&id).map(|target| look(target))
+    }
 }
 
 #[cfg(test)]
@@ -103,19 +145,24 @@ mod tests {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
+    const SLOW: Duration = Duration::from_secs(10);
+
     #[test]
     fn failures_in_a_row_eject_and_one_probe_brings_back() {
         let target = TargetHealth::default();
         for _ in 1..EJECT_AFTER {
             assert!(!target.failed(at(100)));
         }
-        assert!(target.is_available(at(100)));
+        assert!(target.take_probe(at(100)));
         assert!(target.failed(at(100)));
-        assert!(!target.is_available(at(104)));
-        assert!(target.is_available(at(105)), "the probe");
-        assert!(!target.is_available(at(105)), "only one probe");
-        target.succeeded();
-        assert!(target.is_available(at(105)));
+        assert!(!target.take_probe(at(104)));
+        assert_eq!(target.state(at(104), SLOW), plan::Health::Ejected);
+        assert_eq!(target.state(at(105), SLOW), plan::Health::Fit, "planning looks");
+        assert!(target.take_probe(at(105)), "the probe");
+        assert!(!target.take_probe(at(105)), "only one probe");
+        assert_eq!(target.state(at(105), SLOW), plan::Health::Ejected, "while the probe is under way");
+        target.succeeded(at(106));
+        assert!(target.take_probe(at(106)) && target.take_probe(at(106)));
     }
 
     #[test]
@@ -124,10 +171,10 @@ mod tests {
         for _ in 0..EJECT_AFTER {
             target.failed(at(100));
         }
-        assert!(target.is_available(at(105)));
+        assert!(target.take_probe(at(105)));
         assert!(target.failed(at(105)));
-        assert!(!target.is_available(at(114)));
-        assert!(target.is_available(at(115)));
+        assert!(!target.take_probe(at(114)));
+        assert!(target.take_probe(at(115)));
     }
 
     #[test]
@@ -137,16 +184,30 @@ mod tests {
             for _ in 1..EJECT_AFTER {
                 assert!(!target.failed(at(1)));
             }
-            target.succeeded();
+            target.succeeded(at(1));
         }
-        assert!(target.is_available(at(1)));
+        assert_eq!(target.state(at(1), SLOW), plan::Health::Fit);
     }
 
     #[test]
-    fn the_upstreams_own_pause_is_kept_within_bounds() {
+    fn a_return_is_slow() {
+        let target = TargetHealth::default();
+        for _ in 0..EJECT_AFTER {
+            target.failed(at(100));
+        }
+        target.succeeded(at(110));
+        assert_eq!(target.state(at(110), SLOW), plan::Health::Warming(10));
+        assert_eq!(target.state(at(115), SLOW), plan::Health::Warming(50));
+        assert_eq!(target.state(at(120), SLOW), plan::Health::Fit);
+        assert_eq!(target.state(at(110), Duration::ZERO), plan::Health::Fit);
+    }
+
+    #[test]
+    fn the_upstreams_own_pause_is_load_and_kept_within_bounds() {
         let target = TargetHealth::default();
         target.pause(at(10), Duration::from_secs(1_000_000));
-        assert!(target.is_ejected(at(100)));
-        assert!(!target.is_ejected(at(10 + 121)));
+        assert_eq!(target.state(at(100), SLOW), plan::Health::RateLimited);
+        assert!(!target.is_ejected(at(100)));
+        assert_eq!(target.state(at(10 + 121), SLOW), plan::Health::Fit);
     }
 }

@@ -152,8 +152,10 @@ impl World {
             workspace: WORKSPACE,
             name: name(model),
             targets: deployments.iter().enumerate().map(target).collect(),
+            tree: None,
             max_attempts,
             timeouts,
+            rules: domain::route::Rules::default(),
         }));
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::price::{LongContextRates, PriceSource, Rates};
-use domain::route::{Target, Timeouts};
+use domain::route::{Document, Node, Rules, Target, Timeouts};
 use domain::secret::{Kid, TokenMac};
 use domain::{ModelName, ModelPattern, OrganizationId, Price as Rate, Timestamp};
 use prost::Message;
@@ -234,6 +234,8 @@ fn route(it: &v1::Route) -> Result<Route, WireError> {
     if !(1..=domain::route::Route::MAX_ATTEMPTS).contains(&max_attempts) {
         return Err(wrong("max_attempts", Reason::OutOfBounds));
     }
+    let tree: Option<Node> = it.tree.as_ref().map(|json| part("tree", json)).transpose()?;
+    let rules: Rules = it.rules.as_ref().map(|json| part("rules", json)).transpose()?.unwrap_or_default();
     let target = |target: &v1::Target| {
         Ok(Target {
             deployment_id: id("targets.deployment_id", &target.deployment_id)?,
@@ -241,14 +243,49 @@ fn route(it: &v1::Route) -> Result<Route, WireError> {
             weight: target.weight,
         })
     };
-    Ok(Route {
+    let mut targets = it.targets.iter().map(target).collect::<Result<Vec<_>, WireError>>()?;
+    let timeouts = timeouts(it.timeouts.unwrap_or_default())?;
+    if tree.is_some() {
+        targets.clear();
+    }
+    let route = Route {
         id: id("id", &it.id)?,
         workspace: id("workspace_id", &it.workspace_id)?,
         name: model_name(&it.name)?,
-        targets: it.targets.iter().map(target).collect::<Result<_, WireError>>()?,
+        targets,
+        tree,
         max_attempts,
-        timeouts: timeouts(it.timeouts.unwrap_or_default())?,
-    })
+        timeouts,
+        rules,
+    };
+    let Route { targets, tree, max_attempts, timeouts, rules, .. } = &route;
+    let document = Document { targets, tree: tree.as_ref(), max_attempts: *max_attempts, timeouts, rules };
+    document.check(&|_| true).map_err(|flaw| {
+        let field = if flaw.pointer.starts_with("/rules") { "rules" } else { "tree" };
+        wrong(field, Reason::OutOfBounds)
+    })?;
+    Ok(route)
+}
+
+fn part<T: serde::de::DeserializeOwned>(field: &'static str, json: &[u8]) -> Result<T, WireError> {
+    serde_json::from_slice(json).map_err(|_| wrong(field, Reason::Malformed))
+}
+
+/// Writes a part of a document. The types have nothing that JSON cannot say, and give the same text for the same value.
+fn json(value: &impl serde::Serialize) -> Bytes {
+    serde_json::to_vec(value).map(Bytes::from).unwrap_or_default()
+}
+
+/// The deployments of a tree in order, for nodes that know no trees.
+fn leaves(tree: &Node) -> Vec<Target> {
+    let mut targets: Vec<Target> = Vec::new();
+    tree.visit_deployments(&mut |deployment_id| {
+        if !targets.iter().any(|known| known.deployment_id == deployment_id) {
+            let priority = u16::try_from(targets.len()).unwrap_or(u16::MAX);
+            targets.push(Target { deployment_id, priority, weight: 1 });
+        }
+    });
+    targets
 }
 
 fn timeouts(it: v1::Timeouts) -> Result<Timeouts, WireError> {
@@ -275,7 +312,7 @@ fn route_message(it: &Route) -> v1::Route {
         id: it.id.to_string(),
         workspace_id: it.workspace.to_string(),
         name: it.name.to_string(),
-        targets: it.targets.iter().map(target).collect(),
+        targets: it.tree.as_ref().map_or_else(|| it.targets.clone(), leaves).iter().map(target).collect(),
         max_attempts: u32::from(it.max_attempts),
         timeouts: Some(v1::Timeouts {
             connect_ms: Some(it.timeouts.connect_ms),
@@ -283,6 +320,8 @@ fn route_message(it: &Route) -> v1::Route {
             idle_ms: Some(it.timeouts.idle_ms),
             total_ms: Some(it.timeouts.total_ms),
         }),
+        tree: it.tree.as_ref().map(json),
+        rules: (it.rules != Rules::default()).then(|| json(&it.rules)),
     }
 }
 

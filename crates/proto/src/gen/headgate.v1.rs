@@ -159,6 +159,13 @@ pub struct Route {
     pub max_attempts: u32,
     #[prost(message, optional, tag = "6")]
     pub timeouts: ::core::option::Option<Timeouts>,
+    /// The tree of strategies as the management API's JSON; absent: the targets decide. With a tree, the targets are its
+    /// deployments in order, for nodes that know no trees.
+    #[prost(bytes = "bytes", optional, tag = "7")]
+    pub tree: ::core::option::Option<::prost::bytes::Bytes>,
+    /// The rules as the management API's JSON; absent: the defaults.
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    pub rules: ::core::option::Option<::prost::bytes::Bytes>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Target {

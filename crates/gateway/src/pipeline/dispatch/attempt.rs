@@ -493,7 +493,6 @@ impl Making<'_> {
         meter.finish = found.finish;
         let bill = self.billing.bill(&found, End::Complete, meter.started_at);
         meter.end_attempt(AttemptOutcome::Success, &bill, now);
-        self.context.worker.shared.health.target(self.billing.deployment.id).succeeded();
         Ok(Reply::Whole(body))
     }
 

@@ -8,7 +8,7 @@ use llm::canonical::loss::Loss;
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use provider::failure::Scope;
 
-use super::{Context, attempt};
+use super::{Asking, Context, attempt};
 use crate::pipeline::Worker;
 use crate::pipeline::admit::Head;
 use crate::pipeline::resolve::Wanted;
@@ -58,19 +58,13 @@ pub(crate) fn preview(
     meter: &Meter,
 ) -> Result<Preview, Rejection> {
     let context = Context::of(worker, organization, head, headers, wanted, meter);
-    let now = meter.started_at;
-    // Looks only: a real call may be the probe that an ejected target waits for.
-    let mut health = |id| {
-        let is_ejected = worker.shared.health.target(id).is_ejected(now);
-        if is_ejected { policy::Health::Ejected } else { policy::Health::Healthy }
-    };
-    let plan = policy::plan(&wanted.model, worker.ids.seed(), &mut health);
-    let mut targets: Vec<Arc<DeploymentPolicy>> = Vec::new();
-    for attempt in plan {
-        if !targets.iter().any(|known| known.id == attempt.deployment.id) {
-            targets.push(attempt.deployment);
-        }
-    }
+    let plan = Asking::of(worker, organization, headers, wanted, meter).plan(&wanted.model, worker.ids.seed());
+    let targets: Vec<Arc<DeploymentPolicy>> = plan
+        .slots()
+        .iter()
+        .filter_map(|slot| wanted.model.targets.get(usize::from(*slot)))
+        .map(|target| target.deployment.clone())
+        .collect();
     let mut last = None;
     for (at, deployment) in targets.iter().enumerate() {
         match attempt::preview(&context, deployment, meter) {

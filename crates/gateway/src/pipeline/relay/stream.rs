@@ -178,15 +178,14 @@ impl StreamRelay {
         if let Writer::Translated(translation) = &self.writer {
             meter.dropped.extend(translation.list_losses());
         }
-        let health = meter.worker().shared.health.target(self.billing.deployment.id);
         match end {
             End::Complete => {
-                health.succeeded();
                 meter.end_attempt(AttemptOutcome::Success, &bill, now);
                 meter.end(Outcome::Success, None);
             }
             End::Broken => {
-                health.failed(meter.worker().shared.clock.now());
+                let worker = meter.worker();
+                worker.shared.health.target(self.billing.deployment.id).failed(worker.shared.clock.now());
                 meter.end_attempt(broken_as, &bill, now);
                 meter.end(Outcome::UpstreamBroken, Some(code));
             }

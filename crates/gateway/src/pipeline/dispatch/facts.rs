@@ -1,0 +1,150 @@
+//! What a route may know: the call, from its head, notes and scan, and the deployments, from this node's own observation.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use domain::usage::TokenUsage;
+use domain::{DeploymentId, Timestamp};
+use http::HeaderMap;
+use policy::snapshot::{DeploymentPolicy, ModelPolicy, OrganizationPolicy};
+use policy::{Asked, Facts, Health, Load, Plan, Signals};
+use provider::scan::Scan;
+use provider::{estimate, pricing};
+
+use crate::pipeline::Worker;
+use crate::pipeline::admit::Notes;
+use crate::pipeline::resolve::Wanted;
+use crate::pipeline::settle::Meter;
+use crate::upstream::health::Health as Targets;
+
+/// Output tokens that a call without a cap is reckoned with when prices are compared.
+const USUAL_OUTPUT: u64 = 500;
+
+/// One call asking for a plan.
+pub(crate) struct Asking<'a> {
+    headers: &'a HeaderMap,
+    notes: &'a Notes,
+    scan: &'a Scan,
+    model: &'a str,
+    at: Timestamp,
+    organization: &'a OrganizationPolicy,
+    targets: &'a Targets,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn of(
+        worker: &'a Worker,
+        organization: &'a OrganizationPolicy,
+        headers: &'a HeaderMap,
+        wanted: &'a Wanted,
+        meter: &'a Meter,
+    ) -> Self {
+        Self {
+            headers,
+            notes: &meter.notes,
+            scan: &wanted.scan,
+            model: &meter.model,
+            at: meter.started_at,
+            organization,
+            targets: &worker.shared.health,
+        }
+    }
+
+    /// Makes the plan of a model.
+    pub(super) fn plan(&self, model: &ModelPolicy, seed: u64) -> Plan {
+        let known = Known {
+            at: self.at,
+            slow_start: model.rules.slow_start,
+            targets: self.targets,
+            price: Some((self.organization, self)),
+        };
+        let turn = if model.tree.has_turns() { model.turns.fetch_add(1, Ordering::Relaxed) } else { 0 };
+        policy::plan(model, &Asked { facts: self, signals: &known, wish: None, seed, turn })
+    }
+}
+
+impl Facts for Asking<'_> {
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn model(&self) -> &str {
+        self.model
+    }
+
+    fn metadata(&self, name: &str) -> Option<&str> {
+        self.notes.metadata.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    fn has_tag(&self, is_wanted: &dyn Fn(&str) -> bool) -> bool {
+        self.notes.tags.iter().any(|tag| is_wanted(tag))
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.notes.end_user.as_deref().or_else(|| self.scan.user.as_ref().map(|user| user.value.as_str()))
+    }
+
+    fn conversation(&self) -> Option<&str> {
+        self.notes.conversation_id.as_deref()
+    }
+
+    fn prefix(&self) -> Option<u64> {
+        None
+    }
+
+    fn is_stream(&self) -> bool {
+        self.scan.is_stream()
+    }
+
+    fn has_tools(&self) -> bool {
+        self.scan.has_tools()
+    }
+
+    fn has_images(&self) -> bool {
+        self.scan.has_images()
+    }
+
+    fn has_schema(&self) -> bool {
+        self.scan.response_format.is_some()
+    }
+
+    fn max_tokens(&self) -> Option<u64> {
+        self.scan.output_cap()
+    }
+
+    fn input_tokens(&self) -> u64 {
+        estimate::input_guess(self.scan)
+    }
+}
+
+/// What this node knows of deployments.
+pub(crate) struct Known<'a> {
+    pub(crate) at: Timestamp,
+    pub(crate) slow_start: Duration,
+    pub(crate) targets: &'a Targets,
+    /// Whose prices, for which call.
+    pub(crate) price: Option<(&'a OrganizationPolicy, &'a dyn Facts)>,
+}
+
+impl Signals for Known<'_> {
+    fn health(&self, id: DeploymentId) -> Health {
+        self.targets.look(id, |target| target.state(self.at, self.slow_start)).unwrap_or(Health::Fit)
+    }
+
+    fn load(&self, id: DeploymentId) -> Load {
+        self.targets.look(id, |target| target.load.read(self.at)).unwrap_or_default()
+    }
+
+    fn cost(&self, deployment: &DeploymentPolicy) -> Option<u64> {
+        let (organization, facts) = self.price?;
+        let price = organization.price(&deployment.provider, &deployment.upstream_model, self.at)?;
+        let output = facts.max_tokens().map_or(USUAL_OUTPUT, |cap| cap.min(USUAL_OUTPUT));
+        let usage = TokenUsage { input: facts.input_tokens(), output, ..TokenUsage::default() };
+        let cost = pricing::cost(usage, &price.rates, &price.long_context).total();
+        u64::try_from(cost.as_nanos()).ok()
+    }
+}
