@@ -1,9 +1,11 @@
 //! What serves a model name: targets or a tree of strategies, with retry, timeout and fallback rules.
 
+mod cache;
 mod check;
 mod rules;
 mod tree;
 
+pub use cache::{Cache, CacheMode, CacheScope};
 pub use check::{Document, Flaw, MAX_MS, MAX_WEIGHT};
 pub use rules::{
     Affinity, Dropped, FailureClass, Fallback, Hedge, Overrides, RetryBudget, Rules, Shadow, SlowStart, StreamFailure,

@@ -14,6 +14,7 @@ use domain::secret::Kid;
 use domain::{CredentialId, DeploymentId, OrganizationId, Secret, WorkspaceId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::cache::CachePolicy;
 use crate::resource::{
     Content, Credential, Deployment, KeyStatus, Kind, Organization, Resource, Route, VirtualKey, pepper_place,
 };
@@ -539,7 +540,8 @@ impl Parts<'_> {
             Some(tree) => Tree::of(tree, &mut slot),
             None => Tree::of_targets(self.targets, &mut slot),
         };
-        let rules = RulesPolicy::new(self.rules, slot, |id| deployments.get(&id).map(|it| Arc::clone(it)));
+        let mut rules = RulesPolicy::new(self.rules, slot, |id| deployments.get(&id).map(|it| Arc::clone(it)));
+        rules.cache = CachePolicy::of(self, &targets).map(Box::new);
         ModelPolicy {
             name,
             route: None,

@@ -9,6 +9,7 @@
 
 #![deny(missing_docs)]
 
+pub mod cache;
 pub mod compile;
 pub mod facts;
 pub mod plan;

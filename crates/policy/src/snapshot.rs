@@ -19,6 +19,7 @@ use domain::{
 };
 use rustc_hash::FxHashMap;
 
+use crate::cache::CachePolicy;
 use crate::compile::BadReason;
 use crate::facts::{Facts, hash};
 use crate::resource::{KeyStatus, Kind, Price, VirtualKey};
@@ -165,6 +166,8 @@ pub struct RulesPolicy {
     pub slow_start: Duration,
     /// Whether a request may make a target fail.
     pub is_rehearsal_allowed: bool,
+    /// Whether answers are given again.
+    pub cache: Option<Box<CachePolicy>>,
 }
 
 /// Where a failure leads.
@@ -207,6 +210,7 @@ impl RulesPolicy {
             probe_interval: rules.probe_interval_ms.map(ms),
             slow_start: ms(rules.slow_start_ms.0),
             is_rehearsal_allowed: rules.is_rehearsal_allowed,
+            cache: None,
         }
     }
 
