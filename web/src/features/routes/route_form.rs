@@ -112,6 +112,8 @@ impl Draft {
             targets,
             max_attempts: Some(max_attempts),
             timeouts: Some(Timeouts { connect_ms, first_byte_ms, idle_ms, total_ms }),
+            tree: None,
+            rules: None,
         })
     }
 }
@@ -175,6 +177,7 @@ fn save(board: Switchboard, route: RouteView, body: NewRoute, update: Command<Up
         targets: Some(body.targets),
         max_attempts: body.max_attempts,
         timeouts: body.timeouts,
+        ..RouteChange::default()
     };
     update.run(path, change, move |route| {
         toasts.done(format!("Saved “{}”.", route.name));
