@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Case, HashKey, Node, Route, Rules, Share, Target, Test, Timeouts};
+use super::{Cache, Case, HashKey, Node, Route, Rules, Share, Target, Test, Timeouts};
 use crate::DeploymentId;
 
 /// The longest of the durations of a route, in milliseconds.
@@ -295,6 +295,17 @@ fn check_rules(rules: &Rules, is_known: &dyn Fn(DeploymentId) -> bool) -> Result
     if rules.probe_interval_ms.is_some_and(|ms| !(MIN_PROBE_MS..=MAX_MS).contains(&ms)) {
         return flaw("/rules/probe_interval_ms", format!("use {MIN_PROBE_MS} to {MAX_MS}"));
     }
+    if let Some(cache) = rules.cache {
+        if cache.ttl_s > Cache::MAX_TTL_S {
+            return flaw("/rules/cache/ttl_s", format!("use 0 to {}", Cache::MAX_TTL_S));
+        }
+        if cache.ttl_s == 0 && !cache.coalesce {
+            return flaw(
+                "/rules/cache/ttl_s",
+                "0 keeps no answer; give a time, or let identical calls share one (coalesce)",
+            );
+        }
+    }
     if rules.slow_start_ms.0 > MAX_MS {
         return flaw("/rules/slow_start_ms", format!("use 0 to {MAX_MS}"));
     }
@@ -354,6 +365,22 @@ mod tests {
         let mut both = route(Some(leaf(1)));
         both.targets.push(Target { deployment_id: DeploymentId::from_uuid(1), priority: 0, weight: 1 });
         assert_eq!(pointer(&both).as_deref(), Some("/tree"));
+    }
+
+    #[test]
+    fn a_cache_rule_keeps_something_for_a_time_that_ends() {
+        let with = |cache: Cache| {
+            let mut route = route(Some(leaf(1)));
+            route.rules.cache = Some(cache);
+            pointer(&route)
+        };
+        let usual = Cache::default();
+        assert_eq!(with(usual), None);
+        assert_eq!(with(Cache { ttl_s: Cache::MAX_TTL_S, ..usual }), None);
+        assert_eq!(with(Cache { ttl_s: 0, coalesce: true, ..usual }), None);
+        for ttl_s in [0, Cache::MAX_TTL_S + 1] {
+            assert_eq!(with(Cache { ttl_s, ..usual }).as_deref(), Some("/rules/cache/ttl_s"));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a route does beyond choosing: where failures lead, what runs beside a call, what a request may ask for.
 
+use super::Cache;
 use crate::DeploymentId;
 
 /// The rules of a route. All have defaults, so that an empty object is a set of rules.
@@ -33,6 +34,9 @@ pub struct Rules {
     pub slow_start_ms: SlowStart,
     /// Whether `x-headgate-rehearse` may make a target fail.
     pub is_rehearsal_allowed: bool,
+    /// Give the same answer again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
 }
 
 /// What follows one kind of failure.
