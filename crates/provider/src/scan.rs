@@ -181,6 +181,10 @@ pub struct Scan {
     pub n_images: u64,
     /// Parts that are documents, files, audio or video.
     pub n_files: u64,
+    /// Some message may have the role `developer`.
+    pub has_developer: bool,
+    /// The messages carry a proof of reasoning in a form of ours (`llm::dialect::is_proof`).
+    pub has_proofs: bool,
 }
 
 impl Scan {
@@ -306,6 +310,8 @@ fn read_body(reader: &mut Reader<'_>) -> Result<Scan, ScanError> {
         Ok(())
     })?;
     found.is_empty = keys.is_empty();
+    found.has_developer = reader.has_developer;
+    found.has_proofs = reader.has_proof;
     reader.end()?;
     Ok(found)
 }

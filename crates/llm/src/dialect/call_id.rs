@@ -8,6 +8,8 @@
 /// Stands between an id and the signature.
 const MARK: &str = "_hgsig_";
 const MADE_UP: &str = "call_gemini_";
+/// How proofs of reasoning begin that name the vendor who gave them. The last is the base64 of `headgate:`.
+const PROOFS: [&str; 4] = ["gemini:", "openai:", "headgate:", "aGVhZGdhdGU6"];
 
 /// Puts a signature (base64) into an id; `None` when the signature is not base64.
 pub(super) fn sign(id: &str, signature: &str) -> Option<String> {
@@ -47,14 +49,15 @@ pub(super) fn is_made_up(id: &str) -> bool {
     id.starts_with(MADE_UP)
 }
 
-/// Says whether a request holds proofs of reasoning that were given to its client in a form that the vendor whose
-/// dialect it speaks does not know. Such a request must be translated even when the upstream speaks its dialect.
+/// Says whether a string of a request, as it is written, is a proof of reasoning that was given to the client in a form that
+/// the vendor whose dialect it speaks does not know; `is_id` when it is the id of something. A request with such a string must
+/// be translated even when the upstream speaks its dialect.
 #[must_use]
-pub fn carries_proofs(body: &[u8]) -> bool {
-    // The last is the base64 of `headgate:`.
-    [MARK, "\"gemini:", "\"openai:", "\"headgate:", "\"aGVhZGdhdGU6"]
-        .iter()
-        .any(|mark| memchr::memmem::find(body, mark.as_bytes()).is_some())
+pub fn is_proof(written: &[u8], is_id: bool) -> bool {
+    // Few strings begin like one, so most are told apart by a byte.
+    let may_be = matches!(written, [b'g' | b'o' | b'h' | b'a', _, ..]);
+    may_be && PROOFS.iter().any(|proof| written.starts_with(proof.as_bytes()))
+        || is_id && memchr::memmem::find(written, MARK.as_bytes()).is_some()
 }
 
 #[cfg(test)]
@@ -68,10 +71,18 @@ mod tests {
             assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)), "{id}");
             assert_eq!(split(&id), ("call_1", Some(signature.to_owned())));
             assert_eq!(bare(&id), "call_1");
-            assert!(carries_proofs(format!("{{\"id\":\"{id}\"}}").as_bytes()));
+            assert!(is_proof(id.as_bytes(), true) && !is_proof(id.as_bytes(), false));
         }
         assert_eq!(sign("call_1", "not base64"), None);
         assert_eq!(sign("call_1", ""), None);
         assert_eq!(split("call_1"), ("call_1", None));
+    }
+
+    #[test]
+    fn proofs_are_known_by_their_beginning() {
+        assert!(
+            ["gemini:x", "openai:", "headgate:e30", "aGVhZGdhdGU6e30"].iter().all(|it| is_proof(it.as_bytes(), false))
+        );
+        assert!(["", "g", "gemini", "a gemini:x", "EqQB"].iter().all(|it| !is_proof(it.as_bytes(), true)));
     }
 }

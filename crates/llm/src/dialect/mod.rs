@@ -18,7 +18,7 @@ mod openai_usage;
 mod proof;
 pub mod tool_name;
 
-pub use call_id::carries_proofs;
+pub use call_id::is_proof;
 pub use model_entry::{ModelEntry, ModelFacts};
 
 use bytes::{Bytes, BytesMut};

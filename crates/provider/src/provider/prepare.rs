@@ -6,7 +6,6 @@
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request};
-use memchr::memmem;
 
 use super::{
     Call, Operation, Place, PrepareError, Prepared, Relay, Spec, Speech, Surface, Target, WIRE_DIALECT, count, rules,
@@ -108,11 +107,9 @@ fn same_dialect(
     let asks = is_asked && spec.quirks.stream_options && call.scan.is_stream();
     let withhold_usage = asks && !call.scan.wants_usage();
     // A role that the upstream does not know lies too deep to be spliced; such a body is read and written anew.
-    let is_strange = dialect == Dialect::OpenAiChat
-        && !spec.quirks.developer_role
-        && memmem::find(call.body, b"\"developer\"").is_some();
     // Proofs of reasoning that another vendor gave are taken out on the way.
-    let is_strange = is_strange || llm::dialect::carries_proofs(call.body);
+    let is_strange = call.scan.has_proofs
+        || dialect == Dialect::OpenAiChat && !spec.quirks.developer_role && call.scan.has_developer;
     if is_strange && let Ok(mut request) = dialect.decode_request(call.body) {
         target.upstream_model.clone_into(&mut request.model);
         if let Ok(encoded) = dialect.encode_request(&request, &options())

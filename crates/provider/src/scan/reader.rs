@@ -34,12 +34,15 @@ pub(super) struct Reader<'a> {
     pub(super) at: usize,
     /// Some string so far has bytes beyond ASCII, which nobody has checked to be UTF-8.
     pub(super) has_wide: bool,
+    /// Some string of messages so far is the name of the role `developer`, or a proof of reasoning.
+    pub(super) has_developer: bool,
+    pub(super) has_proof: bool,
     depth: u32,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(body: &'a [u8]) -> Self {
-        Self { body, at: 0, has_wide: false, depth: 1 }
+        Self { body, at: 0, has_wide: false, has_developer: false, has_proof: false, depth: 1 }
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -134,7 +137,10 @@ impl<'a> Reader<'a> {
             Some(b'"') => {
                 let token = self.string()?;
                 match section {
-                    Section::Text => count(tally, key, token, self),
+                    Section::Text => {
+                        self.note(key, token);
+                        count(tally, key, token, self);
+                    }
                     Section::Arguments => tally.text += token.span.len() as u64,
                     Section::Other => {}
                 }
@@ -148,6 +154,13 @@ impl<'a> Reader<'a> {
             Some(b'-' | b'0'..=b'9') => self.number(),
             _ => self.syntax("expected a value"),
         }
+    }
+
+    /// Notes what a relay of the same dialect must know. What is written with escapes is nobody's role and no proof.
+    fn note(&mut self, key: &[u8], token: Token) {
+        let written = token.inside().of(self.body);
+        self.has_developer |= written == b"developer";
+        self.has_proof |= llm::dialect::is_proof(written, key.ends_with(b"id"));
     }
 
     fn object(&mut self, tally: &mut Tally, section: Section, top: u32) -> Result<(), ScanError> {

@@ -233,6 +233,25 @@ fn two_spellings_of_one_field_are_one_field_twice() {
     assert!(scan(br#"{"generationConfig":null}"#).is_ok());
 }
 
+#[test]
+fn what_keeps_a_body_from_being_relayed_is_noted() {
+    let flags = |messages: &str| {
+        let found = scanned(&format!(r#"{{"model":"m","messages":{messages}}}"#));
+        (found.has_developer, found.has_proofs)
+    };
+    assert_eq!(flags(r#"[{"role":"developer","content":"x"}]"#), (true, false));
+    assert_eq!(
+        flags(r#"[{"role":"user","content":"a \"developer\" writes gemini:x and call_1_hgsig_x"}]"#),
+        (false, false)
+    );
+    assert_eq!(flags(r#"[{"role":"assistant","tool_calls":[{"id":"call_1_hgsig_Zg"}]}]"#), (false, true));
+    assert_eq!(flags(r#"[{"role":"tool","tool_call_id":"call_1_hgsig_Zg","content":"x"}]"#), (false, true));
+    assert_eq!(flags(r#"[{"content":[{"type":"thinking","thinking":"","signature":"gemini:x"}]}]"#), (false, true));
+    assert_eq!(flags(r#"[{"content":[{"type":"tool_use","id":"t","input":{"id":"a_hgsig_b"}}]}]"#), (false, false));
+    assert!(scanned(r#"{"contents":[{"parts":[{"text":"","thoughtSignature":"aGVhZGdhdGU6e30"}]}]}"#).has_proofs);
+    assert!(scanned(r#"{"input":[{"type":"reasoning","encrypted_content":"headgate:x"}]}"#).has_proofs);
+}
+
 proptest! {
     #[test]
     fn every_body_is_judged_as_serde_json_judges_it(body in any_body(), pretty in any::<bool>()) {
