@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::ops::usage::{RequestView, UsageReport, UsageSums};
 use domain::Timestamp;
-use domain::usage::{Outcome, TokenUsage};
+use domain::usage::{CacheOutcome, Outcome, TokenUsage};
 
 use crate::range::TimeRange;
 use ui::chart::{ChartData, Series, Slot};
@@ -263,6 +263,10 @@ pub(crate) fn sums_of(requests: &[RequestView]) -> UsageSums {
         }),
         tokens,
         cost_usd: requests.iter().map(|request| request.cost_usd).sum(),
+        reused: count(|request| matches!(request.cache, CacheOutcome::Hit | CacheOutcome::Coalesced)),
+        saved_input: requests.iter().map(|request| request.saved_input).sum(),
+        saved_output: requests.iter().map(|request| request.saved_output).sum(),
+        saved_cost_usd: requests.iter().map(|request| request.saved_cost_usd).sum(),
         p50_ms: percentile(&durations, 0.5),
         p95_ms: percentile(&durations, 0.95),
         first_byte_p50_ms: percentile(&sorted(|request| request.first_byte_us.map(|us| us / 1_000)), 0.5),

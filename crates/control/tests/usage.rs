@@ -47,6 +47,7 @@ fn event(world: &World, workspace: WorkspaceId, minutes: u32, model: &str) -> Us
         is_estimated: false,
         cost: NanoUsd::from_nanos(1_000),
         price_id: None,
+        cache: domain::usage::CacheUse::default(),
         policy_revision: 1,
         end_user: None,
         conversation_id: None,

@@ -54,6 +54,7 @@ text_schemas! {
     crate::Role, "Role", texts(crate::Role::ALL.iter().map(|value| value.as_str()));
     crate::usage::Outcome, "Outcome", texts(crate::usage::Outcome::ALL.iter().map(|value| value.as_str()));
     crate::usage::AttemptOutcome, "AttemptOutcome", texts(crate::usage::AttemptOutcome::ALL.iter().map(|value| value.as_str()));
+    crate::usage::CacheOutcome, "CacheOutcome", texts(crate::usage::CacheOutcome::ALL.iter().map(|value| value.as_str()));
     crate::usage::Endpoint, "Endpoint", texts(crate::usage::Endpoint::ALL.iter().map(|value| value.as_str()));
     crate::audit::AuditOutcome, "AuditOutcome", texts(["success", "denied"].into_iter());
     crate::virtual_key::KeyStatus, "KeyStatus", texts(["active", "expired", "revoked"].into_iter());

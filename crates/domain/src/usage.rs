@@ -189,6 +189,47 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// What an answer had to do with answers that are given again.
+    CacheOutcome {
+        /// Nothing.
+        Off = "off",
+        /// None was there, or a new one was wanted; an upstream was asked.
+        Miss = "miss",
+        /// One was given again.
+        Hit = "hit",
+        /// It is that of an identical call that was under way.
+        Coalesced = "coalesced",
+    }
+}
+
+/// An answer given again, and what that saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct CacheUse {
+    /// What happened.
+    pub outcome: CacheOutcome,
+    /// Input tokens that the first call used, cached or not.
+    pub saved_input: u64,
+    /// Output tokens that it used.
+    pub saved_output: u64,
+    /// What it cost.
+    pub saved_cost: NanoUsd,
+}
+
+impl Default for CacheUse {
+    fn default() -> Self {
+        Self { outcome: CacheOutcome::Off, saved_input: 0, saved_output: 0, saved_cost: NanoUsd::ZERO }
+    }
+}
+
+impl CacheUse {
+    /// Says whether the answer was another call's.
+    #[must_use]
+    pub const fn is_reused(&self) -> bool {
+        matches!(self.outcome, CacheOutcome::Hit | CacheOutcome::Coalesced)
+    }
+}
+
 impl Endpoint {
     /// Says whether a call of it is one that a model serves. Only those are in the ledger; all are in metrics and traces.
     #[must_use]
@@ -283,6 +324,8 @@ pub struct UsageEvent {
     pub cost: NanoUsd,
     /// The dated price that `cost` was computed with; absent when nothing was priced.
     pub price_id: Option<PriceId>,
+    /// Whether the answer was one given again, and what that saved; such an event has no attempts, tokens or cost of its own.
+    pub cache: CacheUse,
     /// The revision of policy that decided.
     pub policy_revision: u64,
     /// `x-headgate-user`, at most 256 characters.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::code::GatewayCode;
-use domain::usage::{AttemptOutcome, Endpoint, Outcome, TokenUsage};
+use domain::usage::{AttemptOutcome, CacheOutcome, CacheUse, Endpoint, Outcome, TokenUsage};
 
 /// Upper bounds of the duration buckets, in microseconds.
 const DURATION_BOUNDS_US: [u64; 16] = [
@@ -125,6 +125,8 @@ pub struct Shard {
     attempts: [Counter; AttemptOutcome::ALL.len()],
     tokens: [Counter; TOKEN_KINDS.len()],
     cost_nano_usd: Counter,
+    reuse: [Counter; CacheOutcome::ALL.len()],
+    saved_nano_usd: Counter,
     duration: [Histogram; Endpoint::ALL.len()],
     first_byte: Histogram,
     overhead: Histogram,
@@ -142,6 +144,8 @@ impl Default for Shard {
             attempts: Default::default(),
             tokens: Default::default(),
             cost_nano_usd: Counter::default(),
+            reuse: Default::default(),
+            saved_nano_usd: Counter::default(),
             duration: [const { Histogram::new(&DURATION_BOUNDS_US) }; Endpoint::ALL.len()],
             first_byte: Histogram::new(&DURATION_BOUNDS_US),
             overhead: Histogram::new(&OVERHEAD_BOUNDS_US),
@@ -168,6 +172,8 @@ pub struct Call {
     pub usage: TokenUsage,
     /// Cost over all attempts.
     pub cost_nano_usd: i64,
+    /// Whether the answer was one given again.
+    pub cache: CacheUse,
 }
 
 impl Shard {
@@ -191,6 +197,10 @@ impl Shard {
         }
         if let Ok(cost @ 1..) = u64::try_from(call.cost_nano_usd) {
             self.cost_nano_usd.add(cost);
+        }
+        if call.cache.outcome != CacheOutcome::Off {
+            self.reuse[call.cache.outcome as usize].add(1);
+            self.saved_nano_usd.add(u64::try_from(call.cache.saved_cost.as_nanos()).unwrap_or(0));
         }
     }
 
@@ -259,6 +269,21 @@ impl Metrics {
         }
         text.head("headgate_cost_nano_usd_total", "counter", "Cost of all calls in billionths of a dollar.");
         text.line("headgate_cost_nano_usd_total", &[], self.sum(|shard| shard.cost_nano_usd.get()));
+        text.head(
+            "headgate_reused_answers_total",
+            "counter",
+            "Calls whose answer may be one given again, by what came of it.",
+        );
+        for outcome in CacheOutcome::ALL.iter().filter(|outcome| **outcome != CacheOutcome::Off) {
+            let n = self.sum(|shard| shard.reuse[*outcome as usize].get());
+            text.line("headgate_reused_answers_total", &[("outcome", outcome.as_str())], n);
+        }
+        text.head(
+            "headgate_saved_nano_usd_total",
+            "counter",
+            "What answers given again had cost, in billionths of a dollar.",
+        );
+        text.line("headgate_saved_nano_usd_total", &[], self.sum(|shard| shard.saved_nano_usd.get()));
         text.head("headgate_panics_total", "counter", "Calls that panicked and were answered with 500.");
         text.line("headgate_panics_total", &[], self.sum(|shard| shard.panics.get()));
         text.head("headgate_usage_events_lost_total", "counter", "Usage events that could not be spooled.");
@@ -398,6 +423,7 @@ mod tests {
             overhead: Duration::from_micros(40),
             usage: TokenUsage { input: 7, output: 5, ..TokenUsage::default() },
             cost_nano_usd: 11,
+            cache: CacheUse::default(),
         };
         metrics.shard(0).settle(&call);
         metrics.shard(1).settle(&call);

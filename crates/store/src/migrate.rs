@@ -41,6 +41,7 @@ migrations! {
     7 "0007_node_state.sql",
     8 "0008_root_secrets.sql",
     9 "0009_routing_trees.sql",
+    10 "0010_answers_given_again.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

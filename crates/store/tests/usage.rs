@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::page::Limit;
-use domain::usage::{AttemptOutcome, AttemptRecord, Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::usage::{AttemptOutcome, AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, TokenUsage, UsageEvent};
 use domain::{CredentialId, DeploymentId, NanoUsd, NodeId, RequestId, Timestamp, VirtualKeyId, WorkspaceId};
 use store::usage::{self, Batch, Dimension, Query, RequestFilter, Step};
 use store::{StoreError, virtual_keys};
@@ -41,6 +41,7 @@ fn event(tenant: &Tenant, at: Timestamp) -> UsageEvent {
         is_estimated: false,
         cost: NanoUsd::from_nanos(27_000),
         price_id: None,
+        cache: CacheUse::default(),
         policy_revision: 3,
         end_user: Some("user-1".to_owned()),
         conversation_id: None,
@@ -382,4 +383,36 @@ async fn one_batch_may_span_organizations_and_each_sees_its_own() {
     assert_eq!(usage::append(&world.store, &batch(1, &events)).await.expect("booked").inserted, 5);
     assert_eq!(total(&world, &first).await.requests, 3);
     assert_eq!(total(&world, &second).await.requests, 2);
+}
+
+#[tokio::test]
+async fn what_answers_given_again_saved_is_kept_and_summed() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    let saving =
+        |outcome| CacheUse { outcome, saved_input: 100, saved_output: 20, saved_cost: NanoUsd::from_nanos(27_000) };
+    let free = |outcome| UsageEvent {
+        usage: TokenUsage::default(),
+        cost: NanoUsd::ZERO,
+        deployment_id: None,
+        provider: None,
+        upstream_model: None,
+        attempts: Vec::new(),
+        cache: saving(outcome),
+        ..event(&tenant, NOON)
+    };
+    let missed = CacheUse { outcome: CacheOutcome::Miss, ..CacheUse::default() };
+    let events =
+        [UsageEvent { cache: missed, ..event(&tenant, NOON) }, free(CacheOutcome::Hit), free(CacheOutcome::Coalesced)];
+    for part in [&events[..2], &events[2..], &events[..]] {
+        usage::append(&world.store, &batch(1, part)).await.expect("booked");
+    }
+    let sums = total(&world, &tenant).await;
+    assert_eq!((sums.requests, sums.reused, sums.cost.as_nanos()), (3, 2, 27_000));
+    assert_eq!((sums.saved_input, sums.saved_output, sums.saved_cost.as_nanos()), (200, 40, 54_000));
+    let mut tx = world.store.read(tenant.id).await.expect("a read");
+    for event in &events {
+        let read = usage::get(&mut tx, tenant.workspace.id, event.id).await.expect("is there");
+        assert_eq!(&read, event);
+    }
 }

@@ -1,6 +1,6 @@
 //! Who spent what: sums and single requests.
 
-use domain::usage::{AttemptOutcome, Endpoint, Outcome, TokenUsage};
+use domain::usage::{AttemptOutcome, CacheOutcome, Endpoint, Outcome, TokenUsage};
 use domain::{
     CredentialId, DeploymentId, EnvironmentId, NanoUsd, NodeId, Permission, PriceId, RequestId, RouteId, Timestamp,
     VirtualKeyId, WorkspaceId,
@@ -118,6 +118,14 @@ shapes! {
         pub tokens: TokenUsage,
         /// Cost.
         pub cost_usd: NanoUsd,
+        /// Requests that got an answer again.
+        pub reused: u64,
+        /// Input tokens that the first calls of those answers had used.
+        pub saved_input: u64,
+        /// Output tokens that they had used.
+        pub saved_output: u64,
+        /// What they had cost.
+        pub saved_cost_usd: NanoUsd,
         /// Median duration in milliseconds, from a histogram with steps of about 12 %; absent without requests.
         pub p50_ms: Option<u64>,
         /// 95th percentile of the duration in milliseconds.
@@ -221,6 +229,14 @@ shapes! {
         pub cost_usd: NanoUsd,
         /// The price it was computed with.
         pub price_id: Option<PriceId>,
+        /// Whether the answer was one given again: `off`, `miss`, `hit`, `coalesced`.
+        pub cache: CacheOutcome,
+        /// Input tokens that the first call of an answer given again used.
+        pub saved_input: u64,
+        /// Output tokens that it used.
+        pub saved_output: u64,
+        /// What it cost.
+        pub saved_cost_usd: NanoUsd,
         /// The revision of policy that decided.
         pub policy_revision: u64,
         /// `x-headgate-user`.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::code::GatewayCode;
-use domain::usage::{AttemptOutcome, AttemptRecord, Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::usage::{AttemptOutcome, AttemptRecord, CacheUse, Endpoint, Outcome, TokenUsage, UsageEvent};
 use domain::{
     DeploymentId, EnvironmentId, NanoUsd, OrganizationId, PriceId, RequestId, RouteId, Timestamp, VirtualKeyId,
     WorkspaceId,
@@ -107,6 +107,7 @@ pub(crate) struct Meter {
     price: Option<PriceId>,
     is_estimated: bool,
     pub(crate) dropped: Vec<String>,
+    pub(crate) cache: CacheUse,
     pub(crate) hold: Option<Hold>,
     /// Time spent waiting for the client's body and for upstreams, until the answer's head.
     pub(crate) waited: Duration,
@@ -141,6 +142,7 @@ impl Meter {
             price: None,
             is_estimated: false,
             dropped: Vec::new(),
+            cache: CacheUse::default(),
             hold: None,
             waited: Duration::ZERO,
             overhead: None,
@@ -275,12 +277,15 @@ impl Meter {
             overhead,
             usage,
             cost_nano_usd: cost.as_nanos(),
+            cache: self.cache,
         });
         super::trace::end(&self.span, self, outcome, status, usage, cost);
         // A refusal for want of room must not take up the room that is left for calls in flight.
         let is_kept = self.endpoint.is_metered() && code != Some(GatewayCode::UsageFull);
         let Some(caller) = self.caller.filter(|_| is_kept) else { return };
-        let (deployment_id, provider, upstream_model) = match self.served.take() {
+        // Nothing upstream took part in an answer that is given again; it belongs in no deployment's figures.
+        let served = self.served.take().filter(|_| !self.cache.is_reused());
+        let (deployment_id, provider, upstream_model) = match served {
             Some(served) => (Some(served.deployment), Some(served.provider), Some(served.upstream_model)),
             None => (None, None, None),
         };
@@ -311,6 +316,7 @@ impl Meter {
             is_estimated: self.is_estimated,
             cost,
             price_id: self.price,
+            cache: self.cache,
             policy_revision: self.policy_revision,
             end_user: notes.end_user,
             conversation_id: notes.conversation_id,

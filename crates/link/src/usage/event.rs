@@ -4,7 +4,7 @@
 //! after a crash, is a few fixed fields. Invariant: an opened call that never ended (the node died) becomes an event with
 //! outcome `interrupted`, no tokens and no cost, flagged as not known.
 
-use domain::usage::{Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::usage::{CacheUse, Endpoint, Outcome, TokenUsage, UsageEvent};
 use domain::{EnvironmentId, NanoUsd, NodeId, OrganizationId, RequestId, Timestamp, VirtualKeyId, WorkspaceId};
 
 /// A call that is about to be sent upstream.
@@ -84,6 +84,7 @@ impl OpenedCall {
             is_estimated: true,
             cost: NanoUsd::ZERO,
             price_id: None,
+            cache: CacheUse::default(),
             policy_revision: self.policy_revision,
             end_user: None,
             conversation_id: None,

@@ -5,7 +5,7 @@
 //! left out, optional fields that are set are not.
 
 use domain::id::IdText;
-use domain::usage::{AttemptRecord, TokenUsage, UsageEvent};
+use domain::usage::{AttemptRecord, CacheOutcome, TokenUsage, UsageEvent};
 
 /// Appends the message of an event.
 pub(crate) fn write_event(event: &UsageEvent, out: &mut Vec<u8>) {
@@ -53,6 +53,11 @@ pub(crate) fn write_event(event: &UsageEvent, out: &mut Vec<u8>) {
     for attempt in &it.attempts {
         message(32, out, |out| write_attempt(attempt, out));
     }
+    let reuse = &it.cache;
+    optional_text(33, Some(reuse.outcome.as_str()).filter(|_| reuse.outcome != CacheOutcome::Off), out);
+    number(34, reuse.saved_input, out);
+    number(35, reuse.saved_output, out);
+    signed(36, reuse.saved_cost.as_nanos(), out);
 }
 
 fn write_attempt(it: &AttemptRecord, out: &mut Vec<u8>) {
@@ -162,7 +167,7 @@ fn message(field: u32, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
 
 #[cfg(test)]
 mod tests {
-    use domain::usage::{Endpoint, Outcome};
+    use domain::usage::{CacheUse, Endpoint, Outcome};
     use domain::{CredentialId, DeploymentId, NanoUsd, PriceId, RouteId};
     use proptest::prelude::*;
     use prost::Message;
@@ -218,6 +223,7 @@ mod tests {
             ),
             (is_stream, is_estimated, is_known, status) in (any::<bool>(), any::<bool>(), any::<bool>(), any::<u16>()),
             (endpoint, outcome) in (0..Endpoint::ALL.len(), 0..Outcome::ALL.len()),
+            (reuse, saved) in (0..CacheOutcome::ALL.len(), counts()),
         ) {
             let event = UsageEvent {
                 usage,
@@ -243,6 +249,12 @@ mod tests {
                 route_id: is_known.then(|| RouteId::from_uuid(8)),
                 deployment_id: is_known.then(|| DeploymentId::from_uuid(9)),
                 price_id: is_known.then(|| PriceId::from_uuid(10)),
+                cache: CacheUse {
+                    outcome: CacheOutcome::ALL[reuse],
+                    saved_input: saved.input,
+                    saved_output: saved.output,
+                    saved_cost: NanoUsd::from_nanos(cost),
+                },
                 ..ended(1)
             };
             let mut bytes = Vec::new();

@@ -1,6 +1,6 @@
 //! Usage events: [`UsageEvent`] ⇄ message. The node is not part of the message; the certificate names it.
 
-use domain::usage::{AttemptOutcome, AttemptRecord, Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::usage::{AttemptOutcome, AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, TokenUsage, UsageEvent};
 use domain::{NanoUsd, NodeId, Timestamp};
 use proto::v1;
 
@@ -46,12 +46,18 @@ pub fn encode(it: &UsageEvent) -> v1::UsageEvent {
         tags: it.tags.clone(),
         dropped: it.dropped.clone(),
         attempts: it.attempts.iter().map(attempt_message).collect(),
+        cache: (it.cache.outcome != CacheOutcome::Off).then(|| it.cache.outcome.to_string()),
+        saved_input: it.cache.saved_input,
+        saved_output: it.cache.saved_output,
+        saved_cost_nano_usd: it.cache.saved_cost.as_nanos(),
     }
 }
 
 /// Reads an event that `node` reported.
 pub fn decode(node: NodeId, it: v1::UsageEvent) -> Result<UsageEvent, WireError> {
+    let cache = cache_use(&it)?;
     Ok(UsageEvent {
+        cache,
         id: id("request_id", &it.request_id)?,
         organization_id: id("organization_id", &it.organization_id)?,
         workspace_id: id("workspace_id", &it.workspace_id)?,
@@ -85,6 +91,19 @@ pub fn decode(node: NodeId, it: v1::UsageEvent) -> Result<UsageEvent, WireError>
         tags: it.tags,
         dropped: it.dropped,
         attempts: it.attempts.into_iter().map(attempt).collect::<Result<_, _>>()?,
+    })
+}
+
+fn cache_use(it: &v1::UsageEvent) -> Result<CacheUse, WireError> {
+    let outcome = match &it.cache {
+        Some(text) => CacheOutcome::find(text).ok_or(wrong("cache", Reason::Unknown))?,
+        None => CacheOutcome::Off,
+    };
+    Ok(CacheUse {
+        outcome,
+        saved_input: it.saved_input,
+        saved_output: it.saved_output,
+        saved_cost: NanoUsd::from_nanos(it.saved_cost_nano_usd),
     })
 }
 

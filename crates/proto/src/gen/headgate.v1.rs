@@ -1588,6 +1588,16 @@ pub struct UsageEvent {
     pub dropped: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, repeated, tag = "32")]
     pub attempts: ::prost::alloc::vec::Vec<Attempt>,
+    /// Stable text, such as `hit`; absent for `off`.
+    #[prost(string, optional, tag = "33")]
+    pub cache: ::core::option::Option<::prost::alloc::string::String>,
+    /// What the first call of an answer that is given again used and cost.
+    #[prost(uint64, tag = "34")]
+    pub saved_input: u64,
+    #[prost(uint64, tag = "35")]
+    pub saved_output: u64,
+    #[prost(int64, tag = "36")]
+    pub saved_cost_nano_usd: i64,
 }
 /// Order is kept.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -40,6 +40,7 @@ fn event(bed: &Bed, node: &TestNode, organization_id: OrganizationId) -> UsageEv
         is_estimated: false,
         cost: NanoUsd::from_nanos(7),
         price_id: None,
+        cache: domain::usage::CacheUse::default(),
         policy_revision: 1,
         end_user: None,
         conversation_id: None,

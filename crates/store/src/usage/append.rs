@@ -99,9 +99,10 @@ fn refusal(event: &UsageEvent, received_at: Timestamp) -> Option<&'static str> {
     let usage = &event.usage;
     let counts =
         [usage.input, usage.cached_input, usage.cache_write_5m, usage.cache_write_1h, usage.output, usage.reasoning];
+    let saved = [event.cache.saved_input, event.cache.saved_output];
     let times = [event.duration_us, event.first_byte_us.unwrap_or(0), event.overhead_us];
-    let is_sane = counts.iter().chain(&times).all(|count| *count <= UNITS)
-        && event.cost.as_nanos().unsigned_abs() <= 1_000 * UNITS;
+    let is_sane = counts.iter().chain(&times).chain(&saved).all(|count| *count <= UNITS)
+        && [event.cost, event.cache.saved_cost].iter().all(|cost| cost.as_nanos().unsigned_abs() <= 1_000 * UNITS);
     (!is_sane).then_some("a count, a duration or its cost is beyond all bounds")
 }
 
@@ -169,13 +170,13 @@ async fn insert_events<'a>(
                                    finish_reason, started_at, duration_us, first_byte_us, overhead_us, input, cached_input,
                                    cache_write_5m, cache_write_1h, output, reasoning, is_estimated, cost_nanos, price_id,
                                    policy_revision, end_user, conversation_id, trace_id, metadata, tags, dropped, attempts,
-                                   received_at)
+                                   cache, saved_input, saved_output, saved_cost_nanos, received_at)
          SELECT organization_id, day, id, workspace_id, environment_id, virtual_key_id, node_id, endpoint,
                 model, route_id, deployment_id, provider, upstream_model, is_stream, outcome, status, code,
                 finish_reason, started_at, duration_us, first_byte_us, overhead_us, input, cached_input,
                 cache_write_5m, cache_write_1h, output, reasoning, is_estimated, cost_nanos, price_id,
                 policy_revision, end_user, conversation_id, trace_id, metadata, tags, dropped, attempts,
-                received_at
+                cache, saved_input, saved_output, saved_cost_nanos, received_at
            FROM jsonb_to_recordset($1) AS event (
                 organization_id text, day integer, id text, workspace_id text, environment_id text, virtual_key_id text,
                 node_id text, endpoint text, model text, route_id text, deployment_id text, provider text,
@@ -184,7 +185,7 @@ async fn insert_events<'a>(
                 cached_input bigint, cache_write_5m bigint, cache_write_1h bigint, output bigint, reasoning bigint,
                 is_estimated boolean, cost_nanos bigint, price_id text, policy_revision bigint, end_user text,
                 conversation_id text, trace_id text, metadata jsonb, tags jsonb, dropped jsonb, attempts jsonb,
-                received_at bigint)
+                cache text, saved_input bigint, saved_output bigint, saved_cost_nanos bigint, received_at bigint)
          ON CONFLICT (organization_id, day, id) DO NOTHING RETURNING id",
     )
     .bind(json(&rows)?)
@@ -219,6 +220,10 @@ struct Measures {
     output: i64,
     reasoning: i64,
     cost_nanos: i64,
+    reused: i64,
+    saved_input: i64,
+    saved_output: i64,
+    saved_cost_nanos: i64,
     duration_buckets: Vec<u64>,
     first_byte_buckets: Vec<u64>,
     overhead_buckets: Vec<u64>,
@@ -253,6 +258,10 @@ impl Group<'_> {
             sums.output += signed(event.usage.output);
             sums.reasoning += signed(event.usage.reasoning);
             sums.cost_nanos += event.cost.as_nanos();
+            sums.reused += i64::from(event.cache.is_reused());
+            sums.saved_input += signed(event.cache.saved_input);
+            sums.saved_output += signed(event.cache.saved_output);
+            sums.saved_cost_nanos += event.cache.saved_cost.as_nanos();
             duration.add(event.duration_us);
             overhead.add(event.overhead_us);
             if let Some(micros) = event.first_byte_us {
@@ -296,17 +305,18 @@ async fn add_to_sums(tx: &mut SystemTx, events: &[&UsageEvent], received_at: Tim
     sqlx::query(
         "INSERT INTO usage_rollups AS r (organization_id, hour_at, workspace_id, environment_id, virtual_key_id, model,
                                          provider, deployment_id, requests, errors, failures, input, cached_input,
-                                         cache_write_5m, cache_write_1h, output, reasoning, cost_nanos, duration_buckets,
-                                         first_byte_buckets, overhead_buckets, last_received_at)
+                                         cache_write_5m, cache_write_1h, output, reasoning, cost_nanos, reused,
+                                         saved_input, saved_output, saved_cost_nanos, duration_buckets, first_byte_buckets, overhead_buckets, last_received_at)
          SELECT organization_id, hour_at, workspace_id, environment_id, virtual_key_id, model,
                 provider, deployment_id, requests, errors, failures, input, cached_input,
-                cache_write_5m, cache_write_1h, output, reasoning, cost_nanos, duration_buckets,
-                first_byte_buckets, overhead_buckets, last_received_at
+                cache_write_5m, cache_write_1h, output, reasoning, cost_nanos, reused, saved_input, saved_output,
+                saved_cost_nanos, duration_buckets, first_byte_buckets, overhead_buckets, last_received_at
            FROM jsonb_to_recordset($1) AS part (
                 organization_id text, hour_at bigint, workspace_id text, environment_id text, virtual_key_id text, model text,
                 provider text, deployment_id text, requests bigint, errors bigint, failures bigint, input bigint,
                 cached_input bigint, cache_write_5m bigint, cache_write_1h bigint, output bigint, reasoning bigint,
-                cost_nanos bigint, duration_buckets bigint[], first_byte_buckets bigint[], overhead_buckets bigint[],
+                cost_nanos bigint, reused bigint, saved_input bigint, saved_output bigint, saved_cost_nanos bigint,
+                duration_buckets bigint[], first_byte_buckets bigint[], overhead_buckets bigint[],
                 last_received_at bigint)
          ON CONFLICT (organization_id, hour_at, workspace_id, environment_id, virtual_key_id, model, provider, deployment_id)
          DO UPDATE SET requests = r.requests + excluded.requests, errors = r.errors + excluded.errors,
@@ -315,7 +325,10 @@ async fn add_to_sums(tx: &mut SystemTx, events: &[&UsageEvent], received_at: Tim
                        cache_write_5m = r.cache_write_5m + excluded.cache_write_5m,
                        cache_write_1h = r.cache_write_1h + excluded.cache_write_1h,
                        output = r.output + excluded.output, reasoning = r.reasoning + excluded.reasoning,
-                       cost_nanos = r.cost_nanos + excluded.cost_nanos,
+                       cost_nanos = r.cost_nanos + excluded.cost_nanos, reused = r.reused + excluded.reused,
+                       saved_input = r.saved_input + excluded.saved_input,
+                       saved_output = r.saved_output + excluded.saved_output,
+                       saved_cost_nanos = r.saved_cost_nanos + excluded.saved_cost_nanos,
                        duration_buckets = headgate_add_buckets(r.duration_buckets, excluded.duration_buckets),
                        first_byte_buckets = headgate_add_buckets(r.first_byte_buckets, excluded.first_byte_buckets),
                        overhead_buckets = headgate_add_buckets(r.overhead_buckets, excluded.overhead_buckets),

@@ -1,7 +1,7 @@
 //! A usage event as a row: the same struct is written (as one JSON parameter for a whole batch) and read.
 
 use domain::Timestamp;
-use domain::usage::{AttemptRecord, Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::usage::{AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, TokenUsage, UsageEvent};
 use domain::{NanoUsd, RequestId};
 use sqlx::types::Json;
 
@@ -58,6 +58,10 @@ pub(super) struct EventRow {
     tags: Json<Vec<String>>,
     dropped: Json<Vec<String>>,
     attempts: Json<Vec<AttemptRecord>>,
+    cache: String,
+    saved_input: i64,
+    saved_output: i64,
+    saved_cost_nanos: i64,
     received_at: i64,
 }
 
@@ -103,6 +107,10 @@ impl EventRow {
             tags: Json(event.tags.clone()),
             dropped: Json(event.dropped.clone()),
             attempts: Json(event.attempts.clone()),
+            cache: event.cache.outcome.as_str().to_owned(),
+            saved_input: signed(event.cache.saved_input),
+            saved_output: signed(event.cache.saved_output),
+            saved_cost_nanos: event.cache.saved_cost.as_nanos(),
             received_at: received_at.as_micros(),
         }
     }
@@ -142,6 +150,12 @@ impl EventRow {
             is_estimated: self.is_estimated,
             cost: NanoUsd::from_nanos(self.cost_nanos),
             price_id: row.parse_opt("price_id", self.price_id.as_deref())?,
+            cache: CacheUse {
+                outcome: CacheOutcome::find(&self.cache).ok_or_else(|| row.corrupt("cache"))?,
+                saved_input: unsigned(self.saved_input),
+                saved_output: unsigned(self.saved_output),
+                saved_cost: NanoUsd::from_nanos(self.saved_cost_nanos),
+            },
             policy_revision: unsigned(self.policy_revision),
             end_user: self.end_user,
             conversation_id: self.conversation_id,

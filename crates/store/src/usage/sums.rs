@@ -96,6 +96,14 @@ pub struct Sums {
     pub tokens: TokenUsage,
     /// Cost.
     pub cost: NanoUsd,
+    /// Requests that got an answer again.
+    pub reused: u64,
+    /// Input tokens that the first calls of those answers had used.
+    pub saved_input: u64,
+    /// Output tokens that they had used.
+    pub saved_output: u64,
+    /// What they had cost.
+    pub saved_cost: NanoUsd,
     /// Durations, in microseconds.
     pub duration: Histogram,
     /// Times to the first byte of those that had one.
@@ -136,6 +144,10 @@ struct SumRow {
     output: i64,
     reasoning: i64,
     cost_nanos: i64,
+    reused: i64,
+    saved_input: i64,
+    saved_output: i64,
+    saved_cost_nanos: i64,
     duration_buckets: Vec<i64>,
     first_byte_buckets: Vec<i64>,
     overhead_buckets: Vec<i64>,
@@ -173,6 +185,10 @@ impl SumRow {
                     reasoning: unsigned(self.reasoning),
                 },
                 cost: NanoUsd::from_nanos(self.cost_nanos),
+                reused: unsigned(self.reused),
+                saved_input: unsigned(self.saved_input),
+                saved_output: unsigned(self.saved_output),
+                saved_cost: NanoUsd::from_nanos(self.saved_cost_nanos),
                 duration: histogram(self.duration_buckets),
                 first_byte: histogram(self.first_byte_buckets),
                 overhead: histogram(self.overhead_buckets),
@@ -200,6 +216,8 @@ pub async fn sum(tx: &mut Tx, query: &Query) -> Result<Vec<Group>> {
                 sum(input)::bigint AS input, sum(cached_input)::bigint AS cached_input,
                 sum(cache_write_5m)::bigint AS cache_write_5m, sum(cache_write_1h)::bigint AS cache_write_1h,
                 sum(output)::bigint AS output, sum(reasoning)::bigint AS reasoning, sum(cost_nanos)::bigint AS cost_nanos,
+                sum(reused)::bigint AS reused, sum(saved_input)::bigint AS saved_input,
+                sum(saved_output)::bigint AS saved_output, sum(saved_cost_nanos)::bigint AS saved_cost_nanos,
                 headgate_merge_buckets(duration_buckets) AS duration_buckets,
                 headgate_merge_buckets(first_byte_buckets) AS first_byte_buckets,
                 headgate_merge_buckets(overhead_buckets) AS overhead_buckets, max(last_received_at) AS last_received_at
