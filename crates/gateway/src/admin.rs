@@ -57,13 +57,17 @@ fn router(admin: Arc<Admin>) -> Router {
 async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
     let reasons: BTreeMap<_, _> = admin.readiness.list_reasons().into_iter().collect();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Ready { ready: reasons.is_empty(), reasons })).into_response()
+    let degraded = (admin.shared.ephemeral.degraded)().into_iter().collect();
+    (status, Json(Standing { ready: reasons.is_empty(), reasons, degraded })).into_response()
 }
 
 #[derive(Serialize)]
-struct Ready {
+struct Standing {
     ready: bool,
     reasons: BTreeMap<&'static str, String>,
+    /// What is away and not missed by a call.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    degraded: BTreeMap<&'static str, String>,
 }
 
 // === Synced ===

@@ -36,9 +36,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use domain::{Clock, Entropy, NodeId};
+use domain::{Clock, DeploymentId, Entropy, NodeId, Timestamp};
 use policy::Snapshot;
 use runtime::health::Readiness;
+use state::{Cache, Cooldowns};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -73,10 +74,36 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Random bits for ids.
     pub entropy: Arc<dyn Entropy>,
+    /// What it may lose.
+    pub ephemeral: Ephemeral,
     /// Why the node should not get traffic; shown by `/readyz`.
     pub readiness: Readiness,
     /// Further metrics for `/metrics`, such as those of spool and sync.
     pub more_metrics: Vec<MetricsWriter>,
+}
+
+/// Room for answers that are given again, unless told, in bytes.
+pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What makes calls cheaper or wiser while it is there.
+#[derive(Clone)]
+pub struct Ephemeral {
+    /// Answers that may be given again.
+    pub cache: Arc<dyn Cache>,
+    /// Where pauses that upstreams asked for are told.
+    pub cooldowns: Arc<dyn Cooldowns>,
+    /// Says what is away, for `/readyz`; the node serves without it.
+    pub degraded: Arc<dyn Fn() -> Option<(&'static str, String)> + Send + Sync>,
+}
+
+impl Default for Ephemeral {
+    fn default() -> Self {
+        Self {
+            cache: Arc::new(state::Memory::new(CACHE_BYTES)),
+            cooldowns: Arc::new(state::cooldown::Alone),
+            degraded: Arc::new(|| None),
+        }
+    }
 }
 
 /// Why a data plane could not start.
@@ -104,6 +131,7 @@ pub struct GatewayHandle {
     pub admin_addr: SocketAddr,
     /// What it counts.
     pub metrics: Metrics,
+    shared: Arc<Shared>,
     stop: Stop,
     grace: Duration,
     drain: Duration,
@@ -138,13 +166,23 @@ pub async fn start(parts: Parts) -> Result<GatewayHandle, StartError> {
     }
     let metrics = shared.metrics.clone();
     let admin = runtime::tasks::Group::new();
-    let state = admin::Admin::new(shared, readiness.clone(), more_metrics);
+    let state = admin::Admin::new(shared.clone(), readiness.clone(), more_metrics);
     admin.spawn("gateway.admin", |stop| admin::serve(admin_listener, state, stop));
     let (grace, drain) = (config.drain_grace(), config.drain());
-    Ok(GatewayHandle { addr, admin_addr, metrics, stop, grace, drain, readiness, workers, admin })
+    Ok(GatewayHandle { addr, admin_addr, metrics, shared, stop, grace, drain, readiness, workers, admin })
 }
 
 impl GatewayHandle {
+    /// Returns what takes the pauses that upstreams asked other nodes for. Those of deployments that this node has not used yet
+    /// are passed over; they come again while they last.
+    pub fn heed(&self) -> impl Fn(DeploymentId, Timestamp) + Send + Sync + use<> {
+        let shared = Arc::clone(&self.shared);
+        move |deployment, until| {
+            let now = shared.clock.now();
+            shared.health.look(deployment, |target| target.pause(now, until.since(now)));
+        }
+    }
+
     /// Stops. Not ready at once, but for the time of grace everybody is still served, so that load balancers notice before
     /// anybody is turned away. Then nothing new is accepted, calls in flight finish until the drain's deadline, the rest is cut.
     pub async fn drain(self) {
@@ -187,7 +225,7 @@ impl Gateway {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, node_id, policy, usage, dial, clock, entropy, readiness, more_metrics } = parts;
+        let Parts { config, node_id, policy, usage, dial, clock, entropy, ephemeral, readiness, more_metrics } = parts;
         let metrics = Metrics::new(config.n_workers());
         let shared = Shared {
             config,
@@ -200,6 +238,8 @@ impl Gateway {
             metrics,
             in_flight: pipeline::reserve::InFlight::default(),
             retries: pipeline::retry::RetryBudgets::default(),
+            ephemeral,
+            flights: pipeline::again::Flights::default(),
         };
         Self { shared: Arc::new(shared), dial, entropy, readiness, more_metrics }
     }

@@ -6,6 +6,7 @@
 //! | 2 | `identify` | presented key → caller |
 //! | 3 | `resolve` | body and model name → call and targets |
 //! | 4 | `reserve` | caller → a place in flight |
+//! | – | `again` | a call whose answer may be given again → that answer, or on to dispatch |
 //! | 5 | guard | nothing yet: a node is told of no guardrails, so there is nothing to run |
 //! | 6 | `dispatch` | attempts until one answers |
 //! | 7 | `relay` | upstream bytes → client bytes |
@@ -15,6 +16,7 @@
 //! handed to the client another target may be tried, after it never; the meter settles exactly once.
 
 pub(crate) mod admit;
+pub(crate) mod again;
 pub(crate) mod body;
 pub(crate) mod dispatch;
 pub(crate) mod identify;
@@ -48,9 +50,11 @@ use self::ids::Ids;
 use self::relay::ReplyBody;
 use self::reply::Reply;
 use self::reserve::InFlight;
+use self::resolve::Wanted;
 use self::retry::RetryBudgets;
 use self::settle::{CallerIds, Meter, UsageSink};
 use self::surface::Surface;
+use crate::Ephemeral;
 use crate::config::GatewayConfig;
 use crate::ingress::{self, Endpoint};
 use crate::metrics::{Metrics, Shard};
@@ -77,6 +81,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) in_flight: InFlight,
     pub(crate) retries: RetryBudgets,
+    pub(crate) ephemeral: Ephemeral,
+    pub(crate) flights: again::Flights,
 }
 
 /// One listener thread's own things.
@@ -167,9 +173,17 @@ async fn run(
     meter.notes = admit::Notes::read(&parts.headers)?;
     let wanted = resolve::resolve(worker, &caller, &head, surface, body, meter).await?;
     meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
+    if again::is_wanted(&wanted, meter) {
+        return again::boxed(worker, &caller, &head, parts, &wanted, meter).await;
+    }
     let reply = dispatch::dispatch(worker, caller.organization, &head, &parts.headers, &wanted, meter).await?;
-    meter.dropped.extend(wanted.dropped);
-    surface.finish(reply)
+    finish(&wanted, reply, meter)
+}
+
+/// Writes an upstream's answer as the surface has it.
+fn finish(wanted: &Wanted, reply: Reply, meter: &mut Meter) -> Result<Reply, Rejection> {
+    meter.dropped.extend_from_slice(&wanted.dropped);
+    wanted.surface.finish(reply)
 }
 
 fn refuse_key(refusal: KeyRefusal) -> Rejection {

@@ -63,7 +63,7 @@ async fn perform_async(invocation: &Invocation, settings: &Resolved, environment
     let is_role = matches!(invocation.task, Task::Up | Task::Control | Task::Gateway);
     let running = if is_role { Some(start_telemetry(settings, environment)?) } else { None };
     if is_role {
-        warn_of_idle_settings(settings, environment);
+        warn_of_idle_settings(environment);
     }
     let is_json = invocation.is_json;
     // Boxed: the largest of these futures would otherwise be the size of all.
@@ -90,14 +90,11 @@ async fn perform_async(invocation: &Invocation, settings: &Resolved, environment
 }
 
 /// Says which settings were given and do nothing.
-fn warn_of_idle_settings(settings: &Resolved, environment: &Environment) {
+fn warn_of_idle_settings(environment: &Environment) {
     for name in runtime::config::list_unknown_variables(settings::all(), environment) {
         if name != "HEADGATE_CONFIG" {
             tracing::warn!(variable = name, "an environment variable looks like a setting, but is none");
         }
-    }
-    if settings.find("redis_url").is_some() {
-        tracing::warn!("redis_url is set, but nothing in this release uses Redis: every process counts for itself");
     }
 }
 

@@ -61,8 +61,8 @@ pub(crate) const STATE: &[Setting] = &[setting(
     "redis_url",
     Kind::Url,
     None,
-    "Redis, `redis://…`, for counters and limits that several processes share; unset: each process counts for itself. Nothing \
-     uses it in this release",
+    "Redis, `redis://…` or `rediss://…`: nodes share answers that are given again and pauses that upstreams asked for; unset: \
+     each process keeps them to itself",
 )];
 
 /// Settings of the control plane.
@@ -107,6 +107,7 @@ pub(crate) const GATEWAY: &[Setting] = &[
         Some("127.0.0.1:7411"),
         "Node administration: /livez /readyz /synced /metrics /explain",
     ),
+    setting("cache_memory", Kind::Bytes, Some("64MiB"), "Memory for answers that are given again, where routes allow it"),
     setting("worker_threads", Kind::Count, Some("0"), "Listener threads; 0 means one for each core"),
     setting(
         "egress_allow_private",

@@ -11,6 +11,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCO
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use percent_encoding::percent_decode_str;
 
+use super::again::Wish;
 use super::trace::TRACEPARENT;
 use crate::config::Limits;
 use crate::ingress::{self, Endpoint, Found, Miss};
@@ -67,6 +68,8 @@ pub(crate) struct Notes {
     pub(crate) trace_id: Option<String>,
     pub(crate) metadata: Vec<(String, String)>,
     pub(crate) tags: Vec<String>,
+    /// What is said about answers that are given again.
+    pub(crate) cache: Wish,
 }
 
 /// Reads the head.
@@ -197,6 +200,8 @@ impl Notes {
                 "trace-id" => notes.trace_id = note(&text_of(value)),
                 "metadata" => notes.metadata = metadata(value)?,
                 "tags" => notes.tags = tags(&text_of(value)),
+                "cache" => notes.cache.read_mode(value)?,
+                "cache-ttl" => notes.cache.read_ttl(value)?,
                 _ => {}
             }
         }

@@ -20,7 +20,7 @@ use llm::dialect::Dialect;
 use policy::Caller;
 use policy::cache::CachePolicy;
 use provider::scan;
-use state::{Answer, CacheKey};
+use state::{Answer, BoxFuture, CacheKey};
 use tokio::time::Instant;
 
 pub(crate) use self::flights::Flights;
@@ -40,12 +40,12 @@ use crate::rejection::Rejection;
 const REHEARSE: &str = "x-headgate-rehearse";
 
 /// One call.
-pub(crate) struct Call<'a> {
-    pub(crate) worker: &'a Arc<Worker>,
-    pub(crate) caller: &'a Caller<'a>,
-    pub(crate) head: &'a Head<'a>,
-    pub(crate) parts: &'a Parts,
-    pub(crate) wanted: &'a Wanted,
+struct Call<'a> {
+    worker: &'a Arc<Worker>,
+    caller: &'a Caller<'a>,
+    head: &'a Head<'a>,
+    parts: &'a Parts,
+    wanted: &'a Wanted,
 }
 
 impl Call<'_> {
@@ -57,8 +57,20 @@ impl Call<'_> {
     }
 }
 
-/// Serves a call whose route has a cache rule, or that asks for nothing but an answer given again.
-pub(crate) async fn serve(call: Call<'_>, meter: &mut Meter) -> Result<Reply, Rejection> {
+/// Serves a call whose route has a cache rule, or that asks for nothing but an answer given again. Boxed, so that other calls
+/// make no room for it.
+pub(crate) fn boxed<'a>(
+    worker: &'a Arc<Worker>,
+    caller: &'a Caller<'a>,
+    head: &'a Head<'a>,
+    parts: &'a Parts,
+    wanted: &'a Wanted,
+    meter: &'a mut Meter,
+) -> BoxFuture<'a, Result<Reply, Rejection>> {
+    Box::pin(serve(Call { worker, caller, head, parts, wanted }, meter))
+}
+
+async fn serve(call: Call<'_>, meter: &mut Meter) -> Result<Reply, Rejection> {
     let Call { worker, head, wanted, .. } = call;
     let is_only = meter.notes.cache.is_only();
     let Some((terms, key, rule)) = find_terms(&call, meter) else {

@@ -32,6 +32,8 @@ pin_project! {
         Ended,
         /// A body in one piece.
         Whole { bytes: Bytes, meter: Option<Box<Meter>> },
+        /// The events of a stream that is given again.
+        Events { bytes: Bytes, meter: Option<Box<Meter>> },
         /// A body that is still arriving.
         Stream { #[pin] sleep: Sleep, relay: Box<StreamRelay> },
     }
@@ -50,6 +52,11 @@ impl ReplyBody {
             return Self::Ended;
         }
         Self::Whole { bytes, meter: Some(meter) }
+    }
+
+    /// A stream that is given again, event by event.
+    pub(crate) fn events(bytes: Bytes, meter: Box<Meter>) -> Self {
+        Self::Events { bytes, meter: Some(meter) }
     }
 
     /// A streamed answer.
@@ -71,6 +78,18 @@ impl Body for ReplyBody {
                 }
                 Some(std::mem::take(bytes))
             }
+            Projected::Events { bytes, meter } => {
+                let event = take_event(bytes);
+                if bytes.is_empty()
+                    && let Some(meter) = meter.take()
+                {
+                    meter.end(Outcome::Success, None);
+                }
+                if !event.is_empty() {
+                    return Poll::Ready(Some(Ok(Frame::data(event))));
+                }
+                None
+            }
             Projected::Stream { sleep, relay } => match relay.poll_next(sleep, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
@@ -89,7 +108,30 @@ impl Body for ReplyBody {
         match self {
             Self::Ended => SizeHint::with_exact(0),
             Self::Whole { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
-            Self::Stream { .. } => SizeHint::default(),
+            Self::Events { .. } | Self::Stream { .. } => SizeHint::default(),
         }
+    }
+}
+
+/// Takes the first event off a stream: to the blank line that ends it, or all there is.
+fn take_event(bytes: &mut Bytes) -> Bytes {
+    let ends = memchr::memchr_iter(b'\n', bytes).map(|at| at + 1);
+    let end = ends.filter(|end| matches!(bytes.get(*end..), Some([b'\n', ..] | [b'\r', b'\n', ..])));
+    let end = end.map(|end| end + if bytes[end] == b'\n' { 1 } else { 2 }).next();
+    bytes.split_to(end.unwrap_or(bytes.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_comes_apart_at_its_blank_lines() {
+        let mut bytes = Bytes::from_static(b"event: a\ndata: 1\n\ndata: 2\r\n\r\n\n[1\n,2]");
+        let mut parts = Vec::new();
+        while !bytes.is_empty() {
+            parts.push(take_event(&mut bytes));
+        }
+        assert_eq!(parts, ["event: a\ndata: 1\n\n", "data: 2\r\n\r\n", "\n[1\n,2]"]);
     }
 }

@@ -1,11 +1,16 @@
 //! Puts an answer's head together: status, content type and the `x-headgate-…` headers of the public contract.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use domain::usage::CacheOutcome;
+use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use llm::dialect::Dialect;
+use state::Answer;
 use tokio::time::Instant;
 
+use super::again;
 use super::relay::stream::Start;
 use super::relay::{ReplyBody, StreamRelay};
 use super::settle::{Meter, header_value, micros};
@@ -24,11 +29,17 @@ const DROPPED: HeaderName = HeaderName::from_static("x-headgate-dropped");
 const OPENAI_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static(JSON_TYPE);
+const EVENTS: HeaderValue = HeaderValue::from_static(EVENTS_TYPE);
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 const ONE: HeaderValue = HeaderValue::from_static("1");
 const OFF: HeaderValue = HeaderValue::from_static("off");
+const MISS: HeaderValue = HeaderValue::from_static("miss");
+const HIT: HeaderValue = HeaderValue::from_static("hit");
+
+/// The media types of answers.
+pub(crate) const JSON_TYPE: &str = "application/json";
+pub(crate) const EVENTS_TYPE: &str = "text/event-stream; charset=utf-8";
 
 /// Longest list of losses in a header; the usage event has them all.
 const MAX_DROPPED: usize = 1_024;
@@ -39,6 +50,8 @@ pub(crate) enum Reply {
     Own(Bytes),
     /// A whole answer; its attempt is already billed.
     Whole(Bytes),
+    /// Another call's answer.
+    Again(Arc<Answer>),
     /// A committed stream; its attempt is under way.
     Stream(Box<Start>),
 }
@@ -64,6 +77,17 @@ impl Reply {
                 headers.insert(CONTENT_TYPE, JSON);
                 headers.insert(COST, header_value(&meter.cost()));
                 ReplyBody::answer(body, meter)
+            }
+            Self::Again(answer) => {
+                insert_text(&mut headers, CONTENT_TYPE, &answer.head.content_type);
+                headers.insert(COST, header_value(&meter.cost()));
+                headers.insert(AGE, HeaderValue::from(again::age_s(&answer, &meter)));
+                if answer.head.is_stream {
+                    headers.insert(CACHE_CONTROL, NO_CACHE);
+                    ReplyBody::events(answer.body.clone(), meter)
+                } else {
+                    ReplyBody::answer(answer.body.clone(), meter)
+                }
             }
             Self::Stream(start) => {
                 headers.insert(CONTENT_TYPE, if start.is_array { JSON } else { EVENTS });
@@ -103,6 +127,11 @@ fn stamp(headers: &mut HeaderMap, meter: &Meter) {
         insert_text(headers, MODEL, &served.upstream_model);
         insert_text(headers, PROVIDER, &served.provider);
         headers.insert(CACHE, OFF);
+    }
+    match meter.cache.outcome {
+        CacheOutcome::Off => {}
+        CacheOutcome::Miss => drop(headers.insert(CACHE, MISS)),
+        CacheOutcome::Hit | CacheOutcome::Coalesced => drop(headers.insert(CACHE, HIT)),
     }
     if !meter.dropped.is_empty() {
         let mut list = meter.dropped.join(",");

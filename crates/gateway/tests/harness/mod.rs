@@ -103,6 +103,7 @@ impl Bench {
             dial: Arc::new(upstreams.clone()),
             clock: Arc::new(VirtualClock { started: Instant::now() }),
             entropy: Arc::new(SeededEntropy::new(1)),
+            ephemeral: gateway::Ephemeral::default(),
             readiness: Readiness::new(),
             more_metrics: Vec::new(),
         };

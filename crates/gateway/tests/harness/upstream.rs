@@ -83,6 +83,11 @@ impl Upstreams {
         self.state.lock().plays.entry(host.to_owned()).or_default().push_back(play);
     }
 
+    /// Takes back what `host` was to do and did not.
+    pub(crate) fn forget(&self, host: &str) {
+        self.state.lock().plays.remove(host);
+    }
+
     pub(crate) fn trouble(&self, host: &str, trouble: Trouble) {
         self.state.lock().troubles.insert(host.to_owned(), trouble);
     }

@@ -51,6 +51,7 @@ async fn start_in(config: GatewayConfig, mut world: World) -> Running {
         dial: Arc::new(upstreams.clone()),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SeededEntropy::new(1)),
+        ephemeral: gateway::Ephemeral::default(),
         readiness: readiness.clone(),
         more_metrics: vec![Box::new(|out| out.push_str("more 1\n"))],
     };
@@ -216,6 +217,7 @@ async fn a_port_in_use_is_an_error() {
         dial: Arc::new(running.upstreams.clone()),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SeededEntropy::new(1)),
+        ephemeral: gateway::Ephemeral::default(),
         readiness: Readiness::new(),
         more_metrics: Vec::new(),
     };

@@ -12,6 +12,7 @@ use allocation_counter::measure;
 use arc_swap::ArcSwap;
 use domain::NodeId;
 use domain::rng::SeededEntropy;
+use domain::route::{Cache, Timeouts};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use gateway::upstream::client::SendError;
@@ -121,6 +122,10 @@ fn lane(upstream: SocketAddr, folder: &std::path::Path) -> Lane {
     let spool = Spool::open(folder, NodeId::from_uuid(1), 1, SpoolConfig::default()).expect("a folder");
     let mut world = World::standard();
     world.confirmed_at = domain::Clock::now(&SystemClock);
+    world.route(9, "kept", &[1], 1, Timeouts::default());
+    if let Some(policy::Content::Route(route)) = world.contents.last_mut() {
+        route.rules.cache = Some(Cache::default());
+    }
     let parts = Parts {
         config: GatewayConfig { worker_threads: 1, ..GatewayConfig::default() },
         node_id: NodeId::from_uuid(1),
@@ -129,6 +134,7 @@ fn lane(upstream: SocketAddr, folder: &std::path::Path) -> Lane {
         dial: Arc::new(To(upstream)),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SeededEntropy::new(1)),
+        ephemeral: gateway::Ephemeral::default(),
         readiness: Readiness::new(),
         more_metrics: Vec::new(),
     };
@@ -195,6 +201,12 @@ const MESSAGES_STREAM: &str = r#"{"model":"gpt","max_tokens":64,"stream":true,"m
 #[test]
 fn a_whole_answer_allocates_at_most_so_often() {
     let n = count("/v1/chat/completions", CHAT, Answer::Whole);
+    assert!(n <= 53, "{n}");
+}
+
+#[test]
+fn an_answer_given_again_allocates_at_most_so_often() {
+    let n = count("/v1/chat/completions", &CHAT.replace("gpt", "kept"), Answer::Whole);
     assert!(n <= 53, "{n}");
 }
 

@@ -4,6 +4,7 @@ mod agents;
 mod allocations;
 mod attempts;
 mod basics;
+mod cache;
 mod disconnect;
 mod exchanges;
 mod headers;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use domain::{Clock, Entropy, NodeId};
 use gateway::upstream::dial::Network;
 use gateway::upstream::proxy::Proxy;
-use gateway::{GatewayConfig, GatewayHandle, Limits, Metrics, MetricsWriter, Parts};
+use gateway::{Ephemeral, GatewayConfig, GatewayHandle, Limits, Metrics, MetricsWriter, Parts};
 use link::sync::identity::Identity;
 use link::sync::transport::ControlAddress;
 use link::sync::{self, Load, SyncConfig, TokenSource};
@@ -20,6 +20,8 @@ use runtime::egress::{Allow, Rules};
 use runtime::health::Readiness;
 use runtime::rng::SystemEntropy;
 use runtime::tasks::Group;
+use state::redis::{Keeper, Redis, Standing};
+use state::{Cache, Memory, Tiers};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
@@ -150,19 +152,26 @@ impl Running {
         if let LinkTo::InProcess { metrics, .. } = link_to {
             more_metrics.push(metrics);
         }
+        let Kept { ephemeral, keeper, metrics: kept_metrics } = keep(settings)?;
+        more_metrics.push(kept_metrics);
         let handle = gateway::start(Parts {
             config: gateway_config(settings, gateway_addr, is_alone)?,
             node_id: id,
             policy: link.policy(),
             usage: Arc::new(spool.clone()),
             dial: Arc::new(dial),
-            clock,
+            clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
+            ephemeral,
             readiness: readiness.clone(),
             more_metrics,
         })
         .await?;
         vitals.connect(Organs { spool: spool.clone(), metrics: handle.metrics.clone(), readiness });
+        if let Some(keeper) = keeper {
+            let heed = Box::new(handle.heed());
+            link_group.spawn("state.redis", |stop| keeper.run(clock, heed, stop));
+        }
         link_group.spawn("sync", |stop| started.run(stop));
         let reporter = Reporter::new(spool, link.channel(), entropy);
         reporter_group.spawn("usage.reporter", |stop| reporter.run(stop));
@@ -225,6 +234,34 @@ impl Vitals {
             }
         })
     }
+}
+
+/// What the node may lose: memory alone, or Redis with it.
+struct Kept {
+    ephemeral: Ephemeral,
+    keeper: Option<Keeper>,
+    metrics: MetricsWriter,
+}
+
+fn keep(settings: &Resolved) -> Result<Kept> {
+    let tiers = Tiers::alone(Memory::new(settings.get_bytes("cache_memory")?));
+    let Some(url) = settings.find("redis_url") else {
+        let tiers = Arc::new(tiers);
+        let ephemeral = Ephemeral { cache: Arc::clone(&tiers) as Arc<dyn Cache>, ..Ephemeral::default() };
+        return Ok(Kept { ephemeral, keeper: None, metrics: Box::new(move |out| tiers.write_metrics(out)) });
+    };
+    let (redis, keeper) = Redis::open(url).context("reading redis_url")?;
+    let tiers = Arc::new(tiers.with(redis.clone()));
+    let standing = redis.clone();
+    let ephemeral = Ephemeral {
+        cache: Arc::clone(&tiers) as Arc<dyn Cache>,
+        cooldowns: Arc::new(redis),
+        degraded: Arc::new(move || match standing.standing() {
+            Standing::Down(reason) => Some(("redis", reason)),
+            Standing::Starting | Standing::Up => None,
+        }),
+    };
+    Ok(Kept { ephemeral, keeper: Some(keeper), metrics: Box::new(move |out| tiers.write_metrics(out)) })
 }
 
 fn spool_metrics(spool: Spool) -> gateway::MetricsWriter {

@@ -536,6 +536,7 @@ impl Making<'_> {
             billing: self.billing.clone(),
             idle: clocks.idle,
             total_at: clocks.total_at,
+            recorder: None,
         }))
     }
 

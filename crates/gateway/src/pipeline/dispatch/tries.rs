@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use domain::route::FailureClass;
 use domain::usage::SkipReason;
-use domain::{CredentialId, RouteId};
+use domain::{CredentialId, RouteId, Timestamp};
 use policy::Plan;
 use policy::snapshot::{CredentialUse, DeploymentPolicy, ModelPolicy, Next as Rule};
 use provider::failure::{Failure, FailureKind, Scope};
@@ -19,7 +19,7 @@ use super::{Failed, refuse_without_target};
 use crate::pipeline::settle::Meter;
 use crate::pipeline::{Worker, retry};
 use crate::rejection::Rejection;
-use crate::upstream::health::USUAL_PAUSE;
+use crate::upstream::health::{LONGEST_EJECTION, USUAL_PAUSE};
 
 /// The next try.
 pub(super) struct Next<'a> {
@@ -248,6 +248,7 @@ fn note_health(worker: &Worker, deployment: &DeploymentPolicy, failure: &Failure
     if failure.kind == FailureKind::RateLimited {
         // Load, not damage: others go first for a while, and nothing is ejected.
         target.pause(now, failure.retry_after.unwrap_or(USUAL_PAUSE));
+        share_pause(worker, deployment, failure, now);
         return;
     }
     if target.failed(now) {
@@ -260,5 +261,13 @@ fn note_health(worker: &Worker, deployment: &DeploymentPolicy, failure: &Failure
     }
     if let Some(retry_after) = failure.retry_after {
         target.pause(now, retry_after);
+        share_pause(worker, deployment, failure, now);
+    }
+}
+
+/// Tells the other nodes what the upstream itself asked for; it holds for them as well.
+fn share_pause(worker: &Worker, deployment: &DeploymentPolicy, failure: &Failure, now: Timestamp) {
+    if let Some(retry_after) = failure.retry_after {
+        worker.shared.ephemeral.cooldowns.share(deployment.id, now.plus(retry_after.min(LONGEST_EJECTION)));
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::billing::{Billing, End};
 use super::writer::Writer;
+use crate::pipeline::again::Recorder;
 use crate::pipeline::settle::Meter;
 use crate::upstream::client::{Answer, ReadError};
 
@@ -45,6 +46,8 @@ pub(crate) struct Start {
     pub(crate) billing: Billing,
     pub(crate) idle: Duration,
     pub(crate) total_at: Instant,
+    /// Copies the stream, so that it can be given again.
+    pub(crate) recorder: Option<Box<Recorder>>,
 }
 
 /// A committed stream.
@@ -54,6 +57,7 @@ pub(crate) struct StreamRelay {
     writer: Writer,
     known_usage: Option<TokenUsage>,
     billing: Billing,
+    recorder: Option<Box<Recorder>>,
     meter: Option<Box<Meter>>,
     idle: Duration,
     total_at: Instant,
@@ -73,13 +77,14 @@ impl Source {
 
 impl StreamRelay {
     pub(crate) fn new(start: Start, meter: Box<Meter>) -> Self {
-        let Start { source, first, writer, is_array: _, known_usage, billing, idle, total_at } = start;
+        let Start { source, first, writer, is_array: _, known_usage, billing, idle, total_at, recorder } = start;
         Self {
             source,
             first: Some(first).filter(|first| !first.is_empty()),
             writer,
             known_usage,
             billing,
+            recorder,
             meter: Some(meter),
             idle,
             total_at,
@@ -95,6 +100,7 @@ impl StreamRelay {
 
     pub(super) fn poll_next(&mut self, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(first) = self.first.take() {
+            self.record(&first);
             return Poll::Ready(Some(first));
         }
         while !self.is_over {
@@ -102,7 +108,10 @@ impl StreamRelay {
                 Poll::Ready(Some(Ok(chunk))) => {
                     self.is_armed = false;
                     match self.writer.push(chunk) {
-                        Ok(out) => out,
+                        Ok(out) => {
+                            self.record(&out);
+                            out
+                        }
                         Err(_) => self.break_off(Break::Unreadable),
                     }
                 }
@@ -124,8 +133,15 @@ impl StreamRelay {
         Poll::Ready(None)
     }
 
+    fn record(&mut self, bytes: &[u8]) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.push(bytes);
+        }
+    }
+
     fn finish(&mut self) -> Bytes {
         let Ok(rest) = self.writer.finish() else { return self.break_off(Break::Upstream) };
+        self.record(&rest);
         // The upstream's own error event has been relayed; nothing is to be added.
         let end = if self.writer.found().error.is_some() { End::Broken } else { End::Complete };
         self.settle(end, AttemptOutcome::Broken, GatewayCode::UpstreamError);
@@ -133,6 +149,7 @@ impl StreamRelay {
     }
 
     fn break_off(&mut self, why: Break) -> Bytes {
+        self.recorder = None;
         if self.writer.found().is_complete {
             // Everything was said; only the connection's end is missing.
             self.settle(End::Complete, AttemptOutcome::Success, GatewayCode::UpstreamError);
@@ -180,6 +197,9 @@ impl StreamRelay {
         }
         match end {
             End::Complete => {
+                if let Some(recorder) = self.recorder.take() {
+                    recorder.keep(bill.usage, bill.cost, &meter);
+                }
                 meter.end_attempt(AttemptOutcome::Success, &bill, now);
                 meter.end(Outcome::Success, None);
             }
@@ -200,6 +220,7 @@ impl StreamRelay {
 impl Drop for StreamRelay {
     fn drop(&mut self) {
         if self.meter.is_some() {
+            self.recorder = None;
             // Some clients hang up as soon as they have read the end mark.
             let end = if self.writer.found().is_complete { End::Complete } else { End::ClientClosed };
             self.settle(end, AttemptOutcome::Cancelled, GatewayCode::UpstreamError);
