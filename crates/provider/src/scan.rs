@@ -8,7 +8,6 @@
 mod patch;
 mod reader;
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -185,9 +184,34 @@ pub struct Scan {
     pub has_developer: bool,
     /// The messages carry a proof of reasoning in a form of ours (`llm::dialect::is_proof`).
     pub has_proofs: bool,
+    keys: Vec<Key>,
+}
+
+/// A key of the body itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Key {
+    /// As it is written.
+    Plain(Span),
+    /// Written with escapes, or by another name.
+    Other(Box<str>),
+}
+
+impl Key {
+    fn is(&self, name: &str, body: &[u8]) -> bool {
+        match self {
+            Self::Plain(span) => span.of(body) == name.as_bytes(),
+            Self::Other(known) => &**known == name,
+        }
+    }
 }
 
 impl Scan {
+    /// Says whether the body, which must be the one that was read, has a field of this name.
+    #[must_use]
+    pub fn has_field(&self, name: &str, body: &[u8]) -> bool {
+        self.keys.iter().any(|key| key.is(name, body))
+    }
+
     /// Says whether tools are offered to the model.
     #[must_use]
     pub fn has_tools(&self) -> bool {
@@ -294,22 +318,25 @@ fn read_body(reader: &mut Reader<'_>) -> Result<Scan, ScanError> {
             return Err(ScanError::NotAnObject);
         }
     }
-    let mut keys: Vec<Cow<'_, str>> = Vec::with_capacity(16);
+    let mut keys: Vec<Key> = Vec::with_capacity(16);
     reader.bump();
     found.open = reader.at;
-    reader.fields(|reader, key| {
-        let key = alias(key);
-        if keys.contains(&key) {
-            return Err(ScanError::DuplicateKey { key: key.into_owned() });
+    reader.fields(|reader, written| {
+        let span = reader.key;
+        let key = alias(&written);
+        if keys.iter().any(|known| known.is(key, reader.body)) {
+            return Err(ScanError::DuplicateKey { key: key.to_owned() });
         }
         if keys.len() == MAX_FIELDS {
             return Err(ScanError::TooManyFields);
         }
-        read_field(reader, &mut found, &key)?;
-        keys.push(key);
+        read_field(reader, &mut found, key)?;
+        let is_plain = span.of(reader.body) == key.as_bytes();
+        keys.push(if is_plain { Key::Plain(span) } else { Key::Other(key.into()) });
         Ok(())
     })?;
     found.is_empty = keys.is_empty();
+    found.keys = keys;
     found.has_developer = reader.has_developer;
     found.has_proofs = reader.has_proof;
     reader.end()?;
@@ -358,10 +385,10 @@ pub fn visit_tail(body: &[u8], from: usize, mut visit: impl FnMut(&str, Span)) -
 }
 
 /// Gemini takes two spellings of its fields, which must not hide a cap from us; they count as one key.
-fn alias(key: Cow<'_, str>) -> Cow<'_, str> {
-    match &*key {
-        "generation_config" => "generationConfig".into(),
-        "system_instruction" => "systemInstruction".into(),
+fn alias(key: &str) -> &str {
+    match key {
+        "generation_config" => "generationConfig",
+        "system_instruction" => "systemInstruction",
         _ => key,
     }
 }

@@ -46,19 +46,27 @@ pub(super) fn prepare(
         return Err(PrepareError::Unsupported { provider: spec.title, what });
     };
     let mut losses = Vec::new();
-    let (body, relay) = match (call.operation, speech) {
+    // With what was read of the body when it is sent as it came, so that nobody has to search it again.
+    let (body, relay, known) = match (call.operation, speech) {
         (Operation::Chat(client), Some(Speech::Dialect(upstream))) if client == upstream => {
-            same_dialect(spec, call, target, place, client, options, &mut losses)
+            match anew(spec, call, target, client, options, &mut losses) {
+                Some(body) => (body, relay_untouched(spec, call, client), None),
+                None => (as_sent(spec, call, target, place, client), relay_untouched(spec, call, client), Some(call)),
+            }
         }
-        (Operation::Chat(client), Some(speech)) => translated(call, model, client, speech, &options(), &mut losses)?,
+        (Operation::Chat(client), Some(speech)) => {
+            let (body, relay) = translated(call, model, client, speech, &options(), &mut losses)?;
+            (body, relay, None)
+        }
         (Operation::CountTokens(client), Some(Speech::Dialect(upstream))) => {
-            count::body(spec, call, model, place, (client, upstream), &options(), &mut losses)?
+            let (body, relay) = count::body(spec, call, model, place, (client, upstream), &options(), &mut losses)?;
+            (body, relay, None)
         }
         (Operation::Chat(_) | Operation::CountTokens(_) | Operation::Embeddings, _) => {
-            (with_model(call, model, place), Relay::Embeddings)
+            (with_model(call, model, place), Relay::Embeddings, Some(call))
         }
     };
-    let body = rules::apply(body, spec.quirks.rules, model, place, &mut losses);
+    let body = rules::apply(body, known, spec.quirks.rules, model, place, &mut losses);
     let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
@@ -94,39 +102,51 @@ fn translated(
     Ok((encoded.body, Relay::Translated { dialect, undo: encoded.undo }))
 }
 
-fn same_dialect(
+/// Says whether usage is asked for in a stream that may have been asked for without.
+fn asks_for_usage(spec: &Spec, call: &Call<'_>, dialect: Dialect) -> bool {
+    let is_asked = matches!(dialect, Dialect::OpenAiChat | Dialect::OpenAiCompletions);
+    is_asked && spec.quirks.stream_options && call.scan.is_stream()
+}
+
+fn relay_untouched(spec: &Spec, call: &Call<'_>, dialect: Dialect) -> Relay {
+    let withhold_usage = asks_for_usage(spec, call, dialect) && !call.scan.wants_usage();
+    Relay::Untouched { dialect, withhold_usage }
+}
+
+/// Reads and writes a body anew that the upstream would not take although it speaks its dialect.
+fn anew(
     spec: &Spec,
     call: &Call<'_>,
     target: &Target<'_>,
-    place: &Place,
     dialect: Dialect,
     options: impl FnOnce() -> RequestOptions,
     losses: &mut Vec<Loss>,
-) -> (Bytes, Relay) {
-    let is_asked = matches!(dialect, Dialect::OpenAiChat | Dialect::OpenAiCompletions);
-    let asks = is_asked && spec.quirks.stream_options && call.scan.is_stream();
-    let withhold_usage = asks && !call.scan.wants_usage();
-    // A role that the upstream does not know lies too deep to be spliced; such a body is read and written anew.
-    // Proofs of reasoning that another vendor gave are taken out on the way.
+) -> Option<Bytes> {
+    // Proofs of reasoning that another vendor gave are taken out on the way; a role that the upstream does not know lies too
+    // deep to be spliced.
     let is_strange = call.scan.has_proofs
         || dialect == Dialect::OpenAiChat && !spec.quirks.developer_role && call.scan.has_developer;
-    if is_strange && let Ok(mut request) = dialect.decode_request(call.body) {
-        target.upstream_model.clone_into(&mut request.model);
-        if let Ok(encoded) = dialect.encode_request(&request, &options())
-            && encoded.undo == Undo::default()
-        {
-            losses.extend(encoded.losses);
-            return (encoded.body, Relay::Untouched { dialect, withhold_usage });
-        }
+    if !is_strange {
+        return None;
     }
+    let mut request = dialect.decode_request(call.body).ok()?;
+    target.upstream_model.clone_into(&mut request.model);
+    let encoded =
+        dialect.encode_request(&request, &options()).ok().filter(|encoded| encoded.undo == Undo::default())?;
+    losses.extend(encoded.losses);
+    Some(encoded.body)
+}
+
+/// The client's own bytes, with what has to be spliced in.
+fn as_sent(spec: &Spec, call: &Call<'_>, target: &Target<'_>, place: &Place, dialect: Dialect) -> Bytes {
     let mut patch = Patch::default();
     if !place.has_model() {
         call.scan.set_model(&mut patch, target.upstream_model);
     }
-    if asks {
+    if asks_for_usage(spec, call, dialect) {
         call.scan.set_include_usage(&mut patch);
     }
-    (patch.apply(call.body), Relay::Untouched { dialect, withhold_usage })
+    patch.apply(call.body)
 }
 
 fn headers(spec: &Spec, call: &Call<'_>, is_stream: bool) -> HeaderMap {

@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use llm::canonical::loss::Loss;
 use memchr::memmem;
 
-use super::Place;
+use super::{Call, Place};
 use crate::scan::{quote, visit_fields};
 
 /// One rule.
@@ -81,9 +81,23 @@ impl Rule {
     }
 }
 
-/// Applies the rules that hold for a model, and what the place wants of a body.
-pub(super) fn apply(body: Bytes, rules: &[Rule], model: &str, place: &Place, losses: &mut Vec<Loss>) -> Bytes {
-    let has = |field: &str| has_key(&body, field);
+/// Fields that may be in a body although its client did not send them.
+const SPLICED: [&str; 2] = ["model", "stream_options"];
+
+/// Applies the rules that hold for a model, and what the place wants of a body. `known` is the call whose body this is, save for
+/// what was spliced in.
+pub(super) fn apply(
+    body: Bytes,
+    known: Option<&Call<'_>>,
+    rules: &[Rule],
+    model: &str,
+    place: &Place,
+    losses: &mut Vec<Loss>,
+) -> Bytes {
+    let has = |field: &str| match known {
+        Some(call) => call.scan.has_field(field, call.body) || SPLICED.contains(&field),
+        None => has_key(&body, field),
+    };
     let rules: Vec<&Rule> = rules.iter().filter(|rule| rule.holds_for(model) && has(rule.field)).collect();
     let without = place.without.iter().any(|field| has(field));
     if rules.is_empty() && !without && place.with.is_empty() {
@@ -172,7 +186,7 @@ mod tests {
 
     fn applied(body: &str, rules: &[Rule], place: &Place) -> (String, Vec<String>) {
         let mut losses = Vec::new();
-        let body = apply(Bytes::from(body.to_owned()), rules, "vendor/o3-mini", place, &mut losses);
+        let body = apply(Bytes::from(body.to_owned()), None, rules, "vendor/o3-mini", place, &mut losses);
         (String::from_utf8(body.to_vec()).unwrap(), losses.iter().map(ToString::to_string).collect())
     }
 
@@ -218,7 +232,7 @@ mod tests {
     #[test]
     fn an_untouched_body_is_the_same_buffer() {
         let body = Bytes::from_static(br#"{"messages":[{"content":"\"seed\""}]}"#);
-        let sent = apply(body.clone(), &[Rule::drop("seed", "")], "m", &PLAIN, &mut Vec::new());
+        let sent = apply(body.clone(), None, &[Rule::drop("seed", "")], "m", &PLAIN, &mut Vec::new());
         assert_eq!(sent.as_ptr(), body.as_ptr());
     }
 
@@ -227,7 +241,7 @@ mod tests {
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..64), text in "\\PC{0,40}") {
             let rules = [Rule::drop("a", ""), Rule::rename("b", "c")];
             for body in [Bytes::from(bytes), Bytes::from(format!("{{\"a\":{text},\"b\":1}}"))] {
-                apply(body, &rules, &text, &PLAIN, &mut Vec::new());
+                apply(body, None, &rules, &text, &PLAIN, &mut Vec::new());
             }
         }
     }

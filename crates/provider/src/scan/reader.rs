@@ -37,12 +37,14 @@ pub(super) struct Reader<'a> {
     /// Some string of messages so far is the name of the role `developer`, or a proof of reasoning.
     pub(super) has_developer: bool,
     pub(super) has_proof: bool,
+    /// The key of the field that is being read, without its quotes.
+    pub(super) key: Span,
     depth: u32,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(body: &'a [u8]) -> Self {
-        Self { body, at: 0, has_wide: false, has_developer: false, has_proof: false, depth: 1 }
+        Self { body, at: 0, has_wide: false, has_developer: false, has_proof: false, key: Span::default(), depth: 1 }
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -95,6 +97,7 @@ impl<'a> Reader<'a> {
             self.skip_space();
             let token = self.key()?;
             let key = decode(self.body, token);
+            self.key = token.inside();
             self.colon()?;
             field(self, key)?;
             self.skip_space();

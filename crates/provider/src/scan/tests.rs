@@ -234,6 +234,15 @@ fn two_spellings_of_one_field_are_one_field_twice() {
 }
 
 #[test]
+fn fields_of_the_body_itself_are_known() {
+    let body = r#"{"model":"m","metadata":{"seed":1},"st\u006fp":"x","generation_config":{},"messages":["\"user\""]}"#;
+    let found = scanned(body);
+    let has = |name| found.has_field(name, body.as_bytes());
+    assert!(["model", "metadata", "stop", "generationConfig", "messages"].into_iter().all(has));
+    assert!(!["seed", "user", "generation_config", "x", ""].into_iter().any(has));
+}
+
+#[test]
 fn what_keeps_a_body_from_being_relayed_is_noted() {
     let flags = |messages: &str| {
         let found = scanned(&format!(r#"{{"model":"m","messages":{messages}}}"#));
