@@ -51,6 +51,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/synced", get(synced))
         .route("/metrics", get(metrics))
         .route("/explain", get(explain::of_key))
+        .route("/explain/{request_id}", get(explain::of_call))
         .with_state(admin)
 }
 

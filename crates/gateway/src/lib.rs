@@ -230,6 +230,7 @@ impl Gateway {
         let shared = Shared {
             config,
             node_id,
+            decisions: pipeline::decisions::Decisions::default(),
             policy,
             clock,
             usage,

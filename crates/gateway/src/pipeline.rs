@@ -18,6 +18,8 @@
 pub(crate) mod admit;
 pub(crate) mod again;
 pub(crate) mod body;
+mod choice;
+pub(crate) mod decisions;
 pub(crate) mod dispatch;
 pub(crate) mod identify;
 mod ids;
@@ -46,6 +48,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use policy::{KeyRefusal, Snapshot};
 
+use self::decisions::Decisions;
 use self::ids::Ids;
 use self::relay::ReplyBody;
 use self::reply::Reply;
@@ -73,6 +76,7 @@ const DISCARD_FOR: Duration = Duration::from_secs(2);
 pub(crate) struct Shared {
     pub(crate) config: GatewayConfig,
     pub(crate) node_id: NodeId,
+    pub(crate) decisions: Decisions,
     pub(crate) policy: Arc<ArcSwap<Snapshot>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) usage: Arc<dyn UsageSink>,

@@ -154,6 +154,12 @@ pub struct Scan {
     pub n: Option<u64>,
     /// `user`.
     pub user: Option<Text>,
+    /// The span of `models`: further models to fall back on (`OpenRouter`).
+    pub models: Option<Span>,
+    /// The span of `provider`: which targets may serve (`OpenRouter`).
+    pub provider: Option<Span>,
+    /// The span of `prompt_cache_key`.
+    pub prompt_cache_key: Option<Span>,
     /// The span of `messages` or `contents`.
     pub messages: Option<Span>,
     /// The span of `input` or `prompt`.
@@ -416,6 +422,16 @@ fn read_field(reader: &mut Reader<'_>, found: &mut Scan, key: &str) -> Result<()
                     found.tools = Some(span);
                 } else {
                     found.response_format = Some(span);
+                }
+            }
+        }
+        "models" | "provider" | "prompt_cache_key" => {
+            let span = reader.value(&mut Tally::default(), Section::Other)?;
+            if span.of(reader.body) != b"null" {
+                match key {
+                    "models" => found.models = Some(span),
+                    "provider" => found.provider = Some(span),
+                    _ => found.prompt_cache_key = Some(span),
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! `GET /explain`: what a node would do with a call, and which policy decides it.
+//! `GET /explain`: what a node would do with a call, and which policy decides it. `GET /explain/{request_id}`: what it did.
 //!
 //! Names keys, models and deployments, never secrets and never content.
 
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::Timestamp;
@@ -76,6 +76,21 @@ pub(super) async fn of_key(State(admin): State<Arc<Admin>>, Query(asked): Query<
     match explained(&admin, &snapshot, key, &asked.model) {
         Some(explained) => Json(explained).into_response(),
         None => (StatusCode::NOT_FOUND, "the key's organization is not held by this node\n").into_response(),
+    }
+}
+
+/// Shows how one of the last calls was decided.
+pub(super) async fn of_call(State(admin): State<Arc<Admin>>, Path(id): Path<String>) -> Response {
+    let Ok(id) = id.parse() else {
+        return (StatusCode::NOT_FOUND, "not the id of a request; it is in the header x-headgate-request-id\n")
+            .into_response();
+    };
+    match admin.shared.decisions.explain(id) {
+        found if found.is_empty() => {
+            let text = "this node does not remember such a call; it keeps the last thousand\n";
+            (StatusCode::NOT_FOUND, text).into_response()
+        }
+        found => Json(found).into_response(),
     }
 }
 

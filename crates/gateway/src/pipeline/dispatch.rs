@@ -8,16 +8,18 @@ mod attempt;
 mod bases;
 mod facts;
 mod preview;
+mod rehearsal;
 mod tries;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::code::GatewayCode;
+use domain::route::Dropped;
 use domain::usage::AttemptOutcome;
 use http::{HeaderMap, StatusCode};
 use llm::dialect::Dialect;
-use policy::snapshot::OrganizationPolicy;
+use policy::snapshot::{ModelPolicy, OrganizationPolicy};
 use provider::Call;
 use provider::failure::{Failure, FailureKind, Scope};
 use tokio::time::Instant;
@@ -53,6 +55,10 @@ struct Context<'a> {
     wants_array: bool,
     clocks: Clocks,
     is_debug: bool,
+    /// A target that cannot express all of the request is passed over.
+    refuses_losses: bool,
+    /// Which target is to fail, and how; the header as it came.
+    rehearsal: Option<&'a str>,
 }
 
 impl<'a> Context<'a> {
@@ -80,7 +86,20 @@ impl<'a> Context<'a> {
                 total_at: meter.started + total,
             },
             is_debug: head.is_debug,
+            refuses_losses: false,
+            rehearsal: None,
         }
+    }
+
+    /// Takes over what a model's rules say.
+    fn enter(&mut self, model: &ModelPolicy, wanted: &Wanted) -> Result<(), Rejection> {
+        let is_required = wanted.choice.as_ref().is_some_and(|choice| choice.requires_parameters);
+        self.refuses_losses = is_required || model.rules.dropped == Dropped::Refused;
+        if self.refuses_losses && !wanted.dropped.is_empty() {
+            return Err(refuse_losses(&wanted.dropped));
+        }
+        self.rehearsal = rehearsal::read(self.call.headers, model)?;
+        Ok(())
     }
 }
 
@@ -91,6 +110,8 @@ struct Failed {
     outcome: AttemptOutcome,
     /// The refusal to hand on when no other target does better.
     rejection: Rejection,
+    /// It was only rehearsed, and says nothing about the target.
+    is_rehearsed: bool,
 }
 
 /// Finds an answer.
@@ -102,23 +123,36 @@ pub(crate) async fn dispatch(
     wanted: &Wanted,
     meter: &mut Meter,
 ) -> Result<Reply, Rejection> {
-    let context = Context::of(worker, organization, head, headers, wanted, meter);
-    let asking = Asking::of(worker, organization, headers, wanted, meter);
-    let mut tries = Tries::new(&wanted.model, asking.plan(&wanted.model, worker.ids.seed()));
-    if !tries.plan.is_empty() {
-        meter.open();
-    }
-    while let Some(next) = tries.next(worker, meter, context.clocks.total_at) {
-        if !next.pause.is_zero() {
-            tokio::time::sleep(next.pause).await;
-            meter.waited += next.pause;
+    let mut context = Context::of(worker, organization, head, headers, wanted, meter);
+    let mut last: Option<Box<Rejection>> = None;
+    for (at, model) in std::iter::once(&wanted.model).chain(&wanted.more).enumerate() {
+        context.enter(model, wanted)?;
+        let asking = Asking::of(worker, organization, headers, wanted, meter);
+        // Kept apart: what lives on while an upstream is waited for makes every call larger.
+        let mut tries = Box::new(Tries::new(model, asking.plan(model, worker.ids.seed())));
+        if wanted.choice.as_ref().is_some_and(|choice| choice.forbids_fallbacks) {
+            tries.only_first();
         }
-        match attempt::attempt(&context, next.deployment, meter).await {
-            Ok(reply) => return Ok(reply),
-            Err(failed) => tries.failed(worker, meter, next.slot, *failed),
+        if at == 0 && !tries.plan.is_empty() {
+            meter.open();
         }
+        while let Some(next) = tries.next(worker, meter, context.clocks.total_at) {
+            if !next.pause.is_zero() {
+                tokio::time::sleep(next.pause).await;
+                meter.waited += next.pause;
+            }
+            match attempt::attempt(&context, next.deployment, meter).await {
+                Ok(reply) => {
+                    worker.shared.decisions.note(meter, model, &tries.plan);
+                    return Ok(reply);
+                }
+                Err(failed) => tries.failed(worker, meter, next.slot, *failed),
+            }
+        }
+        worker.shared.decisions.note(meter, model, &tries.plan);
+        last = Some(Box::new(tries.into_rejection()));
     }
-    Err(tries.into_rejection())
+    Err(last.map_or_else(refuse_without_target, |last| *last))
 }
 
 fn refuse_without_target() -> Rejection {
@@ -129,18 +163,27 @@ fn refuse_without_target() -> Rejection {
     )
 }
 
+/// Refuses to leave out parts of a request.
+fn refuse_losses(paths: &[String]) -> Rejection {
+    let detail = format!(
+        "no target can be told all of this request, and nothing may be left out of it here; remove {}",
+        paths.join(", ")
+    );
+    Rejection::new(GatewayCode::RequestInvalid, detail)
+}
+
 impl Failed {
     /// The upstream gave no usable answer.
     fn upstream(failure: Failure, outcome: AttemptOutcome) -> Box<Self> {
         let rejection = refuse(&failure);
-        Box::new(Self { failure, outcome, rejection })
+        Box::new(Self { failure, outcome, rejection, is_rehearsed: false })
     }
 
     /// The call cannot be sent to this target.
     fn unsendable(scope: Scope, rejection: Rejection) -> Box<Self> {
         let mut failure = Failure::transport(FailureKind::InvalidRequest);
         failure.scope = scope;
-        Box::new(Self { failure, outcome: AttemptOutcome::Unsendable, rejection })
+        Box::new(Self { failure, outcome: AttemptOutcome::Unsendable, rejection, is_rehearsed: false })
     }
 
     /// The upstream refused the client's own request; `body` says so in the client's dialect.
@@ -150,6 +193,7 @@ impl Failed {
             failure,
             outcome: AttemptOutcome::Status,
             rejection: Rejection::upstream(status, body, detail),
+            is_rehearsed: false,
         })
     }
 }

@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::code::GatewayCode;
+use domain::route::Overrides;
 use hyper::body::Incoming;
 use policy::Caller;
-use policy::snapshot::ModelPolicy;
+use policy::snapshot::{DeploymentPolicy, ModelPolicy};
 use provider::Operation;
-use provider::scan::Scan;
+use provider::scan::{Scan, scan};
 use tokio::time::Instant;
 
 use super::admit::Head;
+use super::choice::{self, Choice, Sort};
 use super::identify::STALE_RETRY;
 use super::settle::Meter;
 use super::surface::{Ready, Surface};
@@ -31,6 +33,10 @@ pub(crate) struct Wanted {
     pub(crate) body: Bytes,
     pub(crate) scan: Scan,
     pub(crate) model: Arc<ModelPolicy>,
+    /// Models to fall back on, as the request has them.
+    pub(crate) more: Vec<Arc<ModelPolicy>>,
+    /// What the request asks of the choice of targets.
+    pub(crate) choice: Option<Box<Choice>>,
     /// What of the body no target can be told.
     pub(crate) dropped: Vec<String>,
 }
@@ -71,14 +77,37 @@ pub(crate) fn look_up(
     meter: &mut Meter,
 ) -> Result<Wanted, Rejection> {
     let Ready { body, scan, name, dropped } = surface.make_ready(body, address)?;
-    let Some(name) = &name else {
-        let detail = "the body has no \"model\"; name one of those that GET /v1/models lists";
-        return Err(Rejection::new(GatewayCode::RequestInvalid, detail).with_param("model"));
+    let mut models = choice::read_models(&body, &scan)?;
+    let name = match name {
+        Some(name) => name,
+        None if !models.is_empty() => models.remove(0),
+        None => {
+            let detail = "the body has no \"model\"; name one of those that GET /v1/models lists";
+            return Err(Rejection::new(GatewayCode::RequestInvalid, detail).with_param("model"));
+        }
     };
-    meter.model = clip(name, 256);
+    meter.model = clip(&name, 256);
     meter.is_stream = matches!(surface.operation(), Operation::Chat(_)) && scan.is_stream();
-    let model = caller.workspace.model(name).ok_or_else(|| refuse_unknown(caller, name))?.clone();
-    if !caller.key.allows(name) {
+    let (model, variant) = find(caller, &name)?;
+    surface.check_prompt(&body, &scan)?;
+    meter.route = model.route;
+    let mut wanted = Wanted { surface, body, scan, model, more: Vec::new(), choice: None, dropped };
+    if matches!(surface, Surface::Chat(_)) {
+        wanted.choose(caller, &models, variant)?;
+    }
+    Ok(wanted)
+}
+
+/// Finds a model that the key may use, and what a variant of its name asks for.
+fn find(caller: &Caller<'_>, name: &str) -> Result<(Arc<ModelPolicy>, Option<Sort>), Rejection> {
+    let known = caller.workspace.model(name).map(|model| (model, name, None));
+    let (model, base, variant) = known
+        .or_else(|| {
+            let (base, sort) = choice::split_variant(name)?;
+            Some((caller.workspace.model(base)?, base, Some(sort)))
+        })
+        .ok_or_else(|| refuse_unknown(caller, name))?;
+    if !caller.key.allows(base) {
         let detail = format!(
             "this key may not use the model `{}`; use one that GET /v1/models lists, or let an administrator add it to the key",
             clip(name, MAX_SHOWN)
@@ -89,9 +118,44 @@ pub(crate) fn look_up(
         // A route without targets cannot be made: those it has could not be compiled.
         return Err(refuse_broken("what serves this model"));
     }
-    surface.check_prompt(&body, &scan)?;
-    meter.route = model.route;
-    Ok(Wanted { surface, body, scan, model, dropped })
+    Ok((model.clone(), variant))
+}
+
+impl Wanted {
+    /// Reads what the request asks of the choice, and takes it out of the body. Left alone when all that may serve understands it
+    /// by itself.
+    fn choose(&mut self, caller: &Caller<'_>, models: &[String], variant: Option<Sort>) -> Result<(), Rejection> {
+        let Scan { models: has_models, provider: has_provider, .. } = &self.scan;
+        if has_models.is_none() && has_provider.is_none() && variant.is_none() {
+            return Ok(());
+        }
+        let understands = |deployment: &DeploymentPolicy| {
+            provider::find(&deployment.provider).is_some_and(|provider| provider.spec().takes_choice)
+        };
+        if variant.is_none() && self.model.targets.iter().all(|target| understands(&target.deployment)) {
+            return Ok(());
+        }
+        if self.model.rules.overrides == Overrides::Refused {
+            return Err(choice::refuse_override(match (has_models, has_provider) {
+                (Some(_), _) => "models",
+                (None, Some(_)) => "provider",
+                (None, None) => "model",
+            }));
+        }
+        self.choice = choice::read(&self.body, &self.scan, variant)?;
+        for name in models {
+            let (model, _) = find(caller, name)?;
+            if !Arc::ptr_eq(&model, &self.model) {
+                self.more.push(model);
+            }
+        }
+        if has_models.is_some() || has_provider.is_some() {
+            self.body = choice::strip(&self.body);
+            self.scan =
+                scan(&self.body).map_err(|error| Rejection::new(GatewayCode::RequestInvalid, error.to_string()))?;
+        }
+        Ok(())
+    }
 }
 
 /// Refuses what cannot be served because policy could not be compiled here; the last good version was never there.

@@ -159,6 +159,20 @@ impl World {
         }));
     }
 
+    /// Adds a route with a tree and rules.
+    pub(crate) fn tree(&mut self, n: u128, model: &str, tree: domain::route::Node, rules: domain::route::Rules) {
+        self.contents.push(Content::Route(Route {
+            id: RouteId::from_uuid(400 + n),
+            workspace: WORKSPACE,
+            name: name(model),
+            targets: Vec::new(),
+            tree: Some(tree),
+            max_attempts: 3,
+            timeouts: Timeouts::default(),
+            rules,
+        }));
+    }
+
     pub(crate) fn allow(&mut self, pattern: &str) {
         self.key.models.get_or_insert_default().push(ModelPattern::parse(pattern).expect("a valid pattern"));
     }

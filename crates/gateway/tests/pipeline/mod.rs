@@ -13,6 +13,7 @@ mod http2;
 mod keys;
 mod own;
 mod rejections;
+mod routing;
 mod stopping;
 mod surfaces;
 mod timeouts;

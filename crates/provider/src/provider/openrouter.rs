@@ -13,6 +13,7 @@ pub(super) static OPENROUTER: Data = Data(&Spec {
     places: Place::CHAT_AND_EMBEDDINGS,
     // They name the application in the vendor's statistics; nothing else hangs on them.
     forwarded: &["http-referer", "x-title"],
+    takes_choice: true,
     // What stands behind it is many vendors: names are mapped there, breakpoints of caches and reasoning go through.
     quirks: Quirks {
         max_tokens: MaxTokensStyle::AsGiven,

@@ -45,6 +45,8 @@ pub struct Spec {
     pub stream_type: &'static str,
     /// Response header with the upstream's own request id.
     pub request_id_header: &'static str,
+    /// Whether it understands what a request asks of the choice of targets (`models`, `provider`) itself.
+    pub takes_choice: bool,
     /// Where it differs from the vendor whose dialect it speaks.
     pub quirks: Quirks,
 }
@@ -68,6 +70,7 @@ impl Spec {
         defaults: &[],
         stream_type: "text/event-stream",
         request_id_header: "x-request-id",
+        takes_choice: false,
         quirks: Quirks::OPENAI_LIKE,
     };
 

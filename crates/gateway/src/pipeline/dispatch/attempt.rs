@@ -17,7 +17,7 @@ use http::header::CONTENT_TYPE;
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 use llm::canonical::json::Raw;
-use llm::canonical::loss::Loss;
+use llm::canonical::loss::{Effect, Loss};
 use llm::dialect::{AnswerOptions, Dialect, Mode, gemini, openai_responses};
 use pin_project_lite::pin_project;
 use policy::snapshot::{CredentialUse, DeploymentPolicy};
@@ -27,7 +27,7 @@ use provider::skim::{Skimmed, skim_body};
 use provider::{LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Speech, Stamp, Target};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Context, Failed, Sent};
+use super::{Context, Failed, Sent, refuse_losses, rehearsal};
 use crate::pipeline::relay::stream::Start;
 use crate::pipeline::relay::{Annotate, Billing, End, Source, Translation, Writer};
 use crate::pipeline::reply::Reply;
@@ -74,7 +74,10 @@ pub(super) async fn attempt(
         },
         started,
     );
-    let tried = try_target(context, deployment, meter).await;
+    let tried = match rehearsal::failure(context, deployment, meter) {
+        Some(failed) => Err(failed),
+        None => try_target(context, deployment, meter).await,
+    };
     match &tried {
         Ok(_) => {
             meter.served = Some(Served {
@@ -128,7 +131,7 @@ async fn short_lived(
             _ => GatewayCode::UpstreamError,
         };
         let rejection = Rejection::new(code, error.detail());
-        Box::new(Failed { failure, outcome: AttemptOutcome::Unsendable, rejection })
+        Box::new(Failed { failure, outcome: AttemptOutcome::Unsendable, rejection, is_rehearsed: false })
     })
 }
 
@@ -146,6 +149,10 @@ fn prepare(
         prepared.request.headers_mut().insert(TRACEPARENT, traceparent);
     }
     meter.dropped = prepared.losses.iter().map(|loss| loss.path.to_string()).collect();
+    if context.refuses_losses && prepared.losses.iter().any(|loss| loss.effect == Effect::Dropped) {
+        // Another target may be able to say it.
+        return Err(Failed::unsendable(Scope::Deployment, refuse_losses(&meter.dropped)));
+    }
     Ok(prepared)
 }
 

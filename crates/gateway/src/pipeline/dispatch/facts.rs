@@ -1,18 +1,23 @@
 //! What a route may know: the call, from its head, notes and scan, and the deployments, from this node's own observation.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::usage::TokenUsage;
 use domain::{DeploymentId, Timestamp};
 use http::HeaderMap;
+use policy::facts::hash;
+use policy::plan::Wish;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy, OrganizationPolicy};
 use policy::{Asked, Facts, Health, Load, Plan, Signals};
 use provider::scan::Scan;
 use provider::{estimate, pricing};
+use serde_json::value::RawValue;
 
 use crate::pipeline::Worker;
 use crate::pipeline::admit::Notes;
+use crate::pipeline::choice::{Choice, Choosing};
 use crate::pipeline::resolve::Wanted;
 use crate::pipeline::settle::Meter;
 use crate::upstream::health::Health as Targets;
@@ -29,6 +34,8 @@ pub(crate) struct Asking<'a> {
     at: Timestamp,
     organization: &'a OrganizationPolicy,
     targets: &'a Targets,
+    choice: Option<&'a Choice>,
+    body: &'a [u8],
 }
 
 impl<'a> Asking<'a> {
@@ -47,6 +54,8 @@ impl<'a> Asking<'a> {
             at: meter.started_at,
             organization,
             targets: &worker.shared.health,
+            choice: wanted.choice.as_deref(),
+            body: &wanted.body,
         }
     }
 
@@ -58,9 +67,19 @@ impl<'a> Asking<'a> {
             targets: self.targets,
             price: Some((self.organization, self)),
         };
+        let (organization, at) = (self.organization, self.at);
+        let choosing = self.choice.map(|choice| Choosing { choice, organization, at });
+        let wish = choosing.as_ref().map(|choosing| choosing as &dyn Wish);
         let turn = if model.tree.has_turns() { model.turns.fetch_add(1, Ordering::Relaxed) } else { 0 };
-        policy::plan(model, &Asked { facts: self, signals: &known, wish: None, seed, turn })
+        policy::plan(model, &Asked { facts: self, signals: &known, wish, seed, turn })
     }
+}
+
+/// Who said a message.
+#[derive(serde::Deserialize)]
+struct Spoken<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
 }
 
 impl Facts for Asking<'_> {
@@ -89,11 +108,23 @@ impl Facts for Asking<'_> {
     }
 
     fn conversation(&self) -> Option<&str> {
-        self.notes.conversation_id.as_deref()
+        let key = || std::str::from_utf8(self.scan.prompt_cache_key?.of(self.body)).ok();
+        self.notes.conversation_id.as_deref().or_else(key)
     }
 
     fn prefix(&self) -> Option<u64> {
-        None
+        let system = self.scan.system.map_or(0, |span| hash(span.of(self.body)));
+        let messages = self.scan.messages.or(self.scan.input)?.of(self.body);
+        // Until the first message of the user: what every later call of the conversation begins with.
+        let Ok(list) = serde_json::from_slice::<Vec<&RawValue>>(messages) else { return Some(system ^ hash(messages)) };
+        let mut all = system;
+        for message in list {
+            all = all.rotate_left(1) ^ hash(message.get().as_bytes());
+            if serde_json::from_str::<Spoken<'_>>(message.get()).is_ok_and(|it| it.role == "user") {
+                break;
+            }
+        }
+        Some(all)
     }
 
     fn is_stream(&self) -> bool {

@@ -76,6 +76,11 @@ impl<'a> Tries<'a> {
         }
     }
 
+    /// Leaves nothing to fall back on.
+    pub(super) const fn only_first(&mut self) {
+        self.left = 1;
+    }
+
     /// Returns what to try next.
     pub(super) fn next(&mut self, worker: &Worker, meter: &Meter, total_at: Instant) -> Option<Next<'a>> {
         while !self.is_over {
@@ -172,9 +177,11 @@ impl<'a> Tries<'a> {
 
     /// Notes a failed attempt.
     pub(super) fn failed(&mut self, worker: &Worker, meter: &Meter, slot: u8, failed: Failed) {
-        let Failed { failure, outcome, rejection } = failed;
+        let Failed { failure, outcome, rejection, is_rehearsed } = failed;
         let Some(deployment) = self.deployment(slot) else { return };
-        note_health(worker, deployment, &failure);
+        if !is_rehearsed {
+            note_health(worker, deployment, &failure);
+        }
         tracing::info!(
             request.id = %meter.request_id,
             deployment.id = %deployment.id,

@@ -1,0 +1,277 @@
+//! What one request asks of the choice of targets: `OpenRouter`'s `models` and `provider`, and the `:nitro` and `:floor` variants.
+//!
+//! Read here and nowhere else, and taken out of what goes upstream, except to a provider that understands it itself. What
+//! Headgate cannot honour is refused and not ignored: a client that asks for its data to be kept from training must not be
+//! told yes by silence.
+
+use bytes::Bytes;
+use domain::Price as Rate;
+use domain::code::GatewayCode;
+use domain::usage::SkipReason;
+use policy::Signals;
+use policy::plan::Wish;
+use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
+use provider::scan::{Scan, quote, visit_fields};
+use serde::Deserialize;
+
+use crate::rejection::Rejection;
+
+/// Most models that a request may fall back on.
+const MAX_MODELS: usize = 3;
+/// Most names in a list.
+const MAX_NAMES: usize = 32;
+
+/// What a request asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Choice {
+    order: Vec<String>,
+    only: Vec<String>,
+    ignore: Vec<String>,
+    sort: Option<Sort>,
+    max_price: MaxPrice,
+    /// A target that cannot express all of the request is passed over.
+    pub(crate) requires_parameters: bool,
+    /// Only the first target is tried.
+    pub(crate) forbids_fallbacks: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Sort {
+    Price,
+    Throughput,
+    Latency,
+}
+
+/// Dollars per million tokens.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MaxPrice {
+    prompt: Option<f64>,
+    completion: Option<f64>,
+}
+
+/// The `provider` object.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[serde(default)]
+    order: Vec<String>,
+    #[serde(default)]
+    only: Vec<String>,
+    #[serde(default)]
+    ignore: Vec<String>,
+    #[serde(default)]
+    sort: Option<Sort>,
+    #[serde(default)]
+    max_price: MaxPrice,
+    #[serde(default)]
+    require_parameters: bool,
+    #[serde(default)]
+    quantizations: Vec<String>,
+    #[serde(default)]
+    data_collection: Option<DataCollection>,
+    #[serde(default)]
+    allow_fallbacks: Option<bool>,
+}
+
+#[derive(Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum DataCollection {
+    Allow,
+    Deny,
+}
+
+/// Splits a model's name into the name and what its variant asks for.
+pub(crate) fn split_variant(name: &str) -> Option<(&str, Sort)> {
+    let (base, variant) = name.rsplit_once(':')?;
+    match variant {
+        "nitro" => Some((base, Sort::Throughput)),
+        "floor" => Some((base, Sort::Price)),
+        _ => None,
+    }
+}
+
+/// Reads the models to fall back on.
+pub(crate) fn read_models(body: &[u8], scan: &Scan) -> Result<Vec<String>, Rejection> {
+    let Some(span) = scan.models else { return Ok(Vec::new()) };
+    match serde_json::from_slice::<Vec<String>>(span.of(body)) {
+        Ok(models) if models.len() <= MAX_MODELS + 1 => Ok(models),
+        _ => Err(refuse("models", format!("\"models\" must be an array of at most {} model names", MAX_MODELS + 1))),
+    }
+}
+
+/// Reads what a request asks for; `None` when it asks for nothing.
+pub(crate) fn read(body: &[u8], scan: &Scan, variant: Option<Sort>) -> Result<Option<Box<Choice>>, Rejection> {
+    let Some(span) = scan.provider else {
+        return Ok(variant.map(|sort| Box::new(Choice { sort: Some(sort), ..Choice::default() })));
+    };
+    if !span.of(body).starts_with(b"{") {
+        return Err(refuse("provider", "\"provider\" must be an object"));
+    }
+    let asked: Asked = serde_json::from_slice(span.of(body))
+        .map_err(|error| refuse("provider", format!("\"provider\" cannot be honoured: {error}")))?;
+    if [&asked.order, &asked.only, &asked.ignore].iter().any(|list| list.len() > MAX_NAMES) {
+        return Err(refuse("provider", format!("a list in \"provider\" has more than {MAX_NAMES} names")));
+    }
+    if !asked.quantizations.is_empty() {
+        return Err(refuse(
+            "provider.quantizations",
+            "this gateway keeps no record of how its models are quantized; leave the field out",
+        ));
+    }
+    if asked.data_collection == Some(DataCollection::Deny) {
+        return Err(refuse(
+            "provider.data_collection",
+            "this gateway keeps no record of what providers do with data, so it cannot promise this; ask for a model whose \
+             provider an administrator has chosen for it",
+        ));
+    }
+    let forbids_fallbacks = asked.allow_fallbacks == Some(false);
+    // Without fallbacks, what is listed is all there is.
+    let only = if forbids_fallbacks && asked.only.is_empty() { asked.order.clone() } else { asked.only };
+    Ok(Some(Box::new(Choice {
+        forbids_fallbacks: forbids_fallbacks && asked.order.is_empty(),
+        order: asked.order,
+        only,
+        ignore: asked.ignore,
+        sort: asked.sort.or(variant),
+        max_price: asked.max_price,
+        requires_parameters: asked.require_parameters,
+    })))
+}
+
+/// Refuses a request that asks for what the route does not let it choose.
+pub(crate) fn refuse_override(param: &'static str) -> Rejection {
+    refuse(param, "the route of this model does not let requests choose among its targets; leave this out")
+}
+
+pub(crate) fn refuse(param: &'static str, detail: impl Into<String>) -> Rejection {
+    Rejection::new(GatewayCode::RequestInvalid, detail.into()).with_param(param)
+}
+
+/// Takes `models` and `provider` out of a body.
+pub(crate) fn strip(body: &Bytes) -> Bytes {
+    let mut out = Vec::with_capacity(body.len());
+    out.push(b'{');
+    let read = visit_fields(body, |key, span| {
+        if matches!(key, "models" | "provider") {
+            return;
+        }
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        out.extend_from_slice(&quote(key));
+        out.push(b':');
+        out.extend_from_slice(span.of(body));
+    });
+    out.push(b'}');
+    // It was scanned before, so it reads again.
+    if read.is_ok() { Bytes::from(out) } else { body.clone() }
+}
+
+fn is_named(list: &[String], deployment: &DeploymentPolicy) -> Option<usize> {
+    list.iter()
+        .position(|name| name.eq_ignore_ascii_case(&deployment.provider) || name.eq_ignore_ascii_case(&deployment.name))
+}
+
+/// A choice, and what prices it is measured by.
+pub(crate) struct Choosing<'a> {
+    pub(crate) choice: &'a Choice,
+    pub(crate) organization: &'a OrganizationPolicy,
+    pub(crate) at: domain::Timestamp,
+}
+
+impl Wish for Choosing<'_> {
+    fn refuses(&self, deployment: &DeploymentPolicy, _: &dyn Signals) -> Option<SkipReason> {
+        let Choice { only, ignore, max_price, .. } = self.choice;
+        if is_named(ignore, deployment).is_some() || (!only.is_empty() && is_named(only, deployment).is_none()) {
+            return Some(SkipReason::Excluded);
+        }
+        if max_price.prompt.is_none() && max_price.completion.is_none() {
+            return None;
+        }
+        let price = self.organization.price(&deployment.provider, &deployment.upstream_model, self.at);
+        let is_within = price.is_some_and(|price| {
+            is_at_most(price.rates.input, max_price.prompt) && is_at_most(price.rates.output, max_price.completion)
+        });
+        (!is_within).then_some(SkipReason::TooExpensive)
+    }
+
+    fn rank(&self, deployment: &DeploymentPolicy, signals: &dyn Signals) -> u64 {
+        if let Some(place) = is_named(&self.choice.order, deployment) {
+            return place as u64;
+        }
+        let measured = match self.choice.sort {
+            None => 0,
+            Some(Sort::Price) => signals.cost(deployment).unwrap_or(u64::MAX),
+            Some(Sort::Throughput) => known(signals.load(deployment.id).per_token_us),
+            Some(Sort::Latency) => known(signals.load(deployment.id).first_token_us),
+        };
+        measured.saturating_add(self.choice.order.len() as u64)
+    }
+
+    fn has_ranks(&self) -> bool {
+        !self.choice.order.is_empty() || self.choice.sort.is_some()
+    }
+}
+
+/// What was never measured comes after what was.
+const fn known(measured: u64) -> u64 {
+    if measured == 0 { u64::MAX / 2 } else { measured }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a bound in dollars, compared with a price far below 2^53 nano-dollars")]
+fn is_at_most(rate: Rate, dollars: Option<f64>) -> bool {
+    dollars.is_none_or(|dollars| rate.nano_usd_per_million as f64 <= dollars * 1_000_000_000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use provider::scan::scan;
+
+    fn read_text(text: &str) -> Result<Option<Box<Choice>>, Rejection> {
+        let body = format!(r#"{{"model":"m","provider":{text}}}"#);
+        read(body.as_bytes(), &scan(body.as_bytes()).expect("JSON"), None)
+    }
+
+    #[test]
+    fn variants_are_split_off_and_other_colons_stay() {
+        assert_eq!(split_variant("a/b:nitro"), Some(("a/b", Sort::Throughput)));
+        assert_eq!(split_variant("b:floor"), Some(("b", Sort::Price)));
+        assert_eq!(split_variant("anthropic.claude-v1:0"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused() {
+        for text in [
+            r#"{"zdr":true}"#,
+            r#"{"quantizations":["fp8"]}"#,
+            r#"{"data_collection":"deny"}"#,
+            r#"{"order":"openai"}"#,
+            r#"{"max_price":{"image":1}}"#,
+            "[]",
+        ] {
+            assert!(read_text(text).is_err(), "{text}");
+        }
+        assert!(read_text(r#"{"data_collection":"allow","sort":"price"}"#).expect("fine").is_some());
+        assert!(read_text("null").expect("fine").is_none());
+    }
+
+    #[test]
+    fn without_fallbacks_the_listed_ones_are_all_there_is() {
+        let choice = read_text(r#"{"order":["openai"],"allow_fallbacks":false}"#).expect("fine").expect("a choice");
+        assert_eq!((choice.only, choice.forbids_fallbacks), (vec!["openai".to_owned()], false));
+        let choice = read_text(r#"{"allow_fallbacks":false}"#).expect("fine").expect("a choice");
+        assert!(choice.forbids_fallbacks);
+    }
+
+    #[test]
+    fn a_stripped_body_keeps_the_rest_to_the_byte() {
+        let body = br#"{"models":["a"], "model" : "m","messages":[{"role":"user","content":"\u00e9 {"}], "provider":{"only":["x"]},"n":1.50}"#;
+        let stripped = strip(&Bytes::from_static(body));
+        assert_eq!(&stripped[..], br#"{"model":"m","messages":[{"role":"user","content":"\u00e9 {"}],"n":1.50}"#);
+        assert_eq!(&strip(&Bytes::from_static(br#"{"provider":{}}"#))[..], b"{}");
+    }
+}

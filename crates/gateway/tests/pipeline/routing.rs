@@ -1,0 +1,201 @@
+//! Routes as trees with rules, and what requests may ask of them: who is called, in which order, and how it is explained.
+
+use domain::route::{Dropped, FailureClass, Fallback, Node, Overrides, Rules, Timeouts};
+use domain::usage::AttemptOutcome;
+use serde_json::{Value, json};
+
+use crate::harness::Bench;
+use crate::harness::client::{Ask, chat};
+use crate::harness::policy::{World, deployment_id};
+use crate::harness::upstream::{Play, json_answer, openai_error, openai_whole};
+
+fn leaf(n: u128) -> Node {
+    Node::Deployment { deployment_id: deployment_id(n) }
+}
+
+/// Three deployments of two providers under the route `smart`, tried in order.
+fn world(rules: Rules) -> World {
+    let mut world = World::empty();
+    world.deployment(1, "one", "openai", "http://a.test/v1");
+    world.deployment(2, "two", "openai_compatible", "http://b.test/v1");
+    world.deployment(3, "large", "openai", "http://c.test/v1");
+    world.tree(1, "smart", Node::Ordered { children: vec![leaf(1), leaf(2)] }, rules);
+    world.route(2, "other", &[3], 1, Timeouts::default());
+    world
+}
+
+fn fallback(on: FailureClass, to: &[u128], stop: bool) -> Rules {
+    let to = to.iter().map(|n| deployment_id(*n)).collect();
+    Rules { fallbacks: vec![Fallback { on, to, stop }], ..Rules::default() }
+}
+
+/// A chat request with more fields.
+fn ask(model: &str, more: &Value) -> Ask {
+    let mut body = json!({"model": model, "messages": [{"role": "user", "content": "hello"}]});
+    for (name, value) in more.as_object().expect("fields") {
+        body[name] = value.clone();
+    }
+    Ask::post("/v1/chat/completions", body.to_string())
+}
+
+fn overflow() -> Play {
+    let error = json!({"error": {"message": "This model's maximum context length is 10 tokens", "type": "invalid_request_error", "code": "context_length_exceeded"}});
+    json_answer(400, &error)
+}
+
+fn filtered() -> Play {
+    let error = json!({"error": {"message": "The response was filtered", "type": null, "code": "content_filter"}});
+    json_answer(400, &error)
+}
+
+/// Plays `first` at the first target, and answers everywhere else.
+async fn hosts_after(rules: Rules, first: Play) -> (u16, Vec<String>) {
+    let bench = Bench::of(&world(rules));
+    bench.upstreams.play("a.test", first);
+    bench.upstreams.play("b.test", openai_whole());
+    bench.upstreams.play("c.test", openai_whole());
+    let answer = bench.ask(chat("smart")).await;
+    (answer.status.as_u16(), bench.upstreams.hosts())
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_kind_of_failure_leads_where_its_rule_says() {
+    let (a, b, c) = ("a.test".to_owned(), "b.test".to_owned(), "c.test".to_owned());
+    let cases = [
+        (FailureClass::ContextWindow, overflow()),
+        (FailureClass::ContentFilter, filtered()),
+        (FailureClass::RateLimit, openai_error(429, "slow down")),
+        (FailureClass::Error, openai_error(500, "no luck")),
+    ];
+    for (class, play) in cases {
+        let usual = hosts_after(Rules::default(), play.clone()).await;
+        let is_of_request = matches!(class, FailureClass::ContextWindow | FailureClass::ContentFilter);
+        let expected = if is_of_request { (400, vec![a.clone()]) } else { (200, vec![a.clone(), b.clone()]) };
+        assert_eq!(usual, expected, "{class:?} without a rule");
+        let onward = hosts_after(fallback(class, &[], false), play.clone()).await;
+        assert_eq!(onward, (200, vec![a.clone(), b.clone()]), "{class:?} onward");
+        let elsewhere = hosts_after(fallback(class, &[3], false), play.clone()).await;
+        assert_eq!(elsewhere, (200, vec![a.clone(), c.clone()]), "{class:?} to a named one");
+        let stopped = hosts_after(fallback(class, &[], true), play).await.1;
+        assert_eq!(stopped, [a.as_str()], "{class:?} stops");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_is_load_and_never_ejects() {
+    let bench = Bench::of(&world(Rules::default()));
+    for _ in 0..8 {
+        bench.upstreams.play("a.test", openai_error(429, "slow down"));
+        bench.upstreams.play("b.test", openai_whole());
+        assert_eq!(bench.ask(chat("smart")).await.status, 200);
+    }
+    assert_eq!(bench.upstreams.hosts()[..3], ["a.test", "b.test", "b.test"], "others go first while it rests");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_choose_among_the_targets_and_upstreams_do_not_see_it() {
+    let cases = [
+        (json!({"provider": {"order": ["two"]}}), vec!["b.test"]),
+        (json!({"provider": {"only": ["openai_compatible"]}}), vec!["b.test"]),
+        (json!({"provider": {"ignore": ["one"]}}), vec!["b.test"]),
+        (json!({"provider": {"max_price": {"prompt": 2, "completion": 3}}}), vec!["a.test"]),
+        (json!({"provider": {"sort": "price", "data_collection": "allow"}}), vec!["a.test"]),
+        (json!({"models": ["other"]}), vec!["a.test"]),
+    ];
+    for (more, hosts) in cases {
+        let bench = Bench::of(&world(Rules::default()));
+        for host in ["a.test", "b.test", "c.test"] {
+            bench.upstreams.play(host, openai_whole());
+        }
+        assert_eq!(bench.ask(ask("smart", &more)).await.status, 200, "{more}");
+        assert_eq!(bench.upstreams.hosts(), hosts, "{more}");
+        let sent = String::from_utf8_lossy(&bench.upstreams.calls()[0].body).into_owned();
+        assert!(!sent.contains("\"provider\"") && !sent.contains("\"models\""), "{sent}");
+        assert!(sent.contains("hello"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn further_models_are_tried_after_those_of_the_first() {
+    let bench = Bench::of(&world(Rules::default()));
+    bench.upstreams.play("a.test", overflow());
+    bench.upstreams.play("c.test", openai_whole());
+    assert_eq!(bench.ask(ask("smart", &json!({"models": ["other"]}))).await.status, 200);
+    assert_eq!(bench.upstreams.hosts(), ["a.test", "c.test"], "also after what is the request's own fault");
+    let unknown = bench.ask(ask("smart", &json!({"models": ["nothing"]}))).await;
+    assert_eq!((unknown.status.as_u16(), unknown.code()), (404, "model_unknown".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn variants_of_a_name_sort_and_what_is_not_allowed_is_refused() {
+    let bench = Bench::of(&world(Rules::default()));
+    bench.upstreams.play("a.test", openai_whole());
+    assert_eq!(bench.ask(chat("smart:floor")).await.status, 200);
+    assert_eq!(bench.ask(chat("smart:other")).await.code(), "model_unknown");
+
+    let refused = Bench::of(&world(Rules { overrides: Overrides::Refused, ..Rules::default() }));
+    for request in [
+        ask("smart", &json!({"provider": {"only": ["one"]}})),
+        ask("smart", &json!({"models": ["other"]})),
+        chat("smart:nitro"),
+    ] {
+        let answer = refused.ask(request).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (400, "request_invalid".to_owned()));
+    }
+    let promised = bench.ask(ask("smart", &json!({"provider": {"data_collection": "deny"}}))).await;
+    assert_eq!(promised.status, 400, "a promise that cannot be kept is not made");
+    assert!(refused.upstreams.hosts().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_fallbacks_only_the_first_is_tried() {
+    let bench = Bench::of(&world(Rules::default()));
+    bench.upstreams.play("a.test", openai_error(500, "no luck"));
+    let answer = bench.ask(ask("smart", &json!({"provider": {"allow_fallbacks": false}}))).await;
+    assert_eq!((answer.status.as_u16(), bench.upstreams.hosts()), (502, vec!["a.test".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_may_refuse_to_leave_anything_out() {
+    let mut strict = World::empty();
+    strict.deployment(1, "claude", "anthropic", "http://anthropic.test");
+    strict.deployment(2, "gpt", "openai", "http://openai.test/v1");
+    let rules = Rules { dropped: Dropped::Refused, ..Rules::default() };
+    strict.tree(1, "smart", Node::Ordered { children: vec![leaf(1), leaf(2)] }, rules.clone());
+    strict.tree(2, "only", leaf(1), rules);
+    let bench = Bench::of(&strict);
+    bench.upstreams.play("openai.test", openai_whole());
+    let request = |model| ask(model, &json!({"logit_bias": {"50256": -100}}));
+    assert_eq!(bench.ask(request("smart")).await.status, 200);
+    assert_eq!(bench.upstreams.hosts(), ["openai.test"]);
+    let refused = bench.ask(request("only")).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (400, "request_invalid".to_owned()));
+    assert!(refused.text().contains("logit_bias"), "{}", refused.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rehearsed_failures_fall_back_and_hurt_nobody() {
+    let allowed = Rules { is_rehearsal_allowed: true, ..Rules::default() };
+    for (how, outcome) in [
+        ("429", AttemptOutcome::Status),
+        ("500", AttemptOutcome::Status),
+        ("timeout", AttemptOutcome::Timeout),
+        ("cut", AttemptOutcome::Broken),
+    ] {
+        let bench = Bench::of(&world(allowed.clone()));
+        for _ in 0..8 {
+            bench.upstreams.play("b.test", openai_whole());
+            let request = chat("smart").header("x-headgate-rehearse", format!("one={how}"));
+            assert_eq!(bench.ask(request).await.status, 200, "{how}");
+        }
+        assert!(bench.upstreams.hosts().iter().all(|host| host == "b.test"), "nothing is sent to who rehearses");
+        assert_eq!(bench.ledger.wait(8).await[0].attempts[0].outcome, outcome);
+        bench.upstreams.play("a.test", openai_whole());
+        assert_eq!(bench.ask(chat("smart")).await.status, 200);
+        assert_eq!(bench.upstreams.hosts()[8], "a.test", "it was not ejected");
+    }
+    let bench = Bench::of(&world(Rules::default()));
+    assert_eq!(bench.ask(chat("smart").header("x-headgate-rehearse", "one=500")).await.status, 400);
+    let bench = Bench::of(&world(allowed));
+    assert_eq!(bench.ask(chat("smart").header("x-headgate-rehearse", "one=explode")).await.status, 400);
+}
