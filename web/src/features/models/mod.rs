@@ -1,6 +1,7 @@
 //! Models & prices: what can be used, and what does it cost? The catalog, and the organization's price book.
 
 mod price_form;
+mod providers;
 
 use api::ops::OrganizationPath;
 use api::ops::models::{ListModels, ListPrices, ModelQuery, ModelView, PriceQuery, PriceView, RatesView};
@@ -156,13 +157,16 @@ pub(crate) fn Models(organization_id: OrganizationId) -> impl IntoView {
         pricing: RwSignal::new(None),
     };
     let tab = catalog.nav.param("tab");
-    let panel =
-        Callback::new(move |key: String| if key == "prices" { prices_view(catalog) } else { models_view(catalog) });
+    let panel = Callback::new(move |key: String| match key.as_str() {
+        "prices" => prices_view(catalog),
+        "providers" => providers::view_of(catalog),
+        _ => models_view(catalog),
+    });
     view! {
         <PageHead title="Models & prices" about="What can be used, and what does it cost? Prices are dated; a call keeps the price it was made at." />
         <Tabs
             label="Models and prices"
-            tabs=vec![("models", "Catalog"), ("prices", "Price book")]
+            tabs=vec![("models", "Catalog"), ("prices", "Price book"), ("providers", "Providers")]
             current=Signal::derive(move || tab.get().unwrap_or_default())
             on_change=Callback::new(move |key: String| catalog.nav.set(&[("tab", Some(key))], true))
             panel
