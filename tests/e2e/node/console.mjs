@@ -93,11 +93,71 @@ await story(async ({ page, ready, step, shot, axe }) => {
     await panel.getByText("Where the time went").waitFor();
     await panel.getByText("Cost", { exact: true }).waitFor();
     assert.ok((await panel.innerText()).includes(KEY_NAME), "the panel names the key");
+    // Stages with their times, the target that was tried, and every kind of token with its rate.
+    const stages = await panel.getByTestId("waterfall").innerText();
+    assert.match(stages, /Admitted and routed[\s\S]*1 · openai, to first byte[\s\S]*Last byte/);
+    await panel.getByText(/in Headgate itself/).waitFor();
+    await panel.getByTestId("routing").getByText("Answered").waitFor();
+    await panel.getByTestId("bill").getByText(/× .* \/ M/).first().waitFor();
     await panel.getByText("As code").click();
     const code = await panel.getByRole("region", { name: "curl" }).innerText();
     assert.match(code, /^curl '.*\/logs\/req_.*\$HEADGATE_TOKEN"/s, "the call that reads it, with no secret");
     await shot("request");
     await axe("request");
+  });
+
+  await step("the log is narrowed by what is exactly meant", async () => {
+    await go(`${workspace}/requests`, "Requests");
+    await page.getByTestId("filters").click();
+    await page.getByLabel("Provider", { exact: true }).fill("nobody");
+    await axe("request-filters");
+    await page.getByRole("button", { name: "Apply" }).click();
+    await page.getByText("No requests match").waitFor();
+    assert.match(page.url(), /provider=nobody/);
+    await page.getByRole("button", { name: "No longer filter by provider" }).click();
+    await page.locator("tbody .row-open").first().waitFor();
+  });
+
+  await step("a route is made as a tree, called, and tried on the last requests", async () => {
+    await go(`${workspace}/routes?new=1`, "Routes");
+    const dialog = page.getByRole("dialog", { name: "New route" });
+    await dialog.getByLabel("Model name").fill("story-route");
+    const editor = dialog.getByTestId("tree-editor");
+    await editor.getByLabel("Deployment").selectOption({ index: 1 });
+    await editor.getByRole("button", { name: "Add a target" }).click();
+    await editor.getByLabel("Strategy").selectOption("canary");
+    await editor.getByLabel("Deployment").nth(1).selectOption({ index: 2 });
+    await editor.getByLabel("Percent of calls").fill("20");
+    await editor.getByLabel("Percent of calls").press("Tab");
+    await editor.getByText("new, 20%").waitFor();
+    await shot("route-tree-form");
+    await axe("route-tree-form");
+    await dialog.getByRole("button", { name: "Create route" }).click();
+    const card = page.getByRole("region", { name: "Route story-route" });
+    await card.getByText("Canary 20%").waitFor();
+    let answer;
+    for (let tries = 0; tries < 40 && answer?.status !== 200; tries += 1) {
+      answer = await fetch(`${gateway}/v1/chat/completions`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${secret}`, "content-type": "application/json" },
+        body: JSON.stringify({ model: "story-route", messages: [{ role: "user", content: "hello" }] }),
+      });
+      if (answer.status !== 200) await page.waitForTimeout(100);
+    }
+    assert.equal(answer.status, 200, await answer.text());
+    await card.getByRole("button", { name: "Edit" }).click();
+    const edit = page.getByRole("dialog", { name: "Edit route" });
+    await edit.getByTestId("tree-editor").getByLabel("Percent of calls").fill("50");
+    await edit.getByTestId("tree-editor").getByLabel("Percent of calls").press("Tab");
+    await edit.getByText("As code").first().click();
+    const code = edit.getByLabel("Tree and rules");
+    assert.equal(JSON.parse(await code.inputValue()).tree.percent, 50);
+    await code.fill("not code");
+    await code.blur();
+    await edit.getByText(/Not taken over/).waitFor();
+    await axe("route-edit");
+    await edit.getByRole("button", { name: "Save route" }).click();
+    await card.getByText("Canary 50%").waitFor();
   });
 
   await step("the call is in the sums of the overview", async () => {
@@ -243,6 +303,7 @@ await story(async ({ page, ready, step, shot, axe }) => {
     ["credentials", `${organization}/credentials`, "Credentials"],
     ["models", `${organization}/models`, "Models & prices"],
     ["prices", `${organization}/models?tab=prices`, "Models & prices"],
+    ["providers", `${organization}/models?tab=providers`, "Models & prices"],
     ["nodes", `${organization}/nodes`, "Nodes"],
     ["node-groups", `${organization}/nodes?tab=groups`, "Nodes"],
     ["join-tokens", `${organization}/nodes?tab=tokens`, "Nodes"],

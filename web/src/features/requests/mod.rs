@@ -1,6 +1,11 @@
 //! Requests: what happened to this one? The log of single calls, with filters and a panel per call.
 
+mod bill;
+mod filters;
 mod panel;
+mod routing;
+#[cfg(test)]
+pub(crate) mod testing;
 mod waterfall;
 
 use std::collections::BTreeMap;
@@ -17,16 +22,14 @@ use crate::api::use_query;
 use crate::nav::{Nav, use_nav};
 use crate::pages::{Pages, use_pages};
 use crate::session::{Environments, Session, use_environments, use_session};
-use crate::views::{SavedViews, use_table_state};
+use crate::views::use_table_state;
 use ui::Tone;
 use ui::badge::{Badge, EnvironmentBadge, Tag};
 use ui::browser;
 use ui::button::{Button, Size};
 use ui::data_view::{DataView, EmptyState, Skeleton};
-use ui::field::{Choice, InlineSelect};
 use ui::format::{money, number, time};
 use ui::icon::Icon;
-use ui::menu::Align;
 use ui::page_head::PageHead;
 use ui::table::{Column, DataTable};
 use ui::when::Clock;
@@ -36,12 +39,14 @@ use ui::when::Clock;
 struct Log {
     workspace_id: WorkspaceId,
     nav: Nav,
+    session: Session,
     environments: Environments,
     /// Names of keys by id: those that called in this range, however many keys there are, and the newest.
     keys: Memo<BTreeMap<String, String>>,
     key: Memo<Option<String>>,
-    model: Memo<Option<String>>,
     outcome: Memo<Option<String>>,
+    /// What else is filtered by, in the order of [`filters::TEXTS`].
+    texts: [Memo<Option<String>>; 5],
 }
 
 impl Log {
@@ -52,12 +57,17 @@ impl Log {
 
     fn query(self, cursor: Option<Cursor>) -> RequestQuery {
         let (from, to) = self.nav.range().get().bounds(browser::now());
+        let [model, provider, end_user, conversation_id, trace_id] = self.texts.map(|text| text.get());
         RequestQuery {
             from: Some(from),
             to: (!self.nav.range().get().is_live()).then_some(to),
             environment_id: self.environments.chosen(),
             virtual_key_id: self.key.get().and_then(|id| id.parse().ok()),
-            model: self.model.get(),
+            model,
+            provider,
+            end_user,
+            conversation_id,
+            trace_id,
             outcome: self.outcome.get().and_then(|text| Outcome::find(&text)),
             limit: Some(200),
             cursor,
@@ -129,32 +139,6 @@ fn columns(log: Log) -> Vec<Column<RequestView>> {
     ]
 }
 
-fn filters(log: Log) -> AnyView {
-    let (outcome, key, model) = (log.outcome, log.key, log.model);
-    let outcomes = std::iter::once((String::new(), "Any outcome".to_owned()))
-        .chain(Outcome::ALL.iter().map(|outcome| (outcome.as_str().to_owned(), outcome_words(*outcome).1.to_owned())));
-    let outcomes = Signal::stored(outcomes.collect::<Vec<Choice>>());
-    let keys = Signal::derive(move || {
-        let mut keys: Vec<Choice> = log.keys.get().into_iter().collect();
-        keys.sort_by_key(|key| key.1.to_lowercase());
-        std::iter::once((String::new(), "Any key".to_owned())).chain(keys).collect::<Vec<Choice>>()
-    });
-    let set = move |name: &'static str| {
-        Callback::new(move |value: String| log.nav.set(&[(name, (!value.is_empty()).then_some(value))], false))
-    };
-    let model_input = move |event: leptos::ev::Event| {
-        let value = event_target_value(&event).trim().to_owned();
-        log.nav.set(&[("model", (!value.is_empty()).then_some(value))], false);
-    };
-    view! {
-        <InlineSelect label="Outcome" value=Signal::derive(move || outcome.get().unwrap_or_default()) choices=outcomes on_change=set("outcome") />
-        <InlineSelect label="Virtual key" value=Signal::derive(move || key.get().unwrap_or_default()) choices=keys on_change=set("key") />
-        <input class="input select-inline filter-model" type="text" aria-label="Model" placeholder="Model, exactly" prop:value=move || model.get().unwrap_or_default() on:change=model_input />
-        <SavedViews nav=log.nav panels=&["request"] align=Align::Start />
-    }
-    .into_any()
-}
-
 fn use_key_names(workspace_id: WorkspaceId, nav: Nav, session: Session) -> Memo<BTreeMap<String, String>> {
     let path = WorkspacePath { workspace_id };
     let newest = use_query::<ListVirtualKeys>(move || {
@@ -187,11 +171,12 @@ pub(crate) fn Requests(workspace_id: WorkspaceId) -> impl IntoView {
     let log = Log {
         workspace_id,
         nav,
+        session,
         environments,
         keys,
         key: nav.param("key"),
-        model: nav.param("model"),
         outcome: nav.param("outcome"),
+        texts: filters::TEXTS.map(|text| nav.param(text.0)),
     };
     let list = use_pages::<ListRequests, RequestView>(
         move |cursor| (!environments.is_pending()).then(|| (WorkspacePath { workspace_id }, log.query(cursor))),
@@ -218,7 +203,7 @@ pub(crate) fn Requests(workspace_id: WorkspaceId) -> impl IntoView {
                 skeleton=Skeleton::Rows(10)
                 is_empty=|page| page.items.is_empty()
                 empty=ViewFn::from(move || view! {
-                    <div class="table-tools">{filters(log)}</div>
+                    <div class="table-tools">{filters::view_of(log)}</div>
                     <EmptyState icon=Icon::Requests title="No requests match" text="Nothing was called in this range with these filters. Widen the range or clear a filter." />
                 })
                 ready
@@ -239,7 +224,7 @@ fn list_view(log: Log, page: Signal<ListPage<RequestView>>, list: Pages<RequestV
             on_open=Callback::new(move |request: RequestView| log.nav.set(&[("request", Some(request.id.to_string()))], false))
             selected=Signal::derive(move || selected.get())
             file_name="requests"
-            tools=filters(log)
+            tools=filters::view_of(log)
             state=use_table_state(log.nav)
             more=list.more()
         />

@@ -1,22 +1,24 @@
-//! One request: where its time went, every attempt, its tokens and cost line by line.
+//! One request: where its time went, why it went there, its tokens and cost line by line, and what the caller said of it.
 
 use api::NoQuery;
-use api::ops::usage::{AttemptView, GetRequest, RequestPath, RequestView};
-use domain::usage::{AttemptOutcome, TokenUsage};
-use domain::{NanoUsd, RequestId};
+use api::ops::OrganizationPath;
+use api::ops::models::{ListPrices, PriceQuery, PriceView};
+use api::ops::usage::{GetRequest, RequestPath, RequestView};
+use domain::{Permission, RequestId};
 use leptos::prelude::*;
 
-use super::waterfall::Waterfall;
-use super::{Log, outcome_view};
+use super::bill::bill;
+use super::waterfall::waterfall;
+use super::{Log, outcome_view, routing};
 use crate::api::use_query;
 use crate::as_code::as_code;
 use ui::Tone;
-use ui::badge::{Badge, EnvironmentBadge, Note, Tag};
+use ui::badge::{EnvironmentBadge, Note, Tag};
 use ui::browser;
 use ui::copy_button::CopyId;
 use ui::data_view::{DataView, Skeleton};
 use ui::dialog::{Dialog, DialogBody, Placement};
-use ui::format::{money, number, time};
+use ui::format::{number, time};
 
 /// The panel, open while the address names a request.
 #[component]
@@ -35,13 +37,15 @@ pub(super) fn RequestPanel(log: Log) -> impl IntoView {
 fn PanelBody(log: Log, id: RequestId) -> impl IntoView {
     let path = RequestPath { workspace_id: log.workspace_id, request_id: id };
     let query = use_query::<GetRequest>(move || Some((path, NoQuery {})));
+    let price = use_price(log, query.data());
+    let known = routing::use_known(log, query.data());
     let ready = Callback::new(move |request: Signal<RequestView>| {
         view! {
             <div class="stack">
                 {move || facts(log, &request.get())}
-                <section class="stack-tight" aria-label="Timing"><h3>"Where the time went"</h3>{move || view! { <Waterfall request=request.get() /> }}</section>
-                <section class="stack-tight" aria-label="Tokens and cost"><h3>"Tokens and cost"</h3>{move || bill(&request.get())}</section>
-                <section class="stack-tight" aria-label="Attempts"><h3>"Attempts"</h3>{move || attempts(&request.get())}</section>
+                <section class="stack-tight" aria-label="Timing"><h3>"Where the time went"</h3>{move || waterfall(&request.get())}</section>
+                <section class="stack-tight" aria-label="Routing"><h3>"Why it went there"</h3>{move || routing::explanation(known, &request.get())}</section>
+                <section class="stack-tight" aria-label="Tokens and cost"><h3>"Tokens and cost"</h3>{move || bill(&request.get(), price.get().as_ref())}</section>
                 {move || context(&request.get())}
                 {move || as_code::<GetRequest>(&path, &NoQuery {}, &request.get())}
             </div>
@@ -53,6 +57,27 @@ fn PanelBody(log: Log, id: RequestId) -> impl IntoView {
             <DataView load=query.load on_retry=query.retry() skeleton=Skeleton::Rows(8) is_empty=|_| false empty=ViewFn::from(|| ()) ready />
         </DialogBody>
     }
+}
+
+/// The price that a request names, from the organization's price book.
+fn use_price(log: Log, request: Signal<Option<RequestView>>) -> Memo<Option<PriceView>> {
+    let prices = use_query::<ListPrices>(move || {
+        let request = request.get()?;
+        request.price_id?;
+        let organization_id = log.session.organization_of(log.workspace_id)?;
+        let query = PriceQuery {
+            provider: Some(request.provider?),
+            upstream_model: Some(request.upstream_model?),
+            limit: Some(200),
+            ..PriceQuery::default()
+        };
+        let may = log.session.can(Permission::PricesRead, organization_id);
+        may.then_some((OrganizationPath { organization_id }, query))
+    });
+    Memo::new(move |_| {
+        let wanted = request.get()?.price_id?;
+        prices.items().get().into_iter().find(|price| price.id == Some(wanted))
+    })
 }
 
 fn facts(log: Log, request: &RequestView) -> AnyView {
@@ -80,78 +105,6 @@ fn facts(log: Log, request: &RequestView) -> AnyView {
         </dl>
     }
     .into_any()
-}
-
-fn token_lines(usage: &TokenUsage) -> Vec<(&'static str, u64)> {
-    let lines = [
-        ("Input", usage.input),
-        ("Input from cache", usage.cached_input),
-        ("Written to cache (5 min)", usage.cache_write_5m),
-        ("Written to cache (1 h)", usage.cache_write_1h),
-        ("Output", usage.output),
-        ("of which reasoning", usage.reasoning),
-    ];
-    lines.into_iter().filter(|line| line.1 > 0).collect()
-}
-
-fn bill(request: &RequestView) -> AnyView {
-    let lines = token_lines(&request.usage).into_iter().map(|(name, count)| {
-        view! { <tr><th scope="row">{name}</th><td class="cell-number">{number::grouped(count)}</td></tr> }
-    });
-    let price =
-        request.price_id.map(|id| view! { <p class="faint small">"By price " <CopyId id=id.to_string() /></p> });
-    let none = request.usage == TokenUsage::default();
-    view! {
-        <table class="bill">
-            <caption class="visually-hidden">"Tokens by kind, and cost"</caption>
-            <tbody>
-                {none.then(|| view! { <tr><th scope="row">"No tokens"</th><td class="cell-number">"0"</td></tr> })}
-                {lines.collect_view()}
-            </tbody>
-            <tfoot><tr><th scope="row">"Cost"</th><td class="cell-number">{money::exact(request.cost_usd)}</td></tr></tfoot>
-        </table>
-        {request.is_estimated.then(|| view! { <Note tone=Tone::Warn>"The upstream did not report tokens; these are an estimate."</Note> })}
-        {price}
-    }
-    .into_any()
-}
-
-fn attempt_words(outcome: AttemptOutcome) -> (Tone, &'static str) {
-    match outcome {
-        AttemptOutcome::Success => (Tone::Ok, "Answered"),
-        AttemptOutcome::Status => (Tone::Danger, "Error status"),
-        AttemptOutcome::Connect => (Tone::Danger, "No connection"),
-        AttemptOutcome::Timeout => (Tone::Danger, "Timed out"),
-        AttemptOutcome::Broken => (Tone::Danger, "Broke off"),
-        AttemptOutcome::Cancelled => (Tone::Neutral, "Cancelled"),
-        AttemptOutcome::Unsendable => (Tone::Warn, "Not sendable"),
-    }
-}
-
-fn attempt(attempt: &AttemptView) -> AnyView {
-    let (tone, words) = attempt_words(attempt.outcome);
-    let status = attempt.status.map(|status| format!("HTTP {status} · ")).unwrap_or_default();
-    let first = attempt.first_byte_us.map(|us| format!("first byte {} · ", time::micros(us))).unwrap_or_default();
-    let cost =
-        if attempt.cost_usd == NanoUsd::ZERO { String::new() } else { format!(" · {}", money::usd(attempt.cost_usd)) };
-    view! {
-        <li class="attempt">
-            <span class="attempt-n" aria-hidden="true">{attempt.n}</span>
-            <div class="stack-hair">
-                <span class="row"><span class="strong">{format!("{} at {}", attempt.upstream_model, attempt.provider)}</span> <Badge tone text=words /></span>
-                <span class="muted small number">{format!("{status}{first}{}{cost}", time::micros(attempt.duration_us))}</span>
-                {attempt.upstream_request_id.clone().map(|id| view! { <span class="faint small">"upstream id " <code>{id}</code></span> })}
-            </div>
-        </li>
-    }
-    .into_any()
-}
-
-fn attempts(request: &RequestView) -> AnyView {
-    if request.attempts.is_empty() {
-        return view! { <p class="muted">"None: the request was answered or refused before any upstream was tried."</p> }.into_any();
-    }
-    view! { <ol class="attempts">{request.attempts.iter().map(attempt).collect_view()}</ol> }.into_any()
 }
 
 fn context(request: &RequestView) -> AnyView {

@@ -1,63 +1,147 @@
-//! Where the time of a request went: each attempt, waiting for and reading its answer, and Headgate's own part.
+//! Where the time of a request went, stage by stage: Headgate before the first try, each try until its first byte and until its
+//! last, pauses between tries, and what was left at the end. Headgate's own part is summed apart, in microseconds.
 
-use api::ops::usage::RequestView;
+use api::ops::usage::{AttemptView, RequestView};
 use leptos::prelude::*;
 
 use ui::format::{number, time};
 
-/// A stretch of the request.
+/// What a stretch of time was spent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spent {
+    /// In Headgate itself.
+    Own,
+    /// On the first byte of an upstream.
+    Waiting,
+    /// On the rest of its answer.
+    Reading,
+    /// On nothing, before another try.
+    Pausing,
+}
+
+impl Spent {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Own => "span-own",
+            Self::Waiting => "span-wait",
+            Self::Reading => "span-read",
+            Self::Pausing => "span-pause",
+        }
+    }
+}
+
+/// A stretch of the request. More of them show as soon as more are reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Span {
+struct Stage {
     name: String,
-    class: &'static str,
+    spent: Spent,
     from_us: u64,
     length_us: u64,
 }
 
-fn spans(request: &RequestView) -> Vec<Span> {
-    let mut spans = Vec::new();
-    for attempt in &request.attempts {
-        let micros = attempt.started_at.since(request.started_at).as_micros();
-        let from_us = u64::try_from(micros).unwrap_or(0);
-        let waited = attempt.first_byte_us.unwrap_or(attempt.duration_us).min(attempt.duration_us);
-        let name = format!("{} · {}", attempt.n, attempt.provider);
-        spans.push(Span { name: format!("{name}, waiting"), class: "span-wait", from_us, length_us: waited });
-        if attempt.duration_us > waited {
-            spans.push(Span {
-                name: format!("{name}, answer"),
-                class: "span-read",
-                from_us: from_us + waited,
-                length_us: attempt.duration_us - waited,
-            });
+/// Pauses shorter than this are the time between two lines of a program.
+const PAUSE_US: u64 = 500;
+
+fn begin(request: &RequestView, attempt: &AttemptView) -> u64 {
+    u64::try_from(attempt.started_at.since(request.started_at).as_micros()).unwrap_or(0)
+}
+
+fn stages(request: &RequestView) -> Vec<Stage> {
+    let mut stages = Vec::new();
+    let mut add = |name: String, spent: Spent, from_us: u64, end_us: u64| {
+        if end_us > from_us {
+            stages.push(Stage { name, spent, from_us, length_us: end_us - from_us });
         }
+    };
+    let mut done_us = 0;
+    for attempt in &request.attempts {
+        let (from_us, name) = (begin(request, attempt), format!("{} · {}", attempt.n, attempt.provider));
+        if attempt.n <= 1 {
+            add("Admitted and routed".to_owned(), Spent::Own, done_us, from_us);
+        } else if from_us.saturating_sub(done_us) > PAUSE_US {
+            add(format!("Pause before {}", attempt.n), Spent::Pausing, done_us, from_us);
+        }
+        let end_us = from_us + attempt.duration_us;
+        let first_us = from_us + attempt.first_byte_us.unwrap_or(attempt.duration_us).min(attempt.duration_us);
+        add(format!("{name}, to first byte"), Spent::Waiting, from_us, first_us);
+        add(format!("{name}, to last byte"), Spent::Reading, first_us, end_us);
+        done_us = done_us.max(end_us);
     }
-    spans.push(Span {
-        name: "Headgate itself".to_owned(),
-        class: "span-own",
-        from_us: 0,
-        length_us: request.overhead_us,
-    });
-    spans
+    let rest = if request.attempts.is_empty() { "Answered by Headgate" } else { "Written and booked" };
+    add(rest.to_owned(), Spent::Own, done_us, request.duration_us);
+    stages
 }
 
 /// The bars.
-#[component]
-pub(super) fn Waterfall(request: RequestView) -> impl IntoView {
+pub(super) fn waterfall(request: &RequestView) -> AnyView {
     let total = number::as_f64(request.duration_us.max(1));
     let percent = move |us: u64| format!("{:.2}%", (number::as_f64(us) / total * 100.0).clamp(0.0, 100.0));
-    let lines = spans(&request).into_iter().map(|span| {
+    let lines = stages(request).into_iter().map(|stage| {
         view! {
             <li class="span-line">
-                <span class="truncate">{span.name}</span>
-                <span class="span-track" aria-hidden="true"><span class=format!("span-bar {}", span.class) style:left=percent(span.from_us) style:width=percent(span.length_us)></span></span>
-                <span class="number small">{time::micros(span.length_us)}</span>
+                <span class="truncate" title=stage.name.clone()>{stage.name.clone()}</span>
+                <span class="span-track" aria-hidden="true"><span class=format!("span-bar {}", stage.spent.class()) style:left=percent(stage.from_us) style:width=percent(stage.length_us)></span></span>
+                <span class="number">{time::micros(stage.length_us)}</span>
             </li>
         }
     });
+    let mark = |name: &'static str, us: u64| {
+        view! {
+            <li class="span-line muted">
+                <span class="truncate">{name}</span>
+                <span class="span-track span-mark" aria-hidden="true"><span class="span-point" style:left=percent(us)></span></span>
+                <span class="number">{time::micros(us)}</span>
+            </li>
+        }
+    };
+    let first = request.first_byte_us.map(|us| mark("First byte to the client", us));
+    let ticks = [0_u64, 25, 50, 75].map(|share| {
+        let at = time::micros(request.duration_us / 100 * share);
+        view! { <span style:left=format!("{share}%")>{if share == 0 { "0".to_owned() } else { at }}</span> }
+    });
+    let own = format!(
+        "{} in Headgate itself, {} of the whole",
+        time::micros(request.overhead_us),
+        number::share(request.overhead_us, request.duration_us)
+    );
     view! {
-        <ul class="waterfall">
+        <ul class="waterfall" data-testid="waterfall">
+            <li class="span-line" aria-hidden="true"><span></span><span class="span-axis">{ticks}</span><span></span></li>
             {lines.collect_view()}
-            <li class="span-line strong"><span>"Total"</span><span></span><span class="number small">{time::micros(request.duration_us)}</span></li>
+            {first}
+            {mark("Last byte", request.duration_us)}
         </ul>
+        <p class="row small"><span class="span-key span-own" aria-hidden="true"></span> <span class="number">{own}</span></p>
+    }
+    .into_any()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::requests::testing::{attempt, request};
+
+    fn told(request: &RequestView) -> Vec<(String, Spent, u64, u64)> {
+        stages(request).into_iter().map(|stage| (stage.name, stage.spent, stage.from_us, stage.length_us)).collect()
+    }
+
+    #[test]
+    fn every_microsecond_belongs_to_a_stage() {
+        let tries = vec![attempt(1, 100, 400, None), attempt(2, 2_500, 5_000, Some(3_000))];
+        let request = request(8_000, tries);
+        let wanted = [
+            ("Admitted and routed", Spent::Own, 0, 100),
+            ("1 · openai, to first byte", Spent::Waiting, 100, 400),
+            ("Pause before 2", Spent::Pausing, 500, 2_000),
+            ("2 · openai, to first byte", Spent::Waiting, 2_500, 3_000),
+            ("2 · openai, to last byte", Spent::Reading, 5_500, 2_000),
+            ("Written and booked", Spent::Own, 7_500, 500),
+        ];
+        assert_eq!(told(&request), wanted.map(|(name, spent, from, length)| (name.to_owned(), spent, from, length)));
+    }
+
+    #[test]
+    fn a_request_without_a_try_was_headgates_alone() {
+        assert_eq!(told(&request(320, Vec::new())), [("Answered by Headgate".to_owned(), Spent::Own, 0, 320)]);
     }
 }

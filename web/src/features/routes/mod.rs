@@ -2,8 +2,11 @@
 
 mod deployment_form;
 mod deployments;
+mod dry_run;
 mod picture;
 mod route_form;
+pub(crate) mod tree;
+mod tree_editor;
 
 use std::time::Duration;
 
@@ -11,8 +14,9 @@ use api::NoQuery;
 use api::ops::credentials::{CredentialView, ListCredentials};
 use api::ops::deployments::{DeploymentView, ListDeployments};
 use api::ops::routes::{ArchiveRoute, GetRoute, ListRoutes, RoutePath, RouteView};
-use api::ops::usage::{UsageQuery, UsageReport, UsageSums, WorkspaceUsage};
+use api::ops::usage::{ListRequests, RequestQuery, RequestView, UsageQuery, UsageReport, UsageSums, WorkspaceUsage};
 use api::ops::{OrganizationPath, PageQuery, WorkspacePath};
+use domain::usage::AttemptOutcome;
 use domain::{DeploymentId, Page, Permission, WorkspaceId};
 use leptos::prelude::*;
 
@@ -49,8 +53,12 @@ struct Switchboard {
     routes: Query<Page<RouteView>>,
     deployments: Query<Page<DeploymentView>>,
     credentials: Query<Page<CredentialView>>,
-    /// How each deployment fared in the last hour.
+    /// What each deployment answered in the last hour.
     health: Query<UsageReport>,
+    /// The newest requests of the last hour with their tries: what a deployment failed at, others may have answered.
+    recent: Query<Page<RequestView>>,
+    /// Which deployments answered which model names in the last hour.
+    traffic: Query<UsageReport>,
     act: RwSignal<Option<Act>>,
 }
 
@@ -67,19 +75,25 @@ impl Switchboard {
         self.deployments.items().get().into_iter().find(|deployment| deployment.id == id)
     }
 
-    /// Requests and failures of a deployment in the last hour, in words.
+    /// Tries and failures of a deployment in the last hour, in words.
     fn fared(self, id: DeploymentId) -> (Tone, String) {
         if self.health.data().with(Option::is_none) {
             return (Tone::Neutral, "–".to_owned());
         }
-        let Some(sums) = self.sums(id) else { return (Tone::Neutral, "no calls".to_owned()) };
-        let tone = match (sums.failures.saturating_mul(20) > sums.requests, sums.failures) {
+        let sums = self.sums(id).unwrap_or_default();
+        let (tries, failed) =
+            self.recent.load.data.with(|page| page.as_ref().map_or((0, 0), |page| tally(&page.items, id)));
+        // The log is of the newest requests only, the sums are of all.
+        let (calls, failures) = if tries > 0 { (tries, failed) } else { (sums.requests, sums.failures) };
+        if calls == 0 {
+            return (Tone::Neutral, "no calls".to_owned());
+        }
+        let tone = match (failures.saturating_mul(20) > calls, failures) {
             (true, _) => Tone::Danger,
             (false, 0) => Tone::Ok,
             (false, _) => Tone::Warn,
         };
-        let share = number::share(sums.failures, sums.requests);
-        (tone, format!("{}, {share} failed", number::plural(sums.requests, "call", "calls")))
+        (tone, format!("{}, {} failed", number::plural(calls, "try", "tries"), number::share(failures, calls)))
     }
 
     /// The 95th percentile of its duration in the last hour.
@@ -92,6 +106,21 @@ impl Switchboard {
         self.health
             .data()
             .with(|report| Some(report.as_ref()?.rows.iter().find(|row| row.group.first() == Some(&key))?.sums.clone()))
+    }
+
+    /// The share of a route's calls that a deployment answered in the last hour; nothing without calls.
+    fn live_share(self, model: &str, id: DeploymentId) -> Option<f64> {
+        let key = id.to_string();
+        self.traffic.data().with(|report| {
+            let of_route =
+                report.as_ref()?.rows.iter().filter(|row| row.group.first().is_some_and(|name| name == model));
+            let (mut own, mut all) = (0, 0);
+            for row in of_route.filter(|row| row.group.get(1).is_some_and(|id| !id.is_empty())) {
+                all += row.sums.requests;
+                own += if row.group.get(1) == Some(&key) { row.sums.requests } else { 0 };
+            }
+            (all > 0).then(|| number::as_f64(own) / number::as_f64(all))
+        })
     }
 
     fn changed(self) {
@@ -116,19 +145,39 @@ fn use_switchboard(workspace_id: WorkspaceId) -> Switchboard {
                 session.organization_of(workspace_id).filter(|id| session.can(Permission::CredentialsRead, *id))?;
             Some((OrganizationPath { organization_id }, page()))
         }),
-        health: use_query::<WorkspaceUsage>(move || {
-            let now = browser::now();
-            let query = UsageQuery {
-                from: Some(now.minus(Duration::from_secs(3_600))),
-                to: Some(now),
-                group_by: Some("deployment".to_owned()),
-                ..UsageQuery::default()
-            };
-            session.can_in(Permission::UsageRead, workspace_id).then_some((path, query))
+        recent: use_query::<ListRequests>(move || {
+            let from = Some(browser::now().minus(Duration::from_secs(3_600)));
+            let query = RequestQuery { from, limit: Some(200), ..RequestQuery::default() };
+            session.can_in(Permission::RequestsRead, workspace_id).then_some((path, query))
         })
         .every(Duration::from_secs(10)),
+        health: use_last_hour(session, workspace_id, "deployment"),
+        traffic: use_last_hour(session, workspace_id, "model,deployment"),
         act: RwSignal::new(None),
     }
+}
+
+/// Tries of a deployment, and how many of them failed.
+fn tally(requests: &[RequestView], id: DeploymentId) -> (u64, u64) {
+    let tries = requests.iter().flat_map(|request| &request.attempts).filter(|attempt| attempt.deployment_id == id);
+    tries.fold((0, 0), |(tries, failed), attempt| {
+        let is_failed = !matches!(attempt.outcome, AttemptOutcome::Success | AttemptOutcome::Cancelled);
+        (tries + 1, failed + u64::from(is_failed))
+    })
+}
+
+fn use_last_hour(session: Session, workspace_id: WorkspaceId, group_by: &'static str) -> Query<UsageReport> {
+    use_query::<WorkspaceUsage>(move || {
+        let now = browser::now();
+        let query = UsageQuery {
+            from: Some(now.minus(Duration::from_secs(3_600))),
+            to: Some(now),
+            group_by: Some(group_by.to_owned()),
+            ..UsageQuery::default()
+        };
+        session.can_in(Permission::UsageRead, workspace_id).then_some((WorkspacePath { workspace_id }, query))
+    })
+    .every(Duration::from_secs(10))
 }
 
 /// The page.
@@ -152,7 +201,7 @@ pub(crate) fn Routes(workspace_id: WorkspaceId) -> impl IntoView {
             .then(|| view! { <Button weight=Weight::Primary icon=Icon::Plus on_press=create>{text}</Button> })
     };
     view! {
-        <PageHead title="Routes" about="Where does a call go? A route sends a model name to deployments, in order and by weight, until one answers.">{button}</PageHead>
+        <PageHead title="Routes" about="Where does a call go? A route sends a model name to deployments, by strategies of your choice, until one answers.">{button}</PageHead>
         <Tabs
             label="Routes and deployments"
             tabs=vec![("routes", "Routes"), ("deployments", "Deployments")]
@@ -263,4 +312,20 @@ fn route_card(board: Switchboard, route: RouteView) -> AnyView {
         </section>
     }
     .into_any()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::requests::testing::{attempt, request};
+
+    #[test]
+    fn a_try_that_failed_counts_although_another_answered() {
+        let mut failed = attempt(1, 0, 10, None);
+        failed.outcome = AttemptOutcome::Status;
+        let (bad, good) = (failed.deployment_id, attempt(2, 0, 10, None).deployment_id);
+        let requests =
+            [request(30, vec![failed, attempt(2, 10, 10, None)]), request(10, vec![attempt(2, 0, 10, None)])];
+        assert_eq!((tally(&requests, bad), tally(&requests, good)), ((1, 1), (2, 0)));
+    }
 }

@@ -1,0 +1,164 @@
+//! Tokens and cost line by line: every kind of token, the rate that was charged for it, and what that makes.
+//!
+//! The rates are those of the price that the request names, so an old request shows the price of its day. Invariant: the sum is
+//! the ledger's; lines only explain it.
+
+use api::ops::models::{PriceView, RatesView};
+use api::ops::usage::RequestView;
+use domain::NanoUsd;
+use domain::usage::TokenUsage;
+use leptos::prelude::*;
+use ui::Tone;
+use ui::badge::Note;
+use ui::copy_button::CopyId;
+use ui::format::{money, number};
+
+/// One kind of token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    name: &'static str,
+    tokens: u64,
+    /// Dollars per million.
+    rate: Option<NanoUsd>,
+}
+
+impl Line {
+    fn cost(&self) -> Option<NanoUsd> {
+        let nanos = i128::from(self.rate?.as_nanos()) * i128::from(self.tokens) / 1_000_000;
+        i64::try_from(nanos).ok().map(NanoUsd::from_nanos)
+    }
+}
+
+/// The rates for a call of this size: a long context has its own.
+fn rates_for(price: &PriceView, usage: &TokenUsage) -> RatesView {
+    let long = price.long_context.iter().rfind(|long| usage.total_input() > long.above_input_tokens);
+    long.map_or(price.usd_per_million_tokens, |long| long.usd_per_million_tokens)
+}
+
+fn lines(usage: &TokenUsage, rates: Option<RatesView>) -> Vec<Line> {
+    let input = |own: fn(&RatesView) -> Option<NanoUsd>| rates.map(|rates| own(&rates).unwrap_or(rates.input));
+    let lines = [
+        Line { name: "Input", tokens: usage.input, rate: input(|rates| Some(rates.input)) },
+        Line { name: "Input from cache", tokens: usage.cached_input, rate: input(|rates| rates.cached_input) },
+        Line {
+            name: "Written to cache, 5 min",
+            tokens: usage.cache_write_5m,
+            rate: input(|rates| rates.cache_write_5m),
+        },
+        Line { name: "Written to cache, 1 h", tokens: usage.cache_write_1h, rate: input(|rates| rates.cache_write_1h) },
+        Line {
+            name: "Output",
+            tokens: usage.output.saturating_sub(usage.reasoning),
+            rate: rates.map(|rates| rates.output),
+        },
+        Line {
+            name: "Reasoning",
+            tokens: usage.reasoning,
+            rate: rates.map(|rates| rates.reasoning.unwrap_or(rates.output)),
+        },
+    ];
+    lines.into_iter().filter(|line| line.tokens > 0).collect()
+}
+
+/// Says whether one try used all tokens, so that one price explains the sum.
+fn is_of_one_try(request: &RequestView) -> bool {
+    request.attempts.iter().filter(|attempt| attempt.usage != TokenUsage::default()).count() <= 1
+}
+
+/// The bill; `price` is the one that the request names, once known.
+pub(super) fn bill(request: &RequestView, price: Option<&PriceView>) -> AnyView {
+    let price = price.filter(|_| is_of_one_try(request));
+    let rates = price.map(|price| rates_for(price, &request.usage));
+    let all = lines(&request.usage, rates);
+    let is_none = all.is_empty();
+    let rows = all.into_iter().map(|line| {
+        let cost = line.cost().map(|cost| view! { <span title=money::exact(cost)>{money::aligned(cost, 6)}</span> });
+        view! {
+            <tr>
+                <th scope="row">{line.name}</th>
+                <td>{number::grouped(line.tokens)}</td>
+                <td class="faint">{line.rate.map(|rate| format!("× {} / M", money::price(rate)))}</td>
+                <td>{cost}</td>
+            </tr>
+        }
+    });
+    let tries = (!is_of_one_try(request)).then(|| {
+        let tries = request.attempts.iter().filter(|attempt| attempt.usage != TokenUsage::default()).map(|attempt| {
+            let name = format!("Try {} · {} at {}", attempt.n, attempt.upstream_model, attempt.provider);
+            let tokens = number::grouped(attempt.usage.total());
+            view! { <tr><th scope="row">{name}</th><td>{tokens}</td><td></td><td>{money::aligned(attempt.cost_usd, 6)}</td></tr> }
+        });
+        tries.collect_view()
+    });
+    let source =
+        request.price_id.map(|id| view! { <p class="faint small">"By price " <CopyId id=id.to_string() /></p> });
+    view! {
+        <table class="bill" data-testid="bill">
+            <caption class="visually-hidden">"Tokens by kind, the rate of each, and its cost"</caption>
+            <thead class="visually-hidden"><tr><th scope="col">"Kind"</th><th scope="col">"Tokens"</th><th scope="col">"Rate"</th><th scope="col">"Cost"</th></tr></thead>
+            <tbody>
+                {is_none.then(|| view! { <tr><th scope="row">"No tokens"</th><td>"0"</td><td></td><td></td></tr> })}
+                {rows.collect_view()}
+                {tries}
+            </tbody>
+            <tfoot><tr><th scope="row">"Cost"</th><td>{number::grouped(request.usage.total())}</td><td></td><td>{money::exact(request.cost_usd)}</td></tr></tfoot>
+        </table>
+        {request.is_estimated.then(|| view! { <Note tone=Tone::Warn>"The upstream did not report tokens; these are an estimate."</Note> })}
+        {source}
+    }
+    .into_any()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::ops::models::LongContextRatesView;
+    use domain::price::PriceSource;
+
+    fn usd(text: &str) -> NanoUsd {
+        text.parse().expect("an amount")
+    }
+
+    fn price() -> PriceView {
+        let rates = RatesView {
+            input: usd("2.5"),
+            cached_input: Some(usd("1.25")),
+            cache_write_5m: None,
+            cache_write_1h: None,
+            output: usd("10"),
+            reasoning: None,
+        };
+        let long = RatesView { input: usd("5"), ..rates };
+        PriceView {
+            id: None,
+            provider: "openai".to_owned(),
+            upstream_model: "gpt-4o".to_owned(),
+            effective_at: domain::Timestamp::default(),
+            source: PriceSource::Catalog,
+            usd_per_million_tokens: rates,
+            long_context: vec![LongContextRatesView { above_input_tokens: 200_000, usd_per_million_tokens: long }],
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_rate_and_reasoning_is_a_part_of_output() {
+        let usage =
+            TokenUsage { input: 1_000, cached_input: 400, output: 300, reasoning: 100, ..TokenUsage::default() };
+        let lines = lines(&usage, Some(rates_for(&price(), &usage)));
+        let told: Vec<_> = lines.iter().map(|line| (line.name, line.tokens, line.cost())).collect();
+        let wanted = [
+            ("Input", 1_000, Some(usd("0.0025"))),
+            ("Input from cache", 400, Some(usd("0.0005"))),
+            ("Output", 200, Some(usd("0.002"))),
+            ("Reasoning", 100, Some(usd("0.001"))),
+        ];
+        assert_eq!(told, wanted);
+    }
+
+    #[test]
+    fn a_long_context_has_its_own_rates_and_no_price_no_costs() {
+        let usage = TokenUsage { input: 200_001, ..TokenUsage::default() };
+        assert_eq!(rates_for(&price(), &usage).input, usd("5"));
+        assert_eq!(lines(&usage, None), [Line { name: "Input", tokens: 200_001, rate: None }]);
+    }
+}
