@@ -20,7 +20,10 @@ mod releases;
 mod report;
 mod session;
 mod shell;
+#[cfg(test)]
+mod testing;
 mod theme;
+mod tree;
 mod views;
 mod words;
 

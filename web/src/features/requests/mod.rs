@@ -4,8 +4,6 @@ mod bill;
 mod filters;
 mod panel;
 mod routing;
-#[cfg(test)]
-pub(crate) mod testing;
 mod waterfall;
 
 use std::collections::BTreeMap;

@@ -16,8 +16,8 @@ use ui::format::{money, time};
 
 use super::Log;
 use crate::api::{Query, use_query};
-use crate::features::routes::tree::{deployments_of, tree_of};
 use crate::page::{Page, WorkspacePage};
+use crate::tree::{deployments_of, tree_of};
 
 /// What the explanation needs to know beside the request.
 #[derive(Clone, Copy)]
@@ -153,7 +153,7 @@ pub(super) fn explanation(known: Known, request: &RequestView) -> AnyView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::requests::testing::{attempt, request};
+    use crate::testing::{attempt, request};
 
     #[test]
     fn tries_come_first_and_the_rest_of_the_route_after() {

@@ -119,7 +119,7 @@ pub(super) fn waterfall(request: &RequestView) -> AnyView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::requests::testing::{attempt, request};
+    use crate::testing::{attempt, request};
 
     fn told(request: &RequestView) -> Vec<(String, Spent, u64, u64)> {
         stages(request).into_iter().map(|stage| (stage.name, stage.spent, stage.from_us, stage.length_us)).collect()

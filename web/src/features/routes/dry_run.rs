@@ -190,7 +190,7 @@ pub(super) fn DryRun(board: Switchboard, model: String, #[prop(into)] tree: Sign
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::requests::testing::{attempt, request};
+    use crate::testing::{attempt, request};
     use domain::route::{Case, Share};
 
     fn leaf(n: u128) -> Node {

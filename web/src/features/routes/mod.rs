@@ -5,7 +5,6 @@ mod deployments;
 mod dry_run;
 mod picture;
 mod route_form;
-pub(crate) mod tree;
 mod tree_editor;
 
 use std::time::Duration;
@@ -317,7 +316,7 @@ fn route_card(board: Switchboard, route: RouteView) -> AnyView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::requests::testing::{attempt, request};
+    use crate::testing::{attempt, request};
 
     #[test]
     fn a_try_that_failed_counts_although_another_answered() {

@@ -10,9 +10,9 @@ use domain::route::{Document, Flaw, Node, Route, Rules, Timeouts};
 use leptos::prelude::*;
 
 use super::dry_run::DryRun;
-use super::tree::{short_form, tree_of};
 use super::{Switchboard, picture, tree_editor};
 use crate::api::{Command, use_command};
+use crate::tree::{short_form, tree_of};
 use ui::button::{Button, Weight};
 use ui::dialog::{DialogBody, DialogFoot};
 use ui::element_id;

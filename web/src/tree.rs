@@ -9,12 +9,12 @@ use ui::format::number;
 
 /// What leads from a strategy to one of its children.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Branch<'a> {
+pub(crate) struct Branch<'a> {
     /// "75%", "then", "if tag is eu".
-    pub(super) label: String,
+    pub(crate) label: String,
     /// The share of the calls that come by, as far as the tree alone says.
-    pub(super) share: Option<f64>,
-    pub(super) node: &'a Node,
+    pub(crate) share: Option<f64>,
+    pub(crate) node: &'a Node,
 }
 
 fn leaf(target: &Target) -> Node {
@@ -49,7 +49,7 @@ pub(crate) fn tree_of(route: &RouteView) -> Node {
 }
 
 /// The targets that a tree stands for, when it is no more than steps of weighted deployments.
-pub(super) fn short_form(tree: &Node) -> Option<Vec<Target>> {
+pub(crate) fn short_form(tree: &Node) -> Option<Vec<Target>> {
     let steps = match tree {
         Node::Ordered { children } => children.iter().collect(),
         other => vec![other],
@@ -73,7 +73,7 @@ pub(super) fn short_form(tree: &Node) -> Option<Vec<Target>> {
 }
 
 /// What a strategy is called, and what it does.
-pub(super) fn words(node: &Node) -> (String, String) {
+pub(crate) fn words(node: &Node) -> (String, String) {
     let (title, about) = match node {
         Node::Deployment { .. } => ("Deployment", ""),
         Node::Ordered { .. } => ("In order", "The first answers; the next ones take over when it fails."),
@@ -143,7 +143,7 @@ fn case_words(case: &Case) -> String {
 }
 
 /// The branches of a strategy; none for a deployment.
-pub(super) fn branches(node: &Node) -> Vec<Branch<'_>> {
+pub(crate) fn branches(node: &Node) -> Vec<Branch<'_>> {
     let evenly = |children: &'_ [Node], label: &str| -> Vec<(String, Option<f64>)> {
         children.iter().map(|_| (label.to_owned(), None)).collect()
     };
