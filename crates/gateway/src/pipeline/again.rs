@@ -116,6 +116,10 @@ fn find_terms<'a>(call: &Call<'a>, meter: &Meter) -> Option<(Terms, CacheKey, &'
 /// Says whether an answer to this body may stand for another: it leaves nothing behind at a provider and continues nothing, and
 /// its one choice is the whole of it.
 fn is_repeatable(wanted: &Wanted) -> bool {
+    // What a request asks of the choice of targets has been taken out of the body, which is what makes the key.
+    if wanted.choice.is_some() || !wanted.more.is_empty() {
+        return false;
+    }
     if matches!(wanted.surface, Surface::GenerateContent { .. }) {
         // The reason to stop that is known is that of the first candidate.
         let names = [&b"andidateCount"[..], b"andidate_count"];

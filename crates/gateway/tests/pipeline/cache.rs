@@ -328,7 +328,12 @@ async fn a_stream_whose_client_left_is_not_kept() {
 #[tokio::test(start_paused = true)]
 async fn what_leaves_something_behind_is_asked_each_time() {
     let bench = usual();
-    for body in [with("store", json!(true)), with("n", json!(2))] {
+    for body in [
+        with("store", json!(true)),
+        with("n", json!(2)),
+        with("models", json!(["also"])),
+        with("provider", json!({"order": ["openai"]})),
+    ] {
         for _ in 0..2 {
             bench.upstreams.play("openai.test", openai_whole());
             assert_eq!(cache_of(&bench.ask(ask(&body)).await), "off", "{body}");
