@@ -176,11 +176,7 @@ impl GatewayHandle {
     /// Returns what takes the pauses that upstreams asked other nodes for. Those of deployments that this node has not used yet
     /// are passed over; they come again while they last.
     pub fn heed(&self) -> impl Fn(DeploymentId, Timestamp) + Send + Sync + use<> {
-        let shared = Arc::clone(&self.shared);
-        move |deployment, until| {
-            let now = shared.clock.now();
-            shared.health.look(deployment, |target| target.pause(now, until.since(now)));
-        }
+        heed(Arc::clone(&self.shared))
     }
 
     /// Stops. Not ready at once, but for the time of grace everybody is still served, so that load balancers notice before
@@ -251,11 +247,23 @@ impl Gateway {
         &self.shared.metrics
     }
 
+    /// Returns what takes the pauses that upstreams asked other nodes for.
+    pub fn heed(&self) -> impl Fn(DeploymentId, Timestamp) + Send + Sync + use<> {
+        heed(Arc::clone(&self.shared))
+    }
+
     /// Makes a worker with its own upstream connections.
     #[must_use]
     pub fn lane(&self) -> Lane {
         let worker = Worker::new(self.shared.clone(), 0, self.dial.clone(), self.entropy.clone());
         Lane { worker: Arc::new(worker), stop: Stop::default() }
+    }
+}
+
+fn heed(shared: Arc<Shared>) -> impl Fn(DeploymentId, Timestamp) + Send + Sync {
+    move |deployment, until| {
+        let now = shared.clock.now();
+        shared.health.look(deployment, |target| target.pause(now, until.since(now)));
     }
 }
 

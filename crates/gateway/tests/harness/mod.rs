@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use domain::rng::SeededEntropy;
 use domain::usage::UsageEvent;
 use domain::{Clock, NodeId, Timestamp};
-use gateway::{Gateway, GatewayConfig, Lane, Parts, UsageSink};
+use gateway::{Ephemeral, Gateway, GatewayConfig, Lane, Parts, UsageSink};
 use link::SinkFull;
 use link::usage::event::OpenedCall;
 use parking_lot::Mutex;
@@ -93,6 +93,10 @@ impl Bench {
     }
 
     pub(crate) fn with(config: GatewayConfig, world: &World) -> Self {
+        Self::beside(Ephemeral::default(), config, world)
+    }
+
+    pub(crate) fn beside(ephemeral: Ephemeral, config: GatewayConfig, world: &World) -> Self {
         let (upstreams, ledger) = (Upstreams::default(), Arc::new(Ledger::default()));
         let policy = Arc::new(ArcSwap::from_pointee(world.snapshot()));
         let parts = Parts {
@@ -103,7 +107,7 @@ impl Bench {
             dial: Arc::new(upstreams.clone()),
             clock: Arc::new(VirtualClock { started: Instant::now() }),
             entropy: Arc::new(SeededEntropy::new(1)),
-            ephemeral: gateway::Ephemeral::default(),
+            ephemeral,
             readiness: Readiness::new(),
             more_metrics: Vec::new(),
         };

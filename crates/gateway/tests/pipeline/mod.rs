@@ -5,6 +5,7 @@ mod allocations;
 mod attempts;
 mod basics;
 mod cache;
+mod cooldowns;
 mod disconnect;
 mod exchanges;
 mod headers;
