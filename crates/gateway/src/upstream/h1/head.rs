@@ -63,7 +63,11 @@ pub(super) fn write(request: &Request<Bytes>, host: &HeaderValue) -> BytesMut {
 pub(super) fn read(buf: &mut BytesMut, n_seen: &mut usize) -> Result<Option<Head>, Fault> {
     loop {
         let Some(end) = find_end(buf, n_seen) else {
-            return if buf.len() > MAX_HEAD { Err(Fault::TooLong) } else { Ok(None) };
+            return match buf.len() {
+                _ if !may_be_head(buf) => Err(Fault::Head),
+                0..=MAX_HEAD => Ok(None),
+                _ => Err(Fault::TooLong),
+            };
         };
         *n_seen = 0;
         let head = parse(&buf.split_to(end).freeze())?;
@@ -74,6 +78,14 @@ pub(super) fn read(buf: &mut BytesMut, n_seen: &mut usize) -> Result<Option<Head
             _ => return Ok(Some(head)),
         }
     }
+}
+
+/// Says whether bytes may be the beginning of a head: who speaks something else might never send an empty line.
+fn may_be_head(buf: &[u8]) -> bool {
+    const START: &[u8] = b"HTTP/1.";
+    let line = buf.trim_ascii_start();
+    let n = line.len().min(START.len());
+    line[..n] == START[..n]
 }
 
 /// Returns where the first empty line ends.
