@@ -31,10 +31,15 @@ pub struct Skimmed {
     pub finish: Option<FinishReason>,
     /// An error inside a stream whose status was 200.
     pub error: Option<InBandError>,
+    /// Something that only an answer of this dialect has was seen: a page of HTML or another dialect has not.
+    pub has_begun: bool,
     /// The dialect's end mark was seen (`[DONE]`, `message_stop`, or a whole body that is JSON).
     pub is_complete: bool,
     /// Events that carried output; a lower bound of the output tokens of a stream that broke.
     pub n_output_events: u64,
+    /// How many of them came before the last word about usage: after a count that stands only at the beginning, the rest of the
+    /// answer is not in it.
+    pub n_before_usage: u64,
     /// Bytes seen.
     pub n_bytes: u64,
     /// Events too long to be read.
@@ -266,6 +271,7 @@ impl StreamSkim {
         if std::mem::take(&mut self.is_oversize) {
             self.found.n_oversize += 1;
             self.found.n_output_events += 1;
+            self.found.has_begun = true;
             let tail = std::mem::take(&mut self.tail);
             match self.dialect {
                 Dialect::Gemini => gemini::read_tail(&tail, &mut self.found),
@@ -316,13 +322,16 @@ pub fn skim_body(dialect: Dialect, body: &[u8]) -> Skimmed {
     );
     let of = |span: Option<Span>| span.map(|span| span.of(body)).unwrap_or_default();
     let error = fields.error.map(|span| error_of(span.of(body)));
+    let n_output_events = u64::from(error.is_none() && is_complete);
     Skimmed {
         usage: usage_of(dialect, of(fields.usage)),
         finish: match dialect {
             Dialect::AnthropicMessages => text_of(of(fields.stop_reason)).map(|word| anthropic_finish(&word)),
             _ => last_finish(body),
         },
-        n_output_events: u64::from(error.is_none() && is_complete),
+        n_output_events,
+        n_before_usage: n_output_events,
+        has_begun: has_list(body, if dialect == Dialect::AnthropicMessages { &KEYS.content } else { &KEYS.choices }),
         n_bytes: body.len() as u64,
         n_oversize: 0,
         is_complete,
@@ -380,6 +389,10 @@ fn read_openai(data: &[u8], found: &mut Skimmed) -> bool {
         read_openai_rare(data, found);
         return false;
     }
+    found.has_begun = true;
+    if has_openai_output(data) {
+        found.n_output_events += 1;
+    }
     if let Some(object) = object_after(data, &KEYS.usage) {
         take_usage(found, usage_of(Dialect::OpenAiChat, object));
         let choices = value_after(data, &KEYS.last_choices).and_then(|value| value.strip_prefix(b"["));
@@ -393,9 +406,6 @@ fn read_openai(data: &[u8], found: &mut Skimmed) -> bool {
             // OpenRouter puts the error beside the choices that it ends.
             read_openai_rare(data, found);
         }
-    }
-    if has_openai_output(data) {
-        found.n_output_events += 1;
     }
     false
 }
@@ -435,6 +445,7 @@ fn has_openai_output(data: &[u8]) -> bool {
 fn read_anthropic(data: &[u8], found: &mut Skimmed) {
     // The vendor writes `type` first; deltas are nearly all events, so they are told by prefix.
     if data.starts_with(b"{\"type\":\"content_block_delta\"") {
+        found.has_begun = true;
         found.n_output_events += 1;
         return;
     }
@@ -452,8 +463,12 @@ fn read_anthropic(data: &[u8], found: &mut Skimmed) {
         return;
     }
     match kind.as_deref() {
-        Some("content_block_delta") => found.n_output_events += 1,
+        Some("content_block_delta") => {
+            found.has_begun = true;
+            found.n_output_events += 1;
+        }
         Some("message_start") => {
+            found.has_begun = true;
             let message = message.map(|span| span.of(data)).unwrap_or_default();
             let inner = field(message, "usage").map(|span| span.of(message)).unwrap_or_default();
             take_usage(found, usage_of(Dialect::AnthropicMessages, inner));
@@ -478,6 +493,7 @@ fn read_anthropic(data: &[u8], found: &mut Skimmed) {
 /// The keys that are searched for, prepared once.
 struct Keys {
     choices: Finder<'static>,
+    content: Finder<'static>,
     delta: Finder<'static>,
     name: Finder<'static>,
     last_choices: FinderRev<'static>,
@@ -492,6 +508,7 @@ struct Keys {
 
 static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
     choices: Finder::new(b"\"choices\""),
+    content: Finder::new(b"\"content\""),
     delta: Finder::new(b"\"delta\""),
     name: Finder::new(b"\"name\""),
     last_choices: FinderRev::new(b"\"choices\""),
@@ -529,6 +546,14 @@ fn value_after<'a>(data: &'a [u8], key: &FinderRev<'_>) -> Option<&'a [u8]> {
     let at = key.rfind(data)? + key.needle().len();
     let rest = data.get(at..)?.trim_ascii_start();
     Some(rest.strip_prefix(b":")?.trim_ascii_start())
+}
+
+/// Says whether a key with a list stands anywhere in JSON: inside a string its quotes would be escaped.
+fn has_list(body: &[u8], key: &Finder<'_>) -> bool {
+    key.find_iter(body).any(|at| {
+        let rest = body[at + key.needle().len()..].trim_ascii_start();
+        rest.strip_prefix(b":").is_some_and(|value| value.trim_ascii_start().starts_with(b"["))
+    })
 }
 
 fn object_after<'a>(data: &'a [u8], key: &FinderRev<'_>) -> Option<&'a [u8]> {
@@ -589,6 +614,7 @@ fn take_usage(found: &mut Skimmed, usage: Option<TokenUsage>) {
     let Some(later) = usage else { return };
     // Anthropic sends running totals, OpenAI one final total; both are "the larger wins".
     found.usage = Some(found.usage.map_or(later, |earlier| earlier.max(later)));
+    found.n_before_usage = found.n_output_events;
 }
 
 /// Reads a vendor's `usage` object into disjoint kinds. `None` when it is absent, `null`, or has no count at all.

@@ -79,6 +79,7 @@ pub(super) fn read_body(body: &[u8]) -> Skimmed {
     Events::default().read(body, &mut found);
     found.is_complete = visit_fields(body, |_, _| {}).is_ok();
     found.n_output_events = u64::from(found.error.is_none() && found.is_complete);
+    found.n_before_usage = found.n_output_events;
     found
 }
 
@@ -86,6 +87,7 @@ pub(super) fn read_body(body: &[u8]) -> Skimmed {
 pub(super) fn read_tail(tail: &[u8], found: &mut Skimmed) {
     if let Some(usage) = object_after(tail, &FinderRev::new(b"\"usageMetadata\"")).and_then(|json| usage(json, false)) {
         found.usage = Some(usage);
+        found.n_before_usage = found.n_output_events;
     }
 }
 
@@ -106,6 +108,7 @@ impl Events {
             found.error = Some(error_of(span.of(data)));
             return;
         }
+        found.has_begun |= candidates.is_some() || usage_span.is_some() || feedback.is_some();
         let candidates = candidates.and_then(|span| serde_json::from_slice::<Vec<&RawValue>>(span.of(data)).ok());
         let mut has_output = false;
         for candidate in candidates.iter().flatten() {
@@ -114,6 +117,7 @@ impl Events {
         found.n_output_events += u64::from(has_output);
         if let Some(usage) = usage_span.and_then(|span| usage(span.of(data), self.is_grounded)) {
             found.usage = Some(usage);
+            found.n_before_usage = found.n_output_events;
         }
         let feedback = feedback.map(|span| span.of(data)).unwrap_or_default();
         if field(feedback, "blockReason").is_some() {

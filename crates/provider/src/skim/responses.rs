@@ -18,6 +18,7 @@ pub(super) fn read_event(data: &[u8], found: &mut Skimmed) {
         && let Some(end) = memchr::memchr(b'"', name)
     {
         let name = &name[..end];
+        found.has_begun = true;
         if name.ends_with(b".delta") {
             found.n_output_events += 1;
             return;
@@ -36,6 +37,7 @@ pub(super) fn read_event(data: &[u8], found: &mut Skimmed) {
     if read.is_err() {
         return;
     }
+    found.has_begun |= kind.as_deref().is_some_and(|kind| kind.starts_with("response."));
     match kind.as_deref() {
         Some("response.completed" | "response.incomplete" | "response.failed") => {
             let response = response.map(|span| span.of(data)).unwrap_or_default();
@@ -68,7 +70,9 @@ pub(super) fn read_body(body: &[u8]) -> Skimmed {
     let fields = Fields::read(body);
     fields.tell(body, &mut found);
     found.is_complete = fields.is_json;
+    found.has_begun = fields.output.is_some_and(|span| span.of(body).starts_with(b"["));
     found.n_output_events = u64::from(found.error.is_none() && found.is_complete);
+    found.n_before_usage = found.n_output_events;
     found
 }
 

@@ -47,8 +47,10 @@ fn openai_expected() -> Skimmed {
     Skimmed {
         usage: Some(TokenUsage { input: 8, cached_input: 4, output: 5, reasoning: 2, ..TokenUsage::default() }),
         finish: Some(FinishReason::Stop),
+        has_begun: true,
         is_complete: true,
         n_output_events: 2,
+        n_before_usage: 2,
         n_bytes: OPENAI.len() as u64,
         ..Skimmed::default()
     }
@@ -355,5 +357,36 @@ proptest! {
         prop_assert_eq!((found.usage, found.is_complete), (expected, true));
         let reason = object.get("stop_reason").and_then(|reason| reason.as_str());
         prop_assert_eq!(found.finish, reason.map(anthropic_finish));
+    }
+}
+
+#[test]
+fn what_is_no_answer_has_not_begun() {
+    let dialects = [
+        Dialect::OpenAiChat,
+        Dialect::OpenAiCompletions,
+        Dialect::AnthropicMessages,
+        Dialect::OpenAiResponses,
+        Dialect::Gemini,
+    ];
+    for dialect in dialects {
+        for body in ["null", "{}", "[]", "\"choices\"", "{\"choices\":null,\"content\":null,\"output\":null}", "<html>"]
+        {
+            assert!(!skim_body(dialect, body.as_bytes()).has_begun, "{dialect:?}: {body}");
+        }
+        for stream in
+            [": waiting\n\n", "data: [DONE]\n\n", "<html>\n\n", "data: {}\n\n", "data: {\"type\":\"surprise\"}\n\n"]
+        {
+            assert!(!skim(dialect, &[stream.as_bytes()]).has_begun, "{dialect:?}: {stream}");
+        }
+    }
+    let whole = [
+        (Dialect::OpenAiChat, r#"{"id":"c","choices" : []}"#),
+        (Dialect::AnthropicMessages, r#"{"usage":{"content":1},"content":[]}"#),
+        (Dialect::OpenAiResponses, r#"{"output":[]}"#),
+        (Dialect::Gemini, r#"{"candidates":[]}"#),
+    ];
+    for (dialect, body) in whole {
+        assert!(skim_body(dialect, body.as_bytes()).has_begun, "{dialect:?}");
     }
 }

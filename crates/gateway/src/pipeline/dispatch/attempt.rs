@@ -419,21 +419,36 @@ impl Exchange<'_, '_> {
         meter: &mut Meter,
     ) -> Tried<Reply> {
         let mut writer = self.making.writer(relay, meter)?;
+        let max_bytes = self.making.context.worker.shared.config.limits.max_answer_bytes;
+        // Until an event of the dialect has come, another target may still answer.
+        let mut held = BytesMut::new();
         let first = loop {
+            let mut is_over = false;
             let Some(next) = within(self.clock.as_mut(), first_by, poll_fn(|cx| source.poll_chunk(cx))).await else {
                 return Err(timed_out());
             };
             let out = match next {
                 Some(Ok(chunk)) => writer.push(chunk).map_err(|_| failed(FailureKind::Malformed))?,
-                None => writer.finish().map_err(|_| failed(FailureKind::Broken))?,
+                None => {
+                    is_over = true;
+                    writer.finish().map_err(|_| failed(FailureKind::Broken))?
+                }
                 Some(Err(_)) => return Err(failed(FailureKind::Broken)),
             };
+            let found = writer.found();
             // A stream whose first word is an error can still be answered by another target.
-            if !writer.found().has_output() {
-                check_in_band(writer.found())?;
+            if !found.has_output() {
+                check_in_band(found)?;
             }
-            if !out.is_empty() {
+            if held.is_empty() && found.has_begun && !out.is_empty() {
                 break out;
+            }
+            held.extend_from_slice(&out);
+            if found.has_begun && !held.is_empty() {
+                break held.freeze();
+            }
+            if is_over || found.is_complete || held.len() > max_bytes {
+                return Err(failed(FailureKind::Malformed));
             }
         };
         meter.attempt_answered(Instant::now());
@@ -468,6 +483,9 @@ impl Making<'_> {
         let (body, found) = match relay {
             Relay::Untouched { dialect, .. } => {
                 let found = skim_body(dialect, &body);
+                if !found.has_begun && found.error.is_none() {
+                    return Err(failed(FailureKind::Malformed));
+                }
                 (body, found)
             }
             Relay::Embeddings => {

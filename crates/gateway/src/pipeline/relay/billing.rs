@@ -13,6 +13,8 @@ use provider::skim::Skimmed;
 
 /// Bytes of a whole answer per output token, when it must be estimated: four of text, and the JSON around it.
 const ANSWER_BYTES_PER_TOKEN: u64 = 5;
+/// A count beyond this is no count: no answer has a trillion tokens.
+const MOST_TOKENS: u64 = 1 << 40;
 
 /// What an attempt used and cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,12 +66,14 @@ impl Billing {
     }
 
     fn usage(&self, found: &Skimmed, end: End) -> (TokenUsage, bool) {
-        match (found.usage, end) {
-            (Some(usage), End::Complete) => (usage, false),
-            // A running total that stopped early: the events seen are a lower bound of the output.
-            (Some(usage), End::Broken | End::ClientClosed) => {
-                (TokenUsage { output: usage.output.max(found.n_output_events), ..usage }, true)
+        let usage = found.usage.filter(|usage| is_believable(usage, found));
+        match (usage, end) {
+            // A count that stands before the answer and is smaller than it was only the opening's.
+            (Some(usage), End::Complete) if found.n_before_usage > 0 || usage.output >= found.n_output_events => {
+                (usage, false)
             }
+            // A running total that stopped early: the events seen are a lower bound of the output.
+            (Some(usage), _) => (TokenUsage { output: usage.output.max(found.n_output_events), ..usage }, true),
             (None, _) if !found.has_output() => (TokenUsage::default(), false),
             (None, _) => {
                 let output =
@@ -78,4 +82,11 @@ impl Billing {
             }
         }
     }
+}
+
+/// Says whether an upstream's count can be meant: not of nothing for an answer that says something, and of no absurd size.
+fn is_believable(usage: &TokenUsage, found: &Skimmed) -> bool {
+    let TokenUsage { input, cached_input, cache_write_5m, cache_write_1h, output, reasoning } = *usage;
+    let counts = [input, cached_input, cache_write_5m, cache_write_1h, output, reasoning];
+    counts.iter().all(|count| *count <= MOST_TOKENS) && (usage.total() > 0 || !found.has_output())
 }

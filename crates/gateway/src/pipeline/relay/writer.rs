@@ -120,13 +120,20 @@ impl Writer {
     /// Ends the answer. `Err` when the upstream ended it too early.
     pub(crate) fn finish(&mut self) -> Result<Bytes, DecodeError> {
         match self {
-            Self::Untouched { skim, ended, .. } => {
+            Self::Untouched { skim, ended, dialect, tail, .. } => {
                 let Some(mut skim) = skim.take() else { return Ok(Bytes::new()) };
                 let rest = skim.rest();
                 *ended = skim.finish();
-                // Some compatible servers send no end mark after the reason to stop.
-                let is_complete = ended.is_complete || ended.finish.is_some() || ended.error.is_some();
-                if is_complete { Ok(rest) } else { Err(DecodeError::Truncated) }
+                if ended.is_complete || ended.error.is_some() {
+                    return Ok(rest);
+                }
+                // Some compatible servers send no end mark after the reason to stop; some clients wait for it.
+                if ended.finish.is_none() {
+                    return Err(DecodeError::Truncated);
+                }
+                let gap: &[u8] =
+                    if rest.ends_with(b"\n\n") || rest.is_empty() && tail == b"\n\n" { b"" } else { b"\n\n" };
+                Ok([&rest, gap, end_mark(*dialect)].concat().into())
             }
             Self::Translated(translation) => translation.finish(),
         }
@@ -163,12 +170,23 @@ impl Writer {
     }
 }
 
+/// Returns what ends a stream of a dialect that has an end mark of its own.
+const fn end_mark(dialect: Dialect) -> &'static [u8] {
+    match dialect {
+        Dialect::OpenAiChat | Dialect::OpenAiCompletions => b"data: [DONE]\n\n",
+        Dialect::AnthropicMessages => b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+        Dialect::OpenAiResponses | Dialect::Gemini => b"",
+    }
+}
+
 /// Notes what an event says about the answer.
 fn note(event: &Event, found: &mut Skimmed) {
+    found.has_begun |= !matches!(event, Event::Done | Event::Error(_));
     match event {
         Event::Delta { .. } => found.n_output_events += 1,
         Event::Usage(usage) => {
             found.usage = Some(found.usage.map_or(usage.tokens, |earlier| earlier.max(usage.tokens)));
+            found.n_before_usage = found.n_output_events;
         }
         Event::Finish(finish) if finish.choice == 0 => found.finish = Some(finish.reason),
         Event::Error(error) => {
