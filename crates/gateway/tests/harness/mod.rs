@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod policy;
+pub(crate) mod raw;
 pub(crate) mod upstream;
 
 use std::sync::Arc;

@@ -21,6 +21,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use super::raw::{self, Raw};
+
 /// What an upstream does with one call.
 #[derive(Debug, Clone)]
 pub(crate) enum Play {
@@ -53,6 +55,13 @@ pub(crate) struct Call {
     pub body: Bytes,
 }
 
+impl Call {
+    /// A call of which nothing was read.
+    pub(super) fn unread(host: &str) -> Self {
+        Self { host: host.to_owned(), path: String::new(), headers: HeaderMap::new(), body: Bytes::new() }
+    }
+}
+
 /// What dialling a host does, when it is not simply opened.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Trouble {
@@ -65,6 +74,7 @@ pub(crate) enum Trouble {
 struct State {
     plays: HashMap<String, VecDeque<Play>>,
     troubles: HashMap<String, Trouble>,
+    faults: HashMap<String, Raw>,
     calls: Vec<Call>,
     n_dials: usize,
     n_bodies_dropped: usize,
@@ -90,6 +100,17 @@ impl Upstreams {
 
     pub(crate) fn trouble(&self, host: &str, trouble: Trouble) {
         self.state.lock().troubles.insert(host.to_owned(), trouble);
+    }
+
+    /// Every connection to `host` behaves like this from now on.
+    pub(crate) fn fault(&self, host: &str, raw: Raw) {
+        self.state.lock().faults.insert(host.to_owned(), raw);
+    }
+
+    /// Notes a call as it arrived.
+    pub(super) fn note(&self, call: Call) {
+        self.state.lock().calls.push(call);
+        self.changed.notify_waiters();
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
@@ -182,11 +203,14 @@ impl Dial for Upstreams {
     fn dial(&self, origin: &Origin) -> BoxFuture<'static, Result<Link, SendError>> {
         let (this, host) = (self.clone(), origin.host.to_string());
         Box::pin(async move {
-            let trouble = {
+            let (trouble, fault) = {
                 let mut state = this.state.lock();
                 state.n_dials += 1;
-                state.troubles.get(&host).copied()
+                (state.troubles.get(&host).copied(), state.faults.get(&host).cloned())
             };
+            if let Some(raw) = fault {
+                return Ok(raw::link(&this, &host, raw));
+            }
             match trouble {
                 Some(Trouble::Refuse) => return Err(SendError::Connect { reason: "refused".to_owned() }),
                 Some(Trouble::Hang) => std::future::pending().await,
