@@ -18,3 +18,4 @@ mod routing;
 mod stopping;
 mod surfaces;
 mod timeouts;
+mod usage;
