@@ -97,6 +97,16 @@ mod tests {
     }
 
     #[test]
+    fn finding_a_key_allocates_nothing() {
+        for name in ["authorization", "x-api-key", "x-headgate-key"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, http::HeaderValue::from_static("Bearer k"));
+            let counted = allocation_counter::measure(|| assert!(find_presented(&headers).is_ok()));
+            assert_eq!(counted.count_total, 0, "{name}");
+        }
+    }
+
+    #[test]
     fn none_and_two_are_told_apart() {
         assert!(presented(&[]).expect_err("none").contains("no key was sent"));
         assert!(presented(&[("x-api-key", "")]).expect_err("empty").contains("no key was sent"));

@@ -199,6 +199,15 @@ const MESSAGES: &str =
 const MESSAGES_STREAM: &str = r#"{"model":"gpt","max_tokens":64,"stream":true,"messages":[{"role":"user","content":"hello, how are you today?"}]}"#;
 
 #[test]
+fn identifying_a_caller_allocates_nothing() {
+    let (mut world, now) = (World::standard(), domain::Clock::now(&SystemClock));
+    world.confirmed_at = now;
+    let (snapshot, token) = (world.snapshot(), token());
+    let counted = measure(|| assert!(snapshot.identify(token.expose(), now).is_ok()));
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
 fn a_whole_answer_allocates_at_most_so_often() {
     let n = count("/v1/chat/completions", CHAT, Answer::Whole);
     assert!(n <= 53, "{n}");
