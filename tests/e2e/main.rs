@@ -3,6 +3,7 @@
 //! One test executable, one file per story. A story acts through the public doors only and asserts what a user or an
 //! operator would see. `cargo xtask test` builds and installs what they need.
 
+mod again;
 mod browser;
 mod chat;
 mod crash;

@@ -20,5 +20,6 @@ pub use actor::{Actor, Answer};
 pub use fleet::{Control, Gateway};
 pub use headgate::Headgate;
 pub use script::{Aimock, Script};
+pub use state::testing::RedisServer;
 pub use upstream::Upstream;
 pub use wait::until;
