@@ -53,6 +53,7 @@ fn event(world: &World, workspace: WorkspaceId, minutes: u32, model: &str) -> Us
         conversation_id: None,
         trace_id: None,
         metadata: Vec::new(),
+        routing: None,
         tags: Vec::new(),
         dropped: Vec::new(),
         attempts: Vec::new(),

@@ -55,6 +55,7 @@ text_schemas! {
     crate::usage::Outcome, "Outcome", texts(crate::usage::Outcome::ALL.iter().map(|value| value.as_str()));
     crate::usage::AttemptOutcome, "AttemptOutcome", texts(crate::usage::AttemptOutcome::ALL.iter().map(|value| value.as_str()));
     crate::usage::CacheOutcome, "CacheOutcome", texts(crate::usage::CacheOutcome::ALL.iter().map(|value| value.as_str()));
+    crate::usage::SkipReason, "SkipReason", texts(crate::usage::SkipReason::ALL.iter().map(|value| value.as_str()));
     crate::usage::Endpoint, "Endpoint", texts(crate::usage::Endpoint::ALL.iter().map(|value| value.as_str()));
     crate::audit::AuditOutcome, "AuditOutcome", texts(["success", "denied"].into_iter());
     crate::virtual_key::KeyStatus, "KeyStatus", texts(["active", "expired", "revoked"].into_iter());

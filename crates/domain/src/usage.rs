@@ -269,6 +269,27 @@ pub struct AttemptRecord {
     pub cost: NanoUsd,
 }
 
+/// How a call came to its target, without any of its content.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Routing {
+    /// From arrival to the last byte of the request, in microseconds.
+    pub received_us: u64,
+    /// From arrival to the first attempt: what Headgate itself took lies between both.
+    pub dispatched_us: u64,
+    /// Targets that were passed over or put last, with the reason. Those whose turn just did not come are left out.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A target that was passed over or put last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Skipped {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// Why.
+    pub reason: SkipReason,
+}
+
 /// The one billing fact of one client call.
 ///
 /// Its id is the request's; (node, boot, seq) is its place in the node's spool. Both are unique in the ledger.
@@ -336,6 +357,8 @@ pub struct UsageEvent {
     pub trace_id: Option<String>,
     /// `x-headgate-metadata`: at most 32 pairs.
     pub metadata: Vec<(String, String)>,
+    /// How it came to its target; absent for what was refused before.
+    pub routing: Option<Routing>,
     /// `x-headgate-tags`: at most 32.
     pub tags: Vec<String>,
     /// What could not be expressed at the target, as JSON paths.

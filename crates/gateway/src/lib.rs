@@ -227,6 +227,7 @@ impl Gateway {
             config,
             node_id,
             decisions: pipeline::decisions::Decisions::default(),
+            shadows: pipeline::dispatch::Shadows::default(),
             policy,
             clock,
             usage,

@@ -77,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) config: GatewayConfig,
     pub(crate) node_id: NodeId,
     pub(crate) decisions: Decisions,
+    pub(crate) shadows: dispatch::Shadows,
     pub(crate) policy: Arc<ArcSwap<Snapshot>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) usage: Arc<dyn UsageSink>,

@@ -107,7 +107,12 @@ pub(crate) const GATEWAY: &[Setting] = &[
         Some("127.0.0.1:7411"),
         "Node administration: /livez /readyz /synced /metrics /explain",
     ),
-    setting("cache_memory", Kind::Bytes, Some("64MiB"), "Memory for answers that are given again, where routes allow it"),
+    setting(
+        "cache_memory",
+        Kind::Bytes,
+        Some("64MiB"),
+        "Memory for answers that are given again, where routes allow it",
+    ),
     setting("worker_threads", Kind::Count, Some("0"), "Listener threads; 0 means one for each core"),
     setting(
         "egress_allow_private",

@@ -47,6 +47,14 @@ fn event(tenant: &Tenant, at: Timestamp) -> UsageEvent {
         conversation_id: None,
         trace_id: Some("trace".to_owned()),
         metadata: vec![("team".to_owned(), "a".to_owned())],
+        routing: Some(domain::usage::Routing {
+            received_us: 10,
+            dispatched_us: 90,
+            skipped: vec![domain::usage::Skipped {
+                deployment_id: DeploymentId::from_uuid(5),
+                reason: domain::usage::SkipReason::RateLimited,
+            }],
+        }),
         tags: vec!["blue".to_owned()],
         dropped: Vec::new(),
         attempts: vec![AttemptRecord {

@@ -1,6 +1,6 @@
 //! Who spent what: sums and single requests.
 
-use domain::usage::{AttemptOutcome, CacheOutcome, Endpoint, Outcome, TokenUsage};
+use domain::usage::{AttemptOutcome, CacheOutcome, Endpoint, Outcome, SkipReason, TokenUsage};
 use domain::{
     CredentialId, DeploymentId, EnvironmentId, NanoUsd, NodeId, Permission, PriceId, RequestId, RouteId, Timestamp,
     VirtualKeyId, WorkspaceId,
@@ -247,12 +247,35 @@ shapes! {
         pub trace_id: Option<String>,
         /// `x-headgate-metadata`.
         pub metadata: Vec<(String, String)>,
+        /// How it came to its target; absent for what was refused before.
+        #[serde(default)]
+        pub routing: Option<RoutingView>,
         /// `x-headgate-tags`.
         pub tags: Vec<String>,
         /// What could not be expressed at the target.
         pub dropped: Vec<String>,
         /// Every try.
         pub attempts: Vec<AttemptView>,
+    }
+
+    /// How a request came to its target.
+    #[derive(Eq)]
+    pub struct RoutingView {
+        /// To the last byte of the request, in microseconds.
+        pub received_us: u64,
+        /// To the first attempt.
+        pub dispatched_us: u64,
+        /// Targets that were passed over or put last.
+        pub skipped: Vec<SkippedView>,
+    }
+
+    /// A target that was passed over or put last.
+    #[derive(Eq, Copy)]
+    pub struct SkippedView {
+        /// The deployment.
+        pub deployment_id: DeploymentId,
+        /// Why.
+        pub reason: SkipReason,
     }
 
     /// One try.

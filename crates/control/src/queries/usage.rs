@@ -8,10 +8,10 @@ use std::time::Duration;
 use api::Csv;
 use api::ops::usage::{
     AttemptView, ExportOrganizationUsage, ExportWorkspaceUsage, GetRequest, ListRequests, OrganizationUsage,
-    RequestView, UsageQuery, UsageReport, UsageRow, UsageSums, WorkspaceUsage,
+    RequestView, RoutingView, SkippedView, UsageQuery, UsageReport, UsageRow, UsageSums, WorkspaceUsage,
 };
 use axum::body::Body;
-use domain::usage::{AttemptRecord, UsageEvent};
+use domain::usage::{AttemptRecord, Routing, Skipped, UsageEvent};
 use domain::{Page, Timestamp, WorkspaceId};
 use store::Tx;
 use store::usage::{Dimension, Group, Histogram, Query, RequestFilter, Step, Sums};
@@ -292,9 +292,19 @@ fn request_view(event: UsageEvent) -> RequestView {
         conversation_id: event.conversation_id,
         trace_id: event.trace_id,
         metadata: event.metadata,
+        routing: event.routing.map(routing_view),
         tags: event.tags,
         dropped: event.dropped,
         attempts: event.attempts.into_iter().map(attempt_view).collect(),
+    }
+}
+
+fn routing_view(it: Routing) -> RoutingView {
+    let skipped = |it: Skipped| SkippedView { deployment_id: it.deployment_id, reason: it.reason };
+    RoutingView {
+        received_us: it.received_us,
+        dispatched_us: it.dispatched_us,
+        skipped: it.skipped.into_iter().map(skipped).collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Cache, Case, HashKey, Node, Route, Rules, Share, Target, Test, Timeouts};
+use super::{Cache, Case, HashKey, Node, Route, Rules, Share, StreamFailure, Target, Test, Timeouts};
 use crate::DeploymentId;
 
 /// The longest of the durations of a route, in milliseconds.
@@ -15,8 +15,6 @@ const MAX_TESTS: usize = 8;
 const MAX_VALUES: usize = 32;
 /// Longest name and longest value of a test, in bytes.
 const MAX_TEXT: usize = 256;
-/// The shortest time between two probes.
-const MIN_PROBE_MS: u32 = 1_000;
 const MINUTES_A_DAY: u16 = 24 * 60;
 
 /// What is wrong with a route, and where.
@@ -292,8 +290,12 @@ fn check_rules(rules: &Rules, is_known: &dyn Fn(DeploymentId) -> bool) -> Result
     if rules.retry_budget.burst > 10_000 || rules.retry_budget.per_second > 1_000 {
         return flaw("/rules/retry_budget", "use at most 10000 at once and 1000 a second");
     }
-    if rules.probe_interval_ms.is_some_and(|ms| !(MIN_PROBE_MS..=MAX_MS).contains(&ms)) {
-        return flaw("/rules/probe_interval_ms", format!("use {MIN_PROBE_MS} to {MAX_MS}"));
+    // Both have a place in the document, so that routes need no new form later; no node can do either yet.
+    if rules.probe_interval_ms.is_some() {
+        return flaw("/rules/probe_interval_ms", "nodes do not send probes of their own yet; leave it out");
+    }
+    if rules.on_stream_failure == StreamFailure::Continue {
+        return flaw("/rules/on_stream_failure", "nodes cannot continue a stream on another target yet; use `error`");
     }
     if let Some(cache) = rules.cache {
         if cache.ttl_s > Cache::MAX_TTL_S {
@@ -405,6 +407,9 @@ mod tests {
         it.rules.shadow = Some(Shadow { deployment_id: DeploymentId::from_uuid(100), percent: 1 });
         assert_eq!(pointer(&it).as_deref(), Some("/rules/shadow/deployment_id"));
         it.rules.shadow = None;
+        it.rules.on_stream_failure = StreamFailure::Continue;
+        assert_eq!(pointer(&it).as_deref(), Some("/rules/on_stream_failure"), "no node can do that yet");
+        it.rules.on_stream_failure = StreamFailure::Error;
         let rule = Fallback { on: FailureClass::Timeout, to: vec![DeploymentId::from_uuid(2)], stop: true };
         it.rules.fallbacks = vec![rule.clone()];
         assert_eq!(pointer(&it).as_deref(), Some("/rules/fallbacks/0/stop"));

@@ -61,7 +61,7 @@ pub(crate) enum Encoding {
 }
 
 /// What the caller wants noted in the usage event.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Notes {
     pub(crate) end_user: Option<String>,
     pub(crate) conversation_id: Option<String>,

@@ -22,7 +22,7 @@ const MAX_MODELS: usize = 3;
 const MAX_NAMES: usize = 32;
 
 /// What a request asks for.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Choice {
     order: Vec<String>,
     only: Vec<String>,

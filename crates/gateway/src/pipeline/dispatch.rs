@@ -7,8 +7,10 @@
 mod attempt;
 mod bases;
 mod facts;
+mod hedge;
 mod preview;
 mod rehearsal;
+mod shadow;
 mod tries;
 
 use std::sync::Arc;
@@ -16,9 +18,10 @@ use std::time::Duration;
 
 use domain::code::GatewayCode;
 use domain::route::Dropped;
-use domain::usage::AttemptOutcome;
+use domain::usage::{AttemptOutcome, Routing, Skipped};
 use http::{HeaderMap, StatusCode};
 use llm::dialect::Dialect;
+use policy::Plan;
 use policy::snapshot::{ModelPolicy, OrganizationPolicy};
 use provider::Call;
 use provider::failure::{Failure, FailureKind, Scope};
@@ -27,12 +30,13 @@ use tokio::time::Instant;
 pub(crate) use self::bases::Bases;
 pub(crate) use self::facts::{Asking, Known};
 pub(crate) use self::preview::{Sent, preview};
+pub(crate) use self::shadow::Shadows;
 use self::tries::Tries;
 use super::Worker;
 use super::admit::Head;
 use super::reply::Reply;
 use super::resolve::Wanted;
-use super::settle::Meter;
+use super::settle::{Meter, micros};
 use crate::rejection::Rejection;
 
 /// The clocks of a call.
@@ -124,6 +128,7 @@ pub(crate) async fn dispatch(
     meter: &mut Meter,
 ) -> Result<Reply, Rejection> {
     let mut context = Context::of(worker, organization, head, headers, wanted, meter);
+    meter.routing = Some(Routing { received_us: micros(meter.received), ..Routing::default() });
     let mut last: Option<Box<Rejection>> = None;
     for (at, model) in std::iter::once(&wanted.model).chain(&wanted.more).enumerate() {
         context.enter(model, wanted)?;
@@ -135,24 +140,42 @@ pub(crate) async fn dispatch(
         }
         if at == 0 && !tries.plan.is_empty() {
             meter.open();
+            shadow::cast(worker, organization, headers, wanted, meter);
         }
         while let Some(next) = tries.next(worker, meter, context.clocks.total_at) {
             if !next.pause.is_zero() {
                 tokio::time::sleep(next.pause).await;
                 meter.waited += next.pause;
             }
-            match attempt::attempt(&context, next.deployment, meter).await {
+            let (slot, tried) = match model.rules.hedge_after {
+                None => (next.slot, attempt::attempt(&context, next.deployment, meter).await),
+                Some(after) => Box::pin(hedge::attempt_hedged(&context, next, after, &mut tries, meter)).await,
+            };
+            match tried {
                 Ok(reply) => {
-                    worker.shared.decisions.note(meter, model, &tries.plan);
+                    note(meter, model, &tries.plan);
                     return Ok(reply);
                 }
-                Err(failed) => tries.failed(worker, meter, next.slot, *failed),
+                Err(failed) => tries.failed(worker, meter, slot, *failed),
             }
         }
-        worker.shared.decisions.note(meter, model, &tries.plan);
+        note(meter, model, &tries.plan);
         last = Some(Box::new(tries.into_rejection()));
     }
     Err(last.map_or_else(refuse_without_target, |last| *last))
+}
+
+/// Notes how a model's targets were gone through.
+fn note(meter: &mut Meter, model: &Arc<ModelPolicy>, plan: &Plan) {
+    if let Some(routing) = &mut meter.routing {
+        for (slot, target) in (0_u8..).zip(&model.targets) {
+            if let Some(reason) = plan.skip(slot) {
+                routing.skipped.push(Skipped { deployment_id: target.deployment.id, reason });
+            }
+        }
+    }
+    let worker = meter.worker().clone();
+    worker.shared.decisions.note(meter, model, plan);
 }
 
 fn refuse_without_target() -> Rejection {

@@ -27,7 +27,7 @@ use crate::rejection::Rejection;
 const MAX_SHOWN: usize = 100;
 
 /// What is to be done, and what may serve it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) surface: Surface,
     pub(crate) body: Bytes,
@@ -64,7 +64,9 @@ pub(crate) async fn read_body(
     let Some(incoming) = unread.take() else { return Err(Rejection::internal()) };
     let waiting_since = Instant::now();
     let read = body::read(incoming, head.length, head.encoding, &worker.shared.config.limits).await;
-    meter.waited += waiting_since.elapsed();
+    let now = Instant::now();
+    meter.waited += now.duration_since(waiting_since);
+    meter.received = now.duration_since(meter.started);
     read
 }
 

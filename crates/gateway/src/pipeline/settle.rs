@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::code::GatewayCode;
-use domain::usage::{AttemptOutcome, AttemptRecord, CacheUse, Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::usage::{AttemptOutcome, AttemptRecord, CacheUse, Endpoint, Outcome, Routing, TokenUsage, UsageEvent};
 use domain::{
     DeploymentId, EnvironmentId, NanoUsd, OrganizationId, PriceId, RequestId, RouteId, Timestamp, VirtualKeyId,
     WorkspaceId,
@@ -107,6 +107,11 @@ pub(crate) struct Meter {
     price: Option<PriceId>,
     is_estimated: bool,
     pub(crate) dropped: Vec<String>,
+    pub(crate) routing: Option<Routing>,
+    /// From arrival to the whole body.
+    pub(crate) received: Duration,
+    /// Attempts that another meter of the same call counts.
+    n_elsewhere: usize,
     pub(crate) cache: CacheUse,
     pub(crate) hold: Option<Hold>,
     /// Time spent waiting for the client's body and for upstreams, until the answer's head.
@@ -142,6 +147,9 @@ impl Meter {
             price: None,
             is_estimated: false,
             dropped: Vec::new(),
+            routing: None,
+            received: Duration::ZERO,
+            n_elsewhere: 0,
             cache: CacheUse::default(),
             hold: None,
             waited: Duration::ZERO,
@@ -197,6 +205,9 @@ impl Meter {
 
     /// Notes that an attempt starts. One that is not ended by [`Meter::end_attempt`] counts as cancelled.
     pub(crate) fn begin_attempt(&mut self, record: AttemptRecord, now: Instant) {
+        if let Some(routing) = self.routing.as_mut().filter(|routing| routing.dispatched_us == 0) {
+            routing.dispatched_us = micros(now.duration_since(self.started));
+        }
         let target = self.worker.shared.health.target(record.deployment_id);
         self.current = Some(Current { record, started: now, at: UnderWay::begin(target) });
     }
@@ -235,7 +246,85 @@ impl Meter {
 
     /// Returns the number of attempts so far, the one under way included.
     pub(crate) fn n_attempts(&self) -> usize {
-        self.attempts.len() + usize::from(self.current.is_some())
+        self.n_elsewhere + self.attempts.len() + usize::from(self.current.is_some())
+    }
+
+    /// Makes a meter for an attempt beside the one under way. It settles nothing; what it measured is given back with
+    /// [`Meter::adopt`] or [`Meter::absorb`].
+    pub(crate) fn aside(&self) -> Box<Self> {
+        let mut side = self.twin(self.worker.clone());
+        side.n_elsewhere = self.attempts.len() + 1;
+        side.is_settled = true;
+        side
+    }
+
+    /// Makes the meter of a copy of the call: a call of its own, under an id of its own.
+    pub(crate) fn copy(&self, worker: Arc<Worker>) -> Box<Self> {
+        worker.metrics.in_flight.add(1);
+        let mut copy = self.twin(worker);
+        copy.started_at = copy.worker.shared.clock.now();
+        copy.started = Instant::now();
+        copy.request_id = copy.worker.ids.next_request(copy.started_at);
+        copy.id_text = header_value(&copy.request_id);
+        copy.route = self.route;
+        copy.model.clone_from(&self.model);
+        copy.notes = self.notes.clone();
+        copy.notes.metadata.push(("headgate.shadow_of".to_owned(), self.request_id.to_string()));
+        copy
+    }
+
+    fn twin(&self, worker: Arc<Worker>) -> Box<Self> {
+        Box::new(Self {
+            worker,
+            request_id: self.request_id,
+            id_text: self.id_text.clone(),
+            started_at: self.started_at,
+            started: self.started,
+            endpoint: self.endpoint,
+            is_stream: self.is_stream,
+            caller: self.caller,
+            model: String::new(),
+            route: None,
+            policy_revision: self.policy_revision,
+            notes: Notes::default(),
+            attempts: Vec::new(),
+            current: None,
+            served: None,
+            finish: None,
+            price: None,
+            is_estimated: false,
+            dropped: Vec::new(),
+            routing: None,
+            received: Duration::ZERO,
+            n_elsewhere: 0,
+            cache: self.cache,
+            hold: None,
+            waited: Duration::ZERO,
+            overhead: None,
+            first_byte: None,
+            span: self.span.clone(),
+            is_settled: false,
+        })
+    }
+
+    /// Takes over the attempt of a meter aside that gave the answer, or was the last to fail.
+    pub(crate) fn adopt(&mut self, mut side: Box<Self>) {
+        self.end_attempt(AttemptOutcome::Cancelled, &Bill::default(), Instant::now());
+        self.attempts.append(&mut side.attempts);
+        self.current = side.current.take();
+        self.served = side.served.take();
+        self.finish = side.finish;
+        self.dropped = std::mem::take(&mut side.dropped);
+        self.price = side.price.or(self.price);
+        self.is_estimated |= side.is_estimated;
+        self.waited += side.waited;
+    }
+
+    /// Takes over the attempt of a meter aside that was given up.
+    pub(crate) fn absorb(&mut self, mut side: Box<Self>) {
+        side.end_attempt(AttemptOutcome::Cancelled, &Bill::default(), Instant::now());
+        self.attempts.append(&mut side.attempts);
+        self.is_estimated |= side.is_estimated;
     }
 
     /// Returns the tokens over all attempts.
@@ -322,6 +411,7 @@ impl Meter {
             conversation_id: notes.conversation_id,
             trace_id: notes.trace_id,
             metadata: notes.metadata,
+            routing: self.routing.take(),
             tags: notes.tags,
             dropped: std::mem::take(&mut self.dropped),
             attempts: std::mem::take(&mut self.attempts),

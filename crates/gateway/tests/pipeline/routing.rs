@@ -1,13 +1,13 @@
 //! Routes as trees with rules, and what requests may ask of them: who is called, in which order, and how it is explained.
 
-use domain::route::{Dropped, FailureClass, Fallback, Node, Overrides, Rules, Timeouts};
-use domain::usage::AttemptOutcome;
+use domain::route::{Dropped, FailureClass, Fallback, Hedge, Node, Overrides, RetryBudget, Rules, Shadow, Timeouts};
+use domain::usage::{AttemptOutcome, SkipReason};
 use serde_json::{Value, json};
 
 use crate::harness::Bench;
 use crate::harness::client::{Ask, chat};
 use crate::harness::policy::{World, deployment_id};
-use crate::harness::upstream::{Play, json_answer, openai_error, openai_whole};
+use crate::harness::upstream::{Play, Step, Upstreams, json_answer, openai_error, openai_whole};
 
 fn leaf(n: u128) -> Node {
     Node::Deployment { deployment_id: deployment_id(n) }
@@ -198,4 +198,79 @@ async fn rehearsed_failures_fall_back_and_hurt_nobody() {
     assert_eq!(bench.ask(chat("smart").header("x-headgate-rehearse", "one=500")).await.status, 400);
     let bench = Bench::of(&world(allowed));
     assert_eq!(bench.ask(chat("smart").header("x-headgate-rehearse", "one=explode")).await.status, 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_target_is_overtaken_and_booked_as_cancelled() {
+    let rules = Rules { hedge: Some(Hedge { after_ms: 300 }), ..Rules::default() };
+    let bench = Bench::of(&world(rules.clone()));
+    bench.upstreams.play("a.test", Play::Hang);
+    bench.upstreams.play("b.test", openai_whole());
+    let answer = bench.ask(chat("smart")).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-headgate-attempts")), (200, "2"));
+    let event = bench.event().await;
+    let ends: Vec<_> = event.attempts.iter().map(|it| (it.n, it.deployment_id, it.outcome)).collect();
+    let (first, second) = (deployment_id(1), deployment_id(2));
+    assert_eq!(ends, [(1, first, AttemptOutcome::Cancelled), (2, second, AttemptOutcome::Success)]);
+    assert_eq!(event.deployment_id, Some(second));
+
+    let quick = Bench::of(&world(rules.clone()));
+    quick.upstreams.play("a.test", openai_whole());
+    assert_eq!(quick.ask(chat("smart")).await.status, 200);
+    assert_eq!(quick.upstreams.hosts(), ["a.test"], "who answers in time is alone");
+
+    let none = RetryBudget { burst: 0, per_second: 0 };
+    let poor = Bench::of(&world(Rules { retry_budget: none, ..rules }));
+    let gate = Upstreams::gate();
+    let slow = match openai_whole() {
+        Play::Answer { status, headers, steps } => {
+            Play::Answer { status, headers, steps: [vec![Step::Gate(gate.clone())], steps].concat() }
+        }
+        other => other,
+    };
+    poor.upstreams.play("a.test", slow);
+    let (answer, ()) = tokio::join!(poor.ask(chat("smart")), async {
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        gate.notify_one();
+    });
+    assert_eq!(
+        (answer.status.as_u16(), poor.upstreams.hosts()),
+        (200, vec!["a.test".to_owned()]),
+        "no budget, no hedge"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_goes_elsewhere_and_is_a_call_of_its_own() {
+    let rules = Rules { shadow: Some(Shadow { deployment_id: deployment_id(3), percent: 100 }), ..Rules::default() };
+    let bench = Bench::of(&world(rules));
+    bench.upstreams.play("a.test", openai_whole());
+    bench.upstreams.play("c.test", openai_error(500, "the copy fails and nobody sees it"));
+    let answer = bench.ask(chat("smart")).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-headgate-attempts")), (200, "1"));
+    let events = bench.ledger.wait(2).await;
+    let copied = |event: &&domain::usage::UsageEvent| !event.metadata.is_empty();
+    let (copy, real) =
+        (events.iter().find(copied).expect("a copy"), events.iter().find(|it| !copied(it)).expect("a call"));
+    assert_eq!(copy.metadata, [("headgate.shadow_of".to_owned(), real.id.to_string())]);
+    assert_eq!((real.status, real.attempts[0].deployment_id), (200, deployment_id(1)));
+    assert_eq!((copy.status, copy.attempts[0].deployment_id), (502, deployment_id(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ledger_says_who_was_passed_over_and_when_what_happened() {
+    let bench = Bench::of(&world(Rules::default()));
+    bench.upstreams.play("a.test", openai_error(429, "slow down"));
+    for _ in 0..2 {
+        bench.upstreams.play("b.test", openai_whole());
+        assert_eq!(bench.ask(chat("smart")).await.status, 200);
+    }
+    let events = bench.ledger.wait(2).await;
+    let skipped = |at: usize| {
+        let routing = events[at].routing.clone().expect("it was routed");
+        assert!(routing.dispatched_us >= routing.received_us);
+        routing.skipped.iter().map(|it| (it.deployment_id, it.reason)).collect::<Vec<_>>()
+    };
+    assert_eq!(skipped(0), []);
+    assert_eq!(skipped(1), [(deployment_id(1), SkipReason::RateLimited)]);
 }

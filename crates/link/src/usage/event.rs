@@ -90,6 +90,7 @@ impl OpenedCall {
             conversation_id: None,
             trace_id: None,
             metadata: Vec::new(),
+            routing: None,
             tags: Vec::new(),
             dropped: Vec::new(),
             attempts: Vec::new(),

@@ -5,7 +5,7 @@
 //! left out, optional fields that are set are not.
 
 use domain::id::IdText;
-use domain::usage::{AttemptRecord, CacheOutcome, TokenUsage, UsageEvent};
+use domain::usage::{AttemptRecord, CacheOutcome, Routing, TokenUsage, UsageEvent};
 
 /// Appends the message of an event.
 pub(crate) fn write_event(event: &UsageEvent, out: &mut Vec<u8>) {
@@ -58,6 +58,20 @@ pub(crate) fn write_event(event: &UsageEvent, out: &mut Vec<u8>) {
     number(34, reuse.saved_input, out);
     number(35, reuse.saved_output, out);
     signed(36, reuse.saved_cost.as_nanos(), out);
+    if let Some(routing) = &it.routing {
+        message(45, out, |out| write_routing(routing, out));
+    }
+}
+
+fn write_routing(it: &Routing, out: &mut Vec<u8>) {
+    number(1, it.received_us, out);
+    number(2, it.dispatched_us, out);
+    for skipped in &it.skipped {
+        message(3, out, |out| {
+            id(1, &skipped.deployment_id, out);
+            text(2, skipped.reason.as_str(), out);
+        });
+    }
 }
 
 fn write_attempt(it: &AttemptRecord, out: &mut Vec<u8>) {
@@ -249,6 +263,14 @@ mod tests {
                 route_id: is_known.then(|| RouteId::from_uuid(8)),
                 deployment_id: is_known.then(|| DeploymentId::from_uuid(9)),
                 price_id: is_known.then(|| PriceId::from_uuid(10)),
+                routing: is_known.then(|| domain::usage::Routing {
+                    received_us: saved.input,
+                    dispatched_us: saved.output,
+                    skipped: vec![domain::usage::Skipped {
+                        deployment_id: DeploymentId::from_uuid(11),
+                        reason: domain::usage::SkipReason::Ejected,
+                    }],
+                }),
                 cache: CacheUse {
                     outcome: CacheOutcome::ALL[reuse],
                     saved_input: saved.input,

@@ -1,6 +1,9 @@
 //! Usage events: [`UsageEvent`] ⇄ message. The node is not part of the message; the certificate names it.
 
-use domain::usage::{AttemptOutcome, AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::usage::{
+    AttemptOutcome, AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, Routing, SkipReason, Skipped, TokenUsage,
+    UsageEvent,
+};
 use domain::{NanoUsd, NodeId, Timestamp};
 use proto::v1;
 
@@ -43,6 +46,7 @@ pub fn encode(it: &UsageEvent) -> v1::UsageEvent {
             .iter()
             .map(|(name, value)| v1::Pair { name: name.clone(), value: value.clone() })
             .collect(),
+        routing: it.routing.as_ref().map(routing_message),
         tags: it.tags.clone(),
         dropped: it.dropped.clone(),
         attempts: it.attempts.iter().map(attempt_message).collect(),
@@ -88,6 +92,7 @@ pub fn decode(node: NodeId, it: v1::UsageEvent) -> Result<UsageEvent, WireError>
         conversation_id: it.conversation_id,
         trace_id: it.trace_id,
         metadata: it.metadata.into_iter().map(|pair| (pair.name, pair.value)).collect(),
+        routing: it.routing.as_ref().map(routing).transpose()?,
         tags: it.tags,
         dropped: it.dropped,
         attempts: it.attempts.into_iter().map(attempt).collect::<Result<_, _>>()?,
@@ -105,6 +110,30 @@ fn cache_use(it: &v1::UsageEvent) -> Result<CacheUse, WireError> {
         saved_output: it.saved_output,
         saved_cost: NanoUsd::from_nanos(it.saved_cost_nano_usd),
     })
+}
+
+fn routing(it: &v1::Routing) -> Result<Routing, WireError> {
+    let skipped = |it: &v1::Skipped| {
+        Ok(Skipped {
+            deployment_id: id("routing.skipped.deployment_id", &it.deployment_id)?,
+            reason: SkipReason::find(&it.reason).ok_or(wrong("routing.skipped.reason", Reason::Unknown))?,
+        })
+    };
+    Ok(Routing {
+        received_us: it.received_us,
+        dispatched_us: it.dispatched_us,
+        skipped: it.skipped.iter().map(skipped).collect::<Result<_, WireError>>()?,
+    })
+}
+
+fn routing_message(it: &Routing) -> v1::Routing {
+    let skipped =
+        |it: &Skipped| v1::Skipped { deployment_id: it.deployment_id.to_string(), reason: it.reason.to_string() };
+    v1::Routing {
+        received_us: it.received_us,
+        dispatched_us: it.dispatched_us,
+        skipped: it.skipped.iter().map(skipped).collect(),
+    }
 }
 
 fn attempt(it: v1::Attempt) -> Result<AttemptRecord, WireError> {

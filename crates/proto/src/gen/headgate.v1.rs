@@ -1588,6 +1588,9 @@ pub struct UsageEvent {
     pub dropped: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, repeated, tag = "32")]
     pub attempts: ::prost::alloc::vec::Vec<Attempt>,
+    /// Absent for what was refused before a target was looked for.
+    #[prost(message, optional, tag = "45")]
+    pub routing: ::core::option::Option<Routing>,
     /// Stable text, such as `hit`; absent for `off`.
     #[prost(string, optional, tag = "33")]
     pub cache: ::core::option::Option<::prost::alloc::string::String>,
@@ -1598,6 +1601,24 @@ pub struct UsageEvent {
     pub saved_output: u64,
     #[prost(int64, tag = "36")]
     pub saved_cost_nano_usd: i64,
+}
+/// How a call came to its target.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Routing {
+    #[prost(uint64, tag = "1")]
+    pub received_us: u64,
+    #[prost(uint64, tag = "2")]
+    pub dispatched_us: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub skipped: ::prost::alloc::vec::Vec<Skipped>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Skipped {
+    #[prost(string, tag = "1")]
+    pub deployment_id: ::prost::alloc::string::String,
+    /// Stable text, such as `ejected`.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// Order is kept.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

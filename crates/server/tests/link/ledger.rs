@@ -46,6 +46,7 @@ fn event(bed: &Bed, node: &TestNode, organization_id: OrganizationId) -> UsageEv
         conversation_id: None,
         trace_id: None,
         metadata: vec![("team".to_owned(), "a".to_owned())],
+        routing: None,
         tags: vec!["t".to_owned()],
         dropped: Vec::new(),
         attempts: Vec::new(),

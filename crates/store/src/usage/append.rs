@@ -169,13 +169,13 @@ async fn insert_events<'a>(
                                    model, route_id, deployment_id, provider, upstream_model, is_stream, outcome, status, code,
                                    finish_reason, started_at, duration_us, first_byte_us, overhead_us, input, cached_input,
                                    cache_write_5m, cache_write_1h, output, reasoning, is_estimated, cost_nanos, price_id,
-                                   policy_revision, end_user, conversation_id, trace_id, metadata, tags, dropped, attempts,
+                                   policy_revision, end_user, conversation_id, trace_id, metadata, routing, tags, dropped, attempts,
                                    cache, saved_input, saved_output, saved_cost_nanos, received_at)
          SELECT organization_id, day, id, workspace_id, environment_id, virtual_key_id, node_id, endpoint,
                 model, route_id, deployment_id, provider, upstream_model, is_stream, outcome, status, code,
                 finish_reason, started_at, duration_us, first_byte_us, overhead_us, input, cached_input,
                 cache_write_5m, cache_write_1h, output, reasoning, is_estimated, cost_nanos, price_id,
-                policy_revision, end_user, conversation_id, trace_id, metadata, tags, dropped, attempts,
+                policy_revision, end_user, conversation_id, trace_id, metadata, routing, tags, dropped, attempts,
                 cache, saved_input, saved_output, saved_cost_nanos, received_at
            FROM jsonb_to_recordset($1) AS event (
                 organization_id text, day integer, id text, workspace_id text, environment_id text, virtual_key_id text,
@@ -184,7 +184,7 @@ async fn insert_events<'a>(
                 started_at bigint, duration_us bigint, first_byte_us bigint, overhead_us bigint, input bigint,
                 cached_input bigint, cache_write_5m bigint, cache_write_1h bigint, output bigint, reasoning bigint,
                 is_estimated boolean, cost_nanos bigint, price_id text, policy_revision bigint, end_user text,
-                conversation_id text, trace_id text, metadata jsonb, tags jsonb, dropped jsonb, attempts jsonb,
+                conversation_id text, trace_id text, metadata jsonb, routing jsonb, tags jsonb, dropped jsonb, attempts jsonb,
                 cache text, saved_input bigint, saved_output bigint, saved_cost_nanos bigint, received_at bigint)
          ON CONFLICT (organization_id, day, id) DO NOTHING RETURNING id",
     )

@@ -1,7 +1,7 @@
 //! A usage event as a row: the same struct is written (as one JSON parameter for a whole batch) and read.
 
 use domain::Timestamp;
-use domain::usage::{AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::usage::{AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, Routing, TokenUsage, UsageEvent};
 use domain::{NanoUsd, RequestId};
 use sqlx::types::Json;
 
@@ -55,6 +55,7 @@ pub(super) struct EventRow {
     conversation_id: Option<String>,
     trace_id: Option<String>,
     metadata: Json<Vec<(String, String)>>,
+    routing: Option<Json<Routing>>,
     tags: Json<Vec<String>>,
     dropped: Json<Vec<String>>,
     attempts: Json<Vec<AttemptRecord>>,
@@ -104,6 +105,7 @@ impl EventRow {
             conversation_id: event.conversation_id.clone(),
             trace_id: event.trace_id.clone(),
             metadata: Json(event.metadata.clone()),
+            routing: event.routing.clone().map(Json),
             tags: Json(event.tags.clone()),
             dropped: Json(event.dropped.clone()),
             attempts: Json(event.attempts.clone()),
@@ -161,6 +163,7 @@ impl EventRow {
             conversation_id: self.conversation_id,
             trace_id: self.trace_id,
             metadata: self.metadata.0,
+            routing: self.routing.map(|routing| routing.0),
             tags: self.tags.0,
             dropped: self.dropped.0,
             attempts: self.attempts.0,

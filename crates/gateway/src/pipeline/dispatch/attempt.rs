@@ -40,7 +40,7 @@ use crate::upstream::exchanges::{Exchanges, Kept};
 /// A kept connection that closes within this time of a request was closed before it: later, the upstream had begun to work.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 
-type Tried<T> = Result<T, Box<Failed>>;
+pub(super) type Tried<T> = Result<T, Box<Failed>>;
 type Outgoing = http::Request<Bytes>;
 
 /// Tries one target. The attempt is noted in the meter whatever its end; a committed stream's attempt stays open.
@@ -58,7 +58,7 @@ pub(super) async fn attempt(
     meter.served = None;
     meter.begin_attempt(
         AttemptRecord {
-            n: u16::try_from(meter.attempts.len() + 1).unwrap_or(u16::MAX),
+            n: u16::try_from(meter.n_attempts() + 1).unwrap_or(u16::MAX),
             deployment_id: deployment.id,
             credential_id,
             provider: deployment.provider.clone(),

@@ -114,6 +114,23 @@ impl<'a> Tries<'a> {
         None
     }
 
+    /// Returns another target to ask at the same time, if there is one and the budget has room.
+    pub(super) fn hedge(&mut self, worker: &Worker) -> Option<Next<'a>> {
+        let rest = self.plan.slots().get(self.at..).unwrap_or_default();
+        let slot = rest.iter().copied().find(|slot| {
+            let is_tried = self.tried.iter().any(|(tried, ..)| tried == slot);
+            let is_held_back = self.plan.skip(*slot).is_some() || self.ahead & (1 << slot) != 0;
+            !is_tried && !is_held_back && self.deployment(*slot).is_some_and(|it| !self.is_barred(*slot, it))
+        })?;
+        let deployment = self.deployment(slot)?;
+        if !worker.shared.retries.take(self.payer, self.model.rules.retry_budget, Instant::now()) {
+            return None;
+        }
+        self.left = self.left.checked_sub(1)?;
+        self.ahead |= 1 << slot;
+        Some(Next { slot, deployment, pause: Duration::ZERO })
+    }
+
     fn deployment(&self, slot: u8) -> Option<&'a Arc<DeploymentPolicy>> {
         self.model.targets.get(usize::from(slot)).map(|target| &target.deployment)
     }
