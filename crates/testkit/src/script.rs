@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use crate::actor::Actor;
 
-const LONGEST: Duration = Duration::from_secs(180);
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// A script of `tests/e2e/node` or `tests/e2e/python`.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 // The unchanged Anthropic SDK for JavaScript against Headgate. The upstream may speak either dialect; this side must not notice.
 
 import Anthropic from "@anthropic-ai/sdk";
-import { GREETING, PERSON_SCHEMA, PROMPTS, RED_PIXEL, WEATHER_SCHEMA, assert, run } from "./story.mjs";
+import { ANSWER, GREETING, PERSON_SCHEMA, PROMPTS, RED_PIXEL, THOUGHT, WEATHER_SCHEMA, assert, interrupted, run } from "./story.mjs";
 
 const connect = ({ baseURL, apiKey }) => new Anthropic({ baseURL, apiKey, maxRetries: 0, timeout: 20_000 });
 const user = (content) => [{ role: "user", content }];
@@ -110,6 +110,23 @@ await run({
       assert.ok(error instanceof Anthropic.NotFoundError, `${error.constructor.name}: ${error.message}`);
       return true;
     });
+  },
+
+  async reasoning(at) {
+    const client = connect(at);
+    const thinking = { type: "enabled", budget_tokens: 1024 };
+    const ask = { model: at.model, messages: user(PROMPTS.reasoning), max_tokens: 4000, thinking };
+    const answer = await client.messages.create(ask);
+    assert.equal(textOf(answer), ANSWER);
+    assert.equal(answer.content.find((block) => block.type === "thinking")?.thinking, THOUGHT);
+    let thought = "";
+    for await (const event of client.messages.stream(ask)) thought += event.delta?.thinking ?? "";
+    assert.equal(thought, THOUGHT);
+  },
+
+  async cut(at) {
+    const ask = { model: at.model, messages: user(PROMPTS.cut), max_tokens: 4000, stream: true };
+    await interrupted(await connect(at).messages.create(ask));
   },
 
   async disconnect(at) {

@@ -1,7 +1,7 @@
 // The unchanged OpenAI SDK for JavaScript against Headgate. The upstream may speak either dialect; this side must not notice.
 
 import OpenAI from "openai";
-import { GREETING, PERSON_SCHEMA, PROMPTS, RED_PIXEL, WEATHER_SCHEMA, assert, run } from "./story.mjs";
+import { ANSWER, GREETING, PERSON_SCHEMA, PROMPTS, RED_PIXEL, THOUGHT, WEATHER_SCHEMA, assert, interrupted, run } from "./story.mjs";
 
 const connect = ({ baseURL, apiKey }) => new OpenAI({ baseURL: `${baseURL}/v1`, apiKey, maxRetries: 0, timeout: 20_000 });
 const user = (content) => [{ role: "user", content }];
@@ -126,6 +126,24 @@ await run({
       assert.equal(error.code, "model_unknown");
       return true;
     });
+  },
+
+  async reasoning(at) {
+    const client = connect(at);
+    const ask = { model: at.model, messages: user(PROMPTS.reasoning), reasoning_effort: "low", max_completion_tokens: 4000 };
+    const answer = await client.chat.completions.create(ask);
+    assert.equal(answer.choices[0].message.content, ANSWER);
+    assert.equal(answer.choices[0].message.reasoning_content, THOUGHT);
+    let thought = "";
+    for await (const chunk of await client.chat.completions.create({ ...ask, stream: true })) {
+      thought += chunk.choices[0]?.delta?.reasoning_content ?? "";
+    }
+    assert.equal(thought, THOUGHT);
+  },
+
+  async cut(at) {
+    const ask = { model: at.model, messages: user(PROMPTS.cut), max_tokens: 4000, stream: true };
+    await interrupted(await connect(at).chat.completions.create(ask));
   },
 
   async disconnect(at) {

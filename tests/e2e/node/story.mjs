@@ -1,6 +1,7 @@
 // What the SDK scripts share: the facts every scenario checks, and how a result is told.
 //
-// A script is called with BASE_URL KEY MODEL and prints one line of JSON: {"scenario": {"ok": true} | {"ok": false, "why"}}.
+// A script is called with BASE_URL KEY MODEL[,MODEL…] [VARIANT] and prints one line of JSON:
+// {"model": {"scenario": {"ok": true} | {"ok": false, "why"}}}. A scenario is a function of {baseURL, apiKey, model}.
 
 import assert from "node:assert/strict";
 
@@ -24,26 +25,50 @@ export const PROMPTS = {
   image: "What is in this image?",
   refused: "Refuse this.",
   broken: "Break down.",
+  reasoning: "Think first.",
+  cut: "Cut this off.",
   disconnect: "Tell me a long story.",
 };
 
+export const THOUGHT = "Six times seven.";
+export const ANSWER = "The answer is 42.";
+export const variant = process.argv[5] ?? "";
+
 export const GREETING = "Hello from the upstream.";
 
-export async function run(scenarios) {
-  const [baseURL, apiKey, model, only] = process.argv.slice(2);
-  const results = {};
-  for (const [name, scenario] of Object.entries(scenarios)) {
-    if (only && only !== name) continue;
-    try {
-      await scenario({ baseURL, apiKey, model });
-      results[name] = { ok: true };
-    } catch (error) {
-      results[name] = { ok: false, why: `${error?.name}: ${error?.message}`.slice(0, 2000) };
-    }
+// Reads a stream that breaks off in the middle: something must have come, and its end must be an error.
+export async function interrupted(stream) {
+  let n_pieces = 0;
+  try {
+    for await (const _ of stream) n_pieces += 1;
+  } catch (error) {
+    assert.ok(n_pieces > 0, `nothing came before the end: ${error}`);
+    return error;
   }
+  assert.fail(`the stream ended as if it were whole, after ${n_pieces} pieces`);
+}
+
+export async function run(scenarios) {
+  const [baseURL, apiKey, models] = process.argv.slice(2);
+  const results = {};
+  const waiting = [];
+  for (const model of models.split(",")) {
+    results[model] = {};
+    for (const [name, scenario] of Object.entries(scenarios)) waiting.push({ model, name, scenario });
+  }
+  const work = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      try {
+        await next.scenario({ baseURL, apiKey, model: next.model });
+        results[next.model][next.name] = { ok: true };
+      } catch (error) {
+        results[next.model][next.name] = { ok: false, why: `${error?.name}: ${error?.message}`.slice(0, 1200) };
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, work));
   console.log(JSON.stringify(results));
-  const failed = Object.values(results).filter((result) => !result.ok).length;
-  process.exit(failed === 0 ? 0 : 1);
+  process.exit(0);
 }
 
 export { assert };

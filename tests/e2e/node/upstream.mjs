@@ -30,11 +30,29 @@ mock.on(says("Refuse this"), {
 });
 mock.on(says("Break down"), { error: { message: "The upstream is on fire.", type: "server_error" }, status: 500 });
 mock.on(says("long story"), { content: STORY, usage: USAGE }, { chunkSize: 24, streamingProfile: { ttft: 1, tps: 50 } });
+mock.on(says("Cut this off"), { content: STORY, usage: USAGE }, { chunkSize: 24, truncateAfterChunks: 8, streamingProfile: { ttft: 1, tps: 50 } });
 mock.on(says("Think first"), { content: "The answer is 42.", reasoning: "Six times seven.", usage: USAGE });
 mock.on(says(""), { content: "Hello from the upstream.", usage: USAGE }, { chunkSize: 6 });
 mock.onEmbedding(/.*/, { embedding: [0.25, -0.5, 0.125] });
 await mock.start();
 const target = new URL(mock.url);
+
+// Where aimock does not answer as the vendor does, its answer is put right here.
+const VENDORS = [
+  // Google ends a turn with calls with STOP, as any other.
+  ...["/v1beta/models/", "/v1/projects/"].map((path) => ({ path, put_right: (text) => text.replaceAll('"FUNCTION_CALL"', '"STOP"') })),
+  // Ollama counts.
+  {
+    path: "/api/chat",
+    put_right: (text) => text.replaceAll('"prompt_eval_count":0', '"prompt_eval_count":12').replaceAll('"eval_count":0', '"eval_count":5'),
+  },
+];
+
+// Mistral tells the usage of a stream unasked.
+function asTheVendorReadsIt(body) {
+  if (!body?.stream || !String(body.model).startsWith("mistral")) return null;
+  return Buffer.from(JSON.stringify({ ...body, stream_options: { include_usage: true } }));
+}
 
 let record = [];
 
@@ -56,16 +74,26 @@ const recorder = http.createServer(async (request, response) => {
     response.writeHead(200, { "content-type": "application/json" });
     return response.end(JSON.stringify({ input_tokens: 4242 }));
   }
-  const headers = { ...request.headers, host: target.host };
+  const asked = asTheVendorReadsIt(entry.body) ?? body;
+  const headers = { ...request.headers, host: target.host, "content-length": String(asked.length) };
+  const put_right = VENDORS.find(({ path }) => request.url.startsWith(path))?.put_right;
   const options = { host: target.hostname, port: target.port, method: request.method, path: request.url, headers };
   const onward = http.request(options, (answer) => {
     entry.status = answer.statusCode;
-    response.writeHead(answer.statusCode, answer.headers);
-    answer.pipe(response);
+    answer.on("error", () => response.destroy());
+    if (!put_right) {
+      response.writeHead(answer.statusCode, answer.headers);
+      return answer.pipe(response);
+    }
+    const { "content-length": _, ...rest } = answer.headers;
+    response.writeHead(answer.statusCode, rest);
+    answer.setEncoding("utf8");
+    answer.on("data", (text) => response.write(put_right(text)));
+    answer.on("end", () => response.end());
   });
   onward.on("error", () => response.destroy());
   response.on("close", () => onward.destroy());
-  onward.end(body);
+  onward.end(asked);
 });
 
 function parse(body) {

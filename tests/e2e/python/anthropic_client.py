@@ -3,7 +3,19 @@
 import json
 
 import anthropic
-from story import GREETING, PERSON_SCHEMA, PROMPTS, RED_PIXEL, WEATHER_SCHEMA, expect, rejected, run
+from story import (
+    ANSWER,
+    GREETING,
+    PERSON_SCHEMA,
+    PROMPTS,
+    RED_PIXEL,
+    THOUGHT,
+    WEATHER_SCHEMA,
+    expect,
+    interrupted,
+    rejected,
+    run,
+)
 
 
 def connect(base_url, api_key):
@@ -89,6 +101,24 @@ def error(base_url, api_key, model):
     rejected(anthropic.NotFoundError, ask(client, "no-such-model", PROMPTS["chat"]))
 
 
+def reasoning(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    ask = {"model": model, "messages": user(PROMPTS["reasoning"]), "max_tokens": 4000, "thinking": thinking}
+    answer = client.messages.create(**ask)
+    expect(text_of(answer), ANSWER)
+    expect("".join(block.thinking for block in answer.content if block.type == "thinking"), THOUGHT)
+    with client.messages.stream(**ask) as events:
+        thought = "".join(event.thinking for event in events if event.type == "thinking")
+    expect(thought, THOUGHT)
+
+
+def cut(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    ask = {"model": model, "messages": user(PROMPTS["cut"]), "max_tokens": 4000}
+    interrupted(lambda: client.messages.create(**ask, stream=True))
+
+
 def disconnect(base_url, api_key, model):
     events = connect(base_url, api_key).messages.create(
         model=model, messages=user(PROMPTS["disconnect"]), max_tokens=4000, stream=True
@@ -102,4 +132,4 @@ def disconnect(base_url, api_key, model):
     assert text.startswith("Sentence number 0"), text
 
 
-run([chat, stream, tools, schema, image, error, disconnect])
+run([chat, stream, tools, schema, image, reasoning, error, cut, disconnect])

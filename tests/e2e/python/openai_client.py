@@ -3,7 +3,19 @@
 import json
 
 import openai
-from story import GREETING, PERSON_SCHEMA, PROMPTS, RED_PIXEL, WEATHER_SCHEMA, expect, rejected, run
+from story import (
+    ANSWER,
+    GREETING,
+    PERSON_SCHEMA,
+    PROMPTS,
+    RED_PIXEL,
+    THOUGHT,
+    WEATHER_SCHEMA,
+    expect,
+    interrupted,
+    rejected,
+    run,
+)
 
 
 def connect(base_url, api_key):
@@ -95,6 +107,26 @@ def error(base_url, api_key, model):
     expect(nowhere.code, "model_unknown")
 
 
+def reasoning(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    ask = {"model": model, "messages": user(PROMPTS["reasoning"]), "reasoning_effort": "low", "max_completion_tokens": 4000}
+    answer = client.chat.completions.create(**ask)
+    expect(answer.choices[0].message.content, ANSWER)
+    expect(answer.choices[0].message.reasoning_content, THOUGHT)
+    thought = ""
+    for chunk in client.chat.completions.create(**ask, stream=True):
+        if chunk.choices:
+            thought += getattr(chunk.choices[0].delta, "reasoning_content", None) or ""
+    expect(thought, THOUGHT)
+
+
+def cut(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    interrupted(
+        lambda: client.chat.completions.create(model=model, messages=user(PROMPTS["cut"]), max_tokens=4000, stream=True)
+    )
+
+
 def disconnect(base_url, api_key, model):
     chunks = connect(base_url, api_key).chat.completions.create(
         model=model, messages=user(PROMPTS["disconnect"]), max_tokens=4000, stream=True
@@ -108,4 +140,4 @@ def disconnect(base_url, api_key, model):
     assert text.startswith("Sentence number 0"), text
 
 
-run([chat, stream, tools, schema, image, error, disconnect])
+run([chat, stream, tools, schema, image, reasoning, error, cut, disconnect])

@@ -1,10 +1,13 @@
 """What the SDK scripts share: the facts every scenario checks, and how a result is told.
 
-A script is called with BASE_URL KEY MODEL and prints one line of JSON: {"scenario": {"ok": true} | {"ok": false, "why"}}.
+A script is called with BASE_URL KEY MODEL[,MODEL…] [VARIANT] and prints one line of JSON:
+{"model": {"scenario": {"ok": true} | {"ok": false, "why"}}}. A scenario is a function of (base_url, api_key, model).
 """
 
 import json
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 RED_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
 PERSON_SCHEMA = {
@@ -22,8 +25,12 @@ PROMPTS = {
     "image": "What is in this image?",
     "refused": "Refuse this.",
     "broken": "Break down.",
+    "reasoning": "Think first.",
+    "cut": "Cut this off.",
     "disconnect": "Tell me a long story.",
 }
+THOUGHT = "Six times seven."
+ANSWER = "The answer is 42."
 GREETING = "Hello from the upstream."
 
 
@@ -43,15 +50,42 @@ def rejected(kind, call):
     raise AssertionError(f"wanted {kind.__name__}, got an answer")
 
 
+def interrupted(read, kinds=Exception):
+    """Reads a stream that breaks off in the middle: something must have come, and its end must be an error of `kinds`."""
+    came = []
+    try:
+        for piece in read():
+            came.append(piece)
+    except kinds as error:
+        assert came, f"nothing came before the end: {type(error).__name__}: {error}"
+        return error
+    raise AssertionError(f"the stream ended as if it were whole, after {len(came)} pieces")
+
+
+def variant():
+    """The variant that the script was called with."""
+    return sys.argv[4] if len(sys.argv) > 4 else ""
+
+
 def run(scenarios):
-    """Runs every scenario and tells the results; exits with 1 when one failed."""
-    base_url, api_key, model = sys.argv[1:4]
-    results = {}
-    for scenario in scenarios:
+    """Runs every scenario with every model, several at a time, and tells the results."""
+    base_url, api_key, models = sys.argv[1:4]
+
+    def one(model, scenario):
         try:
             scenario(base_url, api_key, model)
-            results[scenario.__name__] = {"ok": True}
+            return {"ok": True}
         except Exception as error:  # noqa: BLE001 - every failure is a result
-            results[scenario.__name__] = {"ok": False, "why": f"{type(error).__name__}: {error}"[:2000]}
-    print(json.dumps(results))
-    sys.exit(0 if all(result["ok"] for result in results.values()) else 1)
+            return {"ok": False, "why": f"{type(error).__name__}: {error}"[:1200]}
+
+    with ThreadPoolExecutor(6) as pool:
+        waiting = {
+            model: {scenario.__name__: pool.submit(one, model, scenario) for scenario in scenarios}
+            for model in models.split(",")
+        }
+        results = {
+            model: {name: told.result() for name, told in of_model.items()} for model, of_model in waiting.items()
+        }
+    print(json.dumps(results), flush=True)
+    # Streams that were left may still be held by an SDK's own threads.
+    os._exit(0)

@@ -1,0 +1,128 @@
+//! Unchanged vendor SDKs against Headgate, with aimock as the upstream of every provider: each client's language reaches each
+//! provider's, and what works is written to `docs/compatibility.md`.
+//!
+//! One server, one upstream, all scripts. A cell of the page is a run: it holds a tick only when its scenario passed, and
+//! otherwise a reason that is stated in `matrix`; a reason for what works is as wrong as none for what does not.
+
+mod matrix;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use testkit::fleet::list_all;
+use testkit::headgate::{Start, data_dir};
+use testkit::{Aimock, Headgate, Script, until};
+
+use self::matrix::{CLIENTS, Client, PROVIDERS, Provider, Ran};
+use crate::chat::LEDGER_WITHIN;
+
+/// Scripts that run at the same time.
+const AT_ONCE: usize = 3;
+
+/// What must have reached every provider, and how it is told.
+const MARKERS: [(&str, &str); 4] = [
+    ("the picture", "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB"),
+    ("the schema of an answer", "\"age\""),
+    ("a tool", "\"get_weather\""),
+    ("the result of a tool", "sunny"),
+];
+
+/// Gives the workspace a deployment of every provider, all with aimock behind them.
+async fn set_up(headgate: &Headgate, aimock: &Aimock) -> Result<()> {
+    let admin = headgate.as_admin()?;
+    let credentials = format!("/api/v1/organizations/{}/credentials", headgate.field("organization_id"));
+    let deployments = format!("/api/v1/workspaces/{}/deployments", headgate.field("workspace_id"));
+    for Provider { name, kind, model, base, secret, .. } in PROVIDERS {
+        let base_url = format!("{}{base}", aimock.url());
+        let body = json!({"provider": kind, "name": name, "base_url": base_url, "secret": secret});
+        let credential = admin.post(&credentials, &body).await.with_context(|| name.to_owned())?;
+        let body = json!({"name": name, "provider": kind, "upstream_model": model, "credential_id": credential["id"]});
+        admin.post(&deployments, &body).await.with_context(|| name.to_owned())?;
+    }
+    let client = headgate.as_client()?;
+    until("the node knows all models", LEDGER_WITHIN, || async {
+        let listed = client.get("/v1/models").await?.to_string();
+        Ok(PROVIDERS.iter().all(|provider| listed.contains(&format!("\"{}\"", provider.name))).then_some(()))
+    })
+    .await
+}
+
+async fn run(client: &'static Client, headgate: &Headgate) -> Result<Ran> {
+    let models: Vec<&str> = PROVIDERS.iter().map(|provider| provider.name).collect();
+    let script = Script::new(client.script)?
+        .arg(headgate.field("gateway_url").trim_end_matches('/'))
+        .arg(headgate.field("virtual_key"))
+        .arg(&models.join(","))
+        .arg(client.variant);
+    let results = script.run().await.with_context(|| client.title.to_owned())?;
+    Ok(Ran { client, results })
+}
+
+#[tokio::test]
+async fn the_sdks_of_the_vendors_reach_every_provider() -> Result<()> {
+    let aimock = Aimock::start().await?;
+    let folder = data_dir()?;
+    let mut headgate = Start::role("up", folder.path())?.ready().await?;
+    set_up(&headgate, &aimock).await?;
+    let running = futures_util::stream::iter(CLIENTS).map(|client| run(client, &headgate));
+    let ran: Vec<Result<Ran>> = running.buffered(AT_ONCE).collect().await;
+    let ran = ran.into_iter().collect::<Result<Vec<_>>>()?;
+    let wrong = matrix::list_wrong(&ran);
+    assert!(wrong.is_empty(), "{} cells are not as stated:\n{}", wrong.len(), wrong.join("\n"));
+    check_upstream(&aimock, headgate.field("virtual_key")).await?;
+    check_ledger(&headgate).await?;
+    assert!(headgate.stop().await?.success());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/compatibility.md");
+    testkit::golden::check(&path, &matrix::render(&ran)?);
+    Ok(())
+}
+
+/// What reached the upstreams: each provider's own secret, never the client's key, and word of every client that left.
+async fn check_upstream(aimock: &Aimock, key: &str) -> Result<()> {
+    let calls = aimock.calls().await?;
+    assert!(!json!(calls).to_string().contains(key), "the virtual key was forwarded");
+    for Provider { name, mark, sends, .. } in PROVIDERS {
+        let of_provider: Vec<&Value> = calls
+            .iter()
+            .filter(|call| call["path"].as_str().is_some_and(|path| path.starts_with(mark.path)))
+            .filter(|call| call["body"].to_string().contains(mark.body))
+            .collect();
+        assert!(!of_provider.is_empty(), "nothing reached {name}");
+        for call in &of_provider {
+            let sent = call["headers"][mark.header].as_str().unwrap_or_default();
+            assert!(sent.contains(sends), "{name}: {} is `{sent}`", mark.header);
+        }
+        for (what, marker) in MARKERS {
+            let has_come = of_provider.iter().any(|call| call["body"].to_string().contains(marker));
+            assert!(has_come, "{name}: {what} did not reach it");
+        }
+        let n_left = of_provider.iter().filter(|call| call["ended"] == "hung up").count();
+        assert!(n_left > 0, "{name}: no client's leaving reached the upstream");
+    }
+    Ok(())
+}
+
+/// Every call is in the ledger with the upstream's own count: each whole answer is said to be 12 tokens in and 5 out.
+async fn check_ledger(headgate: &Headgate) -> Result<()> {
+    let admin = headgate.as_admin()?;
+    let path = format!("/api/v1/workspaces/{}/logs", headgate.field("workspace_id"));
+    let events = until("clients that left are in the ledger", LEDGER_WITHIN, || async {
+        let events = list_all(&admin, &path).await?;
+        let n_left = events.iter().filter(|event| event["outcome"] == "client_closed").count();
+        Ok((n_left >= PROVIDERS.len()).then_some(events))
+    })
+    .await?;
+    for provider in PROVIDERS {
+        let of_provider = events.iter().filter(|event| event["model"] == provider.name);
+        let whole: Vec<&Value> = of_provider.filter(|event| event["outcome"] == "success").collect();
+        assert!(!whole.is_empty(), "{} has no whole answer in the ledger", provider.name);
+        for event in whole {
+            let usage = &event["usage"];
+            let counted = (usage["input"].as_u64(), usage["output"].as_u64());
+            assert_eq!(counted, (Some(12), Some(5)), "{}: {event}", provider.name);
+        }
+    }
+    Ok(())
+}
