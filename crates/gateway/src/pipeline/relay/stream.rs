@@ -24,6 +24,9 @@ pub(crate) enum Source {
     Local(std::vec::IntoIter<Bytes>),
 }
 
+/// How long a connection may take to end its body in order once the answer's end mark has come.
+const AFTER_END: Duration = Duration::from_secs(1);
+
 /// Why a stream broke off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Break {
@@ -119,7 +122,10 @@ impl StreamRelay {
                 Poll::Ready(None) => self.finish(),
                 Poll::Pending => {
                     if !std::mem::replace(&mut self.is_armed, true) {
-                        sleep.as_mut().reset((Instant::now() + self.idle).min(self.total_at));
+                        // After its end mark an answer has nothing to wait for but the connection's good order.
+                        let is_said = self.writer.found().is_complete;
+                        let idle = if is_said { self.idle.min(AFTER_END) } else { self.idle };
+                        sleep.as_mut().reset((Instant::now() + idle).min(self.total_at));
                     }
                     ready!(sleep.as_mut().poll(cx));
                     let why = if Instant::now() >= self.total_at { Break::Total } else { Break::Idle };
