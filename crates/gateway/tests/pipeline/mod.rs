@@ -3,6 +3,7 @@
 mod agents;
 mod allocations;
 mod attempts;
+mod bad_inputs;
 mod basics;
 mod cache;
 mod cooldowns;
@@ -13,6 +14,7 @@ mod hostile;
 mod http2;
 mod keys;
 mod own;
+mod regressions;
 mod rejections;
 mod routing;
 mod stopping;
