@@ -36,7 +36,7 @@ pub(crate) fn use_table_state(nav: Nav) -> TableState {
 type Saved = Vec<(String, String)>;
 
 fn read(text: Option<&str>) -> Saved {
-    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    text.and_then(|text| api::from_text(text).ok()).unwrap_or_default()
 }
 
 /// Adds a view; a name that is there already stands for the new one.

@@ -20,6 +20,7 @@ pub mod transport;
 pub use client::{Client, ClientError};
 pub use field::Field;
 pub use operation::{Access, Csv, Empty, Jsonl, Meta, Method, NoQuery, Operation};
+pub use plain::from_text;
 pub use problem::{FieldError, Problem};
 pub use transport::{Request, Response, Transport};
 

@@ -10,6 +10,11 @@ use serde::de::{
 };
 use serde_json::{Error, Map, Value};
 
+/// Reads a shape from text by the same code as a reply.
+pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    serde_json::from_str(text).and_then(read)
+}
+
 /// Reads a shape.
 pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
     T::deserialize(Plain(value))

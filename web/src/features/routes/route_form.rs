@@ -107,7 +107,7 @@ fn CodeTwin(draft: Draft, errors: FormErrors) -> impl IntoView {
     let text = move || serde_json::to_string_pretty(&draft.twin()).unwrap_or_default();
     let of_form = errors.of("code");
     let error = Signal::derive(move || wrong.get().or(of_form.get()));
-    let change = move |event: leptos::ev::Event| match serde_json::from_str::<Twin>(&event_target_value(&event)) {
+    let change = move |event: leptos::ev::Event| match api::from_text::<Twin>(&event_target_value(&event)) {
         Ok(twin) => {
             wrong.set(None);
             draft.rules.set(twin.rules);
@@ -240,8 +240,8 @@ mod tests {
     fn the_code_twin_reads_what_it_wrote_and_names_what_it_does_not_know() {
         let twin = Twin { tree: tree_editor::blank(), rules: Rules::default() };
         let text = serde_json::to_string_pretty(&twin).expect("plain data");
-        assert_eq!(serde_json::from_str::<Twin>(&text).expect("its own text"), twin);
-        let error = serde_json::from_str::<Twin>(r#"{"tree": {"kind": "magic"}}"#).expect_err("no such strategy");
+        assert_eq!(api::from_text::<Twin>(&text).expect("its own text"), twin);
+        let error = api::from_text::<Twin>(r#"{"tree": {"kind": "magic"}}"#).expect_err("no such strategy");
         assert!(error.to_string().contains("magic"), "{error}");
     }
 }
