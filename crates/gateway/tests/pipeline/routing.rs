@@ -230,7 +230,8 @@ async fn a_slow_target_is_overtaken_and_booked_as_cancelled() {
     };
     poor.upstreams.play("a.test", slow);
     let (answer, ()) = tokio::join!(poor.ask(chat("smart")), async {
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        poor.upstreams.wait_for_calls(1).await;
+        tokio::time::advance(std::time::Duration::from_secs(2)).await;
         gate.notify_one();
     });
     assert_eq!(
