@@ -22,6 +22,7 @@ pub mod error;
 pub mod http;
 pub(crate) mod ingest;
 pub mod jobs;
+mod keeping;
 pub mod keyring;
 pub mod metrics;
 pub mod operator;

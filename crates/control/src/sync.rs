@@ -19,6 +19,7 @@ use domain::node::{Node, NodeGroup};
 use domain::{ActorKind, AuditEntryId, OrganizationId};
 use proto::v1::node_enrolment_server::NodeEnrolmentServer;
 use proto::v1::node_sync_server::NodeSyncServer;
+use proto::v1::response_keeping_server::ResponseKeepingServer;
 use proto::v1::usage_ingest_server::UsageIngestServer;
 use runtime::tasks::Group;
 use runtime::tls::{CertificateSlot, ClientCertificates, TlsError, roots_of, server_config};
@@ -35,6 +36,7 @@ use self::transport::PeerInfo;
 use crate::ca::{Authority, AuthorityError, Peer};
 use crate::cx::Cx;
 use crate::ingest::Ingest;
+use crate::keeping::Keeping;
 use crate::publisher::{PolicySigner, Publisher};
 use crate::sync_service::{Enrolment, SyncService};
 
@@ -168,6 +170,7 @@ async fn serve(
 ) {
     let ingest = UsageIngestServer::new(Ingest::new(Arc::clone(&plane))).max_decoding_message_size(MAX_MESSAGE);
     let sync = NodeSyncServer::new(SyncService::new(Arc::clone(&plane))).max_decoding_message_size(MAX_MESSAGE);
+    let keeping = ResponseKeepingServer::new(Keeping::new(Arc::clone(&plane))).max_decoding_message_size(MAX_MESSAGE);
     let served = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(15)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
@@ -177,6 +180,7 @@ async fn serve(
         .add_service(NodeEnrolmentServer::new(Enrolment::new(plane)))
         .add_service(sync)
         .add_service(ingest)
+        .add_service(keeping)
         .serve_with_incoming_shutdown(incoming, stop.cancelled())
         .await;
     if let Err(error) = served {

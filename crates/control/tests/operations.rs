@@ -334,7 +334,7 @@ async fn organizations_are_founded_by_operators_and_stay_apart() {
     let place = OrganizationPath { organization_id: acme.id };
     let workspaces = person.call::<ListWorkspaces>(place, page(10), Empty {}).await.expect("workspaces");
     assert_eq!(workspaces.items.len(), 1);
-    let change = OrganizationChange { version: Some(1), name: None, max_stale_secs: Some(59) };
+    let change = OrganizationChange { version: Some(1), max_stale_secs: Some(59), ..OrganizationChange::default() };
     assert_eq!(
         person.refused::<UpdateOrganization>(place, NoQuery {}, change).await.fields[0].pointer,
         "/max_stale_secs"

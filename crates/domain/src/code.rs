@@ -99,6 +99,8 @@ codes! {
         ModelNotAllowed = "model_not_allowed", 403, Client, "The key may not use this model";
         /// The workspace has no such model.
         ModelUnknown = "model_unknown", 404, Client, "The model does not exist";
+        /// No such response is kept for the caller.
+        ResponseUnknown = "response_unknown", 404, Client, "The response does not exist";
         /// The gateway has no such path.
         EndpointUnknown = "endpoint_unknown", 404, Client, "The endpoint does not exist";
         /// The path exists, the method does not.
@@ -121,6 +123,8 @@ codes! {
         PolicyStale = "policy_stale", 503, Headgate, "The node cannot verify keys at the moment";
         /// The workspace's policy does not compile.
         PolicyInvalid = "policy_invalid", 503, Headgate, "The workspace's policy is not valid";
+        /// Kept responses cannot be reached.
+        ResponsesAway = "responses_away", 503, Headgate, "Kept responses cannot be reached at the moment";
         /// The node has no room to note what calls use, and is told not to serve then.
         UsageFull = "usage_full", 503, Headgate, "The node cannot keep usage at the moment";
         /// The node is shutting down.

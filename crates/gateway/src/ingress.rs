@@ -39,6 +39,10 @@ pub(crate) enum Endpoint<'a> {
     CountContent,
     /// Gemini `POST /v1beta/models/{model}:embedContent`, or `:batchEmbedContents`.
     EmbedContent(Batch),
+    /// OpenAI `GET /v1/responses/{id}`, or `DELETE`.
+    Response(&'a str),
+    /// OpenAI `GET /v1/responses/{id}/input_items`.
+    ResponseInput(&'a str),
     /// `GET /v1/models`.
     Models,
     /// `GET /v1/models/{id}`; the id still percent-encoded.
@@ -71,13 +75,15 @@ pub(crate) enum Miss {
 
 const POST: &str = "POST";
 const GET: &str = "GET";
+const GET_OR_DELETE: &str = "GET, DELETE";
 
 /// Finds the endpoint of a request line.
 pub(crate) fn find_endpoint<'a>(method: &Method, path: &'a str) -> Result<Found<'a>, Miss> {
     let (found, allow) = find_path(path).ok_or(Miss::Path)?;
     let is_allowed = match *method {
         Method::POST => allow == POST,
-        Method::GET | Method::HEAD => allow == GET,
+        Method::GET | Method::HEAD => allow == GET || allow == GET_OR_DELETE,
+        Method::DELETE => allow == GET_OR_DELETE,
         _ => false,
     };
     if is_allowed { Ok(found) } else { Err(Miss::Method { allow }) }
@@ -114,6 +120,16 @@ fn find_openai(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
         "responses" => (Endpoint::Responses, POST),
         "embeddings" => (Endpoint::Embeddings, POST),
         "models" => (Endpoint::Models, GET),
+        _ => return find_response(rest),
+    })
+}
+
+/// Kept responses.
+fn find_response(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
+    let id = rest.strip_prefix("responses/")?;
+    Some(match id.split_once('/') {
+        None if !id.is_empty() => (Endpoint::Response(id), GET_OR_DELETE),
+        Some((id, "input_items")) if !id.is_empty() => (Endpoint::ResponseInput(id), GET),
         _ => return None,
     })
 }
@@ -137,7 +153,7 @@ fn find_model(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
 /// `{model}/{operation}`: the operation is the longest end that is one, because a model's name may hold slashes.
 fn find_named(rest: &str) -> Option<(Found<'_>, &'static str)> {
     rest.match_indices('/').find_map(|(at, _)| {
-        let (endpoint, allow) = find_openai(&rest[at + 1..]).filter(|(endpoint, _)| *endpoint != Endpoint::Models)?;
+        let (endpoint, allow) = find_openai(&rest[at + 1..]).filter(|(_, allow)| *allow == POST)?;
         let model = &rest[..at];
         (at > 0 && !model.starts_with('/')).then_some((Found { endpoint, model: Some(model) }, allow))
     })
@@ -200,6 +216,9 @@ mod tests {
         assert_eq!(find("GET", "/v1/models/echo/echo-1"), Ok((Endpoint::Model("echo/echo-1"), None)));
         assert_eq!(find("GET", "/v1beta/models"), Ok((Endpoint::Models, None)));
         assert_eq!(find("GET", "/v1beta/models/echo%2Fecho-1"), Ok((Endpoint::Model("echo%2Fecho-1"), None)));
+        assert_eq!(find("DELETE", "/v1/responses/resp_1"), Ok((Endpoint::Response("resp_1"), None)));
+        assert_eq!(find("GET", "/openai/v1/responses/r/input_items"), Ok((Endpoint::ResponseInput("r"), None)));
+        assert_eq!(find("POST", "/v1/responses/resp_1"), Err(Miss::Method { allow: "GET, DELETE" }));
         assert_eq!(find("GET", "/v1/headgate/limits"), Ok((Endpoint::Limits, None)));
         assert_eq!(find("GET", "/v1/headgate/transform"), Err(Miss::Method { allow: "POST" }));
         assert_eq!(find("GET", "/v1/chat/completions"), Err(Miss::Method { allow: "POST" }));
@@ -222,6 +241,9 @@ mod tests {
             "/openai/deployments//chat/completions",
             "/openai/deployments/chat/completions/",
             "/v1/engines/gpt",
+            "/v1/responses/",
+            "/v1/responses/r/cancel",
+            "/openai/deployments/gpt/responses/r",
             "/engines/gpt/completions",
         ] {
             assert_eq!(find("POST", path), Err(Miss::Path), "{path}");

@@ -26,6 +26,7 @@ mod ingress;
 pub mod metrics;
 mod pipeline;
 mod rejection;
+pub mod responses;
 mod server;
 pub mod upstream;
 
@@ -49,6 +50,7 @@ pub use crate::metrics::Metrics;
 pub use crate::pipeline::settle::{CLIENT_CLOSED, UsageSink};
 pub use crate::pipeline::trace::TARGET as REQUEST_SPAN;
 use crate::pipeline::{Shared, Worker};
+use crate::responses::ResponseStore;
 use crate::server::Stop;
 use crate::upstream::dial::Dial;
 
@@ -68,6 +70,8 @@ pub struct Parts {
     pub policy: Arc<ArcSwap<Snapshot>>,
     /// Where usage events go.
     pub usage: Arc<dyn UsageSink>,
+    /// Where answers are kept that later calls continue.
+    pub responses: Arc<dyn ResponseStore>,
     /// Opens upstream connections.
     pub dial: Arc<dyn Dial>,
     /// The time.
@@ -221,7 +225,19 @@ impl Gateway {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, node_id, policy, usage, dial, clock, entropy, ephemeral, readiness, more_metrics } = parts;
+        let Parts {
+            config,
+            node_id,
+            policy,
+            usage,
+            responses,
+            dial,
+            clock,
+            entropy,
+            ephemeral,
+            readiness,
+            more_metrics,
+        } = parts;
         let metrics = Metrics::new(config.n_workers());
         let shared = Shared {
             config,
@@ -231,6 +247,7 @@ impl Gateway {
             policy,
             clock,
             usage,
+            responses,
             health: upstream::health::Health::default(),
             exchanges: upstream::exchanges::Exchanges::default(),
             metrics,

@@ -26,6 +26,7 @@ mod ids;
 mod limits;
 mod models;
 pub(crate) mod relay;
+pub(crate) mod remember;
 mod reply;
 pub(crate) mod reserve;
 pub(crate) mod resolve;
@@ -46,6 +47,7 @@ use http::Response;
 use http::request::Parts;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
+use llm::dialect::Dialect;
 use policy::{KeyRefusal, Snapshot};
 
 use self::decisions::Decisions;
@@ -62,6 +64,7 @@ use crate::config::GatewayConfig;
 use crate::ingress::{self, Endpoint};
 use crate::metrics::{Metrics, Shard};
 use crate::rejection::Rejection;
+use crate::responses::ResponseStore;
 use crate::upstream::client::Client;
 use crate::upstream::dial::Dial;
 use crate::upstream::exchanges::Exchanges;
@@ -81,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) policy: Arc<ArcSwap<Snapshot>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) usage: Arc<dyn UsageSink>,
+    pub(crate) responses: Arc<dyn ResponseStore>,
     pub(crate) health: Health,
     pub(crate) exchanges: Exchanges,
     pub(crate) metrics: Metrics,
@@ -170,19 +174,33 @@ async fn run(
             let dialect = ingress::error_dialect(parts.uri.path(), &parts.headers);
             return models::get(&caller, id, dialect, meter.started_at);
         }
+        Endpoint::Response(id) => return Box::pin(remember::show(worker, &caller, (&parts.method, id), meter)).await,
+        Endpoint::ResponseInput(id) => return Box::pin(remember::list_input(worker, &caller, id, meter)).await,
         Endpoint::Limits => return limits::show(worker, &caller),
         Endpoint::Transform => return transform::show(worker, &caller, &head, parts, body, meter).await,
         _ => {}
     }
     let Some(surface) = Surface::of(head.endpoint) else { return Err(Rejection::internal()) };
     meter.notes = admit::Notes::read(&parts.headers)?;
-    let wanted = resolve::resolve(worker, &caller, &head, surface, body, meter).await?;
+    let mut wanted = resolve::resolve(worker, &caller, &head, surface, body, meter).await?;
+    // Boxed, like what follows of it: few calls remember, and all would have to make room for it.
+    let memory = match surface {
+        Surface::Chat(Dialect::OpenAiResponses) => {
+            Box::pin(remember::recall(worker, &caller, &mut wanted, meter)).await?
+        }
+        _ => None,
+    };
     meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
-    if again::is_wanted(&wanted, meter) {
+    // An answer that is kept is one of its own: what another call was told has that call's id.
+    if memory.is_none() && again::is_wanted(&wanted, meter) {
         return again::boxed(worker, &caller, &head, parts, &wanted, meter).await;
     }
     let reply = dispatch::dispatch(worker, caller.organization, &head, &parts.headers, &wanted, meter).await?;
-    finish(&wanted, reply, meter)
+    let reply = finish(&wanted, reply, meter)?;
+    match memory {
+        Some(memory) => Ok(Box::pin(remember::keep(memory, reply, meter)).await),
+        None => Ok(reply),
+    }
 }
 
 /// Writes an upstream's answer as the surface has it.

@@ -3,10 +3,14 @@
 //! `sync` enrols, follows the control plane's policy and keeps a sealed copy of it; `usage` keeps what happened on disk until
 //! the ledger has it. What a request needs of either is a snapshot to read and a queue to push into.
 //!
-//! Not here: requests (`gateway`), what policy means (`policy`). Invariant: nothing in this crate stands on the request path.
+//! `responses` keeps and finds answers that later calls continue.
+//!
+//! Not here: requests (`gateway`), what policy means (`policy`). Invariant: but for a call that continues another, or wants to
+//! be continued, nothing in this crate stands on the request path.
 
 #![deny(missing_docs)]
 
+pub mod responses;
 pub mod sync;
 pub mod usage;
 

@@ -34,11 +34,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use self::apply::Applier;
+use self::crypto::DataKeys;
 use self::enrol::EnrolError;
 use self::identity::{Identity, IdentityError};
 use self::last_known_good::Vault;
 use self::status::SyncStatus;
 use self::transport::{ControlAddress, LinkError, Tls};
+use crate::responses::Responses;
 
 /// Settings of the link.
 #[derive(Debug, Clone)]
@@ -167,6 +169,7 @@ pub struct Link {
     policy: PolicyHandle,
     status: SyncStatus,
     channel: Channel,
+    keys: Arc<DataKeys>,
 }
 
 impl std::fmt::Debug for Link {
@@ -201,7 +204,8 @@ pub async fn start(config: SyncConfig, ports: Ports, stop: &CancellationToken) -
     let policy = applier.policy();
     status.change(|state| state.certificate_ends_at = Some(identity.not_after));
     let identity = Arc::new(RwLock::new(Arc::new(identity)));
-    let link = Link { config: Arc::new(config), ports, identity, tls, policy, status, channel };
+    let keys = applier.keys();
+    let link = Link { config: Arc::new(config), ports, identity, tls, policy, status, channel, keys };
     link.show_readiness(&applier);
     Ok(Started { link, applier, vault })
 }
@@ -236,6 +240,12 @@ impl Link {
     #[must_use]
     pub fn status(&self) -> SyncStatus {
         self.status.clone()
+    }
+
+    /// Returns the way to answers that later calls continue.
+    #[must_use]
+    pub fn responses(&self) -> Responses {
+        Responses::new(self.channel(), Arc::clone(&self.keys), Arc::clone(&self.ports.entropy))
     }
 
     /// Returns a connection to the control plane for other streams of this node; it connects when used, and again when lost.

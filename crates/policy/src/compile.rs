@@ -174,6 +174,7 @@ impl OrganizationPolicy {
             revision: 0,
             set_hash: crate::set::SetHash::default(),
             max_stale: domain::organization::Organization::DEFAULT_MAX_STALE,
+            response_retention: domain::organization::Organization::DEFAULT_RESPONSE_RETENTION,
             freshness: Arc::new(Freshness::default()),
             peppers: Arc::default(),
             credentials: Arc::default(),
@@ -264,16 +265,19 @@ impl Work<'_> {
 
     fn organization(&mut self, location: Location) {
         let Some((Content::Organization(it), _)) = self.read(location) else {
-            let OrganizationPolicy { slug, max_stale, peppers, .. } = OrganizationPolicy::empty(self.organization.id);
+            let OrganizationPolicy { slug, max_stale, response_retention, peppers, .. } =
+                OrganizationPolicy::empty(self.organization.id);
             self.organization.slug = slug;
             self.organization.max_stale = max_stale;
+            self.organization.response_retention = response_retention;
             self.organization.peppers = peppers;
             return;
         };
         let peppers = self.peppers(&it, location);
-        let Organization { slug, max_stale, .. } = it;
+        let Organization { slug, max_stale, response_retention, .. } = it;
         self.organization.slug = slug;
         self.organization.max_stale = max_stale;
+        self.organization.response_retention = response_retention;
         self.organization.peppers = Arc::new(peppers);
     }
 

@@ -169,6 +169,8 @@ pub struct Organization {
     pub slug: String,
     /// How long keys and credentials may be used without word from the control plane.
     pub max_stale: Duration,
+    /// How long answers of the responses surface are kept for later calls; zero keeps none.
+    pub response_retention: Duration,
     /// Peppers of virtual keys, sealed with the data key at [`pepper_place`].
     pub key_peppers: Vec<SealedSecret>,
 }

@@ -81,6 +81,8 @@ pub struct OrganizationPolicy {
     pub set_hash: SetHash,
     /// How long keys and credentials may be used without word from the control plane.
     pub max_stale: Duration,
+    /// How long answers of the responses surface are kept for later calls; zero keeps none.
+    pub response_retention: Duration,
     /// When the control plane last confirmed it.
     pub freshness: Arc<Freshness>,
     pub(crate) peppers: Arc<Vec<(u32, Secret<[u8; 32]>)>>,

@@ -95,6 +95,7 @@ impl TestOrganization {
             id: self.id(),
             slug: format!("org-{}", self.0),
             max_stale,
+            response_retention: domain::organization::Organization::DEFAULT_RESPONSE_RETENTION,
             key_peppers: vec![pepper],
         })
     }

@@ -23,6 +23,7 @@ mod error;
 pub mod idempotency;
 pub mod jobs;
 pub mod join_tokens;
+pub mod kept_responses;
 pub mod members;
 pub mod migrate;
 pub mod nodes;

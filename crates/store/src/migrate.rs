@@ -42,6 +42,7 @@ migrations! {
     8 "0008_root_secrets.sql",
     9 "0009_routing_trees.sql",
     10 "0010_answers_given_again.sql",
+    11 "0011_kept_responses.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

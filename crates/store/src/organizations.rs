@@ -16,6 +16,7 @@ struct OrganizationRow {
     slug: String,
     name: String,
     max_stale_ms: i64,
+    response_retention_ms: i64,
     version: i64,
     created_at: i64,
 }
@@ -28,14 +29,15 @@ impl OrganizationRow {
             slug: row.parse("slug", &self.slug)?,
             name: row.parse("name", &self.name)?,
             max_stale: Duration::from_millis(unsigned(self.max_stale_ms)),
+            response_retention: Duration::from_millis(unsigned(self.response_retention_ms)),
             version: unsigned(self.version),
             created_at: time(self.created_at),
         })
     }
 }
 
-fn stale_ms(organization: &Organization) -> i64 {
-    i64::try_from(organization.max_stale.as_millis()).unwrap_or(i64::MAX)
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Brings an organization into being; in a transaction from [`crate::Store::found`].
@@ -45,12 +47,14 @@ pub async fn insert(tx: &mut WriteTx, permit: &Permit, organization: &Organizati
     tx.spend(permit)?;
     let id = organization.id.to_string();
     sqlx::query(
-        "INSERT INTO organizations (id, slug, name, max_stale_ms, version, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO organizations (id, slug, name, max_stale_ms, response_retention_ms, version, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(&id)
     .bind(organization.slug.as_str())
     .bind(organization.name.as_str())
-    .bind(stale_ms(organization))
+    .bind(millis(organization.max_stale))
+    .bind(millis(organization.response_retention))
     .bind(signed(organization.version))
     .bind(organization.created_at.as_micros())
     .execute(tx.conn())
@@ -68,7 +72,7 @@ pub async fn insert(tx: &mut WriteTx, permit: &Permit, organization: &Organizati
 /// Returns the organization of the transaction.
 pub async fn get(tx: &mut Tx) -> Result<Organization> {
     let row: Option<OrganizationRow> =
-        sqlx::query_as("SELECT id, slug, name, max_stale_ms, version, created_at FROM organizations WHERE id = $1")
+        sqlx::query_as("SELECT id, slug, name, max_stale_ms, response_retention_ms, version, created_at FROM organizations WHERE id = $1")
             .bind(tx.org())
             .fetch_optional(tx.conn())
             .await?;
@@ -79,14 +83,15 @@ pub async fn get(tx: &mut Tx) -> Result<Organization> {
 pub async fn update(tx: &mut WriteTx, permit: &Permit, organization: &Organization) -> Result<u64> {
     tx.spend(permit)?;
     sqlx::query(
-        "UPDATE organizations SET slug = $3, name = $4, max_stale_ms = $5, version = version + 1
+        "UPDATE organizations SET slug = $3, name = $4, max_stale_ms = $5, response_retention_ms = $6, version = version + 1
           WHERE id = $1 AND version = $2",
     )
     .bind(tx.org())
     .bind(signed(organization.version))
     .bind(organization.slug.as_str())
     .bind(organization.name.as_str())
-    .bind(stale_ms(organization))
+    .bind(millis(organization.max_stale))
+    .bind(millis(organization.response_retention))
     .execute(tx.conn())
     .await?
     .current("organization")?;
@@ -97,7 +102,7 @@ pub async fn update(tx: &mut WriteTx, permit: &Permit, organization: &Organizati
 /// Lists every organization of the installation, oldest first.
 pub async fn list_all(tx: &mut SystemTx) -> Result<Vec<Organization>> {
     let rows: Vec<OrganizationRow> =
-        sqlx::query_as("SELECT id, slug, name, max_stale_ms, version, created_at FROM organizations ORDER BY id")
+        sqlx::query_as("SELECT id, slug, name, max_stale_ms, response_retention_ms, version, created_at FROM organizations ORDER BY id")
             .fetch_all(tx.conn())
             .await?;
     rows.into_iter().map(OrganizationRow::read).collect()
@@ -107,7 +112,8 @@ pub async fn list_all(tx: &mut SystemTx) -> Result<Vec<Organization>> {
 pub async fn list_by_ids(tx: &mut SystemTx, ids: &[OrganizationId]) -> Result<Vec<Organization>> {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows: Vec<OrganizationRow> = sqlx::query_as(
-        "SELECT id, slug, name, max_stale_ms, version, created_at FROM organizations WHERE id = ANY($1) ORDER BY id",
+        "SELECT id, slug, name, max_stale_ms, response_retention_ms, version, created_at FROM organizations
+          WHERE id = ANY($1) ORDER BY id",
     )
     .bind(ids)
     .fetch_all(tx.connection())

@@ -4,6 +4,7 @@ mod audit;
 mod embedded;
 mod identity;
 mod isolation;
+mod kept_responses;
 mod migrations;
 mod nodes;
 mod routing;

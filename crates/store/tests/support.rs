@@ -66,6 +66,7 @@ impl World {
             slug: name(slug),
             name: name(slug),
             max_stale: Organization::DEFAULT_MAX_STALE,
+            response_retention: Organization::DEFAULT_RESPONSE_RETENTION,
             version: 1,
             created_at: NOON,
         };

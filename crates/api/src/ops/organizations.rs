@@ -35,6 +35,8 @@ shapes! {
         pub name: DisplayName,
         /// How long a node without its control plane may go on verifying keys, in seconds.
         pub max_stale_secs: u64,
+        /// How long answers of the responses surface are kept for later calls, in seconds; 0 keeps none.
+        pub response_retention_secs: u64,
         /// The newest revision of its policy.
         pub policy_revision: u64,
         /// Counts changes; send it back with a change.
@@ -66,5 +68,8 @@ shapes! {
         /// A new stale age, 60 to 2 592 000 seconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub max_stale_secs: Option<u64>,
+        /// A new retention of responses, 0 to 34 560 000 seconds; 0 keeps none from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub response_retention_secs: Option<u64>,
     }
 }

@@ -66,8 +66,15 @@ pub async fn found(
     (slug, name): (Slug, DisplayName),
 ) -> Outcome<Founded> {
     let now = cx.now();
-    let organization =
-        Organization { id, slug, name, max_stale: Organization::DEFAULT_MAX_STALE, version: 1, created_at: now };
+    let organization = Organization {
+        id,
+        slug,
+        name,
+        max_stale: Organization::DEFAULT_MAX_STALE,
+        response_retention: Organization::DEFAULT_RESPONSE_RETENTION,
+        version: 1,
+        created_at: now,
+    };
     store::organizations::insert(tx, permit, &organization).await?;
     let (_, wrapped) = cx.keyring.new_data_key(id, cx.entropy.as_ref())?;
     let data_key = SealedDataKey { version: FIRST_DATA_KEY, sealed: wrapped, created_at: now };
@@ -168,6 +175,14 @@ pub async fn update(call: Call<UpdateOrganization>) -> Outcome<Reply<Organizatio
         if !(least..=most).contains(&organization.max_stale) {
             let detail = format!("use {} to {} seconds", least.as_secs(), most.as_secs());
             return Err(Failure::unacceptable("/max_stale_secs", detail));
+        }
+    }
+    if let Some(seconds) = call.body.response_retention_secs {
+        let most = Organization::MAX_RESPONSE_RETENTION;
+        organization.response_retention = Duration::from_secs(seconds);
+        if organization.response_retention > most {
+            let detail = format!("use 0 (keep none) to {} seconds", most.as_secs());
+            return Err(Failure::unacceptable("/response_retention_secs", detail));
         }
     }
     organization.version = store::organizations::update(&mut write, &permit, &organization).await?;

@@ -29,8 +29,9 @@ pub(super) async fn run(cx: &Cx) -> Outcome<()> {
             changes += store::changes::delete_until(&mut tx, organization, until).await?;
         }
     }
+    let responses = store::kept_responses::delete_expired(&mut tx, now).await?;
     let days = store::usage::drop_days_until(&mut tx, now.minus(cx.config.usage_retention)).await?;
     tx.commit().await?;
-    tracing::info!(answers, sessions, tokens, changes, days, "what had passed its time was deleted");
+    tracing::info!(answers, sessions, tokens, changes, responses, days, "what had passed its time was deleted");
     Ok(())
 }

@@ -160,8 +160,9 @@ async fn organization_content(tx: &mut Tx, cx: &Cx) -> Result<Content, PublishEr
         Some((version, key)) => peppers(cx, row.id, *version, key)?,
         None => Vec::new(),
     };
-    let (id, slug, max_stale) = (row.id, row.slug.to_string(), row.max_stale);
-    Ok(Content::Organization(Organization { id, slug, max_stale, key_peppers }))
+    let (id, slug, max_stale, response_retention) =
+        (row.id, row.slug.to_string(), row.max_stale, row.response_retention);
+    Ok(Content::Organization(Organization { id, slug, max_stale, response_retention, key_peppers }))
 }
 
 fn peppers(

@@ -34,6 +34,7 @@ pub(crate) async fn view(tx: &mut Tx, organization: Organization) -> Outcome<Org
         slug: organization.slug,
         name: organization.name,
         max_stale_secs: organization.max_stale.as_secs(),
+        response_retention_secs: organization.response_retention.as_secs(),
         policy_revision,
         version: organization.version,
         created_at: organization.created_at,

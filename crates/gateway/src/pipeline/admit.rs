@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use percent_encoding::percent_decode_str;
 
 use super::again::Wish;
+use super::surface::Surface;
 use super::trace::TRACEPARENT;
 use crate::config::Limits;
 use crate::ingress::{self, Endpoint, Found, Miss};
@@ -81,7 +82,7 @@ pub(crate) fn admit<'a>(
 ) -> Result<Head<'a>, Rejection> {
     let Found { endpoint, model } = ingress::find_endpoint(method, uri.path()).map_err(refuse_miss)?;
     check_size(headers, limits)?;
-    let has_body = !matches!(endpoint, Endpoint::Models | Endpoint::Model(_) | Endpoint::Limits);
+    let has_body = matches!(endpoint, Endpoint::Transform) || Surface::of(endpoint).is_some();
     if has_body {
         check_content_type(headers)?;
     }

@@ -20,6 +20,7 @@ use domain::code::GatewayCode;
 use domain::route::Dropped;
 use domain::usage::{AttemptOutcome, Routing, Skipped};
 use http::{HeaderMap, StatusCode};
+use llm::canonical::json::Rest;
 use llm::dialect::Dialect;
 use policy::Plan;
 use policy::snapshot::{ModelPolicy, OrganizationPolicy};
@@ -55,6 +56,8 @@ struct Context<'a> {
     call: Call<'a>,
     /// The dialect of the client, in which errors are said too.
     client: Dialect,
+    /// What an answer that is made here repeats of the request.
+    echo: &'a Rest,
     /// A stream is written as the items of one JSON array.
     wants_array: bool,
     clocks: Clocks,
@@ -82,6 +85,7 @@ impl<'a> Context<'a> {
             organization,
             call: Call { operation: wanted.surface.operation(), body: &wanted.body, scan: &wanted.scan, headers },
             client: wanted.surface.dialect(),
+            echo: &wanted.echo,
             wants_array: head.wants_array,
             clocks: Clocks {
                 connect: ms(timeouts.connect_ms),

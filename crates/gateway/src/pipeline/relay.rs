@@ -6,6 +6,7 @@
 //! what is known and its meter settles once.
 
 mod billing;
+pub(crate) mod keeper;
 pub(crate) mod stream;
 mod writer;
 
@@ -20,6 +21,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
 pub(crate) use self::billing::{Bill, Billing, End};
+use self::keeper::Keeper;
 pub(crate) use self::stream::{Source, StreamRelay};
 pub(crate) use self::writer::{Annotate, Translation, Writer};
 use super::settle::Meter;
@@ -35,7 +37,7 @@ pin_project! {
         /// The events of a stream that is given again.
         Events { bytes: Bytes, meter: Option<Box<Meter>> },
         /// A body that is still arriving.
-        Stream { #[pin] sleep: Sleep, relay: Box<StreamRelay> },
+        Stream { #[pin] sleep: Sleep, relay: Box<StreamRelay>, keeper: Option<Box<Keeper>> },
     }
 }
 
@@ -60,8 +62,8 @@ impl ReplyBody {
     }
 
     /// A streamed answer.
-    pub(crate) fn stream(relay: Box<StreamRelay>) -> Self {
-        Self::Stream { sleep: tokio::time::sleep_until(relay.first_deadline()), relay }
+    pub(crate) fn stream(relay: Box<StreamRelay>, keeper: Option<Box<Keeper>>) -> Self {
+        Self::Stream { sleep: tokio::time::sleep_until(relay.first_deadline()), relay, keeper }
     }
 }
 
@@ -90,11 +92,17 @@ impl Body for ReplyBody {
                 }
                 None
             }
-            Projected::Stream { sleep, relay } => match relay.poll_next(sleep, cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
-                Poll::Ready(None) => None,
-            },
+            Projected::Stream { sleep, relay, keeper } => {
+                let polled = match keeper {
+                    Some(keeper) => keeper.poll_next(relay, sleep, cx),
+                    None => relay.poll_next(sleep, cx),
+                };
+                match polled {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                    Poll::Ready(None) => None,
+                }
+            }
         };
         self.set(Self::Ended);
         Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))

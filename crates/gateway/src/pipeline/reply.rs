@@ -11,6 +11,7 @@ use state::Answer;
 use tokio::time::Instant;
 
 use super::again;
+use super::relay::keeper::Keeper;
 use super::relay::stream::Start;
 use super::relay::{ReplyBody, StreamRelay};
 use super::settle::{Meter, header_value, micros};
@@ -89,10 +90,11 @@ impl Reply {
                     ReplyBody::answer(answer.body.clone(), meter)
                 }
             }
-            Self::Stream(start) => {
+            Self::Stream(mut start) => {
                 headers.insert(CONTENT_TYPE, if start.is_array { JSON } else { EVENTS });
                 headers.insert(CACHE_CONTROL, NO_CACHE);
-                ReplyBody::stream(Box::new(StreamRelay::new(*start, meter)))
+                let keeper = start.memory.take().map(Keeper::new);
+                ReplyBody::stream(Box::new(StreamRelay::new(*start, meter)), keeper)
             }
         };
         let mut response = Response::new(body);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use domain::code::GatewayCode;
 use domain::route::Overrides;
 use hyper::body::Incoming;
+use llm::canonical::json::Rest;
 use policy::Caller;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy};
 use provider::Operation;
@@ -39,6 +40,8 @@ pub(crate) struct Wanted {
     pub(crate) choice: Option<Box<Choice>>,
     /// What of the body no target can be told.
     pub(crate) dropped: Vec<String>,
+    /// What an answer that is made here repeats of the request.
+    pub(crate) echo: Rest,
 }
 
 /// Reads the body and looks up its model.
@@ -93,7 +96,8 @@ pub(crate) fn look_up(
     let (model, variant) = find(caller, &name)?;
     surface.check_prompt(&body, &scan)?;
     meter.route = model.route;
-    let mut wanted = Wanted { surface, body, scan, model, more: Vec::new(), choice: None, dropped };
+    let mut wanted =
+        Wanted { surface, body, scan, model, more: Vec::new(), choice: None, dropped, echo: Rest::default() };
     if matches!(surface, Surface::Chat(_)) {
         wanted.choose(caller, &models, variant)?;
     }

@@ -56,7 +56,12 @@ impl Surface {
             Endpoint::CountContent => Self::CountTokens(Dialect::Gemini),
             Endpoint::Embeddings => Self::Embeddings,
             Endpoint::EmbedContent(batch) => Self::EmbedContent(batch),
-            Endpoint::Models | Endpoint::Model(_) | Endpoint::Limits | Endpoint::Transform => return None,
+            Endpoint::Models
+            | Endpoint::Model(_)
+            | Endpoint::Response(_)
+            | Endpoint::ResponseInput(_)
+            | Endpoint::Limits
+            | Endpoint::Transform => return None,
         })
     }
 

@@ -1,6 +1,7 @@
 //! A gateway, its policy, its upstreams and its clients, all in one thread.
 
 pub(crate) mod client;
+pub(crate) mod kept;
 pub(crate) mod policy;
 pub(crate) mod raw;
 pub(crate) mod upstream;
@@ -20,6 +21,7 @@ use runtime::health::Readiness;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::kept::Kept;
 use self::policy::World;
 use self::upstream::Upstreams;
 
@@ -79,6 +81,7 @@ impl Clock for VirtualClock {
 pub(crate) struct Bench {
     pub upstreams: Upstreams,
     pub ledger: Arc<Ledger>,
+    pub kept: Kept,
     pub policy: Arc<ArcSwap<::policy::Snapshot>>,
     pub gateway: Gateway,
     pub lane: Lane,
@@ -94,10 +97,20 @@ impl Bench {
     }
 
     pub(crate) fn with(config: GatewayConfig, world: &World) -> Self {
-        Self::beside(Ephemeral::default(), config, world)
+        Self::among((Ephemeral::default(), Kept::default()), config, world)
     }
 
+    /// Another node beside those that share what nodes may lose.
     pub(crate) fn beside(ephemeral: Ephemeral, config: GatewayConfig, world: &World) -> Self {
+        Self::among((ephemeral, Kept::default()), config, world)
+    }
+
+    /// Another node of the fleet that keeps responses there.
+    pub(crate) fn keeping(kept: Kept, world: &World) -> Self {
+        Self::among((Ephemeral::default(), kept), GatewayConfig::default(), world)
+    }
+
+    fn among((ephemeral, kept): (Ephemeral, Kept), config: GatewayConfig, world: &World) -> Self {
         let (upstreams, ledger) = (Upstreams::default(), Arc::new(Ledger::default()));
         let policy = Arc::new(ArcSwap::from_pointee(world.snapshot()));
         let parts = Parts {
@@ -105,6 +118,7 @@ impl Bench {
             node_id: NodeId::from_uuid(1),
             policy: policy.clone(),
             usage: ledger.clone(),
+            responses: Arc::new(kept.clone()),
             dial: Arc::new(upstreams.clone()),
             clock: Arc::new(VirtualClock { started: Instant::now() }),
             entropy: Arc::new(SeededEntropy::new(1)),
@@ -114,7 +128,7 @@ impl Bench {
         };
         let gateway = Gateway::new(parts);
         let lane = gateway.lane();
-        Self { upstreams, ledger, policy, gateway, lane }
+        Self { upstreams, ledger, kept, policy, gateway, lane }
     }
 
     /// Waits for the single event of a test that makes one call.

@@ -86,6 +86,7 @@ impl World {
                 id: ORG,
                 slug: "org".to_owned(),
                 max_stale: std::time::Duration::from_secs(86_400),
+                response_retention: std::time::Duration::from_secs(86_400),
                 key_peppers: vec![pepper],
             }),
             Content::Workspace(Workspace { id: WORKSPACE, slug: "ws".to_owned() }),
@@ -171,6 +172,15 @@ impl World {
             timeouts: Timeouts::default(),
             rules,
         }));
+    }
+
+    /// Has answers of the responses surface kept this long.
+    pub(crate) fn keep_responses(&mut self, retention: std::time::Duration) {
+        for content in &mut self.contents {
+            if let Content::Organization(organization) = content {
+                organization.response_retention = retention;
+            }
+        }
     }
 
     pub(crate) fn allow(&mut self, pattern: &str) {

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::Ledger;
 use crate::harness::client::next;
+use crate::harness::kept::Kept;
 use crate::harness::policy::{World, token};
 use crate::harness::upstream::{Step, Upstreams, chunk, openai_end, stream};
 
@@ -48,6 +49,7 @@ async fn start_in(config: GatewayConfig, mut world: World) -> Running {
         node_id: NodeId::from_uuid(1),
         policy: Arc::new(ArcSwap::from_pointee(world.snapshot())),
         usage: ledger.clone(),
+        responses: Arc::new(Kept::default()),
         dial: Arc::new(upstreams.clone()),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SeededEntropy::new(1)),
@@ -214,6 +216,7 @@ async fn a_port_in_use_is_an_error() {
         node_id: NodeId::from_uuid(1),
         policy: Arc::default(),
         usage: running.ledger.clone(),
+        responses: Arc::new(Kept::default()),
         dial: Arc::new(running.upstreams.clone()),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SeededEntropy::new(1)),

@@ -24,6 +24,7 @@ use runtime::health::Readiness;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::harness::kept::Kept;
 use crate::harness::policy::{World, token};
 
 /// Calls counted, after as many that warm up pools and buffers.
@@ -131,6 +132,7 @@ fn lane(upstream: SocketAddr, folder: &std::path::Path) -> Lane {
         node_id: NodeId::from_uuid(1),
         policy: Arc::new(ArcSwap::from_pointee(world.snapshot())),
         usage: Arc::new(spool),
+        responses: Arc::new(Kept::default()),
         dial: Arc::new(To(upstream)),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SeededEntropy::new(1)),

@@ -340,10 +340,10 @@ async fn what_leaves_something_behind_is_asked_each_time() {
             assert_eq!(cache_of(&bench.ask(ask(&body)).await), "off", "{body}");
         }
     }
-    // Responses are stored at the provider unless one says otherwise.
+    // Responses are kept unless one says otherwise; one that continues another is the whole conversation by then.
     for (more, cache) in [
         (json!({}), ["off", "off"]),
-        (json!({"store": false, "previous_response_id": "resp_1"}), ["off", "off"]),
+        (json!({"store": false, "previous_response_id": "resp_up"}), ["miss", "hit"]),
         (json!({"store": false}), ["miss", "hit"]),
     ] {
         for wanted in cache {

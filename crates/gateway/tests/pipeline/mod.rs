@@ -6,6 +6,7 @@ mod attempts;
 mod bad_inputs;
 mod basics;
 mod cache;
+mod conversations;
 mod cooldowns;
 mod disconnect;
 mod exchanges;

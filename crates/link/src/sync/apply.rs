@@ -78,6 +78,11 @@ impl Applier {
         Arc::clone(&self.policy)
     }
 
+    /// Returns the data keys that the node was granted.
+    pub(super) fn keys(&self) -> Arc<DataKeys> {
+        Arc::clone(&self.keys)
+    }
+
     /// Trusts the signing keys of a renewed identity.
     pub(crate) fn trust(&mut self, identity: &Identity) {
         self.replica.set_verifier(Arc::new(identity.signing_keys.clone()));

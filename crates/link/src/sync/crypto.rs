@@ -86,6 +86,20 @@ impl DataKeys {
         self.0.write().retain(|(held, _), _| *held != organization);
     }
 
+    /// Seals bytes under the newest key of an organization; `place` is authenticated with them. Gives the key's version.
+    pub fn seal(
+        &self,
+        organization: OrganizationId,
+        place: &str,
+        plain: Vec<u8>,
+        entropy: &dyn Entropy,
+    ) -> Option<(u32, Vec<u8>)> {
+        let version = self.versions(organization).pop()?;
+        let keys = self.0.read();
+        let sealed = seal(keys.get(&(organization, version))?, place, plain, entropy).ok()?;
+        Some((version, sealed))
+    }
+
     /// Lists the versions held of an organization.
     #[must_use]
     pub fn versions(&self, organization: OrganizationId) -> Vec<u32> {
@@ -108,6 +122,16 @@ impl SecretOpener for DataKeys {
         let keys = self.0.read();
         open(keys.get(&(organization, data_key_version))?, place, sealed).ok()
     }
+}
+
+fn seal(key: &LessSafeKey, place: &str, mut plain: Vec<u8>, entropy: &dyn Entropy) -> Result<Vec<u8>, CryptoError> {
+    let mut nonce = [0; NONCE_LEN];
+    entropy.fill(&mut nonce);
+    let bound = Nonce::assume_unique_for_key(nonce);
+    key.seal_in_place_append_tag(bound, Aad::from(place.as_bytes()), &mut plain).map_err(|_| CryptoError::Sealed)?;
+    let mut sealed = nonce.to_vec();
+    sealed.append(&mut plain);
+    Ok(sealed)
 }
 
 fn open(key: &LessSafeKey, place: &str, sealed: &[u8]) -> Result<Secret<Vec<u8>>, CryptoError> {
@@ -138,16 +162,8 @@ impl DiskKey {
     }
 
     /// Seals bytes: nonce, ciphertext, tag. `place` is authenticated with them.
-    pub fn seal(&self, place: &str, mut plain: Vec<u8>, entropy: &dyn Entropy) -> Result<Vec<u8>, CryptoError> {
-        let mut nonce = [0; NONCE_LEN];
-        entropy.fill(&mut nonce);
-        let bound = Nonce::assume_unique_for_key(nonce);
-        self.0
-            .seal_in_place_append_tag(bound, Aad::from(place.as_bytes()), &mut plain)
-            .map_err(|_| CryptoError::Sealed)?;
-        let mut sealed = nonce.to_vec();
-        sealed.append(&mut plain);
-        Ok(sealed)
+    pub fn seal(&self, place: &str, plain: Vec<u8>, entropy: &dyn Entropy) -> Result<Vec<u8>, CryptoError> {
+        seal(&self.0, place, plain, entropy)
     }
 
     /// Opens what [`DiskKey::seal`] gave for the same place.
@@ -192,6 +208,26 @@ mod tests {
         assert_eq!(keys.versions(OrganizationId::from_uuid(1)), [1]);
         keys.forget(OrganizationId::from_uuid(1));
         assert!(keys.versions(OrganizationId::from_uuid(1)).is_empty());
+    }
+
+    #[test]
+    fn what_is_sealed_opens_at_its_place_under_its_key_alone() {
+        let (public, private) = generate_hpke_pair().unwrap();
+        let (node, organization) = (NodeId::from_uuid(1), OrganizationId::from_uuid(1));
+        let keys = DataKeys::default();
+        let entropy = SeededEntropy::new(1);
+        assert_eq!(keys.seal(organization, "a", b"said".to_vec(), &entropy), None, "no key yet");
+        keys.take(&grant(&public, node), node, &private).unwrap();
+        let (version, sealed) = keys.seal(organization, "a", b"said".to_vec(), &entropy).unwrap();
+        let open = |place: &str, version: u32| keys.open(organization, version, place, &sealed);
+        assert_eq!(open("a", version).unwrap().expose(), b"said");
+        assert!(open("b", version).is_none() && open("a", version + 1).is_none());
+        assert!(keys.open(OrganizationId::from_uuid(2), version, "a", &sealed).is_none());
+        assert_ne!(
+            keys.seal(organization, "a", b"said".to_vec(), &entropy).unwrap().1,
+            sealed,
+            "another nonce each time"
+        );
     }
 
     #[test]

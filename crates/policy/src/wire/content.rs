@@ -77,9 +77,18 @@ fn message<M: Message + Default>(bytes: Bytes) -> Result<M, WireError> {
 fn organization(it: v1::Organization) -> Result<Organization, WireError> {
     let max_stale =
         it.max_stale_ms.map_or(domain::organization::Organization::DEFAULT_MAX_STALE, Duration::from_millis);
+    let response_retention = it
+        .response_retention_ms
+        .map_or(domain::organization::Organization::DEFAULT_RESPONSE_RETENTION, Duration::from_millis);
     let key_peppers =
         it.key_peppers.into_iter().map(|pepper| sealed("key_peppers", pepper)).collect::<Result<_, _>>()?;
-    Ok(Organization { id: id("id", &it.id)?, slug: bounded("slug", it.slug, MAX_TEXT)?, max_stale, key_peppers })
+    Ok(Organization {
+        id: id("id", &it.id)?,
+        slug: bounded("slug", it.slug, MAX_TEXT)?,
+        max_stale,
+        response_retention,
+        key_peppers,
+    })
 }
 
 fn organization_message(it: &Organization) -> v1::Organization {
@@ -87,6 +96,7 @@ fn organization_message(it: &Organization) -> v1::Organization {
         id: it.id.to_string(),
         slug: it.slug.clone(),
         max_stale_ms: Some(u64::try_from(it.max_stale.as_millis()).unwrap_or(u64::MAX)),
+        response_retention_ms: Some(u64::try_from(it.response_retention.as_millis()).unwrap_or(u64::MAX)),
         key_peppers: it.key_peppers.iter().map(sealed_message).collect(),
     }
 }

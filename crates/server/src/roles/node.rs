@@ -159,6 +159,7 @@ impl Running {
             node_id: id,
             policy: link.policy(),
             usage: Arc::new(spool.clone()),
+            responses: Arc::new(link.responses()),
             dial: Arc::new(dial),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),

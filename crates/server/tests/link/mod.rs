@@ -4,6 +4,7 @@ pub(crate) mod bed;
 mod forger;
 pub(crate) mod herd;
 mod intruders;
+mod keeping;
 mod ledger;
 pub(crate) mod push;
 mod raw;

@@ -127,6 +127,7 @@ fn GeneralForm(office: Office, organization: OrganizationView, query: Query<Orga
             version: Some(version),
             name: Some(name),
             max_stale_secs: stale.get_untracked().parse().ok(),
+            ..OrganizationChange::default()
         };
         update.run(office.path(), body, move |_| {
             toasts.done("Saved.");

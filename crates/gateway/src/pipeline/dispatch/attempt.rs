@@ -18,7 +18,7 @@ use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 use llm::canonical::json::Raw;
 use llm::canonical::loss::{Effect, Loss};
-use llm::dialect::{AnswerOptions, Dialect, Mode, gemini, openai_responses};
+use llm::dialect::{AnswerOptions, Dialect, Mode, gemini};
 use pin_project_lite::pin_project;
 use policy::snapshot::{CredentialUse, DeploymentPolicy};
 use provider::count;
@@ -472,7 +472,7 @@ impl Making<'_> {
             id,
             created: meter.started_at.as_secs(),
             include_usage: self.context.call.scan.wants_usage(),
-            echo: openai_responses::echo_of(self.client(), self.context.call.body),
+            echo: self.context.echo.clone(),
         }
     }
 
@@ -558,6 +558,7 @@ impl Making<'_> {
             writer,
             is_array: self.context.wants_array,
             known_usage,
+            memory: None,
             billing: self.billing.clone(),
             idle: clocks.idle,
             total_at: clocks.total_at,

@@ -74,6 +74,7 @@ async fn send(
         organization,
         call: Call { operation: wanted.surface.operation(), body: &wanted.body, scan: &wanted.scan, headers },
         client: wanted.surface.dialect(),
+        echo: &wanted.echo,
         wants_array: false,
         clocks: Clocks {
             connect: ms(timeouts.connect_ms),

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep};
 use super::billing::{Billing, End};
 use super::writer::Writer;
 use crate::pipeline::again::Recorder;
+use crate::pipeline::remember::Memory;
 use crate::pipeline::settle::Meter;
 use crate::upstream::client::{Answer, ReadError};
 
@@ -46,6 +47,8 @@ pub(crate) struct Start {
     pub(crate) is_array: bool,
     /// What the answer consumed, when that is known from elsewhere than the answer.
     pub(crate) known_usage: Option<TokenUsage>,
+    /// What is to be kept of the answer.
+    pub(crate) memory: Option<Box<Memory>>,
     pub(crate) billing: Billing,
     pub(crate) idle: Duration,
     pub(crate) total_at: Instant,
@@ -80,7 +83,8 @@ impl Source {
 
 impl StreamRelay {
     pub(crate) fn new(start: Start, meter: Box<Meter>) -> Self {
-        let Start { source, first, writer, is_array: _, known_usage, billing, idle, total_at, recorder } = start;
+        let Start { source, first, writer, is_array: _, memory: _, known_usage, billing, idle, total_at, recorder } =
+            start;
         Self {
             source,
             first: Some(first).filter(|first| !first.is_empty()),

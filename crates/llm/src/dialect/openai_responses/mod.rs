@@ -5,6 +5,7 @@
 //! ([`Block::ITEM`](crate::canonical::content::Block::ITEM)), so the list comes back as it was. Items of the vendor's own
 //! tools are opaque: they return to OpenAI whole and are a loss elsewhere.
 
+pub mod conversation;
 mod failure;
 mod read_answer;
 mod read_items;
