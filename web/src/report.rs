@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::ops::usage::{RequestView, UsageReport, UsageSums};
 use domain::Timestamp;
-use domain::usage::{CacheOutcome, Outcome, TokenUsage};
+use domain::usage::{CacheOutcome, Outcome, TokenUsage, UnitUsage};
 
 use crate::range::TimeRange;
 use ui::chart::{ChartData, Series, Slot};
@@ -262,6 +262,7 @@ pub(crate) fn sums_of(requests: &[RequestView]) -> UsageSums {
             matches!(request.outcome, Outcome::UpstreamFailed | Outcome::UpstreamBroken | Outcome::Interrupted)
         }),
         tokens,
+        units: requests.iter().fold(UnitUsage::default(), |sum, request| sum.plus(request.units)),
         cost_usd: requests.iter().map(|request| request.cost_usd).sum(),
         reused: count(|request| matches!(request.cache, CacheOutcome::Hit | CacheOutcome::Coalesced)),
         saved_input: requests.iter().map(|request| request.saved_input).sum(),

@@ -25,6 +25,7 @@ fn new(name: &str, base_url: Option<&str>, secret: Option<&str>) -> NewCredentia
         name: name.parse().expect("a name"),
         base_url: base_url.map(ToOwned::to_owned),
         secret: secret.map(ToOwned::to_owned),
+        allows_passthrough: false,
     }
 }
 
@@ -84,6 +85,7 @@ async fn a_new_origin_wants_the_secret_again_and_a_new_path_does_not() {
         .expect("a credential");
     let path = CredentialPath { organization_id: world.organization(), credential_id: made.id };
     let moved = |version, base_url: &str, secret: Option<&str>| CredentialChange {
+        allows_passthrough: None,
         version: Some(version),
         name: None,
         base_url: Some(base_url.to_owned()),

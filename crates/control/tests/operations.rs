@@ -10,7 +10,9 @@ use api::ops::deployments::{
 };
 use api::ops::environments::{CreateEnvironment, DeleteEnvironment, EnvironmentPath, ListEnvironments, NewEnvironment};
 use api::ops::members::{AddMember, BindRole, ListMembers, NewMember, NewRoleBinding, RoleBindingPath, UnbindRole};
-use api::ops::models::{ListModels, ListPrices, ListProviders, ModelQuery, NewPrice, PriceQuery, RatesView, SetPrice};
+use api::ops::models::{
+    ListModels, ListPrices, ListProviders, ModelQuery, NewPrice, PriceQuery, RatesView, SetPrice, UnitRatesView,
+};
 use api::ops::nodes::{
     CreateJoinToken, CreateNodeGroup, ListNodeGroups, NewJoinToken, NewNodeGroup, NodeGroupChange, NodeGroupPath,
     UpdateNodeGroup,
@@ -384,7 +386,9 @@ async fn own_prices_win_from_their_date_on_and_never_before() {
         upstream_model: "echo-1".to_owned(),
         effective_at,
         usd_per_million_tokens: rates,
+        usd_per_unit: UnitRatesView { image: Some("0.04".parse().expect("dollars")), ..UnitRatesView::default() },
         long_context: Vec::new(),
+        tiers: Vec::new(),
     };
     let past = owner
         .refused::<SetPrice>(org(&world), NoQuery {}, price(Some("2026-01-01T00:00:00Z".parse().expect("a time"))))

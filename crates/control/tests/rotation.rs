@@ -45,6 +45,7 @@ fn credential(name: &str) -> NewCredential {
         name: name.parse().expect("a name"),
         base_url: Some("https://up.example/v1".to_owned()),
         secret: Some(format!("sk-{name}-0123456789abcdef")),
+        allows_passthrough: false,
     }
 }
 

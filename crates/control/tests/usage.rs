@@ -10,7 +10,7 @@ use api::ops::workspaces::{CreateWorkspace, NewWorkspace};
 use api::ops::{OrganizationPath, WorkspacePath};
 use api::{Empty, NoQuery};
 use domain::id::IdMint as _;
-use domain::usage::{Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::usage::{Endpoint, Outcome, TokenUsage, UnitUsage, UsageEvent};
 use domain::{NanoUsd, NodeId, RequestId, Role, Scope, Timestamp, VirtualKeyId, WorkspaceId};
 use http::{StatusCode, header};
 use store::usage::Batch;
@@ -44,7 +44,9 @@ fn event(world: &World, workspace: WorkspaceId, minutes: u32, model: &str) -> Us
         first_byte_us: None,
         overhead_us: 100,
         usage: TokenUsage { input: 10, output: 1, ..TokenUsage::default() },
+        units: UnitUsage { images: 2, ..UnitUsage::default() },
         is_estimated: false,
+        is_unmetered: false,
         cost: NanoUsd::from_nanos(1_000),
         price_id: None,
         cache: domain::usage::CacheUse::default(),

@@ -42,6 +42,8 @@ pub struct Credential {
     pub secret: Option<SealedSecret>,
     /// Counts the secrets this credential has had, from 1; part of the seal.
     pub secret_version: u32,
+    /// Whether calls to the provider's own API may be signed with it.
+    pub allows_passthrough: bool,
     /// The last four characters, for recognition; empty when the secret is shorter than 16.
     pub hint: String,
     /// Counts changes, from 1.

@@ -2,6 +2,35 @@
 
 use crate::{OrganizationId, Price, PriceId, Timestamp};
 
+/// Prices of what is counted beside tokens. A kind without a price costs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct UnitRates {
+    /// A picture made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Price>,
+    /// A second of sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_second: Option<Price>,
+    /// A character spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub character: Option<Price>,
+    /// A search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Price>,
+    /// A page read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<Price>,
+}
+
+impl UnitRates {
+    /// Says whether nothing has a price.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Prices by kind of token. A kind without its own price costs what `input` (for reads and writes) or `output` (for reasoning) costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Rates {
@@ -17,6 +46,9 @@ pub struct Rates {
     pub output: Price,
     /// The reasoning part of output.
     pub reasoning: Option<Price>,
+    /// What is counted beside tokens.
+    #[serde(default, skip_serializing_if = "UnitRates::is_empty")]
+    pub units: UnitRates,
 }
 
 /// Rates that hold for a whole call once its total input exceeds a bound.
@@ -25,6 +57,40 @@ pub struct LongContextRates {
     /// The bound, in tokens of total input.
     pub above_input_tokens: u64,
     /// What holds above it.
+    pub rates: Rates,
+}
+
+/// A tier of service with rates of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceTier {
+    /// Answered within a day.
+    Batch,
+    /// Answered when there is room.
+    Flex,
+    /// Answered before others.
+    Priority,
+}
+
+impl ServiceTier {
+    /// Finds the tier that a vendor's word in an answer means; `None` for the usual one.
+    #[must_use]
+    pub fn find(word: &str) -> Option<Self> {
+        match word {
+            "batch" => Some(Self::Batch),
+            "flex" => Some(Self::Flex),
+            "priority" => Some(Self::Priority),
+            _ => None,
+        }
+    }
+}
+
+/// What a tier costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct TierRates {
+    /// The tier.
+    pub tier: ServiceTier,
+    /// Its rates, for contexts of any length.
     pub rates: Rates,
 }
 
@@ -57,6 +123,8 @@ pub struct PriceVersion {
     pub rates: Rates,
     /// Rates for long contexts, ascending by bound.
     pub long_context: Vec<LongContextRates>,
+    /// Rates of other tiers of service.
+    pub tiers: Vec<TierRates>,
     /// When it was entered.
     pub created_at: Timestamp,
 }

@@ -71,6 +71,16 @@ text_schemas! {
             "output": { "type": "integer", "minimum": 0 }, "reasoning": { "type": "integer", "minimum": 0 }
         }
     });
+    crate::usage::UnitUsage, "UnitUsage", json_schema!({
+        "type": "object",
+        "description": "What was counted beside tokens: pictures made, sound in milliseconds, characters spoken, searches, pages.",
+        "properties": {
+            "images": { "type": "integer", "minimum": 0 }, "audio_ms": { "type": "integer", "minimum": 0 },
+            "characters": { "type": "integer", "minimum": 0 }, "searches": { "type": "integer", "minimum": 0 },
+            "pages": { "type": "integer", "minimum": 0 }
+        }
+    });
+    crate::price::ServiceTier, "ServiceTier", texts(["batch", "flex", "priority"].into_iter());
     crate::route::Target, "Target", json_schema!({
         "type": "object", "required": ["deployment_id", "priority", "weight"],
         "properties": {

@@ -56,6 +56,54 @@ impl TokenUsage {
     }
 }
 
+/// What is counted beside tokens, where vendors bill by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct UnitUsage {
+    /// Pictures made.
+    pub images: u64,
+    /// Sound that was heard or made, in milliseconds.
+    pub audio_ms: u64,
+    /// Characters spoken.
+    pub characters: u64,
+    /// Searches: rankings of documents, or look-ups in the web.
+    pub searches: u64,
+    /// Pages read.
+    pub pages: u64,
+}
+
+impl UnitUsage {
+    /// Says whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds kind by kind.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            images: self.images.saturating_add(other.images),
+            audio_ms: self.audio_ms.saturating_add(other.audio_ms),
+            characters: self.characters.saturating_add(other.characters),
+            searches: self.searches.saturating_add(other.searches),
+            pages: self.pages.saturating_add(other.pages),
+        }
+    }
+
+    /// Takes the larger of each kind: streams report totals, so the largest is the last.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            images: self.images.max(other.images),
+            audio_ms: self.audio_ms.max(other.audio_ms),
+            characters: self.characters.max(other.characters),
+            searches: self.searches.max(other.searches),
+            pages: self.pages.max(other.pages),
+        }
+    }
+}
+
 macro_rules! text_enum {
     ($(#[$enum_doc:meta])* $enum:ident { $($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)? }) => {
         $(#[$enum_doc])*
@@ -176,6 +224,24 @@ text_enum! {
         Responses = "responses",
         /// Gemini content generation.
         GenerateContent = "generate_content",
+        /// Documents ranked by a query.
+        Rerank = "rerank",
+        /// OpenAI moderations.
+        Moderations = "moderations",
+        /// OpenAI images, generated.
+        ImageGenerations = "image_generations",
+        /// OpenAI images, edited.
+        ImageEdits = "image_edits",
+        /// OpenAI images, varied.
+        ImageVariations = "image_variations",
+        /// OpenAI speech.
+        Speech = "speech",
+        /// OpenAI transcriptions.
+        Transcriptions = "transcriptions",
+        /// OpenAI translations of speech.
+        Translations = "translations",
+        /// A provider's own API.
+        Passthrough = "passthrough",
         /// The list of models.
         Models = "models",
         /// Anthropic messages.
@@ -265,6 +331,9 @@ pub struct AttemptRecord {
     pub upstream_request_id: Option<String>,
     /// What the upstream counted in this attempt; also failed attempts may be billed.
     pub usage: TokenUsage,
+    /// What it counted beside tokens.
+    #[serde(default)]
+    pub units: UnitUsage,
     /// What this attempt cost.
     pub cost: NanoUsd,
 }
@@ -339,8 +408,14 @@ pub struct UsageEvent {
     pub overhead_us: u64,
     /// Tokens over all attempts.
     pub usage: TokenUsage,
-    /// Whether `usage` is an estimate because the upstream did not tell.
+    /// What was counted beside tokens, over all attempts.
+    #[serde(default)]
+    pub units: UnitUsage,
+    /// Whether `usage` or `units` is an estimate because the upstream did not tell.
     pub is_estimated: bool,
+    /// Nothing could be counted: a call of a provider's own API in a form that is not known.
+    #[serde(default)]
+    pub is_unmetered: bool,
     /// Cost over all attempts.
     pub cost: NanoUsd,
     /// The dated price that `cost` was computed with; absent when nothing was priced.

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, Method};
 use llm::dialect::Dialect;
 use llm::dialect::gemini::embeddings::Batch;
 use percent_encoding::percent_decode_str;
+use provider::task::Task;
 
 /// Sent by Anthropic's SDKs with every request.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -43,6 +44,15 @@ pub(crate) enum Endpoint<'a> {
     Response(&'a str),
     /// OpenAI `GET /v1/responses/{id}/input_items`.
     ResponseInput(&'a str),
+    /// OpenAI's images, audio and moderations; `POST /v1/rerank`.
+    Task(Task),
+    /// `/passthrough/{provider}/…`, any method: a provider's own API.
+    Passthrough {
+        /// The provider's name.
+        provider: &'a str,
+        /// The path of its API, still percent-encoded.
+        rest: &'a str,
+    },
     /// `GET /v1/models`.
     Models,
     /// `GET /v1/models/{id}`; the id still percent-encoded.
@@ -79,6 +89,10 @@ const GET_OR_DELETE: &str = "GET, DELETE";
 
 /// Finds the endpoint of a request line.
 pub(crate) fn find_endpoint<'a>(method: &Method, path: &'a str) -> Result<Found<'a>, Miss> {
+    if let Some(below) = path.strip_prefix("/passthrough/") {
+        let (provider, rest) = below.split_once('/').ok_or(Miss::Path)?;
+        return Ok(Found { endpoint: Endpoint::Passthrough { provider, rest }, model: None });
+    }
     let (found, allow) = find_path(path).ok_or(Miss::Path)?;
     let is_allowed = match *method {
         Method::POST => allow == POST,
@@ -119,6 +133,13 @@ fn find_openai(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
         "completions" => (Endpoint::Completions, POST),
         "responses" => (Endpoint::Responses, POST),
         "embeddings" => (Endpoint::Embeddings, POST),
+        "moderations" => (Endpoint::Task(Task::Moderation), POST),
+        "images/generations" => (Endpoint::Task(Task::ImageGeneration), POST),
+        "images/edits" => (Endpoint::Task(Task::ImageEdit), POST),
+        "images/variations" => (Endpoint::Task(Task::ImageVariation), POST),
+        "audio/speech" => (Endpoint::Task(Task::Speech), POST),
+        "audio/transcriptions" => (Endpoint::Task(Task::Transcription), POST),
+        "audio/translations" => (Endpoint::Task(Task::Translation), POST),
         "models" => (Endpoint::Models, GET),
         _ => return find_response(rest),
     })
@@ -138,6 +159,7 @@ fn find_response(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
 fn find_own(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
     Some(match rest {
         "messages" => (Endpoint::Messages, POST),
+        "rerank" => (Endpoint::Task(Task::Rerank), POST),
         "messages/count_tokens" => (Endpoint::CountTokens, POST),
         "headgate/limits" => (Endpoint::Limits, GET),
         "headgate/transform" => (Endpoint::Transform, POST),
@@ -215,6 +237,14 @@ mod tests {
         assert_eq!(find("POST", "/v1/messages/count_tokens"), Ok((Endpoint::CountTokens, None)));
         assert_eq!(find("GET", "/v1/models/echo/echo-1"), Ok((Endpoint::Model("echo/echo-1"), None)));
         assert_eq!(find("GET", "/v1beta/models"), Ok((Endpoint::Models, None)));
+        assert_eq!(find("POST", "/v1/rerank"), Ok((Endpoint::Task(Task::Rerank), None)));
+        assert_eq!(find("POST", "/openai/v1/images/edits"), Ok((Endpoint::Task(Task::ImageEdit), None)));
+        let azure = "/openai/deployments/whisper/audio/transcriptions";
+        assert_eq!(find("POST", azure), Ok((Endpoint::Task(Task::Transcription), Some("whisper"))));
+        assert_eq!(find("GET", "/v1/audio/speech"), Err(Miss::Method { allow: "POST" }));
+        let own_api = Endpoint::Passthrough { provider: "openai", rest: "v1/files/a%2Fb" };
+        assert_eq!(find("DELETE", "/passthrough/openai/v1/files/a%2Fb"), Ok((own_api, None)));
+        assert_eq!(find("GET", "/passthrough/openai"), Err(Miss::Path));
         assert_eq!(find("GET", "/v1beta/models/echo%2Fecho-1"), Ok((Endpoint::Model("echo%2Fecho-1"), None)));
         assert_eq!(find("DELETE", "/v1/responses/resp_1"), Ok((Endpoint::Response("resp_1"), None)));
         assert_eq!(find("GET", "/openai/v1/responses/r/input_items"), Ok((Endpoint::ResponseInput("r"), None)));

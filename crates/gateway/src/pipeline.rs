@@ -25,6 +25,7 @@ pub(crate) mod identify;
 mod ids;
 mod limits;
 mod models;
+mod passthrough;
 pub(crate) mod relay;
 pub(crate) mod remember;
 mod reply;
@@ -177,6 +178,12 @@ async fn run(
         Endpoint::Response(id) => return Box::pin(remember::show(worker, &caller, (&parts.method, id), meter)).await,
         Endpoint::ResponseInput(id) => return Box::pin(remember::list_input(worker, &caller, id, meter)).await,
         Endpoint::Limits => return limits::show(worker, &caller),
+        Endpoint::Passthrough { provider, rest } => {
+            meter.notes = admit::Notes::read(&parts.headers)?;
+            // On the heap: few calls take this way.
+            let call = passthrough::forward(worker, &caller, &head, parts, body, (provider, rest), meter);
+            return Box::pin(call).await;
+        }
         Endpoint::Transform => return transform::show(worker, &caller, &head, parts, body, meter).await,
         _ => {}
     }
@@ -235,6 +242,7 @@ const fn endpoint_name(endpoint: Endpoint<'_>) -> EndpointName {
     match (Surface::of(endpoint), endpoint) {
         (Some(surface), _) => surface.endpoint_name(),
         (None, Endpoint::Models | Endpoint::Model(_)) => EndpointName::Models,
+        (None, Endpoint::Passthrough { .. }) => EndpointName::Passthrough,
         (None, _) => EndpointName::Own,
     }
 }

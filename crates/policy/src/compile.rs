@@ -337,7 +337,13 @@ impl Work<'_> {
                 Some(Secret::new(text))
             }
         };
-        Some(CredentialPolicy { id: it.id, provider: it.provider, base_url: it.base_url, secret })
+        Some(CredentialPolicy {
+            id: it.id,
+            provider: it.provider,
+            base_url: it.base_url,
+            secret,
+            allows_passthrough: it.allows_passthrough,
+        })
     }
 
     /// The workspaces of this organization with a deployment that names one of these credentials.

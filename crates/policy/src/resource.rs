@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::price::{LongContextRates, PriceSource, Rates};
+use domain::price::{LongContextRates, PriceSource, Rates, TierRates};
 use domain::route::{Node, Rules, Target, Timeouts};
 use domain::secret::{Kid, TokenMac};
 use domain::{
@@ -285,6 +285,8 @@ pub struct Credential {
     pub base_url: String,
     /// `None` for upstreams that want none. Sealed at `domain::credential::seal_context`.
     pub secret: Option<SealedSecret>,
+    /// Whether calls to the provider's own API may be signed with it.
+    pub allows_passthrough: bool,
 }
 
 /// Provider, upstream model and credential.
@@ -344,6 +346,8 @@ pub struct Price {
     pub rates: Rates,
     /// Rates for long contexts, ascending by bound.
     pub long_context: Vec<LongContextRates>,
+    /// Rates of other tiers of service.
+    pub tiers: Vec<TierRates>,
 }
 
 impl Content {
@@ -425,6 +429,7 @@ impl From<&domain::credential::Credential> for Credential {
             name: it.name.to_string(),
             base_url: it.base_url.clone(),
             secret,
+            allows_passthrough: it.allows_passthrough,
         }
     }
 }
@@ -468,6 +473,7 @@ impl From<&domain::price::PriceVersion> for Price {
             source: it.source,
             rates: it.rates,
             long_context: it.long_context.clone(),
+            tiers: it.tiers.clone(),
         }
     }
 }

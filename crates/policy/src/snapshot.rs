@@ -281,6 +281,8 @@ pub struct CredentialPolicy {
     pub base_url: String,
     /// The secret in clear; `None` for upstreams that want none.
     pub secret: Option<Secret<String>>,
+    /// Whether calls to the provider's own API may be signed with it.
+    pub allows_passthrough: bool,
 }
 
 /// One virtual key.

@@ -117,6 +117,7 @@ impl TestOrganization {
                 name: "main".to_owned(),
                 base_url: "https://api.example.com/v1".to_owned(),
                 secret: Some(SealedSecret { version: 1, data_key_version: 1, sealed: seal(&seal_place, b"sk-canary") }),
+                allows_passthrough: false,
             }),
             self.deployment(n, 1),
             self.deployment(n, 2),
@@ -140,6 +141,7 @@ impl TestOrganization {
                 source: PriceSource::Catalog,
                 rates,
                 long_context: Vec::new(),
+                tiers: Vec::new(),
             }),
         ]
     }

@@ -27,6 +27,8 @@ pub enum Scheme {
     None,
     /// `Authorization: Bearer`; left out when there is no secret, for upstreams inside one's own network.
     Bearer,
+    /// `Authorization: Token`.
+    Token,
     /// A header of the vendor's own, such as `x-goog-api-key`.
     Header(&'static str),
     /// Anthropic's `x-api-key`, or for its OAuth tokens (`sk-ant-oat…`) a bearer token with the beta that allows it.
@@ -69,7 +71,7 @@ impl Scheme {
     #[must_use]
     pub const fn secret_form(self) -> SecretForm {
         match self {
-            Self::None | Self::Bearer | Self::Header(_) | Self::AnthropicKey => SecretForm::Key,
+            Self::None | Self::Bearer | Self::Token | Self::Header(_) | Self::AnthropicKey => SecretForm::Key,
             Self::Azure => SecretForm::Entra,
             Self::GoogleCloud => SecretForm::Google,
             Self::Aws { .. } => SecretForm::Aws,
@@ -91,6 +93,10 @@ pub fn sign(
     match (scheme, secret) {
         (Scheme::None, _) | (Scheme::Bearer, None) => Ok(()),
         (_, None) => Err(SignError::Missing),
+        (Scheme::Token, Some(secret)) => {
+            headers.insert(AUTHORIZATION, sensitive(format!("Token {secret}"))?);
+            Ok(())
+        }
         (Scheme::Header(name), Some(secret)) => {
             headers.insert(HeaderName::from_static(name), sensitive(secret.to_owned())?);
             Ok(())

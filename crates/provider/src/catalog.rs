@@ -6,8 +6,8 @@
 
 use std::sync::LazyLock;
 
-use domain::price::{LongContextRates, Rates};
-use domain::{Price, Timestamp};
+use domain::price::{LongContextRates, Rates, ServiceTier, TierRates, UnitRates};
+use domain::{NanoUsd, Price, Timestamp};
 
 /// What a model is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -17,6 +17,16 @@ pub enum ModelKind {
     Chat,
     /// Text into vectors.
     Embedding,
+    /// Documents by how well they answer a query.
+    Rerank,
+    /// Whether content is fit.
+    Moderation,
+    /// Pictures.
+    Image,
+    /// Text into speech.
+    Speech,
+    /// Speech into text.
+    Transcription,
 }
 
 /// What a model can do beyond plain text.
@@ -101,27 +111,6 @@ pub struct CatalogPrice {
     pub tiers: Vec<TierRates>,
 }
 
-/// A tier of service with rates of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ServiceTier {
-    /// Answered within a day.
-    Batch,
-    /// Answered when there is room.
-    Flex,
-    /// Answered before others.
-    Priority,
-}
-
-/// What a tier costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TierRates {
-    /// The tier.
-    pub tier: ServiceTier,
-    /// Its rates, for contexts of any length.
-    pub rates: Rates,
-}
-
 impl CatalogPrice {
     /// Returns the rates of a tier, when the vendor publishes any.
     #[must_use]
@@ -171,7 +160,7 @@ static MODELS: LazyLock<Vec<Model>> = LazyLock::new(|| {
     models
 });
 
-const FILES: [&str; 22] = [
+const FILES: [&str; 24] = [
     include_str!("catalog/anthropic.json"),
     include_str!("catalog/azure_openai.json"),
     include_str!("catalog/bedrock.json"),
@@ -179,9 +168,11 @@ const FILES: [&str; 22] = [
     include_str!("catalog/cloudflare.json"),
     include_str!("catalog/cohere.json"),
     include_str!("catalog/databricks.json"),
+    include_str!("catalog/deepgram.json"),
     include_str!("catalog/deepinfra.json"),
     include_str!("catalog/deepseek.json"),
     include_str!("catalog/echo.json"),
+    include_str!("catalog/elevenlabs.json"),
     include_str!("catalog/fireworks.json"),
     include_str!("catalog/gemini.json"),
     include_str!("catalog/groq.json"),
@@ -252,10 +243,22 @@ struct LongContextEntry {
     rates: RatesEntry,
 }
 
+/// Dollars per unit, as text.
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct UnitRatesEntry {
+    image: Option<NanoUsd>,
+    audio_second: Option<NanoUsd>,
+    character: Option<NanoUsd>,
+    search: Option<NanoUsd>,
+    page: Option<NanoUsd>,
+}
+
 /// Nano-dollars per million tokens. Embedding models have no output.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RatesEntry {
+    #[serde(default)]
     input: Price,
     cached_input: Option<Price>,
     cache_write_5m: Option<Price>,
@@ -263,10 +266,15 @@ struct RatesEntry {
     #[serde(default)]
     output: Price,
     reasoning: Option<Price>,
+    #[serde(default)]
+    units: UnitRatesEntry,
 }
 
 impl RatesEntry {
     fn rates(&self) -> Rates {
+        let unit = |dollars: Option<NanoUsd>| {
+            dollars.map(|dollars| Price::per_million(dollars.as_nanos().saturating_mul(1_000_000)))
+        };
         Rates {
             input: self.input,
             cached_input: self.cached_input,
@@ -274,6 +282,13 @@ impl RatesEntry {
             cache_write_1h: self.cache_write_1h,
             output: self.output,
             reasoning: self.reasoning,
+            units: UnitRates {
+                image: unit(self.units.image),
+                audio_second: unit(self.units.audio_second),
+                character: unit(self.units.character),
+                search: unit(self.units.search),
+                page: unit(self.units.page),
+            },
         }
     }
 }

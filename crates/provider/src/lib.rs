@@ -19,6 +19,7 @@ pub mod pricing;
 mod provider;
 pub mod scan;
 pub mod skim;
+pub mod task;
 pub mod wire;
 
 pub use provider::*;

@@ -4,8 +4,8 @@
 //! in `i128` and rounded half up once, and the total is the sum of the shown components, so an invoice adds up.
 
 use domain::NanoUsd;
-use domain::price::{LongContextRates, Rates};
-use domain::usage::TokenUsage;
+use domain::price::{LongContextRates, Rates, UnitRates};
+use domain::usage::{TokenUsage, UnitUsage};
 
 /// The cost of one answer, by kind of token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +56,24 @@ pub fn cost(usage: TokenUsage, rates: &Rates, long_context: &[LongContextRates])
     }
 }
 
+/// Computes what is owed for what is counted beside tokens. Seconds are billed by the millisecond.
+#[must_use]
+pub fn unit_cost(units: UnitUsage, rates: &UnitRates) -> NanoUsd {
+    let of = |rate: Option<domain::Price>, count: u64| rate.map_or(NanoUsd::ZERO, |price| price.cost(count));
+    let audio = rates.audio_second.map_or(NanoUsd::ZERO, |price| {
+        let exact = i128::from(units.audio_ms) * i128::from(price.nano_usd_per_million);
+        NanoUsd::from_nanos(i64::try_from((exact + 500_000_000).div_euclid(1_000_000_000)).unwrap_or(i64::MAX))
+    });
+    let counted = [
+        of(rates.image, units.images),
+        audio,
+        of(rates.character, units.characters),
+        of(rates.search, units.searches),
+        of(rates.page, units.pages),
+    ];
+    counted.into_iter().sum()
+}
+
 /// Computes the most a call can cost: all of `input_tokens` at the dearest kind of input, `output_tokens` at the dearest kind
 /// of output, at the dearest of the rates that the input may reach.
 #[must_use]
@@ -95,7 +113,7 @@ mod tests {
             cache_write_5m: Some(usd_per_million(375)),
             cache_write_1h: Some(usd_per_million(600)),
             output: usd_per_million(1500),
-            reasoning: None,
+            ..Rates::default()
         }
     }
 
@@ -143,6 +161,21 @@ mod tests {
         assert_eq!([of(1), of(2), of(3)], [13, 25, 38]);
     }
 
+    #[test]
+    fn units_cost_by_the_piece_and_sound_by_the_millisecond() {
+        let each = |nanos: i64| Some(Price::per_million(nanos * 1_000_000));
+        let rates = UnitRates {
+            image: each(40_000_000),
+            audio_second: each(100_000),
+            character: each(15_000),
+            search: each(2_000_000),
+            page: None,
+        };
+        let units = UnitUsage { images: 2, audio_ms: 1_500, characters: 10, searches: 1, pages: 7 };
+        assert_eq!(unit_cost(units, &rates).as_nanos(), 80_000_000 + 150_000 + 150_000 + 2_000_000);
+        assert_eq!(unit_cost(units, &UnitRates::default()), NanoUsd::ZERO);
+    }
+
     fn any_price() -> impl Strategy<Value = Price> {
         (0..100_000_000_000_i64).prop_map(Price::per_million)
     }
@@ -157,6 +190,7 @@ mod tests {
                 cache_write_1h,
                 output,
                 reasoning,
+                units: UnitRates::default(),
             },
         )
     }

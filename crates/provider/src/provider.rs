@@ -14,9 +14,11 @@ mod cloudflare;
 mod cohere;
 pub mod count;
 mod databricks;
+mod deepgram;
 mod deepinfra;
 mod deepseek;
 mod echo;
+mod elevenlabs;
 mod fireworks;
 mod gemini;
 mod groq;
@@ -42,7 +44,7 @@ mod voyage;
 mod xai;
 
 use bytes::Bytes;
-use domain::usage::TokenUsage;
+use domain::usage::{TokenUsage, UnitUsage};
 use domain::{Secret, Timestamp};
 use http::HeaderMap;
 
@@ -50,13 +52,14 @@ use crate::auth::{self, SignError, TokenExchange};
 use crate::catalog::Model;
 use crate::failure::{self, Failure};
 use crate::scan::Scan;
+use crate::task::{self, Asked, Task};
 use crate::wire::Wire;
 use llm::canonical::error::{AnswerError, DecodeError, EncodeError};
 use llm::canonical::loss::Loss;
 use llm::canonical::request::ChatRequest;
 use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Undo};
 
-pub use base::{Base, BaseUrlError, ModelNameError};
+pub use base::{Base, BaseUrlError, ModelNameError, PathError};
 pub use rules::{Action, Rule};
 pub use spec::{Place, Quirks, Spec, Surface};
 
@@ -69,9 +72,11 @@ pub static ALL: &[&dyn Provider] = &[
     &cloudflare::CLOUDFLARE,
     &cohere::COHERE,
     &databricks::DATABRICKS,
+    &deepgram::DEEPGRAM,
     &deepinfra::DEEPINFRA,
     &deepseek::DEEPSEEK,
     &echo::ECHO,
+    &elevenlabs::ELEVENLABS,
     &fireworks::FIREWORKS,
     &gemini::GEMINI,
     &groq::GROQ,
@@ -109,6 +114,8 @@ pub enum Operation {
     CountTokens(Dialect),
     /// Vectors, in OpenAI's dialect.
     Embeddings,
+    /// Anything else, in OpenAI's form.
+    Task(Task),
 }
 
 /// One client call, ready to be sent to any target.
@@ -181,6 +188,8 @@ pub enum Relay {
         /// The upstream's form: see [`count`].
         dialect: Dialect,
     },
+    /// Read and written by the operation's form.
+    Formed(Box<Asked>),
 }
 
 /// The dialect that stands for a wire format of a provider's own.
@@ -205,6 +214,8 @@ pub struct LocalAnswer {
     pub chunks: Vec<Bytes>,
     /// What it consumed.
     pub usage: TokenUsage,
+    /// What it counted beside tokens.
+    pub units: UnitUsage,
     /// The numbers in the answer are an estimate (token counts for upstreams that count for nobody).
     pub is_estimated: bool,
 }
@@ -259,9 +270,12 @@ pub trait Provider: Sync {
     /// dialect, save for spliced fields; otherwise they are translated.
     fn prepare(&self, call: &Call<'_>, target: &Target<'_>) -> Result<Prepared, PrepareError> {
         let (spec, model) = (self.spec(), target.upstream_model);
+        if let Some(formed) = task::prepare(spec, call, target) {
+            return formed;
+        }
         let speech = match call.operation {
             Operation::Chat(client) | Operation::CountTokens(client) => Some(self.speech(client, model)),
-            Operation::Embeddings => None,
+            Operation::Embeddings | Operation::Task(_) => None,
         };
         let mut prepared = prepare::prepare(spec, call, target, speech, || {
             self.request_options(model, crate::catalog::find(spec.name, model))

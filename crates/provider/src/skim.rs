@@ -6,6 +6,7 @@
 
 mod gemini;
 mod responses;
+mod tier;
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -13,11 +14,14 @@ use std::sync::LazyLock;
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::{Finder, FinderRev};
 
-use domain::usage::TokenUsage;
+use domain::price::ServiceTier;
+use domain::usage::{TokenUsage, UnitUsage};
 
 use crate::scan::{Span, visit_fields, visit_tail};
 use llm::canonical::event::FinishReason;
 use llm::dialect::Dialect;
+
+pub use tier::{tier_in_events, tier_of};
 
 /// Longest event that is read; a longer one (inline images) is passed over, and counted as output.
 const MAX_EVENT: usize = 1 << 20;
@@ -27,6 +31,12 @@ const MAX_EVENT: usize = 1 << 20;
 pub struct Skimmed {
     /// Tokens, when the upstream reported them.
     pub usage: Option<TokenUsage>,
+    /// What it counted beside tokens.
+    pub units: UnitUsage,
+    /// What is counted was in part worked out by us.
+    pub is_guessed: bool,
+    /// The tier of service it was given in, when not the usual one.
+    pub tier: Option<ServiceTier>,
     /// Why the first choice ended.
     pub finish: Option<FinishReason>,
     /// An error inside a stream whose status was 200.
@@ -325,6 +335,12 @@ pub fn skim_body(dialect: Dialect, body: &[u8]) -> Skimmed {
     let n_output_events = u64::from(error.is_none() && is_complete);
     Skimmed {
         usage: usage_of(dialect, of(fields.usage)),
+        units: UnitUsage::default(),
+        is_guessed: false,
+        tier: match dialect {
+            Dialect::AnthropicMessages => tier::at_top(of(fields.usage)),
+            _ => tier::at_top(body),
+        },
         finish: match dialect {
             Dialect::AnthropicMessages => text_of(of(fields.stop_reason)).map(|word| anthropic_finish(&word)),
             _ => last_finish(body),
@@ -395,6 +411,7 @@ fn read_openai(data: &[u8], found: &mut Skimmed) -> bool {
     }
     if let Some(object) = object_after(data, &KEYS.usage) {
         take_usage(found, usage_of(Dialect::OpenAiChat, object));
+        found.tier = tier::at_top(data).or(found.tier);
         let choices = value_after(data, &KEYS.last_choices).and_then(|value| value.strip_prefix(b"["));
         if choices.is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]")) {
             return true;
@@ -424,6 +441,7 @@ fn read_openai_rare(data: &[u8], found: &mut Skimmed) {
     }
     if let Some(span) = usage {
         take_usage(found, usage_of(Dialect::OpenAiChat, span.of(data)));
+        found.tier = tier::at_top(data).or(found.tier);
     }
     if let Some(span) = error {
         found.error = Some(error_of(span.of(data)));
@@ -472,6 +490,7 @@ fn read_anthropic(data: &[u8], found: &mut Skimmed) {
             let message = message.map(|span| span.of(data)).unwrap_or_default();
             let inner = field(message, "usage").map(|span| span.of(message)).unwrap_or_default();
             take_usage(found, usage_of(Dialect::AnthropicMessages, inner));
+            found.tier = tier::at_top(inner);
         }
         Some("message_delta") => {
             let usage = usage.map(|span| span.of(data)).unwrap_or_default();

@@ -19,6 +19,7 @@ struct CredentialRow {
     secret_key_version: Option<i32>,
     secret_ciphertext: Option<Vec<u8>>,
     secret_version: i64,
+    allows_passthrough: bool,
     hint: String,
     version: i64,
     created_at: i64,
@@ -43,6 +44,7 @@ impl CredentialRow {
             base_url: self.base_url,
             secret,
             secret_version: u32::try_from(self.secret_version).map_err(|_| row.corrupt("secret_version"))?,
+            allows_passthrough: self.allows_passthrough,
             hint: self.hint,
             version: unsigned(self.version),
             created_at: time(self.created_at),
@@ -58,8 +60,8 @@ pub async fn insert(tx: &mut WriteTx, permit: &Permit, credential: &Credential) 
     let secret = credential.secret.as_ref();
     sqlx::query(
         "INSERT INTO credentials (organization_id, id, provider, name, base_url, secret_key_version, secret_ciphertext,
-                                  secret_version, hint, version, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                                  secret_version, hint, version, created_at, updated_at, allows_passthrough)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(credential.organization_id.to_string())
     .bind(credential.id.to_string())
@@ -73,6 +75,7 @@ pub async fn insert(tx: &mut WriteTx, permit: &Permit, credential: &Credential) 
     .bind(signed(credential.version))
     .bind(credential.created_at.as_micros())
     .bind(credential.updated_at.as_micros())
+    .bind(credential.allows_passthrough)
     .execute(tx.conn())
     .await?;
     tx.changed(Change::Credential(credential.id));
@@ -88,7 +91,7 @@ pub async fn get(tx: &mut Tx, id: CredentialId) -> Result<Credential> {
 pub async fn list(tx: &mut Tx, cursor: Option<&Cursor>, limit: Limit) -> Result<Page<Credential>> {
     let rows: Vec<CredentialRow> = sqlx::query_as(
         "SELECT id, organization_id, provider, name, base_url, secret_key_version, secret_ciphertext, secret_version, hint,
-                version, created_at, updated_at, archived_at FROM credentials
+                version, created_at, updated_at, archived_at, allows_passthrough FROM credentials
           WHERE organization_id = $1 AND archived_at IS NULL AND ($2::text IS NULL OR id < $2)
           ORDER BY id DESC LIMIT $3",
     )
@@ -104,7 +107,7 @@ pub async fn list(tx: &mut Tx, cursor: Option<&Cursor>, limit: Limit) -> Result<
 pub async fn load(tx: &mut Tx, ids: Option<&[CredentialId]>) -> Result<Vec<Credential>> {
     let rows: Vec<CredentialRow> = sqlx::query_as(
         "SELECT id, organization_id, provider, name, base_url, secret_key_version, secret_ciphertext, secret_version, hint,
-                version, created_at, updated_at, archived_at FROM credentials
+                version, created_at, updated_at, archived_at, allows_passthrough FROM credentials
           WHERE organization_id = $1 AND ($2::text[] IS NULL OR id = ANY($2)) ORDER BY id",
     )
     .bind(tx.org())
@@ -121,7 +124,7 @@ pub async fn update(tx: &mut WriteTx, permit: &Permit, credential: &Credential) 
     sqlx::query(
         "UPDATE credentials
             SET name = $4, base_url = $5, secret_key_version = $6, secret_ciphertext = $7, secret_version = $8, hint = $9,
-                updated_at = $10, version = version + 1
+                updated_at = $10, allows_passthrough = $11, version = version + 1
           WHERE organization_id = $1 AND id = $2 AND version = $3 AND archived_at IS NULL",
     )
     .bind(tx.org())
@@ -134,6 +137,7 @@ pub async fn update(tx: &mut WriteTx, permit: &Permit, credential: &Credential) 
     .bind(i64::from(credential.secret_version))
     .bind(&credential.hint)
     .bind(credential.updated_at.as_micros())
+    .bind(credential.allows_passthrough)
     .execute(tx.conn())
     .await?
     .current("credential")?;

@@ -43,6 +43,7 @@ migrations! {
     9 "0009_routing_trees.sql",
     10 "0010_answers_given_again.sql",
     11 "0011_kept_responses.sql",
+    12 "0012_units.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::credential::{Credential, SealedSecret};
 use domain::deployment::Deployment;
 use domain::page::Limit;
-use domain::price::{LongContextRates, PriceSource, PriceVersion, Rates};
+use domain::price::{LongContextRates, PriceSource, PriceVersion, Rates, ServiceTier, TierRates};
 use domain::route::{Hedge, Node, Route, Rules, Share, Target, Timeouts};
 use domain::secret::TokenMac;
 use domain::virtual_key::KeySecret;
@@ -24,6 +24,7 @@ fn credential(tenant: &Tenant, title: &str) -> Credential {
         base_url: "https://api.example.com/v1".to_owned(),
         secret: Some(SealedSecret { key_version: 1, ciphertext: vec![1, 2, 3] }),
         secret_version: 1,
+        allows_passthrough: true,
         hint: "abcd".to_owned(),
         version: 1,
         created_at: NOON,
@@ -207,6 +208,7 @@ async fn a_price_is_added_once_and_never_changes() {
         source: PriceSource::Catalog,
         rates,
         long_context: vec![LongContextRates { above_input_tokens: 200_000, rates }],
+        tiers: vec![TierRates { tier: ServiceTier::Flex, rates }],
         created_at: NOON,
     };
     let mut tx = world.store.write(tenant.id).await.expect("our turn");

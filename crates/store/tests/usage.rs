@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use domain::page::Limit;
-use domain::usage::{AttemptOutcome, AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::usage::{
+    AttemptOutcome, AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, TokenUsage, UnitUsage, UsageEvent,
+};
 use domain::{CredentialId, DeploymentId, NanoUsd, NodeId, RequestId, Timestamp, VirtualKeyId, WorkspaceId};
 use store::usage::{self, Batch, Dimension, Query, RequestFilter, Step};
 use store::{StoreError, virtual_keys};
@@ -38,7 +40,9 @@ fn event(tenant: &Tenant, at: Timestamp) -> UsageEvent {
         first_byte_us: Some(200_000),
         overhead_us: 120,
         usage,
+        units: UnitUsage { searches: 1, audio_ms: 1_500, ..UnitUsage::default() },
         is_estimated: false,
+        is_unmetered: true,
         cost: NanoUsd::from_nanos(27_000),
         price_id: None,
         cache: CacheUse::default(),
@@ -70,6 +74,7 @@ fn event(tenant: &Tenant, at: Timestamp) -> UsageEvent {
             status: Some(200),
             upstream_request_id: Some("up-1".to_owned()),
             usage,
+            units: UnitUsage::default(),
             cost: NanoUsd::from_nanos(27_000),
         }],
     }

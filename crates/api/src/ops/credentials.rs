@@ -52,6 +52,9 @@ shapes! {
         pub hint: String,
         /// Whether there is a secret.
         pub has_secret: bool,
+        /// Whether calls to the provider's own API (`/passthrough/…`) may be signed with it.
+        #[serde(default)]
+        pub allows_passthrough: bool,
         /// How many deployments use it.
         pub n_deployments: u64,
         /// Counts changes; send it back with a change.
@@ -76,6 +79,9 @@ shapes! {
         /// The secret; absent for upstreams that want none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub secret: Option<String>,
+        /// Whether calls to the provider's own API (`/passthrough/…`) may be signed with it; not unless told.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub allows_passthrough: bool,
     }
 
     /// Changes to a credential.
@@ -94,5 +100,8 @@ shapes! {
         /// A new secret.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub secret: Option<String>,
+        /// Whether calls to the provider's own API (`/passthrough/…`) may be signed with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub allows_passthrough: Option<bool>,
     }
 }

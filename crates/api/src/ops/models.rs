@@ -1,6 +1,6 @@
 //! What can be used and what it costs: providers, the model catalog, and prices.
 
-use domain::price::PriceSource;
+use domain::price::{PriceSource, ServiceTier};
 use domain::{NanoUsd, Permission, PriceId, Timestamp};
 
 use super::OrganizationPath;
@@ -87,7 +87,8 @@ shapes! {
         pub context_tokens: Option<u64>,
         /// The most tokens of output, when known.
         pub max_output_tokens: Option<u64>,
-        /// What it can do: `chat`, `embeddings`, `tools`, `json_schema`, `vision`, `reasoning`, `prompt_cache`.
+        /// What it can do: `chat`, `embeddings`, `tools`, `json_schema`, `vision`, `reasoning`, `prompt_cache`, `rerank`,
+        /// `moderations`, `images`, `speech`, `transcriptions`.
         pub capabilities: Vec<String>,
         /// The price that holds now for this organization; absent when nobody stated one.
         pub price: Option<PriceView>,
@@ -123,6 +124,36 @@ shapes! {
         pub usd_per_million_tokens: RatesView,
     }
 
+    /// Prices in dollars per unit of what is counted beside tokens. What is absent costs nothing.
+    #[derive(Copy, Eq, Default)]
+    #[serde(deny_unknown_fields)]
+    pub struct UnitRatesView {
+        /// A picture made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub image: Option<NanoUsd>,
+        /// A second of sound.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub audio_second: Option<NanoUsd>,
+        /// A character spoken.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub character: Option<NanoUsd>,
+        /// A search.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub search: Option<NanoUsd>,
+        /// A page read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub page: Option<NanoUsd>,
+    }
+
+    /// Rates of a tier of service, which the upstream names in its answer.
+    #[derive(Copy, Eq)]
+    pub struct TierRatesView {
+        /// The tier.
+        pub tier: ServiceTier,
+        /// What holds in it, for contexts of any length.
+        pub usd_per_million_tokens: RatesView,
+    }
+
     /// A dated price.
     #[derive(Eq)]
     pub struct PriceView {
@@ -138,8 +169,14 @@ shapes! {
         pub source: PriceSource,
         /// The rates.
         pub usd_per_million_tokens: RatesView,
+        /// What is counted beside tokens.
+        #[serde(default)]
+        pub usd_per_unit: UnitRatesView,
         /// Rates for long contexts, ascending.
         pub long_context: Vec<LongContextRatesView>,
+        /// Rates of other tiers of service.
+        #[serde(default)]
+        pub tiers: Vec<TierRatesView>,
     }
 
     /// An own price.
@@ -155,8 +192,14 @@ shapes! {
         pub effective_at: Option<Timestamp>,
         /// The rates.
         pub usd_per_million_tokens: RatesView,
+        /// What is counted beside tokens.
+        #[serde(default)]
+        pub usd_per_unit: UnitRatesView,
         /// Rates for long contexts, ascending.
         #[serde(default)]
         pub long_context: Vec<LongContextRatesView>,
+        /// Rates of other tiers of service.
+        #[serde(default)]
+        pub tiers: Vec<TierRatesView>,
     }
 }

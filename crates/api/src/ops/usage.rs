@@ -1,6 +1,6 @@
 //! Who spent what: sums and single requests.
 
-use domain::usage::{AttemptOutcome, CacheOutcome, Endpoint, Outcome, SkipReason, TokenUsage};
+use domain::usage::{AttemptOutcome, CacheOutcome, Endpoint, Outcome, SkipReason, TokenUsage, UnitUsage};
 use domain::{
     CredentialId, DeploymentId, EnvironmentId, NanoUsd, NodeId, Permission, PriceId, RequestId, RouteId, Timestamp,
     VirtualKeyId, WorkspaceId,
@@ -116,6 +116,9 @@ shapes! {
         pub failures: u64,
         /// Tokens by kind.
         pub tokens: TokenUsage,
+        /// What was counted beside tokens.
+        #[serde(default)]
+        pub units: UnitUsage,
         /// Cost.
         pub cost_usd: NanoUsd,
         /// Requests that got an answer again.
@@ -223,8 +226,14 @@ shapes! {
         pub overhead_us: u64,
         /// Tokens over all attempts.
         pub usage: TokenUsage,
+        /// What was counted beside tokens.
+        #[serde(default)]
+        pub units: UnitUsage,
         /// Whether they are an estimate.
         pub is_estimated: bool,
+        /// Nothing could be counted: a call of a provider's own API in a form that is not known.
+        #[serde(default)]
+        pub is_unmetered: bool,
         /// Cost over all attempts.
         pub cost_usd: NanoUsd,
         /// The price it was computed with.
@@ -305,6 +314,9 @@ shapes! {
         pub upstream_request_id: Option<String>,
         /// What the upstream counted.
         pub usage: TokenUsage,
+        /// What was counted beside tokens.
+        #[serde(default)]
+        pub units: UnitUsage,
         /// What it cost.
         pub cost_usd: NanoUsd,
     }

@@ -94,6 +94,7 @@ pub(super) async fn add(
         name: name(found.provider)?,
         base_url: found.base_url.as_deref(),
         secret,
+        allows_passthrough: false,
     };
     let credential = match credentials::insert(cx, tx, permit, draft).await {
         Ok(credential) => credential,
@@ -235,7 +236,12 @@ async fn update(
     };
     let before = queries::credentials::view(tx, &credential).await?;
     let secret = found.secret.as_ref().map(|secret| secret.expose().as_str());
-    let change = Change { name: None, base_url: found.base_url.as_deref().or(found.provider.base_url), secret };
+    let change = Change {
+        name: None,
+        base_url: found.base_url.as_deref().or(found.provider.base_url),
+        secret,
+        allows_passthrough: None,
+    };
     if let Err(failure) = credentials::change(cx, tx, &mut credential, change).await {
         let Failure::Problem(problem) = failure else { return Err(failure) };
         tracing::warn!(provider = found.provider.name, %problem, "the variables of a provider cannot be used");

@@ -26,6 +26,7 @@ pub(crate) struct Draft<'a> {
     pub name: DisplayName,
     pub base_url: Option<&'a str>,
     pub secret: Option<&'a str>,
+    pub allows_passthrough: bool,
 }
 
 /// What the audit log keeps of a credential.
@@ -47,6 +48,7 @@ pub async fn create(call: Call<CreateCredential>) -> Outcome<Reply<CredentialVie
         name: body.name.clone(),
         base_url: body.base_url.as_deref(),
         secret: body.secret.as_deref(),
+        allows_passthrough: body.allows_passthrough,
     };
     let credential = insert(&call.cx, &mut write, &permit, draft).await?;
     let view = view(&mut write, &credential).await?;
@@ -87,6 +89,7 @@ pub(crate) async fn insert(cx: &Cx, tx: &mut WriteTx, permit: &Permit, draft: Dr
         base_url,
         secret: None,
         secret_version: 1,
+        allows_passthrough: draft.allows_passthrough,
         hint: String::new(),
         version: 1,
         created_at: now,
@@ -159,6 +162,7 @@ pub async fn update(call: Call<UpdateCredential>) -> Outcome<Reply<CredentialVie
             name: call.body.name.as_ref(),
             base_url: call.body.base_url.as_deref(),
             secret: call.body.secret.as_deref(),
+            allows_passthrough: call.body.allows_passthrough,
         },
     )
     .await?;
@@ -189,6 +193,7 @@ pub(crate) struct Change<'a> {
     pub name: Option<&'a DisplayName>,
     pub base_url: Option<&'a str>,
     pub secret: Option<&'a str>,
+    pub allows_passthrough: Option<bool>,
 }
 
 /// Applies a change to the entity; a new origin wants the secret too.
@@ -214,6 +219,7 @@ pub(crate) async fn change(cx: &Cx, tx: &mut Tx, credential: &mut Credential, ch
         credential.secret_version += 1;
         set_secret(cx, tx, credential, secret).await?;
     }
+    credential.allows_passthrough = change.allows_passthrough.unwrap_or(credential.allows_passthrough);
     credential.updated_at = cx.now();
     Ok(())
 }

@@ -120,6 +120,7 @@ pub(crate) async fn copy_prices(cx: &Cx, tx: &mut WriteTx, permit: &Permit, depl
             source: PriceSource::Catalog,
             rates: price.rates,
             long_context: price.long_context.clone(),
+            tiers: price.tiers.clone(),
             created_at: cx.now(),
         };
         store::prices::insert(tx, permit, &version).await?;

@@ -1,8 +1,8 @@
 //! Own prices: facts of their date, added and never changed.
 
-use api::ops::models::{PriceView, RatesView, SetPrice};
+use api::ops::models::{PriceView, RatesView, SetPrice, TierRatesView, UnitRatesView};
 use domain::id::IdMint as _;
-use domain::price::{LongContextRates, PriceSource, PriceVersion, Rates};
+use domain::price::{LongContextRates, PriceSource, PriceVersion, Rates, TierRates, UnitRates};
 use domain::{NanoUsd, Price, PriceId};
 
 use crate::call::{Call, Reply};
@@ -13,6 +13,8 @@ use crate::queries::models::price_view;
 
 /// The dearest price accepted: 100 000 dollars per million tokens.
 const MAX_NANOS: i64 = 100_000_000_000_000;
+/// The dearest unit accepted: 1 000 dollars.
+const MAX_UNIT_NANOS: i64 = 1_000_000_000_000;
 
 /// Sets an own price of a model from a date on.
 pub async fn set_price(call: Call<SetPrice>) -> Outcome<Reply<PriceView>> {
@@ -38,6 +40,8 @@ pub async fn set_price(call: Call<SetPrice>) -> Outcome<Reply<PriceView>> {
         let rates = rates(&long.usd_per_million_tokens, &pointer)?;
         long_context.push(LongContextRates { above_input_tokens: long.above_input_tokens, rates });
     }
+    let tiers = body.tiers.iter().enumerate().map(|(at, view)| tier(view, at)).collect::<Outcome<Vec<_>>>()?;
+    let units = unit_rates(&body.usd_per_unit)?;
     let mut write = call.write().await?;
     let permit = write.permit();
     let price = PriceVersion {
@@ -47,8 +51,9 @@ pub async fn set_price(call: Call<SetPrice>) -> Outcome<Reply<PriceView>> {
         upstream_model: upstream_model.to_owned(),
         effective_at,
         source: PriceSource::Own,
-        rates: rates(&body.usd_per_million_tokens, "")?,
+        rates: Rates { units, ..rates(&body.usd_per_million_tokens, "")? },
         long_context,
+        tiers,
         created_at: now,
     };
     if !store::prices::insert(&mut write, &permit, &price).await? {
@@ -59,6 +64,25 @@ pub async fn set_price(call: Call<SetPrice>) -> Outcome<Reply<PriceView>> {
     let id = view.id.map_or_else(String::new, |id| id.to_string());
     write.audit(Subject::new("price", id, name).created("price.set", &view));
     write.commit(view).await
+}
+
+fn tier(view: &TierRatesView, at: usize) -> Outcome<TierRates> {
+    Ok(TierRates { tier: view.tier, rates: rates(&view.usd_per_million_tokens, &format!("/tiers/{at}"))? })
+}
+
+fn unit_rates(view: &UnitRatesView) -> Outcome<UnitRates> {
+    let read = |name: &str, amount: Option<NanoUsd>| match amount.map(NanoUsd::as_nanos) {
+        None => Ok(None),
+        Some(nanos @ 0..=MAX_UNIT_NANOS) => Ok(Some(Price::per_million(nanos * 1_000_000))),
+        Some(_) => Err(Failure::unacceptable(&format!("/usd_per_unit/{name}"), "use 0 to 1000 dollars")),
+    };
+    Ok(UnitRates {
+        image: read("image", view.image)?,
+        audio_second: read("audio_second", view.audio_second)?,
+        character: read("character", view.character)?,
+        search: read("search", view.search)?,
+        page: read("page", view.page)?,
+    })
 }
 
 fn rates(view: &RatesView, pointer: &str) -> Outcome<Rates> {
@@ -76,5 +100,6 @@ fn rates(view: &RatesView, pointer: &str) -> Outcome<Rates> {
         cache_write_1h: read_opt("cache_write_1h", view.cache_write_1h)?,
         output: read("output", view.output)?,
         reasoning: read_opt("reasoning", view.reasoning)?,
+        units: UnitRates::default(),
     })
 }

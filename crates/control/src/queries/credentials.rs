@@ -39,6 +39,7 @@ pub(crate) async fn view(tx: &mut Tx, credential: &Credential) -> Outcome<Creden
         base_url: credential.base_url.clone(),
         hint: credential.hint.clone(),
         has_secret: credential.secret.is_some(),
+        allows_passthrough: credential.allows_passthrough,
         n_deployments: used.len() as u64,
         version: credential.version,
         created_at: credential.created_at,

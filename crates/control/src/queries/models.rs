@@ -2,8 +2,9 @@
 
 use api::ops::models::{
     ListModels, ListPrices, ListProviders, LongContextRatesView, ModelView, PriceView, ProviderView, RatesView,
+    TierRatesView, UnitRatesView,
 };
-use domain::price::{LongContextRates, PriceSource, PriceVersion, Rates};
+use domain::price::{LongContextRates, PriceSource, PriceVersion, Rates, TierRates, UnitRates};
 use domain::{NanoUsd, Page, Price, Timestamp};
 use provider::catalog::{Capability, Modality, Model, ModelKind};
 
@@ -46,6 +47,11 @@ fn model_view(model: &Model, book: &[PriceVersion], now: Timestamp) -> ModelView
     let kind = match model.kind {
         ModelKind::Chat => "chat",
         ModelKind::Embedding => "embeddings",
+        ModelKind::Rerank => "rerank",
+        ModelKind::Moderation => "moderations",
+        ModelKind::Image => "images",
+        ModelKind::Speech => "speech",
+        ModelKind::Transcription => "transcriptions",
     };
     let named = [
         (Capability::Tools, "tools"),
@@ -87,7 +93,9 @@ fn price_now(model: &Model, book: &[PriceVersion], now: Timestamp) -> Option<Pri
             effective_at: price.effective_at,
             source: PriceSource::Catalog,
             usd_per_million_tokens: rates_view(&price.rates),
+            usd_per_unit: unit_rates_view(&price.rates.units),
             long_context: price.long_context.iter().map(long_view).collect(),
+            tiers: price.tiers.iter().map(tier_view).collect(),
         }),
     }
 }
@@ -115,7 +123,24 @@ pub(crate) fn price_view(price: PriceVersion) -> PriceView {
         effective_at: price.effective_at,
         source: price.source,
         usd_per_million_tokens: rates_view(&price.rates),
+        usd_per_unit: unit_rates_view(&price.rates.units),
         long_context: price.long_context.iter().map(long_view).collect(),
+        tiers: price.tiers.iter().map(tier_view).collect(),
+    }
+}
+
+fn tier_view(it: &TierRates) -> TierRatesView {
+    TierRatesView { tier: it.tier, usd_per_million_tokens: rates_view(&it.rates) }
+}
+
+fn unit_rates_view(it: &UnitRates) -> UnitRatesView {
+    let each = |price: Option<Price>| price.map(|price| NanoUsd::from_nanos(price.nano_usd_per_million / 1_000_000));
+    UnitRatesView {
+        image: each(it.image),
+        audio_second: each(it.audio_second),
+        character: each(it.character),
+        search: each(it.search),
+        page: each(it.page),
     }
 }
 

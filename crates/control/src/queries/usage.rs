@@ -217,6 +217,7 @@ fn sums_view(sums: &Sums) -> UsageSums {
         errors: sums.errors,
         failures: sums.failures,
         tokens: sums.tokens,
+        units: sums.units,
         cost_usd: sums.cost,
         reused: sums.reused,
         saved_input: sums.saved_input,
@@ -280,7 +281,9 @@ fn request_view(event: UsageEvent) -> RequestView {
         first_byte_us: event.first_byte_us,
         overhead_us: event.overhead_us,
         usage: event.usage,
+        units: event.units,
         is_estimated: event.is_estimated,
+        is_unmetered: event.is_unmetered,
         cost_usd: event.cost,
         price_id: event.price_id,
         cache: event.cache.outcome,
@@ -322,6 +325,7 @@ fn attempt_view(attempt: AttemptRecord) -> AttemptView {
         status: attempt.status,
         upstream_request_id: attempt.upstream_request_id,
         usage: attempt.usage,
+        units: attempt.units,
         cost_usd: attempt.cost,
     }
 }

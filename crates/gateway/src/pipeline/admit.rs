@@ -84,7 +84,7 @@ pub(crate) fn admit<'a>(
     check_size(headers, limits)?;
     let has_body = matches!(endpoint, Endpoint::Transform) || Surface::of(endpoint).is_some();
     if has_body {
-        check_content_type(headers)?;
+        check_content_type(headers, matches!(endpoint, Endpoint::Task(task) if task.takes_files()))?;
     }
     let is_gemini_stream = endpoint == Endpoint::GenerateContent { is_stream: true };
     Ok(Head {
@@ -130,14 +130,17 @@ fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn check_content_type(headers: &HeaderMap) -> Result<(), Rejection> {
+fn check_content_type(headers: &HeaderMap, takes_files: bool) -> Result<(), Rejection> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let text = value.to_str().unwrap_or_default();
     let kind = text.split(';').next().unwrap_or_default().trim();
     let is_json = kind.eq_ignore_ascii_case("application/json")
         || (kind.len() > 5 && kind.as_bytes()[kind.len() - 5..].eq_ignore_ascii_case(b"+json"));
-    if is_json {
+    if is_json || takes_files && kind.eq_ignore_ascii_case("multipart/form-data") {
         Ok(())
+    } else if takes_files {
+        let detail = "send the body as content-type: multipart/form-data, or application/json";
+        Err(Rejection::new(GatewayCode::RequestInvalid, detail))
     } else {
         Err(Rejection::new(GatewayCode::RequestInvalid, "send the body as content-type: application/json"))
     }
@@ -333,6 +336,19 @@ mod tests {
         }
         let long = "x".repeat(40_000);
         assert_eq!(admitted(&[("x-long", &long)]).expect_err("is refused").0, GatewayCode::RequestInvalid);
+    }
+
+    #[test]
+    fn forms_are_taken_where_files_are() {
+        let admitted = |path: &'static str, kind: &str| {
+            admit(&Method::POST, &Uri::from_static(path), &headers(&[("content-type", kind)]), &Limits::default())
+                .is_ok()
+        };
+        assert!(admitted("/v1/audio/transcriptions", "multipart/form-data; boundary=b"));
+        assert!(admitted("/v1/images/edits", "application/json"));
+        assert!(!admitted("/v1/audio/transcriptions", "audio/wav"));
+        assert!(!admitted("/v1/audio/speech", "multipart/form-data; boundary=b"));
+        assert!(!admitted("/v1/chat/completions", "multipart/form-data; boundary=b"));
     }
 
     #[test]

@@ -10,7 +10,6 @@ pub(crate) mod keeper;
 pub(crate) mod stream;
 mod writer;
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -25,6 +24,11 @@ use self::keeper::Keeper;
 pub(crate) use self::stream::{Source, StreamRelay};
 pub(crate) use self::writer::{Annotate, Translation, Writer};
 use super::settle::Meter;
+
+/// An answer broke off in a form that has no word for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the answer broke off")]
+pub(crate) struct Cut;
 
 pin_project! {
     /// The body of every answer.
@@ -69,16 +73,16 @@ impl ReplyBody {
 
 impl Body for ReplyBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Cut;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let next = match self.as_mut().project() {
             Projected::Ended => return Poll::Ready(None),
             Projected::Whole { bytes, meter } => {
                 if let Some(meter) = meter.take() {
                     meter.end(Outcome::Success, None);
                 }
-                Some(std::mem::take(bytes))
+                Some(Ok(std::mem::take(bytes)))
             }
             Projected::Events { bytes, meter } => {
                 let event = take_event(bytes);
@@ -100,12 +104,13 @@ impl Body for ReplyBody {
                 match polled {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Some(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                    Poll::Ready(None) if relay.is_cut() => Some(Err(Cut)),
                     Poll::Ready(None) => None,
                 }
             }
         };
         self.set(Self::Ended);
-        Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
+        Poll::Ready(next.map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::usage::CacheOutcome;
 use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use llm::dialect::Dialect;
 use state::Answer;
 use tokio::time::Instant;
@@ -45,6 +45,12 @@ pub(crate) const EVENTS_TYPE: &str = "text/event-stream; charset=utf-8";
 /// Longest list of losses in a header; the usage event has them all.
 const MAX_DROPPED: usize = 1_024;
 
+/// The head of an answer of a provider's own API, as it is handed on.
+pub(crate) struct Passed {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+}
+
 /// An answer that is ready to be handed over.
 pub(crate) enum Reply {
     /// Made by Headgate itself; no upstream took part.
@@ -53,6 +59,10 @@ pub(crate) enum Reply {
     Whole(Bytes),
     /// Another call's answer.
     Again(Arc<Answer>),
+    /// The same in another form than JSON.
+    Media(Bytes, HeaderValue),
+    /// A whole answer of a provider's own API.
+    Passed(Box<Passed>, Bytes),
     /// A committed stream; its attempt is under way.
     Stream(Box<Start>),
 }
@@ -69,6 +79,16 @@ impl Reply {
         let mut headers = HeaderMap::with_capacity(12);
         stamp(&mut headers, &meter);
         headers.insert(OVERHEAD, header_value(&micros(overhead)));
+        let mut status = StatusCode::OK;
+        let mut pass = |headers: &mut HeaderMap, passed: Passed| {
+            status = passed.status;
+            // Ours win: an upstream's request id would hide the one that finds the call here.
+            for (name, value) in
+                passed.headers.iter().filter(|(name, _)| !headers.contains_key(*name)).collect::<Vec<_>>()
+            {
+                headers.append(name.clone(), value.clone());
+            }
+        };
         let body = match self {
             Self::Own(body) => {
                 headers.insert(CONTENT_TYPE, JSON);
@@ -90,14 +110,32 @@ impl Reply {
                     ReplyBody::answer(answer.body.clone(), meter)
                 }
             }
+            Self::Media(body, kind) => {
+                headers.insert(CONTENT_TYPE, kind);
+                headers.insert(COST, header_value(&meter.cost()));
+                ReplyBody::answer(body, meter)
+            }
+            Self::Passed(passed, body) => {
+                headers.insert(COST, header_value(&meter.cost()));
+                pass(&mut headers, *passed);
+                ReplyBody::answer(body, meter)
+            }
+            Self::Stream(mut start) if start.passed.is_some() => {
+                if let Some(passed) = start.passed.take() {
+                    pass(&mut headers, *passed);
+                }
+                ReplyBody::stream(Box::new(StreamRelay::new(*start, meter)), None)
+            }
             Self::Stream(mut start) => {
-                headers.insert(CONTENT_TYPE, if start.is_array { JSON } else { EVENTS });
+                let usual = if start.is_array { JSON } else { EVENTS };
+                headers.insert(CONTENT_TYPE, start.kind.clone().unwrap_or(usual));
                 headers.insert(CACHE_CONTROL, NO_CACHE);
                 let keeper = start.memory.take().map(Keeper::new);
                 ReplyBody::stream(Box::new(StreamRelay::new(*start, meter)), keeper)
             }
         };
         let mut response = Response::new(body);
+        *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
     }

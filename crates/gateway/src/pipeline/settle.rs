@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::code::GatewayCode;
-use domain::usage::{AttemptOutcome, AttemptRecord, CacheUse, Endpoint, Outcome, Routing, TokenUsage, UsageEvent};
+use domain::usage::{
+    AttemptOutcome, AttemptRecord, CacheUse, Endpoint, Outcome, Routing, TokenUsage, UnitUsage, UsageEvent,
+};
 use domain::{
     DeploymentId, EnvironmentId, NanoUsd, OrganizationId, PriceId, RequestId, RouteId, Timestamp, VirtualKeyId,
     WorkspaceId,
@@ -86,6 +88,7 @@ struct Current {
 }
 
 /// Measures one call.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent fact of the call")]
 pub(crate) struct Meter {
     worker: Arc<Worker>,
     pub(crate) request_id: RequestId,
@@ -106,6 +109,7 @@ pub(crate) struct Meter {
     pub(crate) finish: Option<FinishReason>,
     price: Option<PriceId>,
     is_estimated: bool,
+    pub(crate) is_unmetered: bool,
     pub(crate) dropped: Vec<String>,
     pub(crate) routing: Option<Routing>,
     /// From arrival to the whole body.
@@ -146,6 +150,7 @@ impl Meter {
             finish: None,
             price: None,
             is_estimated: false,
+            is_unmetered: false,
             dropped: Vec::new(),
             routing: None,
             received: Duration::ZERO,
@@ -230,6 +235,7 @@ impl Meter {
         record.duration_us = micros(now.duration_since(started));
         record.outcome = outcome;
         record.usage = bill.usage;
+        record.units = bill.units;
         record.cost = bill.cost;
         if outcome == AttemptOutcome::Success {
             let now = self.started_at.plus(now.duration_since(self.started));
@@ -293,6 +299,7 @@ impl Meter {
             finish: None,
             price: None,
             is_estimated: false,
+            is_unmetered: false,
             dropped: Vec::new(),
             routing: None,
             received: Duration::ZERO,
@@ -330,6 +337,11 @@ impl Meter {
     /// Returns the tokens over all attempts.
     pub(crate) fn usage(&self) -> TokenUsage {
         self.attempts.iter().fold(TokenUsage::default(), |sum, attempt| add(sum, attempt.usage))
+    }
+
+    /// Returns what was counted beside tokens over all attempts.
+    fn units(&self) -> UnitUsage {
+        self.attempts.iter().fold(UnitUsage::default(), |sum, attempt| sum.plus(attempt.units))
     }
 
     /// Returns the cost over all attempts.
@@ -402,7 +414,9 @@ impl Meter {
             first_byte_us: self.first_byte.map(micros),
             overhead_us: micros(overhead),
             usage,
+            units: self.units(),
             is_estimated: self.is_estimated,
+            is_unmetered: self.is_unmetered,
             cost,
             price_id: self.price,
             cache: self.cache,

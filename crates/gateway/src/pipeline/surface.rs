@@ -12,6 +12,8 @@ use llm::dialect::gemini::embeddings::{self as gemini_embeddings, Batch};
 use llm::dialect::{Dialect, openai_embeddings};
 use provider::Operation;
 use provider::scan::{self, Patch, Scan, ScanError, Span};
+use provider::task::Task;
+use provider::task::multipart::{self, FormError};
 
 use super::reply::Reply;
 use crate::ingress::Endpoint;
@@ -30,6 +32,8 @@ pub(crate) enum Surface {
     Embeddings,
     /// Gemini's embeddings: made of OpenAI's, and into them.
     EmbedContent(Batch),
+    /// Ranking, moderation, pictures and speech.
+    Task(Task),
 }
 
 /// A body that can be looked at.
@@ -56,7 +60,9 @@ impl Surface {
             Endpoint::CountContent => Self::CountTokens(Dialect::Gemini),
             Endpoint::Embeddings => Self::Embeddings,
             Endpoint::EmbedContent(batch) => Self::EmbedContent(batch),
-            Endpoint::Models
+            Endpoint::Task(task) => Self::Task(task),
+            Endpoint::Passthrough { .. }
+            | Endpoint::Models
             | Endpoint::Model(_)
             | Endpoint::Response(_)
             | Endpoint::ResponseInput(_)
@@ -75,6 +81,14 @@ impl Surface {
             Self::Chat(Dialect::Gemini) | Self::GenerateContent { .. } => EndpointName::GenerateContent,
             Self::CountTokens(_) => EndpointName::CountTokens,
             Self::Embeddings | Self::EmbedContent(_) => EndpointName::Embeddings,
+            Self::Task(Task::Rerank) => EndpointName::Rerank,
+            Self::Task(Task::Moderation) => EndpointName::Moderations,
+            Self::Task(Task::ImageGeneration) => EndpointName::ImageGenerations,
+            Self::Task(Task::ImageEdit) => EndpointName::ImageEdits,
+            Self::Task(Task::ImageVariation) => EndpointName::ImageVariations,
+            Self::Task(Task::Speech) => EndpointName::Speech,
+            Self::Task(Task::Transcription) => EndpointName::Transcriptions,
+            Self::Task(Task::Translation) => EndpointName::Translations,
         }
     }
 
@@ -85,6 +99,7 @@ impl Surface {
             Self::GenerateContent { .. } => Operation::Chat(Dialect::Gemini),
             Self::CountTokens(dialect) => Operation::CountTokens(dialect),
             Self::Embeddings | Self::EmbedContent(_) => Operation::Embeddings,
+            Self::Task(task) => Operation::Task(task),
         }
     }
 
@@ -93,7 +108,7 @@ impl Surface {
         match self {
             Self::Chat(dialect) | Self::CountTokens(dialect) => dialect,
             Self::GenerateContent { .. } | Self::EmbedContent(_) => Dialect::Gemini,
-            Self::Embeddings => Dialect::OpenAiChat,
+            Self::Embeddings | Self::Task(_) => Dialect::OpenAiChat,
         }
     }
 
@@ -103,7 +118,8 @@ impl Surface {
             Self::EmbedContent(batch) => ready_embedding(&body, batch, address),
             Self::CountTokens(Dialect::Gemini) => ready_gemini(inner_request(&body)?, false, address),
             Self::GenerateContent { is_stream } => ready_gemini(body, is_stream, address),
-            Self::Chat(_) | Self::CountTokens(_) | Self::Embeddings => ready(body, address),
+            Self::Task(task) if task.takes_files() && multipart::is_form(&body) => ready_form(body, address),
+            Self::Chat(_) | Self::CountTokens(_) | Self::Embeddings | Self::Task(_) => ready(body, address),
         }
     }
 
@@ -121,6 +137,8 @@ impl Surface {
                 ("messages", scan.messages, &b"["[..], "an array of messages")
             }
             Operation::Embeddings => ("input", scan.input, &b"[\""[..], "a string or an array"),
+            // Each has fields of its own, which its form reads.
+            Operation::Task(_) => return Ok(()),
         };
         let first = span.and_then(|span| span.of(body).first());
         if first.is_some_and(|first| starts.contains(first)) {
@@ -155,6 +173,20 @@ fn ready(mut body: Bytes, address: Option<&str>) -> Result<Ready, Rejection> {
         scan = scan::scan(&body).map_err(|error| refuse_body(&error))?;
     }
     let name = scan.model.as_ref().map(|model| model.value.clone());
+    Ok(Ready { body, scan, name, dropped: Vec::new() })
+}
+
+/// A form with files in it; of a model in the address nothing has to be in the form.
+fn ready_form(body: Bytes, address: Option<&str>) -> Result<Ready, Rejection> {
+    let refuse = |error: FormError| {
+        let rejection = Rejection::new(GatewayCode::RequestInvalid, error.to_string());
+        match error {
+            FormError::Duplicate { name } | FormError::Field { name } => rejection.with_param(name),
+            _ => rejection,
+        }
+    };
+    let scan = multipart::scan(&body).map_err(refuse)?;
+    let name = address.or(scan.model.as_ref().map(|model| model.value.as_str())).map(str::to_owned);
     Ok(Ready { body, scan, name, dropped: Vec::new() })
 }
 

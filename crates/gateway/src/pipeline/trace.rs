@@ -110,6 +110,15 @@ const fn operation(endpoint: Endpoint) -> &'static str {
         Endpoint::Completions => "text_completion",
         Endpoint::GenerateContent => "generate_content",
         Endpoint::Embeddings => "embeddings",
+        Endpoint::Rerank
+        | Endpoint::Moderations
+        | Endpoint::ImageGenerations
+        | Endpoint::ImageEdits
+        | Endpoint::ImageVariations
+        | Endpoint::Speech
+        | Endpoint::Transcriptions
+        | Endpoint::Translations
+        | Endpoint::Passthrough => endpoint.as_str(),
         Endpoint::CountTokens => "count_tokens",
         Endpoint::Models => "list_models",
         Endpoint::Own => "headgate",

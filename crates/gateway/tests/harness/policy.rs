@@ -114,6 +114,7 @@ impl World {
                 name: format!("credential {n}"),
                 base_url: base_url.to_owned(),
                 secret: Some(SealedSecret { version: 1, data_key_version: 1, sealed }),
+                allows_passthrough: false,
             }));
         }
         self.contents.push(Content::Deployment(Deployment {
@@ -138,6 +139,7 @@ impl World {
             source: PriceSource::Catalog,
             rates,
             long_context: Vec::new(),
+            tiers: Vec::new(),
         }));
     }
 

@@ -265,5 +265,5 @@ fn an_open_stream_holds_at_most_so_much() {
     let counted = measure(|| open(N_STREAMS));
     let each = counted.bytes_current / i64::from(N_STREAMS);
     // The upstream of this test takes 5 KB of it.
-    assert!(each <= 32_500, "{each}");
+    assert!(each <= 32_700, "{each}");
 }

@@ -4,7 +4,7 @@
 //! after a crash, is a few fixed fields. Invariant: an opened call that never ended (the node died) becomes an event with
 //! outcome `interrupted`, no tokens and no cost, flagged as not known.
 
-use domain::usage::{CacheUse, Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::usage::{CacheUse, Endpoint, Outcome, TokenUsage, UnitUsage, UsageEvent};
 use domain::{EnvironmentId, NanoUsd, NodeId, OrganizationId, RequestId, Timestamp, VirtualKeyId, WorkspaceId};
 
 /// A call that is about to be sent upstream.
@@ -80,8 +80,10 @@ impl OpenedCall {
             first_byte_us: None,
             overhead_us: 0,
             usage: TokenUsage::default(),
+            units: UnitUsage::default(),
             // The upstream may have worked and billed; how much is not known, and a guess is never billed.
             is_estimated: true,
+            is_unmetered: false,
             cost: NanoUsd::ZERO,
             price_id: None,
             cache: CacheUse::default(),

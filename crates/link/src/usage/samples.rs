@@ -1,6 +1,6 @@
 //! Events for the tests of this module.
 
-use domain::usage::{AttemptOutcome, AttemptRecord, Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::usage::{AttemptOutcome, AttemptRecord, Endpoint, Outcome, TokenUsage, UnitUsage, UsageEvent};
 use domain::{
     DeploymentId, EnvironmentId, NanoUsd, NodeId, OrganizationId, RequestId, Timestamp, VirtualKeyId, WorkspaceId,
 };
@@ -40,6 +40,7 @@ pub(crate) fn ended(n: u64) -> UsageEvent {
         status: Some(200),
         upstream_request_id: None,
         usage,
+        units: UnitUsage::default(),
         cost: NanoUsd::from_nanos(100),
     };
     UsageEvent {

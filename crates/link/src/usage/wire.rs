@@ -5,7 +5,7 @@
 //! left out, optional fields that are set are not.
 
 use domain::id::IdText;
-use domain::usage::{AttemptRecord, CacheOutcome, Routing, TokenUsage, UsageEvent};
+use domain::usage::{AttemptRecord, CacheOutcome, Routing, TokenUsage, UnitUsage, UsageEvent};
 
 /// Appends the message of an event.
 pub(crate) fn write_event(event: &UsageEvent, out: &mut Vec<u8>) {
@@ -58,6 +58,8 @@ pub(crate) fn write_event(event: &UsageEvent, out: &mut Vec<u8>) {
     number(34, reuse.saved_input, out);
     number(35, reuse.saved_output, out);
     signed(36, reuse.saved_cost.as_nanos(), out);
+    units(40, &it.units, out);
+    number(41, u64::from(it.is_unmetered), out);
     if let Some(routing) = &it.routing {
         message(45, out, |out| write_routing(routing, out));
     }
@@ -88,6 +90,19 @@ fn write_attempt(it: &AttemptRecord, out: &mut Vec<u8>) {
     optional_text(11, it.upstream_request_id.as_deref(), out);
     tokens(12, &it.usage, out);
     signed(13, it.cost.as_nanos(), out);
+    units(20, &it.units, out);
+}
+
+fn units(field: u32, it: &UnitUsage, out: &mut Vec<u8>) {
+    if it.is_empty() {
+        return;
+    }
+    message(field, out, |out| {
+        let counts = [it.images, it.audio_ms, it.characters, it.searches, it.pages];
+        for (field, count) in (1..).zip(counts) {
+            number(field, count, out);
+        }
+    });
 }
 
 fn tokens(field: u32, it: &TokenUsage, out: &mut Vec<u8>) {
@@ -210,18 +225,33 @@ mod tests {
         )
     }
 
+    fn units() -> impl Strategy<Value = UnitUsage> {
+        proptest::array::uniform5(prop_oneof![Just(0), 1..300_u64, any::<u64>()]).prop_map(
+            |[images, audio_ms, characters, searches, pages]| UnitUsage {
+                images,
+                audio_ms,
+                characters,
+                searches,
+                pages,
+            },
+        )
+    }
+
     fn attempts() -> impl Strategy<Value = Vec<AttemptRecord>> {
-        let attempt = (any::<u16>(), words(), maybe(), counts(), any::<i64>(), proptest::option::of(any::<u16>()));
-        let attempt = attempt.prop_map(|(n, provider, upstream_request_id, usage, cost, status)| AttemptRecord {
-            n,
-            credential_id: status.map(|status| CredentialId::from_uuid(u128::from(status))),
-            provider,
-            upstream_request_id,
-            usage,
-            status,
-            cost: NanoUsd::from_nanos(cost),
-            ..ended(1).attempts.remove(0)
-        });
+        let attempt =
+            (any::<u16>(), words(), maybe(), counts(), units(), any::<i64>(), proptest::option::of(any::<u16>()));
+        let attempt =
+            attempt.prop_map(|(n, provider, upstream_request_id, usage, units, cost, status)| AttemptRecord {
+                n,
+                units,
+                credential_id: status.map(|status| CredentialId::from_uuid(u128::from(status))),
+                provider,
+                upstream_request_id,
+                usage,
+                status,
+                cost: NanoUsd::from_nanos(cost),
+                ..ended(1).attempts.remove(0)
+            });
         proptest::collection::vec(attempt, 0..4)
     }
 
@@ -236,11 +266,12 @@ mod tests {
                 proptest::collection::vec((words(), words()), 0..3),
             ),
             (is_stream, is_estimated, is_known, status) in (any::<bool>(), any::<bool>(), any::<bool>(), any::<u16>()),
-            (endpoint, outcome) in (0..Endpoint::ALL.len(), 0..Outcome::ALL.len()),
+            (endpoint, outcome, units) in (0..Endpoint::ALL.len(), 0..Outcome::ALL.len(), units()),
             (reuse, saved) in (0..CacheOutcome::ALL.len(), counts()),
         ) {
             let event = UsageEvent {
                 usage,
+                units,
                 attempts,
                 cost: NanoUsd::from_nanos(cost),
                 first_byte_us,
@@ -257,6 +288,7 @@ mod tests {
                 metadata: pairs,
                 is_stream,
                 is_estimated,
+                is_unmetered: is_estimated ^ is_stream,
                 status,
                 endpoint: Endpoint::ALL[endpoint],
                 outcome: Outcome::ALL[outcome],

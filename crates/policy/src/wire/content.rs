@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::price::{LongContextRates, PriceSource, Rates};
+use domain::price::{LongContextRates, PriceSource, Rates, ServiceTier, TierRates, UnitRates};
 use domain::route::{Document, Node, Rules, Target, Timeouts};
 use domain::secret::{Kid, TokenMac};
 use domain::{ModelName, ModelPattern, OrganizationId, Price as Rate, Timestamp};
@@ -193,6 +193,7 @@ fn credential(it: v1::Credential) -> Result<Credential, WireError> {
             it.base_url
         },
         secret: it.secret.map(|secret| sealed("secret", secret)).transpose()?,
+        allows_passthrough: it.allows_passthrough,
     })
 }
 
@@ -203,6 +204,7 @@ fn credential_message(it: &Credential) -> v1::Credential {
         name: it.name.clone(),
         base_url: it.base_url.clone(),
         secret: it.secret.as_ref().map(sealed_message),
+        allows_passthrough: it.allows_passthrough,
     }
 }
 
@@ -355,7 +357,22 @@ fn price(it: v1::Price) -> Result<Price, WireError> {
         source,
         rates: rates(it.rates)?,
         long_context: it.long_context.into_iter().map(long).collect::<Result<_, WireError>>()?,
+        tiers: it.tiers.iter().map(tier).collect::<Result<_, WireError>>()?,
     })
+}
+
+fn tier(it: &v1::TierRates) -> Result<TierRates, WireError> {
+    let tier = ServiceTier::find(&it.tier).ok_or(wrong("tiers.tier", Reason::Unknown))?;
+    Ok(TierRates { tier, rates: rates(it.rates)? })
+}
+
+fn tier_message(it: &TierRates) -> v1::TierRates {
+    let tier = match it.tier {
+        ServiceTier::Batch => "batch",
+        ServiceTier::Flex => "flex",
+        ServiceTier::Priority => "priority",
+    };
+    v1::TierRates { tier: tier.to_owned(), rates: Some(rates_message(&it.rates)) }
 }
 
 fn rates(it: Option<v1::Rates>) -> Result<Rates, WireError> {
@@ -369,6 +386,16 @@ fn rates(it: Option<v1::Rates>) -> Result<Rates, WireError> {
         cache_write_1h: it.cache_write_1h.map(rate).transpose()?,
         output: rate(it.output)?,
         reasoning: it.reasoning.map(rate).transpose()?,
+        units: match it.units {
+            None => UnitRates::default(),
+            Some(it) => UnitRates {
+                image: it.image.map(rate).transpose()?,
+                audio_second: it.audio_second.map(rate).transpose()?,
+                character: it.character.map(rate).transpose()?,
+                search: it.search.map(rate).transpose()?,
+                page: it.page.map(rate).transpose()?,
+            },
+        },
     })
 }
 
@@ -381,6 +408,13 @@ fn rates_message(it: &Rates) -> v1::Rates {
         cache_write_1h: it.cache_write_1h.map(rate),
         output: rate(it.output),
         reasoning: it.reasoning.map(rate),
+        units: (!it.units.is_empty()).then(|| v1::UnitRates {
+            image: it.units.image.map(rate),
+            audio_second: it.units.audio_second.map(rate),
+            character: it.units.character.map(rate),
+            search: it.units.search.map(rate),
+            page: it.units.page.map(rate),
+        }),
     }
 }
 
@@ -401,5 +435,6 @@ fn price_message(it: &Price) -> v1::Price {
         source: source.into(),
         rates: Some(rates_message(&it.rates)),
         long_context: it.long_context.iter().map(long).collect(),
+        tiers: it.tiers.iter().map(tier_message).collect(),
     }
 }

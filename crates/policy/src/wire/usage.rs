@@ -2,7 +2,7 @@
 
 use domain::usage::{
     AttemptOutcome, AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, Routing, SkipReason, Skipped, TokenUsage,
-    UsageEvent,
+    UnitUsage, UsageEvent,
 };
 use domain::{NanoUsd, NodeId, Timestamp};
 use proto::v1;
@@ -54,6 +54,8 @@ pub fn encode(it: &UsageEvent) -> v1::UsageEvent {
         saved_input: it.cache.saved_input,
         saved_output: it.cache.saved_output,
         saved_cost_nano_usd: it.cache.saved_cost.as_nanos(),
+        units: units_message(&it.units),
+        is_unmetered: it.is_unmetered,
     }
 }
 
@@ -84,7 +86,9 @@ pub fn decode(node: NodeId, it: v1::UsageEvent) -> Result<UsageEvent, WireError>
         first_byte_us: it.first_byte_us,
         overhead_us: it.overhead_us,
         usage: tokens(it.usage),
+        units: units(it.units),
         is_estimated: it.is_estimated,
+        is_unmetered: it.is_unmetered,
         cost: NanoUsd::from_nanos(it.cost_nano_usd),
         price_id: optional_id("price_id", it.price_id.as_ref())?,
         policy_revision: it.policy_revision,
@@ -150,6 +154,7 @@ fn attempt(it: v1::Attempt) -> Result<AttemptRecord, WireError> {
         status: it.status.map(|status| narrow("attempts.status", status)).transpose()?,
         upstream_request_id: it.upstream_request_id,
         usage: tokens(it.usage),
+        units: units(it.units),
         cost: NanoUsd::from_nanos(it.cost_nano_usd),
     })
 }
@@ -169,7 +174,30 @@ fn attempt_message(it: &AttemptRecord) -> v1::Attempt {
         upstream_request_id: it.upstream_request_id.clone(),
         usage: Some(tokens_message(&it.usage)),
         cost_nano_usd: it.cost.as_nanos(),
+        units: units_message(&it.units),
     }
+}
+
+fn units(it: Option<v1::UnitUsage>) -> UnitUsage {
+    let it = it.unwrap_or_default();
+    UnitUsage {
+        images: it.images,
+        audio_ms: it.audio_ms,
+        characters: it.characters,
+        searches: it.searches,
+        pages: it.pages,
+    }
+}
+
+fn units_message(it: &UnitUsage) -> Option<v1::UnitUsage> {
+    let message = v1::UnitUsage {
+        images: it.images,
+        audio_ms: it.audio_ms,
+        characters: it.characters,
+        searches: it.searches,
+        pages: it.pages,
+    };
+    (!it.is_empty()).then_some(message)
 }
 
 fn tokens(it: Option<v1::TokenUsage>) -> TokenUsage {

@@ -115,6 +115,9 @@ pub struct Credential {
     /// Absent for upstreams that want none.
     #[prost(message, optional, tag = "5")]
     pub secret: ::core::option::Option<SealedSecret>,
+    /// Calls to the provider's own API may be signed with it.
+    #[prost(bool, tag = "6")]
+    pub allows_passthrough: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Deployment {
@@ -198,6 +201,9 @@ pub struct Price {
     /// Ascending by bound.
     #[prost(message, repeated, tag = "7")]
     pub long_context: ::prost::alloc::vec::Vec<LongContextRates>,
+    /// Other tiers of service.
+    #[prost(message, repeated, tag = "8")]
+    pub tiers: ::prost::alloc::vec::Vec<TierRates>,
 }
 /// Nano-dollars per million tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -214,6 +220,30 @@ pub struct Rates {
     pub output: i64,
     #[prost(int64, optional, tag = "6")]
     pub reasoning: ::core::option::Option<i64>,
+    #[prost(message, optional, tag = "7")]
+    pub units: ::core::option::Option<UnitRates>,
+}
+/// Nano-dollars per million units; absent kinds cost nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnitRates {
+    #[prost(int64, optional, tag = "1")]
+    pub image: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "2")]
+    pub audio_second: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "3")]
+    pub character: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "4")]
+    pub search: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "5")]
+    pub page: ::core::option::Option<i64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TierRates {
+    /// Stable text: `batch`, `flex` or `priority`.
+    #[prost(string, tag = "1")]
+    pub tier: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub rates: ::core::option::Option<Rates>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LongContextRates {
@@ -2095,6 +2125,12 @@ pub struct UsageEvent {
     pub saved_output: u64,
     #[prost(int64, tag = "36")]
     pub saved_cost_nano_usd: i64,
+    /// Counted beside tokens; over all attempts.
+    #[prost(message, optional, tag = "40")]
+    pub units: ::core::option::Option<UnitUsage>,
+    /// Nothing could be counted: a call of a provider's own API in a form that is not known.
+    #[prost(bool, tag = "41")]
+    pub is_unmetered: bool,
 }
 /// How a call came to its target.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2138,6 +2174,20 @@ pub struct TokenUsage {
     #[prost(uint64, tag = "6")]
     pub reasoning: u64,
 }
+/// Absent where nothing but tokens was counted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnitUsage {
+    #[prost(uint64, tag = "1")]
+    pub images: u64,
+    #[prost(uint64, tag = "2")]
+    pub audio_ms: u64,
+    #[prost(uint64, tag = "3")]
+    pub characters: u64,
+    #[prost(uint64, tag = "4")]
+    pub searches: u64,
+    #[prost(uint64, tag = "5")]
+    pub pages: u64,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Attempt {
     #[prost(uint32, tag = "1")]
@@ -2167,6 +2217,8 @@ pub struct Attempt {
     pub usage: ::core::option::Option<TokenUsage>,
     #[prost(int64, tag = "13")]
     pub cost_nano_usd: i64,
+    #[prost(message, optional, tag = "20")]
+    pub units: ::core::option::Option<UnitUsage>,
 }
 /// Generated client implementations.
 #[cfg(feature = "grpc")]

@@ -9,6 +9,7 @@ use llm::dialect::{Dialect, MaxTokensStyle};
 use super::spec::Data;
 use super::{Place, Quirks, Spec, Surface, openai};
 use crate::auth::Scheme;
+use crate::task::Task;
 
 /// The registry's entry.
 pub(super) static AZURE_OPENAI: Data = Data(&Spec {
@@ -22,12 +23,22 @@ pub(super) static AZURE_OPENAI: Data = Data(&Spec {
         Place::new(Surface::Chat(Dialect::OpenAiChat), "/openai/v1/chat/completions"),
         Place::new(Surface::Chat(Dialect::OpenAiResponses), "/openai/v1/responses"),
         Place::new(Surface::Embeddings, "/openai/v1/embeddings"),
+        Place::new(Surface::Task(Task::ImageGeneration), "/openai/v1/images/generations"),
+        Place::new(Surface::Task(Task::ImageEdit), "/openai/v1/images/edits"),
+        Place::new(Surface::Task(Task::Speech), "/openai/v1/audio/speech"),
+        Place::new(Surface::Task(Task::Transcription), "/openai/v1/audio/transcriptions"),
+        Place::new(Surface::Task(Task::Translation), "/openai/v1/audio/translations"),
     ],
     dated_places: &[
         Place::new(Surface::Chat(Dialect::OpenAiChat), "/openai/deployments/{model}/chat/completions"),
         // The dated surface has it beside the deployments, with the deployment as the model.
         Place::new(Surface::Chat(Dialect::OpenAiResponses), "/openai/responses"),
         Place::new(Surface::Embeddings, "/openai/deployments/{model}/embeddings"),
+        Place::new(Surface::Task(Task::ImageGeneration), "/openai/deployments/{model}/images/generations"),
+        Place::new(Surface::Task(Task::ImageEdit), "/openai/deployments/{model}/images/edits"),
+        Place::new(Surface::Task(Task::Speech), "/openai/deployments/{model}/audio/speech"),
+        Place::new(Surface::Task(Task::Transcription), "/openai/deployments/{model}/audio/transcriptions"),
+        Place::new(Surface::Task(Task::Translation), "/openai/deployments/{model}/audio/translations"),
     ],
     base_query: Some("api-version"),
     request_id_header: "apim-request-id",

@@ -5,7 +5,7 @@
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{Place, Spec, Surface};
 
@@ -36,6 +36,13 @@ pub enum BaseUrlError {
     Path,
 }
 
+/// A path below a base leads elsewhere, or may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the path cannot be used below the provider's base address; use plain segments without `..`, `//`, `\\`, `;` or nested encoding"
+)]
+pub struct PathError;
+
 /// The model's name cannot be part of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the upstream's model name cannot be part of an address; use its name without `..`, `%`, `?`, `#` or blanks")]
@@ -46,7 +53,10 @@ pub struct ModelNameError;
 pub struct Base {
     scheme: Scheme,
     authority: Authority,
-    is_dated: bool,
+    /// Without a slash at its end.
+    path: Box<str>,
+    /// The query that chooses the provider's dated places.
+    query: Option<Box<str>>,
     places: Vec<Ready>,
 }
 
@@ -99,7 +109,7 @@ impl Base {
             Ok(Ready { surface: place.surface, whole: make(place.path)?, stream })
         };
         let places = places.iter().map(ready).collect::<Result<_, _>>()?;
-        Ok(Self { scheme, authority, is_dated: query.is_some(), places })
+        Ok(Self { scheme, authority, path: path.into(), query: query.map(Into::into), places })
     }
 
     /// Returns the address of an operation, `None` when the provider has none. Cheap without a model in it: the parts are
@@ -120,7 +130,39 @@ impl Base {
     /// Says whether the base has the query that chooses the provider's dated places.
     #[must_use]
     pub fn is_dated(&self) -> bool {
-        self.is_dated
+        self.query.is_some()
+    }
+
+    /// Returns the address of anything below the base. `rest` and `query` are as a client wrote them, percent-encoded.
+    ///
+    /// Whatever decodes before it routes must find nothing in them that leads out of the base. Parameters that usually hold a
+    /// key are left out of the query.
+    pub fn below(&self, rest: &str, query: Option<&str>) -> Result<Uri, PathError> {
+        check_rest(rest)?;
+        let query = query.map_or(Ok(String::new()), public_query)?;
+        let own = self.query.as_deref();
+        // The base's own parameter is the operator's choice.
+        let is_own = |pair: &&str| own.is_some_and(|own| own.split('=').next() == pair.split('=').next());
+        let pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !is_own(pair)).collect();
+        let below = if pairs.is_empty() { format!("/{rest}") } else { format!("/{rest}?{}", pairs.join("&")) };
+        uri_of(&self.scheme, &self.authority, &join(&self.path, &below, own)).ok_or(PathError)
+    }
+
+    /// Finds what is at an address below the base, and the model that the address names.
+    #[must_use]
+    pub fn surface_at(&self, uri: &Uri) -> Option<(Surface, Option<String>)> {
+        self.places.iter().find_map(|ready| {
+            std::iter::once(&ready.whole).chain(&ready.stream).find_map(|address| match address {
+                Address::Fixed(fixed) => (fixed.path() == uri.path()).then_some((ready.surface, None)),
+                Address::Model(before, after) => {
+                    let after = after.split('?').next().unwrap_or_default();
+                    let model = uri.path().strip_prefix(&**before)?.strip_suffix(after)?;
+                    let model = percent_decode_str(model).decode_utf8().ok()?;
+                    check_model(&model).ok()?;
+                    Some((ready.surface, Some(model.into_owned())))
+                }
+            })
+        })
     }
 
     /// Returns the scheme, host and port that a credential is bound to, in lower case.
@@ -161,6 +203,39 @@ fn check_model(model: &str) -> Result<(), ModelNameError> {
         || model.chars().any(|character| character.is_control() || character.is_whitespace())
         || model.split('/').any(|part| matches!(part, "" | "." | ".."));
     if is_bad { Err(ModelNameError) } else { Ok(()) }
+}
+
+fn check_rest(rest: &str) -> Result<(), PathError> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\\#?;{}\"<>^`|".contains(&byte);
+    if rest.is_empty() || rest.len() > 2_048 || !rest.bytes().all(is_plain) {
+        return Err(PathError);
+    }
+    // The last may be empty: a slash at the end means something to some.
+    let segments = rest.strip_suffix('/').unwrap_or(rest).split('/');
+    for segment in segments {
+        let text = percent_decode_str(segment).decode_utf8().map_err(|_| PathError)?;
+        let is_bad = text.contains(['%', '\\', '?', '#', ';'])
+            || text.chars().any(|letter| letter.is_control() || letter.is_whitespace())
+            || text.split('/').any(|part| matches!(part, "" | "." | ".."));
+        if is_bad {
+            return Err(PathError);
+        }
+    }
+    Ok(())
+}
+
+/// Leaves out of a query what usually holds a key.
+fn public_query(query: &str) -> Result<String, PathError> {
+    if !query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') || query.len() > 8_192 {
+        return Err(PathError);
+    }
+    let is_public = |pair: &&str| {
+        let name =
+            percent_decode_str(pair.split('=').next().unwrap_or_default()).decode_utf8_lossy().to_ascii_lowercase();
+        !matches!(name.as_str(), "key" | "api_key" | "api-key" | "apikey" | "access_token" | "token" | "auth")
+            && !name.starts_with("x-amz-")
+    };
+    Ok(query.split('&').filter(is_public).collect::<Vec<_>>().join("&"))
 }
 
 /// Puts a path below another. A base given with what the provider's paths begin with too (`/v1`) means the same place.
@@ -244,14 +319,75 @@ mod tests {
         assert_eq!(join("", "/a?alt=sse", Some("b=c")), "/a?alt=sse&b=c");
     }
 
+    #[test]
+    fn what_is_below_a_base_stays_below_it() {
+        let openai = base("openai", "https://h.test/proxy/v1").unwrap();
+        let below = |rest: &str, query| openai.below(rest, query).map(|uri| uri.to_string());
+        assert_eq!(below("v1/files", None), Ok("https://h.test/proxy/v1/files".to_owned()));
+        assert_eq!(
+            below("files/file-1/content", Some("a=b")),
+            Ok("https://h.test/proxy/v1/files/file-1/content?a=b".to_owned())
+        );
+        assert_eq!(
+            below("models/a%2Fb", Some("key=hgk_1&after=x&API%5Fkey=y")),
+            Ok("https://h.test/proxy/v1/models/a%2Fb?after=x".to_owned())
+        );
+        for bad in [
+            "",
+            "/",
+            "//",
+            "..",
+            "../x",
+            "a/../b",
+            "a/./b",
+            "a//b",
+            "%2e%2e/x",
+            "a/%2E%2E/b",
+            "a%2f..%2fb",
+            "a/%252e%252e/b",
+            "a\\b",
+            "a%5cb",
+            "a;b/..;/c",
+            "a?b",
+            "a#b",
+            "a%00b",
+            "a%0ab",
+            "a%3fb",
+            "a b",
+            "a%20b",
+            "\u{e9}",
+        ] {
+            assert_eq!(below(bad, None), Err(PathError), "{bad}");
+        }
+        let azure = base("azure_openai", "https://h.test?api-version=2024-10-21").unwrap();
+        let address = azure.below("openai/deployments/d/chat/completions", Some("api-version=1999-01-01&x=1")).unwrap();
+        assert_eq!(address, "https://h.test/openai/deployments/d/chat/completions?x=1&api-version=2024-10-21");
+        assert_eq!(azure.surface_at(&address), Some((CHAT, Some("d".to_owned()))));
+        assert_eq!(openai.surface_at(&"https://h.test/proxy/v1/chat/completions".parse().unwrap()), Some((CHAT, None)));
+        assert_eq!(openai.surface_at(&"https://h.test/proxy/v1/files".parse().unwrap()), None);
+    }
+
     proptest! {
+        #[test]
+        fn nothing_below_leads_elsewhere(rest in "\\PC{0,30}|[./%25aeEfF\\\\;@:]{1,14}|(\\.\\./){1,3}x", query in "[a-z=&%/.@]{0,20}") {
+            let base = base("openai", "https://h.test/base").unwrap();
+            if let Ok(uri) = base.below(&rest, Some(&query)) {
+                prop_assert_eq!((uri.scheme_str(), uri.authority().unwrap().as_str()), (Some("https"), "h.test"));
+                let inside = uri.path().strip_prefix("/base/").unwrap();
+                let decoded = percent_encoding::percent_decode_str(inside).decode_utf8().unwrap();
+                prop_assert!(decoded.split(['/', '\\']).all(|part| part != ".." && part != "."));
+                prop_assert!(!decoded.contains("//"));
+            }
+        }
+
         #[test]
         fn no_model_leads_elsewhere(model in "\\PC{0,40}|[./%a]{1,12}|(\\.\\./){1,3}x") {
             let address = Address::Model("/base/models/".into(), ":go?alt=sse".into());
             let base = Base {
                 scheme: Scheme::HTTPS,
                 authority: Authority::from_static("h.test"),
-                is_dated: false,
+                path: "".into(),
+                query: None,
                 places: vec![Ready { surface: CHAT, whole: address, stream: None }],
             };
             if let Ok(uri) = base.uri(CHAT, &model, false) {

@@ -15,6 +15,7 @@ use bytes::BytesMut;
 use super::{Call, Place, Provider, Quirks, Spec, Speech, Surface, prepare};
 use crate::auth::Scheme;
 use crate::catalog::Model;
+use crate::task::INVOKE_EMBED;
 use crate::wire::event_stream::{Frame, Reader};
 use crate::wire::{CONVERSE, Wire as _, exception};
 
@@ -33,6 +34,7 @@ pub(super) static BEDROCK: Bedrock = Bedrock(Spec {
     wire: Some(&CONVERSE),
     places: &[
         Place::streamed(Surface::Wire, "/model/{model}/converse", "/model/{model}/converse-stream"),
+        Place::new(Surface::Embeddings, "/model/{model}/invoke").in_form(&INVOKE_EMBED),
         Place {
             without: &["model", "stream"],
             with: &[("anthropic_version", "\"bedrock-2023-05-31\"")],

@@ -1,9 +1,10 @@
-//! Cohere: chat in its own format, vectors through its page of compatibility with OpenAI.
+//! Cohere: chat, vectors and ranking, each in its own format.
 //!
 //! Facts: the vendor's SDK types (cohere 7.3.1) and API reference, read November 2026.
 
 use super::spec::Data;
 use super::{Place, Quirks, Spec, Surface};
+use crate::task::{COHERE_EMBED, RERANK, Task};
 use crate::wire::COHERE as WIRE;
 
 /// The registry's entry.
@@ -14,7 +15,11 @@ pub(super) static COHERE: Data = Data(&Spec {
     key_variable: Some("COHERE_API_KEY"),
     dialects: &[],
     wire: Some(&WIRE),
-    places: &[Place::new(Surface::Wire, "/v2/chat"), Place::new(Surface::Embeddings, "/compatibility/v1/embeddings")],
+    places: &[
+        Place::new(Surface::Wire, "/v2/chat"),
+        Place::new(Surface::Embeddings, "/v2/embed").in_form(&COHERE_EMBED),
+        Place::new(Surface::Task(Task::Rerank), "/v2/rerank").in_form(&RERANK),
+    ],
     request_id_header: "x-debug-trace-id",
     quirks: Quirks::NONE,
     ..Spec::OPENAI_LIKE

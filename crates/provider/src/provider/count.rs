@@ -4,7 +4,7 @@
 //! count costs nothing and is never a stream.
 
 use bytes::Bytes;
-use domain::usage::TokenUsage;
+use domain::usage::{TokenUsage, UnitUsage};
 use llm::canonical::error::DecodeError;
 use llm::canonical::loss::Loss;
 use llm::dialect::gemini::{self, CountForm};
@@ -83,6 +83,7 @@ pub(super) fn answer(call: &Call<'_>, client: Dialect, is_estimated: bool) -> Lo
         content_type: "application/json",
         chunks: vec![encode_answer(client, estimate::input_guess(call.scan))],
         usage: TokenUsage::default(),
+        units: UnitUsage::default(),
         is_estimated,
     }
 }

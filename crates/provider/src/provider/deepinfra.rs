@@ -4,6 +4,7 @@ use llm::dialect::Dialect;
 
 use super::spec::Data;
 use super::{Place, Quirks, Spec};
+use crate::task::Task;
 
 /// The registry's entry.
 pub(super) static DEEPINFRA: Data = Data(&Spec {
@@ -12,7 +13,15 @@ pub(super) static DEEPINFRA: Data = Data(&Spec {
     base_url: Some("https://api.deepinfra.com/v1/openai"),
     key_variable: Some("DEEPINFRA_API_KEY"),
     dialects: &[Dialect::OpenAiChat, Dialect::OpenAiCompletions],
-    places: Place::WITH_COMPLETIONS,
+    places: &[
+        Place::CHAT[0],
+        Place::COMPLETIONS,
+        Place::EMBEDDINGS,
+        Place::task(Task::ImageGeneration),
+        Place::task(Task::Speech),
+        Place::task(Task::Transcription),
+        Place::task(Task::Translation),
+    ],
     quirks: Quirks { replay_reasoning: true, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE
 });

@@ -1,15 +1,16 @@
 //! The built-in provider: answers with what it was sent. No network, no account.
 //!
 //! Real product, for first calls, demonstrations and health checks: it speaks every chat surface, streams, calls tools with
-//! arguments that obey their schema, answers a JSON schema with JSON that obeys it, embeds, counts tokens and has a price.
+//! arguments that obey their schema, answers a JSON schema with JSON that obeys it, embeds, ranks, draws, sounds, counts tokens and has a price.
 //! Invariant: the same request gives the same answer, byte for byte, save for id and time.
 
 mod embed;
 mod pattern;
 mod sample;
+mod task;
 
 use bytes::BytesMut;
-use domain::usage::TokenUsage;
+use domain::usage::{TokenUsage, UnitUsage};
 use serde_json::Value;
 
 use super::{Call, LocalAnswer, Operation, PrepareError, Provider, Quirks, Spec, Stamp, count};
@@ -61,6 +62,7 @@ impl Provider for Echo {
         Some(match call.operation {
             Operation::Chat(dialect) => chat(call, dialect, upstream_model, stamp),
             Operation::Embeddings => embed::answer(call, upstream_model),
+            Operation::Task(task) => return task::answer(call, task, upstream_model, stamp),
             // Ours to say, so it is the count that an answer is billed by, not an estimate of another's.
             Operation::CountTokens(client) => Ok(count::answer(call, client, false)),
         })
@@ -105,7 +107,7 @@ fn chat(
         chunks.push(out.freeze());
     }
     let content_type = if mode == Mode::Stream { "text/event-stream" } else { "application/json" };
-    Ok(LocalAnswer { content_type, chunks, usage, is_estimated: false })
+    Ok(LocalAnswer { content_type, chunks, usage, units: UnitUsage::default(), is_estimated: false })
 }
 
 /// What echo answers, cut into the pieces that it counts as tokens.

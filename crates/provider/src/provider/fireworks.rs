@@ -4,6 +4,7 @@ use llm::dialect::Dialect;
 
 use super::spec::Data;
 use super::{Place, Quirks, Spec};
+use crate::task::Task;
 
 /// The registry's entry.
 pub(super) static FIREWORKS: Data = Data(&Spec {
@@ -12,7 +13,7 @@ pub(super) static FIREWORKS: Data = Data(&Spec {
     base_url: Some("https://api.fireworks.ai/inference/v1"),
     key_variable: Some("FIREWORKS_API_KEY"),
     dialects: &[Dialect::OpenAiChat, Dialect::OpenAiCompletions],
-    places: Place::WITH_COMPLETIONS,
+    places: &[Place::CHAT[0], Place::COMPLETIONS, Place::EMBEDDINGS, Place::task(Task::Rerank)],
     quirks: Quirks { replay_reasoning: true, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE
 });

@@ -5,6 +5,7 @@ use llm::dialect::Dialect;
 use super::spec::Data;
 use super::{Place, Quirks, Spec, Surface};
 use crate::auth::Scheme;
+use crate::task::{PREDICT_IMAGE, TEXTS_EMBED, Task};
 
 /// The registry's entry.
 pub(super) static GEMINI: Data = Data(&Spec {
@@ -22,6 +23,8 @@ pub(super) static GEMINI: Data = Data(&Spec {
             "/v1beta/models/{model}:streamGenerateContent?alt=sse",
         ),
         Place::new(Surface::CountTokens(Dialect::Gemini), "/v1beta/models/{model}:countTokens"),
+        Place::new(Surface::Embeddings, "/v1beta/models/{model}:batchEmbedContents").in_form(&TEXTS_EMBED),
+        Place::new(Surface::Task(Task::ImageGeneration), "/v1beta/models/{model}:predict").in_form(&PREDICT_IMAGE),
     ],
     quirks: Quirks::NONE,
     ..Spec::OPENAI_LIKE

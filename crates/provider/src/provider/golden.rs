@@ -3,7 +3,7 @@
 //!
 //! `fixtures/<provider>/<case>/` holds the client's `request.json` and the upstream's `upstream.{json,sse,ndjson,events}` (the last
 //! is a list of event-stream frames); `case.json` says what differs from the folder's `provider.json`: `client`, `model`,
-//! `base_url`, and `status` and `headers` of an error.
+//! `base_url`, `task` (one besides chat), and `status` and `headers` of an error.
 
 use std::path::{Path, PathBuf};
 
@@ -88,7 +88,14 @@ fn run(provider: &dyn Provider, settings: &Value, case: &Path) -> Value {
     let client = setting("client").map(|name| *DIALECTS.iter().find(|dialect| dialect.as_str() == name).unwrap());
     let client = client.or(spec.dialects.first().copied()).unwrap_or(Dialect::OpenAiChat);
     let is_vectors = spec.wire.is_none() && spec.dialects.is_empty();
-    let operation = if is_vectors { Operation::Embeddings } else { Operation::Chat(client) };
+    let operation = match setting("task").as_deref() {
+        Some("rerank") => Operation::Task(Task::Rerank),
+        Some("speech") => Operation::Task(Task::Speech),
+        Some("embeddings") => Operation::Embeddings,
+        Some(other) => panic!("{other}"),
+        None if is_vectors => Operation::Embeddings,
+        None => Operation::Chat(client),
+    };
     let base = setting("base_url").or(spec.base_url.map(str::to_owned)).unwrap_or("https://upstream.test/v1".into());
     let model = setting("model").unwrap_or("served-model".into());
     let mut request = read(&case.join("request.json")).unwrap();
@@ -142,6 +149,11 @@ fn answer(provider: &dyn Provider, relay: &Relay, case: &Path) -> Value {
         Relay::Embeddings | Relay::Count { .. } => {
             let found = skim_body(Dialect::OpenAiChat, &bytes);
             return json!({"usage": found.usage, "is_complete": found.is_complete});
+        }
+        Relay::Formed(asked) => {
+            let told = asked.read(&http::HeaderValue::from_static("application/json"), &bytes.into()).unwrap();
+            let found = told.found;
+            return json!({"body": json_of(&told.body), "usage": found.usage, "units": found.units, "is_guessed": found.is_guessed});
         }
     };
     let decode = |size: usize| {

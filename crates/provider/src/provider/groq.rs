@@ -1,7 +1,8 @@
 //! Groq. Facts: the vendor's SDK types (groq 1.7.0) and API reference, read November 2026.
 
 use super::spec::Data;
-use super::{Quirks, Rule, Spec};
+use super::{Place, Quirks, Rule, Spec};
+use crate::task::Task;
 use llm::dialect::MaxTokensStyle;
 
 const NO_SUCH: &str = "Groq has no such parameter";
@@ -37,6 +38,12 @@ pub(super) static GROQ: Data = Data(&Spec {
     title: "Groq",
     base_url: Some("https://api.groq.com/openai/v1"),
     key_variable: Some("GROQ_API_KEY"),
+    places: &[
+        Place::CHAT[0],
+        Place::task(Task::Speech),
+        Place::task(Task::Transcription),
+        Place::task(Task::Translation),
+    ],
     quirks: Quirks { max_tokens: MaxTokensStyle::MaxCompletionTokens, rules: RULES, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE
 });

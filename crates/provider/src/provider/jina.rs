@@ -1,7 +1,8 @@
-//! Jina AI: vectors only, in OpenAI's form. Facts: the vendor's API reference, read November 2026.
+//! Jina AI: vectors in OpenAI's form, and ranking. Facts: the vendor's API reference, read November 2026.
 
 use super::spec::Data;
 use super::{Place, Spec, Surface};
+use crate::task::Task;
 
 /// The registry's entry.
 pub(super) static JINA: Data = Data(&Spec {
@@ -10,6 +11,6 @@ pub(super) static JINA: Data = Data(&Spec {
     base_url: Some("https://api.jina.ai/v1"),
     key_variable: Some("JINA_API_KEY"),
     dialects: &[],
-    places: &[Place::new(Surface::Embeddings, "/embeddings")],
+    places: &[Place::new(Surface::Embeddings, "/embeddings"), Place::task(Task::Rerank)],
     ..Spec::OPENAI_LIKE
 });

@@ -3,6 +3,7 @@
 use memchr::memmem;
 
 use super::{Call, Place, Provider, Quirks, Rule, Spec};
+use crate::task::Task;
 
 const NO_SUCH: &str = "Mistral has no such parameter";
 
@@ -28,7 +29,7 @@ pub(super) static MISTRAL: Mistral = Mistral(Spec {
     title: "Mistral",
     base_url: Some("https://api.mistral.ai/v1"),
     key_variable: Some("MISTRAL_API_KEY"),
-    places: Place::CHAT_AND_EMBEDDINGS,
+    places: &[Place::CHAT[0], Place::EMBEDDINGS, Place::task(Task::Moderation), Place::task(Task::Transcription)],
     request_id_header: "mistral-correlation-id",
     // The last chunk of a stream has the usage without being asked; `stream_options` is an unknown field.
     quirks: Quirks { stream_options: false, rules: RULES, ..Quirks::OPENAI_LIKE },

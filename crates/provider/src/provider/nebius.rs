@@ -4,6 +4,7 @@ use llm::dialect::Dialect;
 
 use super::spec::Data;
 use super::{Place, Spec};
+use crate::task::Task;
 
 /// The registry's entry.
 pub(super) static NEBIUS: Data = Data(&Spec {
@@ -12,6 +13,6 @@ pub(super) static NEBIUS: Data = Data(&Spec {
     base_url: Some("https://api.tokenfactory.nebius.com/v1"),
     key_variable: Some("NEBIUS_API_KEY"),
     dialects: &[Dialect::OpenAiChat, Dialect::OpenAiCompletions],
-    places: Place::WITH_COMPLETIONS,
+    places: &[Place::CHAT[0], Place::COMPLETIONS, Place::EMBEDDINGS, Place::task(Task::ImageGeneration)],
     ..Spec::OPENAI_LIKE
 });

@@ -4,6 +4,7 @@
 
 use super::spec::Data;
 use super::{Place, Quirks, Spec, Surface};
+use crate::task::OLLAMA_EMBED;
 use crate::wire::OLLAMA as WIRE;
 
 /// The registry's entry.
@@ -14,7 +15,10 @@ pub(super) static OLLAMA: Data = Data(&Spec {
     key_variable: Some("OLLAMA_API_KEY"),
     dialects: &[],
     wire: Some(&WIRE),
-    places: &[Place::new(Surface::Wire, "/api/chat"), Place::new(Surface::Embeddings, "/v1/embeddings")],
+    places: &[
+        Place::new(Surface::Wire, "/api/chat"),
+        Place::new(Surface::Embeddings, "/api/embed").in_form(&OLLAMA_EMBED),
+    ],
     stream_type: "application/x-ndjson",
     quirks: Quirks::NONE,
     ..Spec::OPENAI_LIKE

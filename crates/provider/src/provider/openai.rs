@@ -4,6 +4,7 @@ use llm::dialect::{Dialect, MaxTokensStyle};
 
 use super::spec::Data;
 use super::{Action, Place, Quirks, Rule, Spec};
+use crate::task::Task;
 
 /// Models that reason before every answer, and so take no sampling.
 pub(super) const REASONING: &[&str] = &["o1", "o3", "o4", "gpt-5", "gpt-6"];
@@ -31,7 +32,19 @@ pub(super) static OPENAI: Data = Data(&Spec {
     key_variable: Some("OPENAI_API_KEY"),
     base_url_variable: Some("OPENAI_BASE_URL"),
     dialects: &[Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::OpenAiCompletions],
-    places: &[Place::CHAT[0], Place::RESPONSES, Place::COMPLETIONS, Place::EMBEDDINGS],
+    places: &[
+        Place::CHAT[0],
+        Place::RESPONSES,
+        Place::COMPLETIONS,
+        Place::EMBEDDINGS,
+        Place::task(Task::Moderation),
+        Place::task(Task::ImageGeneration),
+        Place::task(Task::ImageEdit),
+        Place::task(Task::ImageVariation),
+        Place::task(Task::Speech),
+        Place::task(Task::Transcription),
+        Place::task(Task::Translation),
+    ],
     // Organization and project headers choose who pays, so they come from the credential's key, never from the client.
     forwarded: &["openai-beta", "idempotency-key"],
     // Reasoning models refuse `max_tokens`; all models take the newer name.

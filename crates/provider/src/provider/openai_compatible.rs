@@ -7,13 +7,26 @@ use llm::dialect::{Dialect, MaxTokensStyle};
 
 use super::spec::Data;
 use super::{Place, Quirks, Spec};
+use crate::task::Task;
 
 /// The registry's entry.
 pub(super) static OPENAI_COMPATIBLE: Data = Data(&Spec {
     name: "openai_compatible",
     title: "OpenAI-compatible server",
     dialects: &[Dialect::OpenAiChat, Dialect::OpenAiCompletions],
-    places: Place::WITH_COMPLETIONS,
+    places: &[
+        Place::CHAT[0],
+        Place::COMPLETIONS,
+        Place::EMBEDDINGS,
+        Place::task(Task::Rerank),
+        Place::task(Task::Moderation),
+        Place::task(Task::ImageGeneration),
+        Place::task(Task::ImageEdit),
+        Place::task(Task::ImageVariation),
+        Place::task(Task::Speech),
+        Place::task(Task::Transcription),
+        Place::task(Task::Translation),
+    ],
     forwarded: &["openai-beta", "idempotency-key"],
     // Many chat templates know no `developer` role. Nothing is renamed in a body that already speaks the dialect: what stands
     // behind the address is unknown.

@@ -35,6 +35,8 @@ pub(super) fn prepare(
         (Operation::CountTokens(_), Some(Speech::Dialect(dialect))) => (Surface::CountTokens(dialect), "token counts"),
         (Operation::CountTokens(client), _) => (Surface::CountTokens(client), "token counts"),
         (Operation::Embeddings, _) => (Surface::Embeddings, "embeddings"),
+        // Has a form, and has left before.
+        (Operation::Task(task), _) => (Surface::Task(task), task.what()),
     };
     let model = target.upstream_model;
     let is_stream = matches!(call.operation, Operation::Chat(_)) && call.scan.is_stream();
@@ -62,7 +64,7 @@ pub(super) fn prepare(
             let (body, relay) = count::body(spec, call, model, place, (client, upstream), &options(), &mut losses)?;
             (body, relay, None)
         }
-        (Operation::Chat(_) | Operation::CountTokens(_) | Operation::Embeddings, _) => {
+        (Operation::Chat(_) | Operation::CountTokens(_) | Operation::Embeddings | Operation::Task(_), _) => {
             (with_model(call, model, place), Relay::Embeddings, Some(call))
         }
     };

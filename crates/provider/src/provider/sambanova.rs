@@ -2,6 +2,7 @@
 
 use super::spec::Data;
 use super::{Place, Quirks, Rule, Spec};
+use crate::task::Task;
 
 const NO_SUCH: &str = "SambaNova has no such parameter";
 
@@ -21,7 +22,7 @@ pub(super) static SAMBANOVA: Data = Data(&Spec {
     title: "SambaNova",
     base_url: Some("https://api.sambanova.ai/v1"),
     key_variable: Some("SAMBANOVA_API_KEY"),
-    places: Place::CHAT_AND_EMBEDDINGS,
+    places: &[Place::CHAT[0], Place::EMBEDDINGS, Place::task(Task::Transcription), Place::task(Task::Translation)],
     quirks: Quirks { rules: RULES, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE
 });

@@ -6,13 +6,14 @@ use llm::dialect::Dialect;
 
 use super::spec::Data;
 use super::{Place, Quirks, Spec};
+use crate::task::Task;
 
 /// The registry's entry.
 pub(super) static SGLANG: Data = Data(&Spec {
     name: "sglang",
     title: "SGLang",
     dialects: &[Dialect::OpenAiChat, Dialect::OpenAiCompletions],
-    places: Place::WITH_COMPLETIONS,
+    places: &[Place::CHAT[0], Place::COMPLETIONS, Place::EMBEDDINGS, Place::task(Task::Rerank)],
     // Chat templates know no `developer`; reasoning goes back in, under the name that the server gives it.
     quirks: Quirks { replay_reasoning: true, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE

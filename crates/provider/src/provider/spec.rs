@@ -8,6 +8,7 @@ use llm::dialect::{Dialect, MaxTokensStyle};
 use super::Provider;
 use super::rules::Rule;
 use crate::auth::{Scheme, SecretError, SecretForm};
+use crate::task::{Form, RERANK, Task};
 use crate::wire::Wire;
 
 /// What is told about a provider as data.
@@ -104,6 +105,8 @@ pub enum Surface {
     CountTokens(Dialect),
     /// Vectors, in OpenAI's dialect.
     Embeddings,
+    /// Anything else.
+    Task(Task),
 }
 
 /// Where an operation is below the base, and what its body must have.
@@ -120,6 +123,8 @@ pub struct Place {
     pub without: &'static [&'static str],
     /// Top-level fields of the body that must be there, as JSON; the client's own value wins.
     pub with: &'static [(&'static str, &'static str)],
+    /// How it is said there, when not as clients say it; for vectors and tasks.
+    pub form: Option<&'static dyn Form>,
 }
 
 impl Place {
@@ -142,7 +147,31 @@ impl Place {
     /// A place with one path.
     #[must_use]
     pub const fn new(surface: Surface, path: &'static str) -> Self {
-        Self { surface, path, stream: None, without: &[], with: &[] }
+        Self { surface, path, stream: None, without: &[], with: &[], form: None }
+    }
+
+    /// A place with an operation in a form of its own.
+    #[must_use]
+    pub const fn in_form(self, form: &'static dyn Form) -> Self {
+        Self { form: Some(form), ..self }
+    }
+
+    /// A task, where most have it.
+    #[must_use]
+    pub const fn task(task: Task) -> Self {
+        let path = match task {
+            Task::Rerank => "/rerank",
+            Task::Moderation => "/moderations",
+            Task::ImageGeneration => "/images/generations",
+            Task::ImageEdit => "/images/edits",
+            Task::ImageVariation => "/images/variations",
+            Task::Speech => "/audio/speech",
+            Task::Transcription => "/audio/transcriptions",
+            Task::Translation => "/audio/translations",
+        };
+        let place = Self::new(Surface::Task(task), path);
+        // Ranking is no operation of OpenAI's: this is what its vendors agree on.
+        if matches!(task, Task::Rerank) { place.in_form(&RERANK) } else { place }
     }
 
     /// A place with a path of its own for streams.

@@ -4,6 +4,7 @@ use llm::dialect::Dialect;
 
 use super::spec::Data;
 use super::{Place, Quirks, Rule, Spec};
+use crate::task::Task;
 
 const RULES: &[Rule] = &[
     Rule::rename("max_completion_tokens", "max_tokens"),
@@ -27,7 +28,16 @@ pub(super) static TOGETHER: Data = Data(&Spec {
     base_url: Some("https://api.together.xyz/v1"),
     key_variable: Some("TOGETHER_API_KEY"),
     dialects: &[Dialect::OpenAiChat, Dialect::OpenAiCompletions],
-    places: Place::WITH_COMPLETIONS,
+    places: &[
+        Place::CHAT[0],
+        Place::COMPLETIONS,
+        Place::EMBEDDINGS,
+        Place::task(Task::Rerank),
+        Place::task(Task::ImageGeneration),
+        Place::task(Task::Speech),
+        Place::task(Task::Transcription),
+        Place::task(Task::Translation),
+    ],
     quirks: Quirks { rules: RULES, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE
 });

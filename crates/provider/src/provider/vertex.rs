@@ -9,6 +9,7 @@ use llm::dialect::{Dialect, RequestOptions};
 use super::{Place, Provider, Quirks, Spec, Speech, Surface, prepare};
 use crate::auth::Scheme;
 use crate::catalog::Model;
+use crate::task::{PREDICT_EMBED, PREDICT_IMAGE, Task};
 
 /// Vertex AI.
 #[derive(Debug)]
@@ -36,6 +37,9 @@ pub(super) static VERTEX: Vertex = Vertex(Spec {
             )
         },
         Place::new(Surface::CountTokens(Dialect::Gemini), "/publishers/google/models/{model}:countTokens"),
+        Place::new(Surface::Embeddings, "/publishers/google/models/{model}:predict").in_form(&PREDICT_EMBED),
+        Place::new(Surface::Task(Task::ImageGeneration), "/publishers/google/models/{model}:predict")
+            .in_form(&PREDICT_IMAGE),
         Place::new(Surface::Chat(Dialect::OpenAiChat), "/endpoints/openapi/chat/completions"),
     ],
     forwarded: &["anthropic-beta"],

@@ -6,13 +6,21 @@ use llm::dialect::Dialect;
 
 use super::spec::Data;
 use super::{Place, Quirks, Spec};
+use crate::task::Task;
 
 /// The registry's entry.
 pub(super) static VLLM: Data = Data(&Spec {
     name: "vllm",
     title: "vLLM",
     dialects: &[Dialect::OpenAiChat, Dialect::OpenAiCompletions],
-    places: Place::WITH_COMPLETIONS,
+    places: &[
+        Place::CHAT[0],
+        Place::COMPLETIONS,
+        Place::EMBEDDINGS,
+        Place::task(Task::Rerank),
+        Place::task(Task::Transcription),
+        Place::task(Task::Translation),
+    ],
     // Chat templates know no `developer`; reasoning goes back in, under the name that the server gives it.
     quirks: Quirks { replay_reasoning: true, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE

@@ -1,7 +1,8 @@
 //! xAI. Facts: the vendor's API reference and its clients' notes on parameters by model, read November 2026.
 
 use super::spec::Data;
-use super::{Quirks, Rule, Spec};
+use super::{Place, Quirks, Rule, Spec};
+use crate::task::Task;
 use llm::dialect::MaxTokensStyle;
 
 const FIXED: &str = "reasoning models sample in their own way";
@@ -30,6 +31,7 @@ pub(super) static XAI: Data = Data(&Spec {
     title: "xAI",
     base_url: Some("https://api.x.ai/v1"),
     key_variable: Some("XAI_API_KEY"),
+    places: &[Place::CHAT[0], Place::task(Task::ImageGeneration)],
     quirks: Quirks { max_tokens: MaxTokensStyle::MaxCompletionTokens, rules: RULES, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE
 });

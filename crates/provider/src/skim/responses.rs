@@ -27,10 +27,11 @@ pub(super) fn read_event(data: &[u8], found: &mut Skimmed) {
             return;
         }
     }
-    let (mut kind, mut response, mut error) = (None, None, None);
+    let (mut kind, mut response, mut usage_at, mut error) = (None, None, None, None);
     let read = visit_fields(data, |key, span| match key {
         "type" => kind = text_of(span.of(data)),
         "response" => response = Some(span),
+        "usage" => usage_at = Some(span),
         "error" if span.of(data) != b"null" => error = Some(span),
         _ => {}
     });
@@ -42,6 +43,13 @@ pub(super) fn read_event(data: &[u8], found: &mut Skimmed) {
         Some("response.completed" | "response.incomplete" | "response.failed") => {
             let response = response.map(|span| span.of(data)).unwrap_or_default();
             Fields::read(response).tell(response, found);
+            found.is_complete = true;
+        }
+        // Of transcriptions, speech and pictures, whose last event has the usage beside its type.
+        Some("transcript.text.done" | "speech.audio.done" | "image_generation.completed" | "image_edit.completed") => {
+            take_usage(found, usage(usage_at.map(|span| span.of(data)).unwrap_or_default()));
+            found.n_output_events += 1;
+            found.units.images += u64::from(kind.as_deref().is_some_and(|kind| kind.starts_with("image_")));
             found.is_complete = true;
         }
         Some("error") => {
@@ -105,6 +113,7 @@ impl Fields {
     fn tell(&self, response: &[u8], found: &mut Skimmed) {
         let of = |span: Option<Span>| span.map(|span| span.of(response)).unwrap_or_default();
         take_usage(found, usage(of(self.usage)));
+        found.tier = super::tier::at_top(response);
         found.error = self.error.map(|span| error_of(span.of(response)));
         let status = text_of(of(self.status)).unwrap_or_default();
         let details = of(self.details);

@@ -1,7 +1,7 @@
 //! Usage from a node into the ledger: once, whatever is sent how often; nothing of organizations outside the node's group.
 
 use domain::id::IdMint as _;
-use domain::usage::{Endpoint, Outcome, TokenUsage, UsageEvent};
+use domain::usage::{Endpoint, Outcome, TokenUsage, UnitUsage, UsageEvent};
 use domain::{Limit, NanoUsd, OrganizationId, RequestId};
 use link::sync::identity::Identity;
 use link::sync::transport::Tls;
@@ -37,7 +37,9 @@ fn event(bed: &Bed, node: &TestNode, organization_id: OrganizationId) -> UsageEv
         first_byte_us: Some(500),
         overhead_us: 100,
         usage: TokenUsage { input: 3, output: 4, ..TokenUsage::default() },
+        units: UnitUsage::default(),
         is_estimated: false,
+        is_unmetered: false,
         cost: NanoUsd::from_nanos(7),
         price_id: None,
         cache: domain::usage::CacheUse::default(),

@@ -100,8 +100,10 @@ fn refusal(event: &UsageEvent, received_at: Timestamp) -> Option<&'static str> {
     let counts =
         [usage.input, usage.cached_input, usage.cache_write_5m, usage.cache_write_1h, usage.output, usage.reasoning];
     let saved = [event.cache.saved_input, event.cache.saved_output];
+    let units = &event.units;
+    let units = [units.images, units.audio_ms, units.characters, units.searches, units.pages];
     let times = [event.duration_us, event.first_byte_us.unwrap_or(0), event.overhead_us];
-    let is_sane = counts.iter().chain(&times).chain(&saved).all(|count| *count <= UNITS)
+    let is_sane = counts.iter().chain(&units).chain(&times).chain(&saved).all(|count| *count <= UNITS)
         && [event.cost, event.cache.saved_cost].iter().all(|cost| cost.as_nanos().unsigned_abs() <= 1_000 * UNITS);
     (!is_sane).then_some("a count, a duration or its cost is beyond all bounds")
 }
@@ -170,13 +172,15 @@ async fn insert_events<'a>(
                                    finish_reason, started_at, duration_us, first_byte_us, overhead_us, input, cached_input,
                                    cache_write_5m, cache_write_1h, output, reasoning, is_estimated, cost_nanos, price_id,
                                    policy_revision, end_user, conversation_id, trace_id, metadata, routing, tags, dropped, attempts,
-                                   cache, saved_input, saved_output, saved_cost_nanos, received_at)
+                                   cache, saved_input, saved_output, saved_cost_nanos, received_at,
+                                   images, audio_ms, characters, searches, pages, is_unmetered)
          SELECT organization_id, day, id, workspace_id, environment_id, virtual_key_id, node_id, endpoint,
                 model, route_id, deployment_id, provider, upstream_model, is_stream, outcome, status, code,
                 finish_reason, started_at, duration_us, first_byte_us, overhead_us, input, cached_input,
                 cache_write_5m, cache_write_1h, output, reasoning, is_estimated, cost_nanos, price_id,
                 policy_revision, end_user, conversation_id, trace_id, metadata, routing, tags, dropped, attempts,
-                cache, saved_input, saved_output, saved_cost_nanos, received_at
+                cache, saved_input, saved_output, saved_cost_nanos, received_at, images, audio_ms, characters, searches, pages,
+                is_unmetered
            FROM jsonb_to_recordset($1) AS event (
                 organization_id text, day integer, id text, workspace_id text, environment_id text, virtual_key_id text,
                 node_id text, endpoint text, model text, route_id text, deployment_id text, provider text,
@@ -185,7 +189,8 @@ async fn insert_events<'a>(
                 cached_input bigint, cache_write_5m bigint, cache_write_1h bigint, output bigint, reasoning bigint,
                 is_estimated boolean, cost_nanos bigint, price_id text, policy_revision bigint, end_user text,
                 conversation_id text, trace_id text, metadata jsonb, routing jsonb, tags jsonb, dropped jsonb, attempts jsonb,
-                cache text, saved_input bigint, saved_output bigint, saved_cost_nanos bigint, received_at bigint)
+                cache text, saved_input bigint, saved_output bigint, saved_cost_nanos bigint, received_at bigint,
+                images bigint, audio_ms bigint, characters bigint, searches bigint, pages bigint, is_unmetered boolean)
          ON CONFLICT (organization_id, day, id) DO NOTHING RETURNING id",
     )
     .bind(json(&rows)?)
@@ -219,6 +224,11 @@ struct Measures {
     cache_write_1h: i64,
     output: i64,
     reasoning: i64,
+    images: i64,
+    audio_ms: i64,
+    characters: i64,
+    searches: i64,
+    pages: i64,
     cost_nanos: i64,
     reused: i64,
     saved_input: i64,
@@ -257,6 +267,11 @@ impl Group<'_> {
             sums.cache_write_1h += signed(event.usage.cache_write_1h);
             sums.output += signed(event.usage.output);
             sums.reasoning += signed(event.usage.reasoning);
+            sums.images += signed(event.units.images);
+            sums.audio_ms += signed(event.units.audio_ms);
+            sums.characters += signed(event.units.characters);
+            sums.searches += signed(event.units.searches);
+            sums.pages += signed(event.units.pages);
             sums.cost_nanos += event.cost.as_nanos();
             sums.reused += i64::from(event.cache.is_reused());
             sums.saved_input += signed(event.cache.saved_input);
@@ -306,18 +321,20 @@ async fn add_to_sums(tx: &mut SystemTx, events: &[&UsageEvent], received_at: Tim
         "INSERT INTO usage_rollups AS r (organization_id, hour_at, workspace_id, environment_id, virtual_key_id, model,
                                          provider, deployment_id, requests, errors, failures, input, cached_input,
                                          cache_write_5m, cache_write_1h, output, reasoning, cost_nanos, reused,
-                                         saved_input, saved_output, saved_cost_nanos, duration_buckets, first_byte_buckets, overhead_buckets, last_received_at)
+                                         saved_input, saved_output, saved_cost_nanos, duration_buckets, first_byte_buckets, overhead_buckets, last_received_at,
+                                         images, audio_ms, characters, searches, pages)
          SELECT organization_id, hour_at, workspace_id, environment_id, virtual_key_id, model,
                 provider, deployment_id, requests, errors, failures, input, cached_input,
                 cache_write_5m, cache_write_1h, output, reasoning, cost_nanos, reused, saved_input, saved_output,
-                saved_cost_nanos, duration_buckets, first_byte_buckets, overhead_buckets, last_received_at
+                saved_cost_nanos, duration_buckets, first_byte_buckets, overhead_buckets, last_received_at,
+                images, audio_ms, characters, searches, pages
            FROM jsonb_to_recordset($1) AS part (
                 organization_id text, hour_at bigint, workspace_id text, environment_id text, virtual_key_id text, model text,
                 provider text, deployment_id text, requests bigint, errors bigint, failures bigint, input bigint,
                 cached_input bigint, cache_write_5m bigint, cache_write_1h bigint, output bigint, reasoning bigint,
                 cost_nanos bigint, reused bigint, saved_input bigint, saved_output bigint, saved_cost_nanos bigint,
                 duration_buckets bigint[], first_byte_buckets bigint[], overhead_buckets bigint[],
-                last_received_at bigint)
+                last_received_at bigint, images bigint, audio_ms bigint, characters bigint, searches bigint, pages bigint)
          ON CONFLICT (organization_id, hour_at, workspace_id, environment_id, virtual_key_id, model, provider, deployment_id)
          DO UPDATE SET requests = r.requests + excluded.requests, errors = r.errors + excluded.errors,
                        failures = r.failures + excluded.failures, input = r.input + excluded.input,
@@ -329,6 +346,9 @@ async fn add_to_sums(tx: &mut SystemTx, events: &[&UsageEvent], received_at: Tim
                        saved_input = r.saved_input + excluded.saved_input,
                        saved_output = r.saved_output + excluded.saved_output,
                        saved_cost_nanos = r.saved_cost_nanos + excluded.saved_cost_nanos,
+                       images = r.images + excluded.images, audio_ms = r.audio_ms + excluded.audio_ms,
+                       characters = r.characters + excluded.characters, searches = r.searches + excluded.searches,
+                       pages = r.pages + excluded.pages,
                        duration_buckets = headgate_add_buckets(r.duration_buckets, excluded.duration_buckets),
                        first_byte_buckets = headgate_add_buckets(r.first_byte_buckets, excluded.first_byte_buckets),
                        overhead_buckets = headgate_add_buckets(r.overhead_buckets, excluded.overhead_buckets),

@@ -1,7 +1,9 @@
 //! A usage event as a row: the same struct is written (as one JSON parameter for a whole batch) and read.
 
 use domain::Timestamp;
-use domain::usage::{AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, Routing, TokenUsage, UsageEvent};
+use domain::usage::{
+    AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, Routing, TokenUsage, UnitUsage, UsageEvent,
+};
 use domain::{NanoUsd, RequestId};
 use sqlx::types::Json;
 
@@ -64,6 +66,12 @@ pub(super) struct EventRow {
     saved_output: i64,
     saved_cost_nanos: i64,
     received_at: i64,
+    images: i64,
+    audio_ms: i64,
+    characters: i64,
+    searches: i64,
+    pages: i64,
+    is_unmetered: bool,
 }
 
 impl EventRow {
@@ -114,6 +122,12 @@ impl EventRow {
             saved_output: signed(event.cache.saved_output),
             saved_cost_nanos: event.cache.saved_cost.as_nanos(),
             received_at: received_at.as_micros(),
+            images: signed(event.units.images),
+            audio_ms: signed(event.units.audio_ms),
+            characters: signed(event.units.characters),
+            searches: signed(event.units.searches),
+            pages: signed(event.units.pages),
+            is_unmetered: event.is_unmetered,
         }
     }
 
@@ -149,7 +163,15 @@ impl EventRow {
                 output: unsigned(self.output),
                 reasoning: unsigned(self.reasoning),
             },
+            units: UnitUsage {
+                images: unsigned(self.images),
+                audio_ms: unsigned(self.audio_ms),
+                characters: unsigned(self.characters),
+                searches: unsigned(self.searches),
+                pages: unsigned(self.pages),
+            },
             is_estimated: self.is_estimated,
+            is_unmetered: self.is_unmetered,
             cost: NanoUsd::from_nanos(self.cost_nanos),
             price_id: row.parse_opt("price_id", self.price_id.as_deref())?,
             cache: CacheUse {

@@ -1,6 +1,6 @@
 //! Sums over hours, grouped by any dimensions, with histograms from which percentiles follow.
 
-use domain::usage::TokenUsage;
+use domain::usage::{TokenUsage, UnitUsage};
 use domain::{DeploymentId, EnvironmentId, NanoUsd, Timestamp, VirtualKeyId, WorkspaceId};
 
 use super::histogram::Histogram;
@@ -94,6 +94,8 @@ pub struct Sums {
     pub failures: u64,
     /// Tokens by kind.
     pub tokens: TokenUsage,
+    /// What was counted beside tokens.
+    pub units: UnitUsage,
     /// Cost.
     pub cost: NanoUsd,
     /// Requests that got an answer again.
@@ -143,6 +145,11 @@ struct SumRow {
     cache_write_1h: i64,
     output: i64,
     reasoning: i64,
+    images: i64,
+    audio_ms: i64,
+    characters: i64,
+    searches: i64,
+    pages: i64,
     cost_nanos: i64,
     reused: i64,
     saved_input: i64,
@@ -184,6 +191,13 @@ impl SumRow {
                     output: unsigned(self.output),
                     reasoning: unsigned(self.reasoning),
                 },
+                units: UnitUsage {
+                    images: unsigned(self.images),
+                    audio_ms: unsigned(self.audio_ms),
+                    characters: unsigned(self.characters),
+                    searches: unsigned(self.searches),
+                    pages: unsigned(self.pages),
+                },
                 cost: NanoUsd::from_nanos(self.cost_nanos),
                 reused: unsigned(self.reused),
                 saved_input: unsigned(self.saved_input),
@@ -218,6 +232,8 @@ pub async fn sum(tx: &mut Tx, query: &Query) -> Result<Vec<Group>> {
                 sum(output)::bigint AS output, sum(reasoning)::bigint AS reasoning, sum(cost_nanos)::bigint AS cost_nanos,
                 sum(reused)::bigint AS reused, sum(saved_input)::bigint AS saved_input,
                 sum(saved_output)::bigint AS saved_output, sum(saved_cost_nanos)::bigint AS saved_cost_nanos,
+                sum(images)::bigint AS images, sum(audio_ms)::bigint AS audio_ms,
+                sum(characters)::bigint AS characters, sum(searches)::bigint AS searches, sum(pages)::bigint AS pages,
                 headgate_merge_buckets(duration_buckets) AS duration_buckets,
                 headgate_merge_buckets(first_byte_buckets) AS first_byte_buckets,
                 headgate_merge_buckets(overhead_buckets) AS overhead_buckets, max(last_received_at) AS last_received_at

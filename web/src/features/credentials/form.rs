@@ -65,6 +65,7 @@ fn CreateForm(vault: Vault, close: Callback<()>) -> impl IntoView {
             name,
             base_url: filled(base_url),
             secret: filled(secret),
+            allows_passthrough: false,
         };
         create.run(OrganizationPath { organization_id: vault.organization_id }, body, move |credential| {
             toasts.done(format!("“{}” is stored and sealed.", credential.name));
@@ -124,6 +125,7 @@ fn EditForm(vault: Vault, credential: CredentialView, close: Callback<()>) -> im
             name: Some(name),
             base_url: filled(base_url).filter(|address| *address != before),
             secret: filled(secret),
+            allows_passthrough: None,
         };
         update.run(path, body, move |credential| {
             toasts.done(format!("Saved “{}”.", credential.name));

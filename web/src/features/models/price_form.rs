@@ -162,6 +162,9 @@ fn PriceForm(catalog: Catalog, model: ModelView, close: Callback<()>) -> impl In
         .enumerate()
         .map(|(id, long)| Tier::new(id, Some(long)))
         .collect();
+    // What this form does not show stays as it is.
+    let (usd_per_unit, service_tiers) =
+        price.map(|price| (price.usd_per_unit, price.tiers.clone())).unwrap_or_default();
     let next = StoredValue::new(tiers.len());
     let tiers = RwSignal::new(tiers);
     let from = RwSignal::new(String::new());
@@ -188,7 +191,9 @@ fn PriceForm(catalog: Catalog, model: ModelView, close: Callback<()>) -> impl In
             upstream_model: upstream_model.clone(),
             effective_at: time::from_input(&from.get_untracked(), browser::zone()),
             usd_per_million_tokens,
+            usd_per_unit,
             long_context,
+            tiers: service_tiers.clone(),
         };
         set.run(OrganizationPath { organization_id: catalog.organization_id }, body, move |price| {
             toasts.done(format!("The price of {} is set.", price.upstream_model));

@@ -136,6 +136,8 @@ mod tests {
             effective_at: domain::Timestamp::default(),
             source: PriceSource::Catalog,
             usd_per_million_tokens: rates,
+            usd_per_unit: api::ops::models::UnitRatesView::default(),
+            tiers: Vec::new(),
             long_context: vec![LongContextRatesView { above_input_tokens: 200_000, usd_per_million_tokens: long }],
         }
     }

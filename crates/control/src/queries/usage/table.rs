@@ -6,7 +6,8 @@
 use api::ops::usage::{UsageReport, UsageSums};
 
 const SUMS: &str = "requests,errors,failures,input_tokens,cached_input_tokens,cache_write_5m_tokens,cache_write_1h_tokens,\
-                    output_tokens,reasoning_tokens,cost_usd,p50_ms,p95_ms,first_byte_p50_ms,overhead_p50_us";
+                    output_tokens,reasoning_tokens,cost_usd,p50_ms,p95_ms,first_byte_p50_ms,overhead_p50_us,images,audio_ms,characters,\
+                    searches,pages";
 
 /// Writes the head line and one line per group; without dimensions, one line with everything.
 pub(super) fn write(report: &UsageReport) -> String {
@@ -64,7 +65,10 @@ fn push_sums(out: &mut String, sums: &UsageSums) {
     let counts = counts.map(|count| count.to_string());
     let times = [sums.p50_ms, sums.p95_ms, sums.first_byte_p50_ms, sums.overhead_p50_us];
     let times = times.map(|time| time.map_or_else(String::new, |time| time.to_string()));
-    let fields = counts.into_iter().chain([sums.cost_usd.to_string()]).chain(times);
+    let units = &sums.units;
+    let units = [units.images, units.audio_ms, units.characters, units.searches, units.pages];
+    let units = units.map(|count| count.to_string());
+    let fields = counts.into_iter().chain([sums.cost_usd.to_string()]).chain(times).chain(units);
     out.push_str(&fields.collect::<Vec<_>>().join(","));
     out.push_str("\r\n");
 }
@@ -98,7 +102,7 @@ mod tests {
         let text = write(&report(&["gpt-4o", "a,b \"c\"", "=1+1"]));
         let lines: Vec<&str> = text.split_terminator("\r\n").collect();
         assert!(lines[0].starts_with("model,model_name,requests,errors,"), "{}", lines[0]);
-        assert!(lines[1].starts_with("gpt-4o,gpt-4o,1,0,0,") && lines[1].ends_with(",7,,,"), "{}", lines[1]);
+        assert!(lines[1].starts_with("gpt-4o,gpt-4o,1,0,0,") && lines[1].ends_with(",7,,,,0,0,0,0,0"), "{}", lines[1]);
         assert!(lines[2].starts_with("\"a,b \"\"c\"\"\",\"a,b \"\"c\"\"\",1,"), "{}", lines[2]);
         assert!(lines[3].starts_with("\"'=1+1\",\"'=1+1\",1,"), "{}", lines[3]);
         let columns = |line: &str| line.matches(',').count();

@@ -3,6 +3,8 @@
 //! A whole answer is read to its end here, so that it may still fail over late; a stream is read until the first bytes for
 //! the client are ready. One timer serves all clocks of the attempt.
 
+mod formed;
+
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -12,10 +14,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use domain::Secret;
 use domain::code::GatewayCode;
-use domain::usage::{AttemptOutcome, AttemptRecord, TokenUsage};
+use domain::usage::{AttemptOutcome, AttemptRecord, TokenUsage, UnitUsage};
 use http::header::CONTENT_TYPE;
 use http::response::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use llm::canonical::json::Raw;
 use llm::canonical::loss::{Effect, Loss};
 use llm::dialect::{AnswerOptions, Dialect, Mode, gemini};
@@ -70,6 +72,7 @@ pub(super) async fn attempt(
             status: None,
             upstream_request_id: None,
             usage: TokenUsage::default(),
+            units: UnitUsage::default(),
             cost: domain::NanoUsd::ZERO,
         },
         started,
@@ -243,11 +246,12 @@ fn answer_locally(making: &Making<'_>, local: LocalAnswer, meter: &mut Meter) ->
         let first = writer.push(chunks.next().unwrap_or_default()).map_err(|_| failed(FailureKind::Malformed))?;
         return Ok(making.stream(Source::Local(chunks), first, writer, Some(local.usage)));
     }
-    let bill = making.billing.bill_known(local.usage, meter.started_at);
+    let bill = making.billing.bill_known(local.usage, local.units, meter.started_at);
     meter.end_attempt(AttemptOutcome::Success, &bill, now);
+    let kind = HeaderValue::from_static(local.content_type);
     let first = chunks.next().unwrap_or_default();
-    let body = chunks.fold(first, |whole, chunk| [whole, chunk].concat().into());
-    Ok(Reply::Whole(body))
+    let body: Bytes = chunks.fold(first, |whole, chunk| [whole, chunk].concat().into());
+    if kind == "application/json" { Ok(Reply::Whole(body)) } else { Ok(Reply::Media(body, kind)) }
 }
 
 // === An answer over the network ===
@@ -295,6 +299,9 @@ impl Exchange<'_, '_> {
         }
         if !parts.status.is_success() {
             return Err(self.refused(&parts, source).await);
+        }
+        if let Relay::Formed(asked) = relay {
+            return self.formed(&asked, &parts, source, (sent_at, deadline), meter).await;
         }
         if meter.is_stream {
             if is_json(&parts.headers) {
@@ -492,6 +499,8 @@ impl Making<'_> {
                 let found = skim_body(Dialect::OpenAiChat, &body);
                 (body, found)
             }
+            // Read elsewhere.
+            Relay::Formed(_) => return Err(failed(FailureKind::Malformed)),
             Relay::Count { dialect } => {
                 let Ok(tokens) = count::decode_answer(dialect, &body) else {
                     return Err(failed(FailureKind::Malformed));
@@ -502,11 +511,12 @@ impl Making<'_> {
             Relay::Translated { dialect, undo } => {
                 let decoder = self.provider.decoder(dialect, Mode::Whole, undo);
                 let encoder = client.encoder(Mode::Whole, self.answer_options(meter));
-                let mut translation = Translation::new(decoder, encoder);
+                let mut translation = Translation::new(dialect, decoder, encoder);
                 let read = translation.push(&body).and_then(|out| Ok([out, translation.finish()?].concat().into()));
                 let Ok(written) = read else { return Err(failed(FailureKind::Malformed)) };
                 meter.dropped.extend(translation.list_losses());
-                (written, translation.found().clone())
+                let tier = provider::skim::tier_of(dialect, &body);
+                (written, Skimmed { tier, ..translation.found().clone() })
             }
         };
         check_in_band(&found)?;
@@ -534,7 +544,7 @@ impl Making<'_> {
             Relay::Untouched { dialect, withhold_usage } => return Ok(Writer::untouched(dialect, withhold_usage)),
             Relay::Translated { dialect, undo } => (dialect, undo),
             // Neither is ever streamed.
-            Relay::Embeddings | Relay::Count { .. } => return Err(failed(FailureKind::Malformed)),
+            Relay::Embeddings | Relay::Count { .. } | Relay::Formed(_) => return Err(failed(FailureKind::Malformed)),
         };
         let decoder = self.provider.decoder(dialect, Mode::Stream, undo);
         let options = self.answer_options(meter);
@@ -543,7 +553,7 @@ impl Making<'_> {
         } else {
             client.encoder(Mode::Stream, options)
         };
-        let mut translation = Translation::new(decoder, encoder);
+        let mut translation = Translation::new(dialect, decoder, encoder);
         if self.context.is_debug {
             translation.annotate = Some(self.annotation(meter));
         }
@@ -557,6 +567,8 @@ impl Making<'_> {
             first,
             writer,
             is_array: self.context.wants_array,
+            kind: None,
+            passed: None,
             known_usage,
             memory: None,
             billing: self.billing.clone(),

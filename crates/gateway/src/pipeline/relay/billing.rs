@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use domain::usage::TokenUsage;
+use domain::usage::{TokenUsage, UnitUsage};
 use domain::{NanoUsd, PriceId, Timestamp};
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use provider::pricing;
@@ -20,6 +20,7 @@ const MOST_TOKENS: u64 = 1 << 40;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Bill {
     pub(crate) usage: TokenUsage,
+    pub(crate) units: UnitUsage,
     pub(crate) cost: NanoUsd,
     pub(crate) price: Option<PriceId>,
     pub(crate) is_estimated: bool,
@@ -48,21 +49,27 @@ impl Billing {
     /// Bills an answer by what it said about itself.
     pub(crate) fn bill(&self, found: &Skimmed, end: End, at: Timestamp) -> Bill {
         let (usage, is_estimated) = self.usage(found, end);
-        if usage == TokenUsage::default() {
+        let units = found.units;
+        if usage == TokenUsage::default() && units.is_empty() {
             return Bill { is_estimated, ..Bill::default() };
         }
         let is_free = end == End::Broken && found.usage.is_none();
+        let is_estimated = is_estimated || found.is_guessed;
         let price = self.organization.price(&self.deployment.provider, &self.deployment.upstream_model, at);
         let Some(price) = price.filter(|_| !is_free) else {
-            return Bill { usage, is_estimated, ..Bill::default() };
+            return Bill { usage, units, is_estimated, ..Bill::default() };
         };
-        let cost = pricing::cost(usage, &price.rates, &price.long_context).total();
-        Bill { usage, cost, price: Some(price.id), is_estimated }
+        // A tier of service holds for contexts of any length.
+        let tier = found.tier.and_then(|tier| price.tiers.iter().find(|known| known.tier == tier));
+        let (rates, long_context) = tier.map_or((&price.rates, &price.long_context[..]), |tier| (&tier.rates, &[][..]));
+        let tokens = pricing::cost(usage, rates, long_context).total();
+        let cost = tokens.saturating_add(pricing::unit_cost(units, &rates.units));
+        Bill { usage, units, cost, price: Some(price.id), is_estimated }
     }
 
     /// Bills an answer made here, whose usage is known.
-    pub(crate) fn bill_known(&self, usage: TokenUsage, at: Timestamp) -> Bill {
-        self.bill(&Skimmed { usage: Some(usage), ..Skimmed::default() }, End::Complete, at)
+    pub(crate) fn bill_known(&self, usage: TokenUsage, units: UnitUsage, at: Timestamp) -> Bill {
+        self.bill(&Skimmed { usage: Some(usage), units, ..Skimmed::default() }, End::Complete, at)
     }
 
     fn usage(&self, found: &Skimmed, end: End) -> (TokenUsage, bool) {
@@ -74,7 +81,7 @@ impl Billing {
             }
             // A running total that stopped early: the events seen are a lower bound of the output.
             (Some(usage), _) => (TokenUsage { output: usage.output.max(found.n_output_events), ..usage }, true),
-            (None, _) if !found.has_output() => (TokenUsage::default(), false),
+            (None, _) if !found.has_output() || !found.units.is_empty() => (TokenUsage::default(), false),
             (None, _) => {
                 let output =
                     if self.is_stream { found.n_output_events } else { found.n_bytes / ANSWER_BYTES_PER_TOKEN };

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::code::GatewayCode;
-use domain::usage::{AttemptOutcome, Outcome, TokenUsage};
+use domain::usage::{AttemptOutcome, Outcome, TokenUsage, UnitUsage};
+use http::HeaderValue;
 use llm::canonical::error::{AnswerError, ErrorKind};
 use tokio::time::{Instant, Sleep};
 
@@ -14,6 +15,7 @@ use super::billing::{Billing, End};
 use super::writer::Writer;
 use crate::pipeline::again::Recorder;
 use crate::pipeline::remember::Memory;
+use crate::pipeline::reply::Passed;
 use crate::pipeline::settle::Meter;
 use crate::upstream::client::{Answer, ReadError};
 
@@ -45,6 +47,10 @@ pub(crate) struct Start {
     pub(crate) writer: Writer,
     /// The bytes are the items of one JSON array, not events.
     pub(crate) is_array: bool,
+    /// The media type, when it is neither.
+    pub(crate) kind: Option<HeaderValue>,
+    /// Status and headers of an answer of a provider's own API.
+    pub(crate) passed: Option<Box<Passed>>,
     /// What the answer consumed, when that is known from elsewhere than the answer.
     pub(crate) known_usage: Option<TokenUsage>,
     /// What is to be kept of the answer.
@@ -69,6 +75,7 @@ pub(crate) struct StreamRelay {
     total_at: Instant,
     is_armed: bool,
     is_over: bool,
+    is_cut: bool,
 }
 
 impl Source {
@@ -83,8 +90,20 @@ impl Source {
 
 impl StreamRelay {
     pub(crate) fn new(start: Start, meter: Box<Meter>) -> Self {
-        let Start { source, first, writer, is_array: _, memory: _, known_usage, billing, idle, total_at, recorder } =
-            start;
+        let Start {
+            source,
+            first,
+            writer,
+            is_array: _,
+            kind: _,
+            passed: _,
+            memory: _,
+            known_usage,
+            billing,
+            idle,
+            total_at,
+            recorder,
+        } = start;
         Self {
             source,
             first: Some(first).filter(|first| !first.is_empty()),
@@ -97,7 +116,13 @@ impl StreamRelay {
             total_at,
             is_armed: false,
             is_over: false,
+            is_cut: false,
         }
+    }
+
+    /// Says whether the answer broke off without a word that says so: its connection has to break, too.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// Returns the deadline to make the timer with; it is moved before it is first waited for.
@@ -188,6 +213,7 @@ impl StreamRelay {
         let is_timeout = matches!(why, Break::Idle | Break::Total);
         let outcome = if is_timeout { AttemptOutcome::Timeout } else { AttemptOutcome::Broken };
         let event = self.writer.break_off(error);
+        self.is_cut = event.is_empty();
         self.settle(End::Broken, outcome, code);
         event
     }
@@ -198,7 +224,7 @@ impl StreamRelay {
         let now = Instant::now();
         let found = self.writer.found();
         let bill = match self.known_usage.filter(|_| end == End::Complete) {
-            Some(usage) => self.billing.bill_known(usage, meter.started_at),
+            Some(usage) => self.billing.bill_known(usage, UnitUsage::default(), meter.started_at),
             None => self.billing.bill(found, end, meter.started_at),
         };
         meter.finish = found.finish;

@@ -7,7 +7,7 @@ use llm::canonical::error::{AnswerError, DecodeError};
 use llm::canonical::event::Event;
 use llm::canonical::json::Raw;
 use llm::dialect::{Decoder, Dialect, Encoder};
-use provider::skim::{InBandError, Skimmed, StreamSkim};
+use provider::skim::{InBandError, Skimmed, StreamSkim, tier_in_events};
 
 /// Writes one answer for one client.
 pub(crate) enum Writer {
@@ -25,6 +25,32 @@ pub(crate) enum Writer {
     },
     /// The answer is read and written anew.
     Translated(Box<Translation>),
+    /// The answer of an operation besides chat, as it comes.
+    Passing(Box<Passing>),
+}
+
+/// An answer that is handed on as it comes.
+pub(crate) struct Passing {
+    /// Reads its events; `None` for bare bytes.
+    skim: Option<StreamSkim>,
+    found: Skimmed,
+}
+
+impl Passing {
+    fn push(&mut self, chunk: &[u8]) {
+        self.found.n_bytes += chunk.len() as u64;
+        let Some(skim) = &mut self.skim else { return };
+        skim.push(chunk);
+        let seen = skim.found();
+        if seen.usage.is_some() {
+            // Counted upstream, so nothing is a guess of ours.
+            self.found.is_guessed = false;
+        }
+        self.found.usage = seen.usage;
+        self.found.n_output_events = seen.n_output_events;
+        self.found.units = self.found.units.max(seen.units);
+        self.found.error.clone_from(&seen.error);
+    }
 }
 
 /// Makes the `x_headgate` object of a stream's last event.
@@ -32,6 +58,8 @@ pub(crate) type Annotate = Box<dyn FnOnce(&Skimmed) -> Option<Raw> + Send>;
 
 /// An answer on its way through the hub model.
 pub(crate) struct Translation {
+    /// The upstream's.
+    dialect: Dialect,
     pub(crate) decoder: Box<dyn Decoder>,
     pub(crate) encoder: Box<dyn Encoder>,
     /// Makes the `x_headgate` object of the last event, when the client asked for it.
@@ -41,8 +69,8 @@ pub(crate) struct Translation {
 }
 
 impl Translation {
-    pub(crate) fn new(decoder: Box<dyn Decoder>, encoder: Box<dyn Encoder>) -> Self {
-        Self { decoder, encoder, annotate: None, events: Vec::new(), found: Skimmed::default() }
+    pub(crate) fn new(dialect: Dialect, decoder: Box<dyn Decoder>, encoder: Box<dyn Encoder>) -> Self {
+        Self { dialect, decoder, encoder, annotate: None, events: Vec::new(), found: Skimmed::default() }
     }
 
     fn drain(&mut self, out: &mut BytesMut) {
@@ -62,6 +90,7 @@ impl Translation {
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<Bytes, DecodeError> {
         let mut out = BytesMut::with_capacity(chunk.len());
         self.found.n_bytes += chunk.len() as u64;
+        self.found.tier = tier_in_events(self.dialect, chunk).or(self.found.tier);
         let read = self.decoder.push(chunk, &mut self.events);
         // What was read before the error still reaches the client.
         self.drain(&mut out);
@@ -94,6 +123,12 @@ impl Writer {
         Self::Untouched { skim, ended: Skimmed::default(), withholds_usage, dialect, tail: *b"\n\n" }
     }
 
+    /// Hands on what comes. `known` is what is known of the answer before it is there.
+    pub(crate) fn passing(known: Skimmed, is_events: bool) -> Self {
+        let skim = is_events.then(|| StreamSkim::new(Dialect::OpenAiResponses));
+        Self::Passing(Box::new(Passing { skim, found: known }))
+    }
+
     /// Takes the next bytes of the upstream and returns those for the client, perhaps none yet.
     pub(crate) fn push(&mut self, chunk: Bytes) -> Result<Bytes, DecodeError> {
         match self {
@@ -114,6 +149,10 @@ impl Writer {
                 Ok(out)
             }
             Self::Translated(translation) => translation.push(&chunk),
+            Self::Passing(passing) => {
+                passing.push(&chunk);
+                Ok(chunk)
+            }
         }
     }
 
@@ -136,6 +175,11 @@ impl Writer {
                 Ok([&rest, gap, end_mark(*dialect)].concat().into())
             }
             Self::Translated(translation) => translation.finish(),
+            Self::Passing(passing) => {
+                // Whoever sends bare bytes ends them where they end.
+                passing.found.is_complete = true;
+                Ok(Bytes::new())
+            }
         }
     }
 
@@ -144,6 +188,7 @@ impl Writer {
         match self {
             Self::Untouched { skim, ended, .. } => skim.as_ref().map_or(ended, |skim| skim.found()),
             Self::Translated(translation) => translation.found(),
+            Self::Passing(passing) => &passing.found,
         }
     }
 
@@ -166,6 +211,10 @@ impl Writer {
                 translation.encoder.push(Event::Error(error), &mut out);
                 out.freeze()
             }
+            Self::Passing(passing) if passing.skim.is_some() => {
+                [&b"\n\n"[..], &Dialect::OpenAiChat.encode_error_event(&error)].concat().into()
+            }
+            Self::Passing(_) => Bytes::new(),
         }
     }
 }

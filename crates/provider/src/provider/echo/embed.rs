@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::estimate;
-use domain::usage::TokenUsage;
+use domain::usage::{TokenUsage, UnitUsage};
 use llm::canonical::embedding::{EmbeddingAnswer, EmbeddingInput, Vector};
 use llm::canonical::json::Rest;
 use llm::dialect::openai_embeddings;
@@ -36,7 +36,13 @@ pub(super) fn answer(call: &Call<'_>, upstream_model: &str) -> Result<LocalAnswe
     let vectors = request.inputs.iter().map(|input| Vector::Floats(vector(input, dimensions))).collect();
     let answer = EmbeddingAnswer { model: upstream_model.to_owned(), vectors, usage, rest: Rest::default() };
     let body: Bytes = openai_embeddings::encode_answer(&answer, request.format);
-    Ok(LocalAnswer { content_type: "application/json", chunks: vec![body], usage, is_estimated: false })
+    Ok(LocalAnswer {
+        content_type: "application/json",
+        chunks: vec![body],
+        usage,
+        units: UnitUsage::default(),
+        is_estimated: false,
+    })
 }
 
 fn tokens(input: &EmbeddingInput) -> u64 {
