@@ -96,6 +96,20 @@ impl Raw {
         revision
     }
 
+    /// Takes and acknowledges whatever comes until a revision is reached: a set may be sent before the last change is published.
+    pub(super) async fn take_until(&mut self, organization: OrganizationId, wanted: u64) {
+        let mut reached = self.take_everything(organization).await;
+        while reached < wanted {
+            let delta = self.hear("a delta", |body| match body {
+                Down::Delta(delta) => delta.target.as_ref().map(|target| target.revision),
+                _ => None,
+            });
+            reached = delta.await;
+            self.ack(organization, reached).await;
+        }
+        assert_eq!(reached, wanted);
+    }
+
     /// Takes what comes into a replica until it has a set and was told that this was all; gives what the replica made of each
     /// revision.
     pub(super) async fn take_into(&mut self, replica: &mut Replica) -> Vec<policy::replica::Applied> {

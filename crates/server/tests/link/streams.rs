@@ -59,7 +59,7 @@ async fn a_revocation_reaches_a_node_that_refused_the_whole_set() {
     let bed = Bed::new().await;
     let (key, _, issued) = bed.issue_key().await;
     let mut node = Raw::join(&bed, |_| ()).await.expect("a stream");
-    assert_eq!(node.take_everything(bed.organization()).await, issued);
+    node.take_until(bed.organization(), issued).await;
     bed.issue_key().await;
     let refused = node.hear("a delta", |body| match body {
         Down::Delta(delta) => delta.target.as_ref().map(|target| target.revision),
@@ -85,15 +85,16 @@ async fn a_revocation_reaches_a_node_that_refused_the_whole_set() {
 async fn after_a_refusal_a_set_that_shrinks_still_comes_with_its_confirmation() {
     let bed = Bed::new().await;
     let many = deployments(&bed, 120);
-    bed.write(async |tx, permit| {
-        for deployment in &many {
-            store::deployments::insert(tx, permit, deployment).await?;
-        }
-        Ok(())
-    })
-    .await;
+    let ((), stored) = bed
+        .write(async |tx, permit| {
+            for deployment in &many {
+                store::deployments::insert(tx, permit, deployment).await?;
+            }
+            Ok(())
+        })
+        .await;
     let mut node = Raw::join(&bed, |_| ()).await.expect("a stream");
-    node.take_everything(bed.organization()).await;
+    node.take_until(bed.organization(), stored).await;
     bed.issue_key().await;
     let refused = node.hear("a delta", |body| match body {
         Down::Delta(delta) => delta.target.as_ref().map(|target| target.revision),
