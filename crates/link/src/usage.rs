@@ -1,7 +1,7 @@
 //! What happened, on its way to the ledger: one fact per call, a log on disk, a reporter.
 //!
 //! `event` says what a record holds, `spool` keeps records until they are acknowledged, `reporter` brings them to the control
-//! plane. Invariant: a request thread only pushes one struct into a bounded queue; whatever is lost after that is counted.
+//! plane. Invariant: what a request thread has recorded outlives the process; whatever is lost is counted.
 
 pub mod event;
 pub mod reporter;

@@ -1,7 +1,7 @@
 //! Stage 8: the meter of one call. It settles exactly once: on rejection, at the last byte, or when it is dropped.
 //!
 //! Everything the usage event tells is noted here while the call runs. Dropping the meter (the client left, a panic) settles
-//! with what is known by then; settling hands one struct to a bounded queue and waits for nothing. Invariant: an identified
+//! with what is known by then; settling writes one record to the spool, before the last byte goes out. Invariant: an identified
 //! call of a model yields exactly one usage event; a look at the models or at one's own limits yields none.
 
 use std::fmt::Display;

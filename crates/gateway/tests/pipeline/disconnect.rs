@@ -69,6 +69,31 @@ async fn after_the_end_mark_it_is_a_success() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_has_read_the_end_mark_is_in_the_ledger_already() {
+    let openai = stream([vec![chunk("Hello")], openai_end(), vec![Step::Hang]].concat());
+    let anthropic = stream([anthropic_steps(), vec![Step::Hang]].concat());
+    let asks = [
+        (chat_stream("gpt"), "data: [DONE]\n\n"),
+        (chat_stream("claude"), "data: [DONE]\n\n"),
+        (messages_stream("gpt"), "\"message_stop\"}\n\n"),
+        (messages_stream("claude"), "\"message_stop\"}\n\n"),
+    ];
+    for (ask, end_mark) in asks {
+        let bench = Bench::new();
+        bench.upstreams.play("openai.test", openai.clone());
+        bench.upstreams.play("anthropic.test", anthropic.clone());
+        let mut connection = Connection::open(&bench.lane).await;
+        let mut body = connection.start(ask).await.into_body();
+        let mut read = Vec::new();
+        while !read.ends_with(end_mark.as_bytes()) {
+            read.extend_from_slice(&next(&mut body).await.expect("more"));
+        }
+        let events = bench.ledger.events.lock().clone();
+        assert_eq!(events.iter().map(|event| event.outcome).collect::<Vec<_>>(), [Outcome::Success]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_place_in_flight_is_given_back() {
     let bench = Bench::new();
     bench.upstreams.play("openai.test", Play::Hang);

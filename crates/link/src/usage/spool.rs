@@ -1,9 +1,9 @@
 //! Keeps usage events from the request until the control plane has them, through crashes and full disks.
 //!
-//! A request thread pushes one struct into a bounded buffer; one writer thread takes the whole buffer and writes it in one
-//! call; another forces writes to the disk in groups. The two are apart because a sync may take a second on a busy disk, and
-//! what waits in memory meanwhile would be lost with the process. Not exactly-once by itself: the ledger drops what it has
-//! seen. Invariant: an event is either in the buffer, on disk, acknowledged, or counted as lost.
+//! A request thread writes its event itself, before it hands out the last byte of the answer: one short write that no crash of
+//! the process takes back. A thread forces writes to the disk in groups, apart because a sync may take a second on a busy
+//! disk. What the disk refuses waits in a bounded buffer, and another thread tries it again. Not exactly-once by itself: the
+//! ledger drops what it has seen. Invariant: an event is either on disk, in the buffer, acknowledged, or counted as lost.
 
 mod age;
 mod log;
@@ -31,8 +31,6 @@ use read::Cursor;
 pub use log::Recovered;
 pub use read::Batch;
 
-/// Pause of the writer after each write, so that busy requests share one.
-const GATHER: Duration = Duration::from_millis(4);
 /// Longest time between a write and its sync.
 const SYNC_EVERY: Duration = Duration::from_millis(10);
 /// Bytes after which a sync does not wait.
@@ -61,7 +59,7 @@ pub struct SpoolConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncPolicy {
-    /// After every write.
+    /// As soon as the disk is free, whatever was written meanwhile with it.
     Always,
     /// Every 10 ms or 256 KiB.
     Group,
@@ -208,9 +206,16 @@ impl Spool {
         }
     }
 
-    /// Keeps the event of a call. Never blocks. Errors: `SinkFull`, counted as lost.
+    /// Keeps the event of a call: written when it returns (one write, no sync), so that an answer whose last byte goes out
+    /// afterwards is in the ledger whatever becomes of the process. An event that the disk refuses waits in memory. Errors:
+    /// `SinkFull`, counted as lost.
     pub fn record(&self, event: UsageEvent) -> Result<(), SinkFull> {
-        let taken = self.shared.push(Entry::Ended(Box::new(event)));
+        let entry = Entry::Ended(Box::new(event));
+        let taken = if self.shared.is_idle() && self.shared.write(std::slice::from_ref(&entry)) {
+            Ok(())
+        } else {
+            self.shared.push(entry)
+        };
         if taken.is_err() {
             self.shared.lost_in_queue.fetch_add(1, Ordering::Relaxed);
         }
@@ -321,6 +326,12 @@ impl Reader {
 }
 
 impl Shared {
+    /// Says whether nothing waits that has to be written first.
+    fn is_idle(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.entries.is_empty() && !queue.is_closed && !self.is_failing.load(Ordering::Relaxed)
+    }
+
     fn push(&self, entry: Entry) -> Result<(), SinkFull> {
         let mut queue = self.queue.lock();
         if queue.is_closed || queue.entries.len() >= self.config.max_queued {
@@ -360,14 +371,8 @@ impl Shared {
                     continue;
                 }
             }
-            if self.config.sync == SyncPolicy::Always {
-                self.sync();
-            }
             if is_closed && self.queue.lock().entries.is_empty() {
                 break;
-            }
-            if !is_closed {
-                thread::sleep(GATHER);
             }
         }
         self.unsynced.lock().is_closed = true;
@@ -408,11 +413,7 @@ impl Shared {
                 if self.is_failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("usage spool: the disk takes writes again");
                 }
-                let mut unsynced = self.unsynced.lock();
-                unsynced.bytes += done.bytes;
-                unsynced.since.get_or_insert_with(Instant::now);
-                drop(unsynced);
-                self.unsynced_wake.notify_one();
+                self.note_unsynced(done.bytes);
                 self.written.notify_one();
                 true
             }
@@ -425,6 +426,20 @@ impl Shared {
         }
     }
 
+    /// Wakes the syncing thread for the first byte, and once more when there are enough.
+    fn note_unsynced(&self, n_bytes: u64) {
+        let mut unsynced = self.unsynced.lock();
+        let before = unsynced.bytes;
+        unsynced.bytes += n_bytes;
+        let is_first = unsynced.since.is_none();
+        unsynced.since.get_or_insert_with(Instant::now);
+        let is_enough = before < SYNC_BYTES && unsynced.bytes >= SYNC_BYTES;
+        drop(unsynced);
+        if is_first || is_enough {
+            self.unsynced_wake.notify_one();
+        }
+    }
+
     fn give_up(&self, entries: &[Entry]) {
         let n_events = entries.iter().filter(|entry| matches!(entry, Entry::Ended(_))).count();
         tracing::error!(spool.lost = n_events, "usage spool: events could not be written before the stop");
@@ -433,19 +448,24 @@ impl Shared {
 
     /// Forces writes to the disk in groups, on a thread of its own.
     fn sync_until_closed(&self) {
-        while self.config.sync == SyncPolicy::Group && self.wait_until_due() {
+        let every = match self.config.sync {
+            SyncPolicy::Always => Duration::ZERO,
+            SyncPolicy::Group => SYNC_EVERY,
+            SyncPolicy::Os => return,
+        };
+        while self.wait_until_due(every) {
             self.sync();
         }
     }
 
     /// Waits until enough or old enough writes are not synced. Returns false when the spool is closed.
-    fn wait_until_due(&self) -> bool {
+    fn wait_until_due(&self, every: Duration) -> bool {
         let mut unsynced = self.unsynced.lock();
         while !unsynced.is_closed && unsynced.bytes < SYNC_BYTES {
             match unsynced.since {
                 None => self.unsynced_wake.wait(&mut unsynced),
                 Some(since) => {
-                    if self.unsynced_wake.wait_until(&mut unsynced, since + SYNC_EVERY).timed_out() {
+                    if self.unsynced_wake.wait_until(&mut unsynced, since + every).timed_out() {
                         break;
                     }
                 }

@@ -142,6 +142,10 @@ impl StreamRelay {
                     match self.writer.push(chunk) {
                         Ok(out) => {
                             self.record(&out);
+                            if self.writer.is_said() {
+                                // In the ledger before the client can read the end mark, and be gone.
+                                self.settle_said();
+                            }
                             out
                         }
                         Err(_) => self.break_off(Break::Unreadable),
@@ -177,14 +181,21 @@ impl StreamRelay {
     fn finish(&mut self) -> Bytes {
         let Ok(rest) = self.writer.finish() else { return self.break_off(Break::Upstream) };
         self.record(&rest);
+        self.is_over = true;
+        self.settle_said();
+        rest
+    }
+
+    /// Settles an answer of which all was said.
+    fn settle_said(&mut self) {
         // The upstream's own error event has been relayed; nothing is to be added.
         let end = if self.writer.found().error.is_some() { End::Broken } else { End::Complete };
         self.settle(end, AttemptOutcome::Broken, GatewayCode::UpstreamError);
-        rest
     }
 
     fn break_off(&mut self, why: Break) -> Bytes {
         self.recorder = None;
+        self.is_over = true;
         if self.writer.found().is_complete {
             // Everything was said; only the connection's end is missing.
             self.settle(End::Complete, AttemptOutcome::Success, GatewayCode::UpstreamError);
@@ -219,7 +230,6 @@ impl StreamRelay {
     }
 
     fn settle(&mut self, end: End, broken_as: AttemptOutcome, code: GatewayCode) {
-        self.is_over = true;
         let Some(mut meter) = self.meter.take() else { return };
         let now = Instant::now();
         let found = self.writer.found();

@@ -183,6 +183,15 @@ impl Writer {
         }
     }
 
+    /// Says whether the end mark has passed, so that nothing that counts can follow.
+    pub(crate) fn is_said(&self) -> bool {
+        match self {
+            // Its last event is only known by the connection's end: a reason to stop may be followed by more usage.
+            Self::Untouched { dialect: Dialect::Gemini, .. } | Self::Passing(_) => false,
+            Self::Untouched { .. } | Self::Translated(_) => self.found().is_complete,
+        }
+    }
+
     /// Returns what is known of the answer.
     pub(crate) fn found(&self) -> &Skimmed {
         match self {

@@ -40,7 +40,7 @@ fn what_many_threads_record_is_read_once() {
             });
         }
     });
-    wait_until(|| spool.state().pending_events == 1_000);
+    assert_eq!(spool.state().pending_events, 1_000);
     let mut seen = read_all(&spool);
     assert_eq!(seen.len(), 1_000);
     seen.sort();
@@ -48,6 +48,19 @@ fn what_many_threads_record_is_read_once() {
     assert_eq!(seen.len(), 1_000);
     spool.acknowledge(1, 1_000).unwrap();
     assert_eq!((spool.state().pending_events, spool.state().open_calls), (0, 0));
+}
+
+#[test]
+fn what_is_recorded_is_in_the_file_when_the_call_returns() {
+    let dir = tempfile::tempdir().unwrap();
+    for boot in 1..=20 {
+        // Never closed: as if the process had been killed.
+        let spool = open(&dir, boot, SpoolConfig::default());
+        spool.record(ended(1)).unwrap();
+        assert_eq!(spool.state().queued_events, 0);
+        let other = open(&dir, 1_000 + boot, SpoolConfig::default());
+        assert_eq!(other.recovered().events, u64::try_from(boot).unwrap());
+    }
 }
 
 #[test]
@@ -84,22 +97,32 @@ fn a_crash_in_mid_call_is_reported_at_the_next_start() {
 #[test]
 fn a_full_buffer_and_a_full_disk_are_counted() {
     let dir = tempfile::tempdir().unwrap();
-    let spool = open(&dir, 1, SpoolConfig { max_queued: 0, ..SpoolConfig::default() });
-    assert_eq!(spool.record(ended(1)), Err(SinkFull));
-    assert_eq!(spool.state().lost_events, 1);
+    let spool = open(&dir, 1, SpoolConfig { max_queued: 1, ..SpoolConfig::default() });
+    // A folder that is gone refuses the file.
+    std::fs::remove_dir_all(dir.path()).unwrap();
+    spool.record(ended(1)).unwrap();
+    wait_until(|| spool.state().is_failing);
+    spool.record(ended(2)).ok();
+    assert_eq!(spool.record(ended(3)), Err(SinkFull));
+    assert!(spool.is_full() && spool.state().lost_events > 0);
+    std::fs::create_dir(dir.path()).unwrap();
+    // What waited is kept.
+    wait_until(|| spool.state().pending_events + spool.state().lost_events == 3);
+    assert!(!spool.state().is_failing);
     spool.close();
+    spool.acknowledge(1, 3).unwrap();
 
     let spool = open(&dir, 2, SpoolConfig { max_bytes: 1_500, segment_bytes: 500, ..SpoolConfig::default() });
     for n in 0..50 {
         spool.record(ended(n)).unwrap();
     }
-    wait_until(|| spool.state().pending_events + spool.state().lost_events == 50);
+    assert_eq!(spool.state().pending_events + spool.state().lost_events, 50);
     assert!(spool.state().lost_events > 0 && spool.is_full() && spool.state().is_full);
     assert!(!spool.state().oldest.is_zero(), "somebody waits");
     let n_kept = spool.state().pending_events;
     spool.acknowledge(2, n_kept).unwrap();
     spool.record(ended(60)).unwrap();
-    wait_until(|| spool.state().pending_events == 1);
+    assert_eq!(spool.state().pending_events, 1);
     assert!(!spool.is_full());
     spool.close();
 }
