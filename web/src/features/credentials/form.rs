@@ -9,11 +9,22 @@ use super::Vault;
 use crate::api::use_command;
 use ui::button::{Button, Weight};
 use ui::dialog::{Dialog, DialogBody, DialogFoot};
-use ui::field::{FormError, InputKind, SelectField, TextField};
+use ui::field::{FormError, InputKind, SelectField, Switch, TextField};
 use ui::toast::Toasts;
 
 fn filled(text: RwSignal<String>) -> Option<String> {
     Some(text.get_untracked().trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// Whether callers may use the provider's own API with it.
+fn passthrough_field(allowed: RwSignal<bool>) -> AnyView {
+    view! {
+        <div class="stack-hair">
+            <Switch label="Allow pass-through" value=allowed on_change=Callback::new(move |wanted| allowed.set(wanted)) />
+            <p class="field-hint">"Keys may call the provider's own API under /passthrough with it. Model rules do not hold there; what can be counted is."</p>
+        </div>
+    }
+    .into_any()
 }
 
 /// The dialog for a new credential, open while the address says `new`.
@@ -32,6 +43,7 @@ pub(super) fn CreateDialog(vault: Vault) -> impl IntoView {
 fn CreateForm(vault: Vault, close: Callback<()>) -> impl IntoView {
     let (provider, name) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
     let (base_url, secret) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
+    let allows_passthrough = RwSignal::new(false);
     let create = use_command::<CreateCredential>();
     let toasts = expect_context::<Toasts>();
     let usable = move || {
@@ -65,7 +77,7 @@ fn CreateForm(vault: Vault, close: Callback<()>) -> impl IntoView {
             name,
             base_url: filled(base_url),
             secret: filled(secret),
-            allows_passthrough: false,
+            allows_passthrough: allows_passthrough.get_untracked(),
         };
         create.run(OrganizationPath { organization_id: vault.organization_id }, body, move |credential| {
             toasts.done(format!("“{}” is stored and sealed.", credential.name));
@@ -83,6 +95,7 @@ fn CreateForm(vault: Vault, close: Callback<()>) -> impl IntoView {
                     let hint = own_address().map_or_else(|| "This provider has no address of its own.".to_owned(), |address| format!("Empty for {address}."));
                     view! { <TextField label="Base URL" value=base_url kind=InputKind::Code optional=own_address().is_some() hint error=create.errors.of("base_url") /> }
                 }}
+                {passthrough_field(allows_passthrough)}
                 <FormError errors=create.errors />
             </DialogBody>
             <DialogFoot>
@@ -109,6 +122,7 @@ fn EditForm(vault: Vault, credential: CredentialView, close: Callback<()>) -> im
     let name = RwSignal::new(credential.name.to_string());
     let base_url = RwSignal::new(credential.base_url.clone());
     let secret = RwSignal::new(String::new());
+    let allows_passthrough = RwSignal::new(credential.allows_passthrough);
     let update = use_command::<UpdateCredential>();
     let toasts = expect_context::<Toasts>();
     let path = vault.path(&credential);
@@ -125,7 +139,7 @@ fn EditForm(vault: Vault, credential: CredentialView, close: Callback<()>) -> im
             name: Some(name),
             base_url: filled(base_url).filter(|address| *address != before),
             secret: filled(secret),
-            allows_passthrough: None,
+            allows_passthrough: Some(allows_passthrough.get_untracked()),
         };
         update.run(path, body, move |credential| {
             toasts.done(format!("Saved “{}”.", credential.name));
@@ -139,6 +153,7 @@ fn EditForm(vault: Vault, credential: CredentialView, close: Callback<()>) -> im
                 <TextField label="Name" value=name required=true error=update.errors.of("name") />
                 <TextField label="Base URL" value=base_url kind=InputKind::Code hint="Another origin wants the secret again, so that it never goes where nobody meant it to." error=update.errors.of("base_url") />
                 <TextField label="New API key" value=secret kind=InputKind::Secret optional=true hint="Empty keeps the stored one." error=update.errors.of("secret") />
+                {passthrough_field(allows_passthrough)}
                 <FormError errors=update.errors />
             </DialogBody>
             <DialogFoot>

@@ -4,7 +4,9 @@ mod price_form;
 mod providers;
 
 use api::ops::OrganizationPath;
-use api::ops::models::{ListModels, ListPrices, ModelQuery, ModelView, PriceQuery, PriceView, RatesView};
+use api::ops::models::{
+    ListModels, ListPrices, ModelQuery, ModelView, PriceQuery, PriceView, RatesView, UnitRatesView,
+};
 use domain::price::PriceSource;
 use domain::{NanoUsd, OrganizationId, Page, Permission};
 use leptos::prelude::*;
@@ -275,6 +277,21 @@ fn rate_lines(rates: &RatesView) -> AnyView {
     view! { <dl class="facts">{lines.collect_view()}</dl> }.into_any()
 }
 
+fn unit_lines(rates: &UnitRatesView) -> Option<AnyView> {
+    let lines = [
+        ("Image made", rates.image),
+        ("Second of sound", rates.audio_second),
+        ("Character spoken", rates.character),
+        ("Search", rates.search),
+        ("Page read", rates.page),
+    ];
+    let lines: Vec<_> = lines
+        .into_iter()
+        .filter_map(|(name, rate)| Some(view! { <dt>{name}</dt> <dd class="number">{money::exact(rate?)}</dd> }))
+        .collect();
+    (!lines.is_empty()).then(|| view! { <h4>"By the unit"</h4> <dl class="facts">{lines}</dl> }.into_any())
+}
+
 fn price_view(price: &PriceView) -> AnyView {
     let long = price.long_context.iter().map(|long| {
         view! { <h4>{format!("Above {} tokens of input", number::grouped(long.above_input_tokens))}</h4> {rate_lines(&long.usd_per_million_tokens)} }
@@ -282,6 +299,7 @@ fn price_view(price: &PriceView) -> AnyView {
     view! {
         <p class="row">{source_view(price.source)} <span class="muted">"holds since " <When at=price.effective_at /></span></p>
         {rate_lines(&price.usd_per_million_tokens)}
+        {unit_lines(&price.usd_per_unit)}
         {long.collect_view()}
     }
     .into_any()

@@ -2,7 +2,7 @@
 //! exact to the nano-dollar. Invariant: what the form does not show it does not change.
 
 use api::ops::OrganizationPath;
-use api::ops::models::{LongContextRatesView, ModelView, NewPrice, PriceView, RatesView, SetPrice};
+use api::ops::models::{LongContextRatesView, ModelView, NewPrice, PriceView, RatesView, SetPrice, UnitRatesView};
 use domain::NanoUsd;
 use leptos::prelude::*;
 use ui::browser;
@@ -44,6 +44,48 @@ const KINDS: [(&str, &str, &str); 6] = [
     ("cache_write_1h", "Written to cache, 1 h", "Empty: as input."),
     ("reasoning", "Reasoning", "Empty: as output."),
 ];
+
+/// What is counted beside tokens: the field of the API and the words.
+const UNITS: [(&str, &str); 5] = [
+    ("usd_per_unit.image", "Image made"),
+    ("usd_per_unit.audio_second", "Second of sound"),
+    ("usd_per_unit.character", "Character spoken"),
+    ("usd_per_unit.search", "Search"),
+    ("usd_per_unit.page", "Page read"),
+];
+
+/// Five amounts as typed, in the order of [`UNITS`].
+#[derive(Clone, Copy)]
+struct Units([RwSignal<String>; 5]);
+
+impl Units {
+    fn new(rates: UnitRatesView) -> Self {
+        let amounts = [rates.image, rates.audio_second, rates.character, rates.search, rates.page];
+        Self(amounts.map(|amount| RwSignal::new(amount.map(|amount| amount.to_string()).unwrap_or_default())))
+    }
+
+    fn read(self) -> Result<UnitRatesView, Wrong> {
+        let mut amounts = [None; 5];
+        for ((slot, text), unit) in amounts.iter_mut().zip(self.0).zip(UNITS) {
+            *slot = read(&text.get_untracked()).map_err(|error| (unit.0, error))?;
+        }
+        let [image, audio_second, character, search, page] = amounts;
+        Ok(UnitRatesView { image, audio_second, character, search, page })
+    }
+
+    fn fields(self, errors: ui::field::FormErrors) -> AnyView {
+        let fields = UNITS.into_iter().zip(self.0).map(|((key, label), value)| {
+            view! { <TextField label value optional=true error=errors.of(key) /> }
+        });
+        view! {
+            <details class="stack">
+                <summary>"Prices by the unit, in dollars for one"</summary>
+                <div class="columns-2">{fields.collect_view()}</div>
+            </details>
+        }
+        .into_any()
+    }
+}
 
 /// Six amounts as typed, in the order of [`KINDS`].
 #[derive(Clone, Copy)]
@@ -163,8 +205,8 @@ fn PriceForm(catalog: Catalog, model: ModelView, close: Callback<()>) -> impl In
         .map(|(id, long)| Tier::new(id, Some(long)))
         .collect();
     // What this form does not show stays as it is.
-    let (usd_per_unit, service_tiers) =
-        price.map(|price| (price.usd_per_unit, price.tiers.clone())).unwrap_or_default();
+    let service_tiers = price.map(|price| price.tiers.clone()).unwrap_or_default();
+    let units = Units::new(price.map(|price| price.usd_per_unit).unwrap_or_default());
     let next = StoredValue::new(tiers.len());
     let tiers = RwSignal::new(tiers);
     let from = RwSignal::new(String::new());
@@ -179,6 +221,10 @@ fn PriceForm(catalog: Catalog, model: ModelView, close: Callback<()>) -> impl In
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let usd_per_million_tokens = match rates.read() {
+            Ok(rates) => rates,
+            Err((field, text)) => return set.errors.set(vec![(field.to_owned(), text)], None),
+        };
+        let usd_per_unit = match units.read() {
             Ok(rates) => rates,
             Err((field, text)) => return set.errors.set(vec![(field.to_owned(), text)], None),
         };
@@ -208,6 +254,7 @@ fn PriceForm(catalog: Catalog, model: ModelView, close: Callback<()>) -> impl In
             <DialogBody>
                 <p class="muted">{format!("{} at {}, in dollars per million tokens. Earlier calls keep the price they were made at.", model.title, model.provider)}</p>
                 {rate_fields(rates, Some(set.errors))}
+                {units.fields(set.errors)}
                 <For each=move || tiers.get() key=|tier| tier.id let:tier>{tier_view(tiers, tier)}</For>
                 <div class="row"><Button size=Size::Small icon=Icon::Plus on_press=add test_id="add-long-context">"Add rates for long contexts"</Button></div>
                 <TextField label="Holds from" value=from kind=InputKind::DateTime optional=true hint=format!("In {}. Empty: from now on.", zone.name()) error=set.errors.of("effective_at") />

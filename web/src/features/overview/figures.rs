@@ -61,7 +61,15 @@ pub(super) fn Figures(
             return "no requests".to_owned();
         }
         let each = sums.cost_usd.as_nanos() / i64::try_from(sums.requests).unwrap_or(i64::MAX);
-        format!("{} per request", money::usd(domain::NanoUsd::from_nanos(each)))
+        let each = format!("{} per request", money::usd(domain::NanoUsd::from_nanos(each)));
+        if sums.reused == 0 {
+            return each;
+        }
+        format!(
+            "{each}, {} saved by {} answers given again",
+            money::usd(sums.saved_cost_usd),
+            number::grouped(sums.reused)
+        )
     };
     view! {
         <div class="stats">

@@ -3,10 +3,10 @@
 //! The rates are those of the price that the request names, so an old request shows the price of its day. Invariant: the sum is
 //! the ledger's; lines only explain it.
 
-use api::ops::models::{PriceView, RatesView};
+use api::ops::models::{PriceView, RatesView, UnitRatesView};
 use api::ops::usage::RequestView;
 use domain::NanoUsd;
-use domain::usage::TokenUsage;
+use domain::usage::{CacheOutcome, TokenUsage, UnitUsage};
 use leptos::prelude::*;
 use ui::Tone;
 use ui::badge::Note;
@@ -60,6 +60,43 @@ fn lines(usage: &TokenUsage, rates: Option<RatesView>) -> Vec<Line> {
     lines.into_iter().filter(|line| line.tokens > 0).collect()
 }
 
+/// What was counted beside tokens: the name, how much of it, the rate of one and its word, and the cost.
+fn unit_lines(units: &UnitUsage, rates: Option<UnitRatesView>) -> Vec<[Option<String>; 4]> {
+    let rate = |own: fn(&UnitRatesView) -> Option<NanoUsd>| rates.as_ref().and_then(own);
+    // Sound is counted in milliseconds and billed by the second.
+    let all = [
+        ("Images", units.images, 1, rate(|rates| rates.image), "image"),
+        ("Sound", units.audio_ms, 1_000, rate(|rates| rates.audio_second), "second"),
+        ("Characters spoken", units.characters, 1, rate(|rates| rates.character), "character"),
+        ("Searches", units.searches, 1, rate(|rates| rates.search), "search"),
+        ("Pages", units.pages, 1, rate(|rates| rates.page), "page"),
+    ];
+    let counted = all.into_iter().filter(|(_, n, ..)| *n > 0);
+    let line = counted.map(|(name, n, per, rate, word)| {
+        let amount = if per == 1_000 { format!("{}.{:03} s", n / 1_000, n % 1_000) } else { number::grouped(n) };
+        let nanos = rate.map(|rate| i128::from(rate.as_nanos()) * i128::from(n) / i128::from(per));
+        let cost = nanos.and_then(|nanos| i64::try_from(nanos).ok()).map(NanoUsd::from_nanos);
+        [
+            Some(name.to_owned()),
+            Some(amount),
+            rate.map(|rate| format!("× {} / {word}", money::exact(rate))),
+            cost.map(|cost| money::aligned(cost, 6)),
+        ]
+    });
+    line.collect()
+}
+
+/// Says what an answer that was given again has saved.
+fn saved(request: &RequestView) -> Option<String> {
+    let word = match request.cache {
+        CacheOutcome::Hit => "Given again from the cache",
+        CacheOutcome::Coalesced => "Shared with an identical call under way",
+        _ => return None,
+    };
+    let tokens = number::grouped(request.saved_input.saturating_add(request.saved_output));
+    Some(format!("{word}: {tokens} tokens and {} saved.", money::usd(request.saved_cost_usd)))
+}
+
 /// Says whether one try used all tokens, so that one price explains the sum.
 fn is_of_one_try(request: &RequestView) -> bool {
     request.attempts.iter().filter(|attempt| attempt.usage != TokenUsage::default()).count() <= 1
@@ -70,7 +107,11 @@ pub(super) fn bill(request: &RequestView, price: Option<&PriceView>) -> AnyView 
     let price = price.filter(|_| is_of_one_try(request));
     let rates = price.map(|price| rates_for(price, &request.usage));
     let all = lines(&request.usage, rates);
-    let is_none = all.is_empty();
+    let units = unit_lines(&request.units, price.map(|price| price.usd_per_unit));
+    let is_none = all.is_empty() && units.is_empty();
+    let units = units.into_iter().map(|[name, amount, rate, cost]| {
+        view! { <tr><th scope="row">{name}</th><td>{amount}</td><td class="faint">{rate}</td><td>{cost}</td></tr> }
+    });
     let rows = all.into_iter().map(|line| {
         let cost = line.cost().map(|cost| view! { <span title=money::exact(cost)>{money::aligned(cost, 6)}</span> });
         view! {
@@ -99,10 +140,13 @@ pub(super) fn bill(request: &RequestView, price: Option<&PriceView>) -> AnyView 
             <tbody>
                 {is_none.then(|| view! { <tr><th scope="row">"No tokens"</th><td>"0"</td><td></td><td></td></tr> })}
                 {rows.collect_view()}
+                {units.collect_view()}
                 {tries}
             </tbody>
             <tfoot><tr><th scope="row">"Cost"</th><td>{number::grouped(request.usage.total())}</td><td></td><td>{money::exact(request.cost_usd)}</td></tr></tfoot>
         </table>
+        {saved(request).map(|text| view! { <Note tone=Tone::Ok>{text}</Note> })}
+        {request.is_unmetered.then(|| view! { <Note tone=Tone::Warn>"A form of the provider's own API that is not known: nothing could be counted."</Note> })}
         {request.is_estimated.then(|| view! { <Note tone=Tone::Warn>"The upstream did not report tokens; these are an estimate."</Note> })}
         {source}
     }
@@ -155,6 +199,27 @@ mod tests {
             ("Reasoning", 100, Some(usd("0.001"))),
         ];
         assert_eq!(told, wanted);
+    }
+
+    #[test]
+    fn what_is_counted_beside_tokens_has_its_line() {
+        let units = UnitUsage { images: 2, audio_ms: 1_500, ..UnitUsage::default() };
+        let rates =
+            UnitRatesView { image: Some(usd("0.04")), audio_second: Some(usd("0.0001")), ..UnitRatesView::default() };
+        let told: Vec<_> =
+            unit_lines(&units, Some(rates)).into_iter().map(|line| line.map(Option::unwrap_or_default)).collect();
+        assert_eq!(told[0][..3], ["Images", "2", "× $0.04 / image"]);
+        assert_eq!(told[1][..3], ["Sound", "1.500 s", "× $0.0001 / second"]);
+        assert_eq!(told.len(), 2);
+    }
+
+    #[test]
+    fn an_answer_given_again_says_what_it_saved() {
+        let mut request = crate::testing::request(100, Vec::new());
+        assert_eq!(saved(&request), None);
+        (request.cache, request.saved_input, request.saved_output) = (CacheOutcome::Hit, 1_000, 200);
+        request.saved_cost_usd = usd("0.25");
+        assert_eq!(saved(&request).as_deref(), Some("Given again from the cache: 1,200 tokens and $0.25 saved."));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Why the request went where it went: what its model name stood for, each target that was considered, and what became of it.
 //!
-//! The tries are the ledger's; targets that were not tried are those of the route as it is now, which is said.
+//! The tries and the targets that were passed over are the ledger's; the others are those of the route as it is now, which is
+//! said.
 
 use api::NoQuery;
 use api::ops::WorkspacePath;
 use api::ops::deployments::{DeploymentView, ListDeployments};
 use api::ops::routes::{GetRoute, RoutePath, RouteView};
 use api::ops::usage::{AttemptView, RequestView};
-use domain::usage::AttemptOutcome;
+use domain::usage::{AttemptOutcome, SkipReason};
 use domain::{DeploymentId, NanoUsd, Permission};
 use leptos::prelude::*;
 use ui::Tone;
@@ -74,10 +75,46 @@ fn tried(attempt: &AttemptView) -> Considered {
     Considered { deployment_id: attempt.deployment_id, n: Some(attempt.n), tone, word, why }
 }
 
-/// The tries in order, then the route's other targets.
+fn reason_words(reason: SkipReason) -> String {
+    let known = match reason {
+        SkipReason::Disabled => "its deployment was switched off",
+        SkipReason::NoCredential => "its credential was missing, revoked or could not be opened",
+        SkipReason::Excluded => "the request left it out",
+        SkipReason::TooExpensive => "it costs more than the request allowed",
+        SkipReason::Unsupported => "it cannot express what the request held",
+        SkipReason::Ejected => "it had failed repeatedly of late",
+        SkipReason::ProbeUnderWay => "another call was just trying whether it is back",
+        SkipReason::RateLimited => "it had asked for a pause",
+        SkipReason::Warming => "it came back lately and gets its share little by little",
+        SkipReason::CredentialFailed => "its credential had failed at another target",
+        SkipReason::RetryBudget => "the retry budget of the model was used up",
+        SkipReason::TooLate => "the pause before it would have outlasted the call",
+        // Whatever else nodes say is said in their word.
+        other => return other.as_str().replace('_', " "),
+    };
+    known.to_owned()
+}
+
+/// The tries in order, then targets that were passed over, then the route's others.
 fn considered(request: &RequestView, targets: &[DeploymentId]) -> Vec<Considered> {
     let mut all: Vec<Considered> = request.attempts.iter().map(tried).collect();
     let was_answered = request.attempts.iter().any(|attempt| attempt.outcome == AttemptOutcome::Success);
+    for skipped in request.routing.iter().flat_map(|routing| &routing.skipped) {
+        if all.iter().any(|other| other.deployment_id == skipped.deployment_id) {
+            continue;
+        }
+        let is_fault = matches!(
+            skipped.reason,
+            SkipReason::NoCredential | SkipReason::Ejected | SkipReason::RateLimited | SkipReason::CredentialFailed
+        );
+        all.push(Considered {
+            deployment_id: skipped.deployment_id,
+            n: None,
+            tone: if is_fault { Tone::Warn } else { Tone::Neutral },
+            word: "Skipped",
+            why: reason_words(skipped.reason),
+        });
+    }
     for target in targets {
         if all.iter().any(|other| other.deployment_id == *target) {
             continue;
@@ -154,6 +191,7 @@ pub(super) fn explanation(known: Known, request: &RequestView) -> AnyView {
 mod tests {
     use super::*;
     use crate::testing::{attempt, request};
+    use api::ops::usage::{RoutingView, SkippedView};
 
     #[test]
     fn tries_come_first_and_the_rest_of_the_route_after() {
@@ -168,6 +206,19 @@ mod tests {
         assert_eq!(told, [(first, Some(1), "Error status"), (second, Some(2), "Answered"), (third, None, "Not tried")]);
         assert_eq!(all[0].why, "HTTP 503 · 400 µs");
         assert_eq!(all[2].why, "an earlier one answered");
+    }
+
+    #[test]
+    fn a_target_that_was_passed_over_says_why() {
+        let (first, second) = (attempt(1, 0, 400, None), DeploymentId::from_uuid(9));
+        let mut request = request(2_000, vec![first.clone()]);
+        let skip = |deployment_id, reason| SkippedView { deployment_id, reason };
+        let skipped = vec![skip(second, SkipReason::Ejected), skip(first.deployment_id, SkipReason::Warming)];
+        request.routing = Some(RoutingView { received_us: 10, dispatched_us: 90, skipped });
+        let all = considered(&request, &[second, first.deployment_id]);
+        let told: Vec<_> = all.iter().map(|one| (one.deployment_id, one.word, one.tone)).collect();
+        assert_eq!(told, [(first.deployment_id, "Answered", Tone::Ok), (second, "Skipped", Tone::Warn)]);
+        assert_eq!(all[1].why, "it had failed repeatedly of late");
     }
 
     #[test]

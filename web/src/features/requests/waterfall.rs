@@ -1,4 +1,4 @@
-//! Where the time of a request went, stage by stage: Headgate before the first try, each try until its first byte and until its
+//! Where the time of a request went, stage by stage: until its last byte had come, Headgate before the first try, each try until its first byte and until its
 //! last, pauses between tries, and what was left at the end. Headgate's own part is summed apart, in microseconds.
 
 use api::ops::usage::{AttemptView, RequestView};
@@ -53,7 +53,8 @@ fn stages(request: &RequestView) -> Vec<Stage> {
             stages.push(Stage { name, spent, from_us, length_us: end_us - from_us });
         }
     };
-    let mut done_us = 0;
+    let mut done_us = request.routing.as_ref().map_or(0, |routing| routing.received_us.min(request.duration_us));
+    add("Request received".to_owned(), Spent::Reading, 0, done_us);
     for attempt in &request.attempts {
         let (from_us, name) = (begin(request, attempt), format!("{} · {}", attempt.n, attempt.provider));
         if attempt.n <= 1 {
@@ -120,6 +121,7 @@ pub(super) fn waterfall(request: &RequestView) -> AnyView {
 mod tests {
     use super::*;
     use crate::testing::{attempt, request};
+    use api::ops::usage::RoutingView;
 
     fn told(request: &RequestView) -> Vec<(String, Spent, u64, u64)> {
         stages(request).into_iter().map(|stage| (stage.name, stage.spent, stage.from_us, stage.length_us)).collect()
@@ -128,9 +130,11 @@ mod tests {
     #[test]
     fn every_microsecond_belongs_to_a_stage() {
         let tries = vec![attempt(1, 100, 400, None), attempt(2, 2_500, 5_000, Some(3_000))];
-        let request = request(8_000, tries);
+        let mut request = request(8_000, tries);
+        request.routing = Some(RoutingView { received_us: 40, dispatched_us: 100, skipped: Vec::new() });
         let wanted = [
-            ("Admitted and routed", Spent::Own, 0, 100),
+            ("Request received", Spent::Reading, 0, 40),
+            ("Admitted and routed", Spent::Own, 40, 60),
             ("1 · openai, to first byte", Spent::Waiting, 100, 400),
             ("Pause before 2", Spent::Pausing, 500, 2_000),
             ("2 · openai, to first byte", Spent::Waiting, 2_500, 3_000),

@@ -102,19 +102,28 @@ fn general_view(office: Office, organization: OrganizationView, query: Query<Org
     .into_any()
 }
 
+/// Spans of time to choose from, the present one among them.
+fn spans(usual: &[(&str, &str)], current: u64) -> Vec<(String, String)> {
+    let mut all: Vec<_> = usual.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
+    let key = current.to_string();
+    if !all.iter().any(|span| span.0 == key) {
+        all.insert(0, (key, format!("{} seconds", number::grouped(current))));
+    }
+    all
+}
+
 #[component]
 fn GeneralForm(office: Office, organization: OrganizationView, query: Query<OrganizationView>) -> impl IntoView {
     let name = RwSignal::new(organization.name.to_string());
     let stale = RwSignal::new(organization.max_stale_secs.to_string());
     let update = use_command::<UpdateOrganization>();
     let toasts = expect_context::<Toasts>();
-    let mut spans = [("3600", "One hour"), ("86400", "One day"), ("604800", "One week"), ("2592000", "30 days")]
-        .map(|(key, text)| (key.to_owned(), text.to_owned()))
-        .to_vec();
-    let current = organization.max_stale_secs.to_string();
-    if !spans.iter().any(|span| span.0 == current) {
-        spans.insert(0, (current, format!("{} seconds", number::grouped(organization.max_stale_secs))));
-    }
+    let retention = RwSignal::new(organization.response_retention_secs.to_string());
+    let hour = ("3600", "One hour");
+    let days = [("86400", "One day"), ("604800", "One week"), ("2592000", "30 days")];
+    let ages = spans(&[&[hour][..], &days].concat(), organization.max_stale_secs);
+    let kept = [&[("0", "Not at all")][..], &days, &[("7776000", "90 days"), ("31536000", "One year")]].concat();
+    let kept = spans(&kept, organization.response_retention_secs);
     let version = organization.version;
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
@@ -127,7 +136,7 @@ fn GeneralForm(office: Office, organization: OrganizationView, query: Query<Orga
             version: Some(version),
             name: Some(name),
             max_stale_secs: stale.get_untracked().parse().ok(),
-            ..OrganizationChange::default()
+            response_retention_secs: retention.get_untracked().parse().ok(),
         };
         update.run(office.path(), body, move |_| {
             toasts.done("Saved.");
@@ -141,9 +150,16 @@ fn GeneralForm(office: Office, organization: OrganizationView, query: Query<Orga
             <SelectField
                 label="Serve without the control plane for"
                 value=stale
-                choices=Signal::stored(spans)
+                choices=Signal::stored(ages)
                 hint="A node that cannot reach the control plane goes on verifying keys this long, then refuses with policy_stale."
                 error=update.errors.of("max_stale_secs")
+            />
+            <SelectField
+                label="Keep stored responses for"
+                value=retention
+                choices=Signal::stored(kept)
+                hint="Answers of the Responses surface that a later call names with previous_response_id. Only nodes can read them."
+                error=update.errors.of("response_retention_secs")
             />
             <FormError errors=update.errors />
             <div class="row"><Button submits=true weight=Weight::Primary busy=update.is_busy>"Save"</Button></div>
