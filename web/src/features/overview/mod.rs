@@ -162,9 +162,11 @@ pub(crate) fn Overview(workspace_id: WorkspaceId) -> impl IntoView {
         });
         let total = Signal::derive(move || whole_log.get().unwrap_or_else(|| report.get().total));
         let earlier = Signal::derive(move || before.data().get().filter(|_| board.bucket() != Bucket::Minute));
+        // Empty charts say less than the words that take their place.
+        let is_quiet = Memo::new(move |_| total.get().requests == 0);
         view! {
             <figures::Figures total before=earlier charts=all />
-            {main_charts(board, all, recent)}
+            <Show when=move || !is_quiet.get()>{main_charts(board, all, recent)}</Show>
         }
         .into_any()
     });
