@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use llm::canonical::answer::fold;
 use llm::dialect::{Dialect, Mode, Undo};
 use llm::fuzz;
 use proptest::prelude::*;
@@ -189,5 +190,32 @@ proptest! {
     #[test]
     fn the_fuzz_targets_hold_on_json_like_text(text in "(data: )?[\\{\\}\\[\\]\",:a-z0-9\\\\\n ]{0,200}") {
         all(text.as_bytes());
+    }
+}
+
+#[test]
+fn a_report_of_usage_that_is_none_costs_nobody_the_answer() {
+    let answers = [
+        (Dialect::OpenAiChat, r#"{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}],"usage":USAGE}"#),
+        (Dialect::OpenAiCompletions, r#"{"choices":[{"text":"Hi","finish_reason":"stop"}],"usage":USAGE}"#),
+        (
+            Dialect::AnthropicMessages,
+            r#"{"content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn","usage":USAGE}"#,
+        ),
+        (
+            Dialect::OpenAiResponses,
+            r#"{"status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"Hi"}]}],"usage":USAGE}"#,
+        ),
+        (
+            Dialect::Gemini,
+            r#"{"candidates":[{"content":{"parts":[{"text":"Hi"}]},"finishReason":"STOP"}],"usageMetadata":USAGE}"#,
+        ),
+    ];
+    for (dialect, answer) in answers {
+        for usage in ["[10,5]", "\"10\"", "7", "true"] {
+            let body = answer.replace("USAGE", usage);
+            let events = decode(dialect, Mode::Whole, Undo::default(), body.as_bytes()).expect(&body);
+            assert_eq!(fold(events).usage, None, "{body}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! dialect cannot say is a [`loss::Loss`], never silence; what this model does not know travels as [`json::Rest`].
 
 pub mod answer;
+pub mod citation;
 pub mod content;
 pub mod embedding;
 pub mod error;

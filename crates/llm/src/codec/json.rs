@@ -240,6 +240,17 @@ impl<'a> Object<'a, '_> {
         self.find(name).and_then(|node| node.u64().ok()).unwrap_or(0)
     }
 
+    /// Reads an object that only informs, such as counts of tokens: anything else in its place counts as absent, because an
+    /// odd report must not cost the caller an answer.
+    pub fn report<T>(&self, name: &str, read: impl FnOnce(&Object<'a, '_>) -> T) -> Option<T> {
+        self.find(name)?.object().ok().map(|object| read(&object))
+    }
+
+    /// Reads a text that only informs: anything else in its place, and an empty one, counts as absent.
+    pub fn words(&self, name: &str) -> Option<Box<str>> {
+        self.find_boxed(name).ok().flatten().filter(|text| !text.is_empty())
+    }
+
     /// Takes all fields nobody asked for.
     pub fn rest(&self) -> Rest {
         let unknown = self.fields.iter().filter(|field| !field.known.get());

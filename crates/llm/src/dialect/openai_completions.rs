@@ -214,7 +214,8 @@ impl State {
         }
         let root = json::root(data)?;
         let object = root.object()?;
-        let (choices, usage, error) = (object.find("choices"), object.find("usage"), object.find("error"));
+        let usage = object.report("usage", |usage| USAGE.read(usage));
+        let (choices, error) = (object.find("choices"), object.find("error"));
         if !self.is_started {
             self.is_started = true;
             let id = object.find_boxed("id")?.unwrap_or_default();
@@ -229,9 +230,7 @@ impl State {
                 self.take_choice(&node, position, events)?;
             }
         }
-        if let Some(usage) = usage {
-            events.push(Event::Usage(USAGE.read(&usage.object()?)));
-        }
+        events.extend(usage.map(Event::Usage));
         if let Some(node) = error {
             self.is_over = true;
             events.push(Event::Error(read_error(0, &node).ok_or_else(|| node.expected("an error object"))?));

@@ -1,16 +1,17 @@
 //! Cohere's chat, version 2: OpenAI's shape of messages, other names, and a plan beside tool calls.
 //!
 //! Facts: the vendor's SDK types (cohere 7.3.1) and API reference, read November 2026. The plan is reasoning to the hub and
-//! returns as the plan. Citations have no form that a client knows and are left out.
+//! returns as the plan. Citations come in the hub's form; those of the plan are left out.
 
 mod read;
 mod write;
 
+use llm::canonical::citation::{Citation, Span};
 use llm::canonical::error::{AnswerError, EncodeError};
 use llm::canonical::event::FinishReason;
 use llm::canonical::request::ChatRequest;
 use llm::canonical::usage::Usage;
-use llm::codec::json::Object;
+use llm::codec::json::{Array, Node, Object};
 use llm::dialect::{Decoder, EncodedRequest, Mode, RequestOptions, Undo};
 
 use super::{Wire, error_of};
@@ -70,6 +71,24 @@ fn usage(object: &Object<'_, '_>) -> Usage {
     usage.tokens.cached_input = cached;
     usage.tokens.input -= cached;
     usage
+}
+
+/// Reads one citation, of as many sources as it names.
+fn citations(object: &Object<'_, '_>) -> Vec<Citation> {
+    if object.words("type").as_deref() == Some("PLAN") {
+        return Vec::new();
+    }
+    let span = Some(Span::Chars(object.count("start"), object.count("end")));
+    let sources = object.find("sources").and_then(|node| node.array().ok());
+    let read = |source: &Object<'_, '_>| {
+        // What a tool said, or a document of the request: fields of the caller's own choice.
+        let fields = ["document", "tool_output"].iter().find_map(|name| source.find(name)?.object().ok());
+        let any = |names: [&str; 3]| names.iter().find_map(|name| fields.as_ref()?.words(name));
+        let (url, title) = (any(["url", "link", "uri"]), any(["title", "name", "filename"]));
+        Citation { span, url, id: source.words("id"), title, quote: any(["snippet", "text", "content"]), place: None }
+    };
+    let sources = sources.iter().flat_map(Array::iter).filter_map(|node: Node<'_, '_>| node.object().ok());
+    sources.map(|source| read(&source)).collect()
 }
 
 /// The vendor's counts are written as decimal numbers.

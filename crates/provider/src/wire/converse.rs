@@ -7,11 +7,12 @@ mod conversation;
 mod read;
 mod write;
 
+use llm::canonical::citation::{Citation, Place, Unit};
 use llm::canonical::error::{AnswerError, EncodeError};
 use llm::canonical::event::FinishReason;
 use llm::canonical::request::ChatRequest;
 use llm::canonical::usage::Usage;
-use llm::codec::json::{Array, Object};
+use llm::codec::json::{Array, Node, Object};
 use llm::dialect::{Decoder, EncodedRequest, Mode, RequestOptions, Undo};
 
 use super::{Wire, error_of};
@@ -54,6 +55,30 @@ fn finish(word: &str) -> (FinishReason, Option<Box<str>>) {
         _ => return (FinishReason::Other, Some(word.into())),
     };
     (reason, None)
+}
+
+/// Reads one citation, whole or of a stream.
+fn citation(object: &Object<'_, '_>) -> Citation {
+    let mut citation = Citation { title: object.words("title"), id: object.words("source"), ..Citation::default() };
+    let words = object.find("sourceContent").and_then(|node| node.array().ok());
+    let words: String = (words.iter().flat_map(Array::iter))
+        .filter_map(|node: Node<'_, '_>| node.object().ok()?.find_string("text").ok().flatten())
+        .collect();
+    citation.quote = (!words.is_empty()).then(|| words.into());
+    object.report("location", |location| {
+        location.report("web", |web| citation.url = web.words("url").or_else(|| web.words("domain")));
+        for (name, unit) in [("documentChar", Unit::Char), ("documentPage", Unit::Page), ("documentChunk", Unit::Block)]
+        {
+            let read = |place: &Object<'_, '_>| Place {
+                document: place.count("documentIndex"),
+                unit,
+                start: place.count("start"),
+                end: place.count("end"),
+            };
+            citation.place = location.report(name, read).or(citation.place);
+        }
+    });
+    citation
 }
 
 /// Reads `usage`; its `inputTokens` excludes the cache, as canonical counts do.

@@ -265,6 +265,94 @@ fn a_cohere_answer_is_read_whole() {
     assert!(matches!(events.last(), Some(Event::Error(error)) if error.status == 500));
 }
 
+/// What clients of each dialect are told, and what they lose.
+fn told(events: &[Event], mode: Mode) -> [(Value, Vec<String>); 4] {
+    [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::AnthropicMessages, Dialect::Gemini].map(|dialect| {
+        let mut encoder = dialect.encoder(mode, llm::dialect::AnswerOptions::default());
+        let mut out = bytes::BytesMut::new();
+        for event in events {
+            encoder.push(event.clone(), &mut out);
+        }
+        let losses = encoder.losses().iter().map(ToString::to_string).collect();
+        let text = String::from_utf8(out.to_vec()).unwrap();
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ").unwrap_or(line)).ok());
+        (lines.collect(), losses)
+    })
+}
+
+fn cohere_citation() -> Value {
+    json!({"start": 3, "end": 9, "text": "großen", "content_index": 0, "type": "TEXT_CONTENT", "sources": [
+        {"type": "document", "id": "d1", "document": {"title": "Rome", "url": "https://example.com/r", "snippet": "hot"}},
+        {"type": "tool", "id": "t1:0", "tool_output": {"content": "31"}},
+    ]})
+}
+
+#[test]
+fn what_cohere_cites_reaches_clients_that_have_a_form_for_it() {
+    let whole = json!({"finish_reason": "COMPLETE", "message": {"role": "assistant",
+        "content": [{"type": "text", "text": "Am großen Tag."}], "citations": [cohere_citation()]}});
+    let lines = [
+        json!({"type": "message-start", "delta": {"message": {"role": "assistant"}}}),
+        json!({"type": "content-start", "delta": {"message": {"content": {"type": "text", "text": "Am großen"}}}}),
+        json!({"type": "content-delta", "delta": {"message": {"content": {"text": " Tag."}}}}),
+        json!({"type": "content-end"}),
+        json!({"type": "citation-start", "delta": {"message": {"citations": cohere_citation()}}}),
+        json!({"type": "citation-end"}),
+        json!({"type": "message-end", "delta": {"finish_reason": "COMPLETE"}}),
+    ];
+    let stream = lines.iter().fold(String::new(), |bytes, line| bytes + "data: " + &line.to_string() + "\n\n");
+    for (mode, bytes) in [(Mode::Whole, whole.to_string()), (Mode::Stream, stream)] {
+        let (events, result) = read(&COHERE, mode, bytes.as_bytes(), 7);
+        assert_eq!(result, Ok(()));
+        let [chat, responses, anthropic, gemini] = told(&events, mode);
+        for (told, place) in
+            [(&chat, r#""start_index":3,"end_index":9"#), (&responses, r#""start_index":3,"end_index":9"#)]
+        {
+            let text = told.0.to_string();
+            assert!(text.contains(place) && text.contains(r#""url":"https://example.com/r""#), "{text}");
+            assert!(told.1.iter().any(|loss| loss.contains("the source has none")), "{:?}", told.1);
+        }
+        let text = anthropic.0.to_string();
+        assert!(text.contains(r#""cited_text":"31""#) && text.contains(r#""url":"t1:0""#), "{text}");
+        // Bytes, not characters.
+        assert!(gemini.0.to_string().contains(r#""segment":{"startIndex":3,"endIndex":10}"#), "{}", gemini.0);
+    }
+}
+
+#[test]
+fn what_converse_cites_reaches_clients_that_have_a_form_for_it() {
+    let page = json!({"title": "Manual", "source": "m", "sourceContent": [{"text": "Press"}],
+        "location": {"documentPage": {"documentIndex": 1, "start": 4, "end": 5}}});
+    let web = json!({"title": "Web", "location": {"web": {"url": "https://example.com/w", "domain": "example.com"}}});
+    let whole = json!({"output": {"message": {"role": "assistant", "content": [
+        {"citationsContent": {"content": [{"text": "Press it."}], "citations": [page, web]}}]}}, "stopReason": "end_turn"});
+    let stream = converse_stream(&[
+        ("messageStart", json!({"role": "assistant"})),
+        ("contentBlockDelta", json!({"contentBlockIndex": 0, "delta": {"text": "Press it."}})),
+        ("contentBlockDelta", json!({"contentBlockIndex": 0, "delta": {"citation": page}})),
+        ("contentBlockDelta", json!({"contentBlockIndex": 0, "delta": {"citation": web}})),
+        ("contentBlockStop", json!({"contentBlockIndex": 0})),
+        ("messageStop", json!({"stopReason": "end_turn"})),
+    ]);
+    for (mode, bytes) in [(Mode::Whole, whole.to_string().into_bytes()), (Mode::Stream, stream)] {
+        let (events, result) = read(&CONVERSE, mode, &bytes, 7);
+        assert_eq!(result, Ok(()));
+        let [chat, responses, anthropic, gemini] = told(&events, mode);
+        let text = anthropic.0.to_string();
+        assert!(
+            text.contains(r#""document_index":1,"document_title":"Manual","start_page_number":4,"end_page_number":5"#),
+            "{text}"
+        );
+        assert!(text.contains(r#""cited_text":"Press""#) && text.contains("https://example.com/w"), "{text}");
+        for told in [chat, responses, gemini] {
+            assert!(told.0.to_string().contains("https://example.com/w"), "{}", told.0);
+            assert_eq!(told.1.len(), 1, "{:?}", told.1);
+        }
+    }
+}
+
 #[test]
 fn ollamas_lines_give_the_same_events_however_they_are_cut() {
     let lines = [

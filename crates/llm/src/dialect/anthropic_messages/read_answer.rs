@@ -46,9 +46,7 @@ fn read_answer(body: &[u8], undo: &Undo) -> Result<Answer, DecodeError> {
     for node in object.get("content")?.array()?.iter() {
         blocks.push(read_block(&node, undo)?);
     }
-    if let Some(usage) = object.find("usage") {
-        answer.usage = Some(super::read_usage(&usage.object()?));
-    }
+    answer.usage = object.report("usage", super::read_usage);
     let called = blocks.iter().filter(|block| matches!(block.content, Content::ToolUse(_))).count();
     let finish = read_end(&object, undo, called > 0)?;
     answer.choices.push(Choice { index: 0, blocks, finish: Some(finish), logprobs: None });

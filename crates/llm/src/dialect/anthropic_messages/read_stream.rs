@@ -71,9 +71,7 @@ impl State {
                 let field = object.get("message")?;
                 let message = field.object()?;
                 events.push(Event::Start(read_start(&message)?));
-                if let Some(usage) = message.find("usage") {
-                    events.push(Event::Usage(super::read_usage(&usage.object()?)));
-                }
+                events.extend(message.report("usage", super::read_usage).map(Event::Usage));
             }
             "content_block_start" => self.begin(&object, events)?,
             "content_block_delta" => self.grow(&object, events)?,
@@ -82,9 +80,7 @@ impl State {
                 self.close(index, events);
             }
             "message_delta" => {
-                if let Some(usage) = object.find("usage") {
-                    events.push(Event::Usage(super::read_usage(&usage.object()?)));
-                }
+                events.extend(object.report("usage", super::read_usage).map(Event::Usage));
                 let delta = object.get("delta")?.object()?.find("stop_reason").is_some();
                 if delta {
                     self.take_end(&object)?;

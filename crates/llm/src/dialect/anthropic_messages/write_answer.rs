@@ -8,13 +8,19 @@ use crate::canonical::event::{Event, FinishReason};
 use crate::canonical::json::Raw;
 use crate::canonical::loss::Loss;
 use crate::codec::json::{ArrayWriter, ObjectWriter, write_object};
-use crate::dialect::{AnswerOptions, Dialect, Encoder};
+use crate::dialect::{AnswerOptions, Dialect, Encoder, annotation};
 
 use super::error::write_error;
+
+/// Why a citation does not reach a client.
+pub(super) const NO_SOURCE: &str = "the citation names no source";
+/// How citations of others differ.
+pub(super) const WHOLE_BLOCKS: &str = "Anthropic cites for whole blocks of text";
 
 /// Collects the events and writes at the end.
 pub(super) struct WholeEncoder {
     options: AnswerOptions,
+    origin: Dialect,
     fold: Fold,
     extra: Option<Raw>,
     losses: Vec<Loss>,
@@ -22,11 +28,12 @@ pub(super) struct WholeEncoder {
 
 impl WholeEncoder {
     pub(super) fn new(options: AnswerOptions) -> Self {
-        Self { options, fold: Fold::default(), extra: None, losses: Vec::new() }
+        Self { options, origin: Dialect::OpenAiChat, fold: Fold::default(), extra: None, losses: Vec::new() }
     }
 
     fn write(&mut self, answer: &Answer, out: &mut BytesMut) {
-        let is_ours = answer.start.origin == Dialect::AnthropicMessages;
+        self.origin = answer.start.origin;
+        let is_ours = self.origin == Dialect::AnthropicMessages;
         write_object(out, |object| {
             if let Some(error) = &answer.error {
                 write_error(error, object);
@@ -84,7 +91,7 @@ impl WholeEncoder {
             // Not in answers.
             Content::Image(_) | Content::Audio(_) | Content::Document(_) | Content::ToolResult(_) => {}
             content => array.object(|object| {
-                self.write_fields(content, is_ours, object);
+                self.write_fields(content, object);
                 if is_ours {
                     object.rest(&block.rest);
                 }
@@ -92,15 +99,45 @@ impl WholeEncoder {
         }
     }
 
-    fn write_fields(&mut self, content: &Content, is_ours: bool, object: &mut ObjectWriter<'_>) {
+    fn write_citations(&mut self, citations: &Raw, object: &mut ObjectWriter<'_>) {
+        let mut told = Vec::new();
+        for raw in annotation::list(citations) {
+            if annotation::is_native(&raw, self.origin, Dialect::AnthropicMessages) {
+                told.push(raw);
+                continue;
+            }
+            let cited = annotation::read(&raw, self.origin);
+            if cited.is_empty() {
+                self.lost(Loss::dropped("annotations", NO_SOURCE));
+            }
+            for citation in cited {
+                if citation.span.is_some() {
+                    self.lost(Loss::changed("annotations", WHOLE_BLOCKS));
+                }
+                match annotation::write_anthropic(&citation) {
+                    Some(raw) => told.push(raw),
+                    None => self.lost(Loss::dropped("annotations", NO_SOURCE)),
+                }
+            }
+        }
+        if !told.is_empty() {
+            object.array("citations", |array| told.iter().for_each(|raw| array.raw(raw)));
+        }
+    }
+
+    fn lost(&mut self, loss: Loss) {
+        if !self.losses.contains(&loss) {
+            self.losses.push(loss);
+        }
+    }
+
+    fn write_fields(&mut self, content: &Content, object: &mut ObjectWriter<'_>) {
         match content {
             Content::Text(text) => {
                 object.str("type", "text");
                 object.str("text", &text.text);
-                match &text.citations {
-                    Some(citations) if is_ours => object.raw("citations", citations),
-                    Some(_) => self.losses.push(Loss::dropped("annotations", "Anthropic's citations point elsewhere")),
-                    None => {}
+                if let Some(citations) = &text.citations {
+                    self.write_citations(citations, object);
                 }
             }
             Content::Refusal(text) => {

@@ -9,7 +9,7 @@ use crate::canonical::content::{Block, Content, Document, Image, Message, Role, 
 use crate::canonical::json::Raw;
 use crate::codec::json::{ArrayWriter, ObjectWriter, write_array};
 use crate::dialect::tool_name::NameRule;
-use crate::dialect::{cache_control, call_id, proof};
+use crate::dialect::{annotation, cache_control, call_id, proof};
 
 use super::write_request::Writer;
 
@@ -214,7 +214,13 @@ impl<'r> Writer<'r> {
                 object.str("type", "text");
                 object.str("text", &text.text);
                 match &text.citations {
-                    Some(raw) if self.is_ours => object.raw("citations", raw),
+                    Some(raw) if self.is_ours => {
+                        let kept = annotation::without_ours(raw);
+                        if kept.as_ref() != Some(raw) {
+                            self.dropped(format!("{path}.citations"), "citations that Anthropic did not make");
+                        }
+                        object.opt_raw("citations", kept.as_ref());
+                    }
                     Some(_) => self.dropped(format!("{path}.citations"), "citations of another vendor"),
                     None => {}
                 }

@@ -6,20 +6,22 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
+use crate::canonical::citation::Citation;
 use crate::canonical::event::{BlockStart, Delta, Event, Finish, FinishReason, Start};
 use crate::canonical::json::Raw;
 use crate::canonical::loss::Loss;
 use crate::canonical::usage::Usage;
 use crate::codec::json::{ObjectWriter, write_object};
 use crate::codec::sse;
-use crate::dialect::{AnswerOptions, Dialect, Encoder};
+use crate::dialect::{AnswerOptions, Dialect, Encoder, annotation};
 
 use super::error::encode_error_event;
-use super::write_answer::write_stop_sequence;
+use super::write_answer::{NO_SOURCE, WHOLE_BLOCKS, write_stop_sequence};
 
 /// Writes events as they come.
 pub(super) struct StreamEncoder {
     options: AnswerOptions,
+    origin: Dialect,
     is_ours: bool,
     /// Not written yet: the usage that belongs into it comes right after.
     start: Option<Start>,
@@ -28,6 +30,8 @@ pub(super) struct StreamEncoder {
     /// The number of the next block in the client's stream.
     next_index: u32,
     is_open: bool,
+    /// What the open block cites, in another vendor's form.
+    cited: Vec<Citation>,
     has_refusal: bool,
     usage: Usage,
     finish: Option<Finish>,
@@ -49,11 +53,13 @@ impl StreamEncoder {
     pub(super) fn new(options: AnswerOptions) -> Self {
         Self {
             options,
+            origin: Dialect::OpenAiChat,
             is_ours: false,
             start: None,
             blocks: VecDeque::new(),
             next_index: 0,
             is_open: false,
+            cited: Vec::new(),
             has_refusal: false,
             usage: Usage::default(),
             finish: None,
@@ -146,6 +152,7 @@ impl StreamEncoder {
             if !is_over {
                 return;
             }
+            self.write_cited(out);
             let index = self.next_index;
             self.write("content_block_stop", out, |object| object.u64("index", index.into()));
             self.next_index += 1;
@@ -193,21 +200,20 @@ impl StreamEncoder {
             Delta::Arguments(piece) => ("input_json_delta", "partial_json", piece),
             Delta::Reasoning(text) => ("thinking_delta", "thinking", text),
             Delta::Signature(proof) => ("signature_delta", "signature", proof),
-            Delta::Citation(_) if !self.is_ours => {
-                return self.lost("annotations", "Anthropic's citations point elsewhere");
+            Delta::Citation(raw) if !annotation::is_native(raw, self.origin, Dialect::AnthropicMessages) => {
+                let cited = annotation::read(raw, self.origin);
+                if cited.is_empty() {
+                    self.lost("annotations", NO_SOURCE);
+                }
+                for citation in cited {
+                    annotation::add(citation, &mut self.cited);
+                }
+                return;
             }
             Delta::Opaque(_) if !self.is_ours => return,
             // Its streams have no place for them: a block begins with all its fields.
             Delta::Fields(_) => return,
-            Delta::Citation(raw) => {
-                return self.write("content_block_delta", out, |object| {
-                    object.u64("index", index.into());
-                    object.object("delta", |object| {
-                        object.str("type", "citations_delta");
-                        object.raw("citation", raw);
-                    });
-                });
-            }
+            Delta::Citation(raw) => return self.write_citation(raw, out),
             Delta::Opaque(raw) => {
                 return self.write("content_block_delta", out, |object| {
                     object.u64("index", index.into());
@@ -220,6 +226,30 @@ impl StreamEncoder {
             object.object("delta", |object| {
                 object.str("type", fields.0);
                 object.str(fields.1, fields.2);
+            });
+        });
+    }
+
+    /// Tells what the open block cites, at its end.
+    fn write_cited(&mut self, out: &mut BytesMut) {
+        for citation in std::mem::take(&mut self.cited) {
+            if citation.span.is_some() && !self.losses.iter().any(|loss| &*loss.path == "annotations") {
+                self.losses.push(Loss::changed("annotations", WHOLE_BLOCKS));
+            }
+            match annotation::write_anthropic(&citation) {
+                Some(raw) => self.write_citation(&raw, out),
+                None => self.lost("annotations", NO_SOURCE),
+            }
+        }
+    }
+
+    fn write_citation(&mut self, raw: &Raw, out: &mut BytesMut) {
+        let index = self.next_index;
+        self.write("content_block_delta", out, |object| {
+            object.u64("index", index.into());
+            object.object("delta", |object| {
+                object.str("type", "citations_delta");
+                object.raw("citation", raw);
             });
         });
     }
@@ -256,6 +286,7 @@ impl Encoder for StreamEncoder {
         }
         match event {
             Event::Start(start) => {
+                self.origin = start.origin;
                 self.is_ours = start.origin == Dialect::AnthropicMessages;
                 self.start = Some(start);
             }

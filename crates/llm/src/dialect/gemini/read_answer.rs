@@ -140,8 +140,8 @@ impl State {
         self.start(&object, events)?;
         let candidates = object.find("candidates");
         let candidates = candidates.as_ref().map(Node::array).transpose()?;
-        if let Some(usage) = object.find("usageMetadata") {
-            let usage = usage.object()?.camel();
+        if let Some(usage) = object.find("usageMetadata").and_then(|usage| usage.object().ok()) {
+            let usage = usage.camel();
             // Before the content, because some clients are told the tokens of the prompt first.
             for node in candidates.iter().flat_map(json::Array::iter) {
                 self.is_grounded |= is_grounded(&node.object()?.camel());

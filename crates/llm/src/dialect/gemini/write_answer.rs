@@ -6,6 +6,7 @@
 use bytes::{BufMut, BytesMut};
 
 use crate::canonical::answer::{Answer, Choice, Fold};
+use crate::canonical::citation::Citation;
 use crate::canonical::content::{Content, Reasoning};
 use crate::canonical::event::{BlockStart, Delta, Event, Finish, FinishReason, Start};
 use crate::canonical::json::{Raw, Rest};
@@ -13,12 +14,12 @@ use crate::canonical::loss::Loss;
 use crate::canonical::usage::Usage;
 use crate::codec::json::{self, ArrayWriter, ObjectWriter, write_array, write_object};
 use crate::codec::sse;
+use crate::dialect::annotation::{self, Ruler};
 use crate::dialect::{AnswerOptions, Dialect, Encoder, call_id};
 
 use super::error::{encode_error, write_error};
 use super::proof;
 
-const NO_SOURCES: &str = "Gemini's sources have another form";
 const NO_LOGPROBS: &str = "the upstream's probabilities have another form";
 
 /// What is written around every chunk.
@@ -149,7 +150,7 @@ impl WholeEncoder {
     }
 
     fn write_candidate(&mut self, choice: &Choice, object: &mut ObjectWriter<'_>) {
-        let mut sources = Rest::default();
+        let mut sources = Sources::default();
         object.object("content", |object| {
             let mut parts = BytesMut::new();
             let is_empty = write_array(&mut parts, |array| {
@@ -166,7 +167,7 @@ impl WholeEncoder {
             self.frame.write_finish(finish, has_refusal, object);
         }
         object.u64("index", choice.index.into());
-        object.rest(&sources);
+        sources.write(object);
         match &choice.logprobs {
             Some(raw) if self.frame.is_ours() => object.raw("logprobsResult", raw),
             Some(_) => self.frame.lost("logprobs", NO_LOGPROBS),
@@ -174,13 +175,16 @@ impl WholeEncoder {
         }
     }
 
-    fn write_part(&mut self, content: &Content, sources: &mut Rest, array: &mut ArrayWriter<'_>) {
+    fn write_part(&mut self, content: &Content, sources: &mut Sources, array: &mut ArrayWriter<'_>) {
         match content {
             Content::Text(text) => {
-                match &text.citations {
-                    Some(raw) if self.frame.is_ours() => take_sources(raw, sources),
-                    Some(_) => self.frame.lost("annotations", NO_SOURCES),
-                    None => {}
+                let start = sources.ruler.n_bytes();
+                sources.ruler.push(&text.text);
+                if let Some(list) = &text.citations {
+                    for raw in annotation::list(list) {
+                        sources.take(&raw, &mut self.frame);
+                    }
+                    sources.end_block(start);
                 }
                 if !text.text.is_empty() {
                     write_text(&text.text, false, None, array);
@@ -201,14 +205,45 @@ impl WholeEncoder {
     }
 }
 
-/// Puts what the reader took for citations back into fields of the candidate; of each the last holds all.
-fn take_sources(raw: &Raw, sources: &mut Rest) {
-    let Ok(items) = json::root(raw.as_str().as_bytes()) else { return };
-    let Ok(items) = items.array() else { return };
-    for item in items.iter().filter_map(|item| Some(item.object().ok()?.rest())) {
-        for (name, value) in item.0 {
-            sources.set(&name, value);
+/// What the text of a candidate comes from.
+#[derive(Default)]
+struct Sources {
+    ruler: Ruler,
+    /// Fields of the candidate, of an answer of this dialect; of each the last holds all.
+    fields: Rest,
+    /// What the open block cites.
+    open: Vec<Citation>,
+    cited: Vec<(Citation, (u64, u64))>,
+}
+
+impl Sources {
+    fn take(&mut self, raw: &Raw, frame: &mut Frame) {
+        if annotation::is_native(raw, frame.start.origin, Dialect::Gemini) {
+            if let Some(fields) = json::root(raw.as_str().as_bytes()).ok().and_then(|root| root.object().ok()) {
+                fields.rest().0.into_iter().for_each(|(name, value)| self.fields.set(&name, value));
+            }
+            return;
         }
+        let mut cited = annotation::read(raw, frame.start.origin);
+        cited.retain(|citation| citation.url.is_some());
+        if cited.is_empty() {
+            frame.lost("annotations", annotation::NO_ADDRESS);
+        }
+        self.open.extend(cited);
+    }
+
+    /// Gives what a block cites its place: only at its end is it known how far it reaches.
+    fn end_block(&mut self, start: u64) {
+        let block = (start, self.ruler.n_bytes());
+        for citation in std::mem::take(&mut self.open) {
+            let at = self.ruler.bytes_of(&citation, block);
+            self.cited.push((citation, at));
+        }
+    }
+
+    fn write(&self, object: &mut ObjectWriter<'_>) {
+        object.rest(&self.fields);
+        object.opt_raw("groundingMetadata", annotation::write_gemini(&self.cited).as_ref());
     }
 }
 
@@ -245,6 +280,8 @@ pub(super) struct StreamEncoder {
     frame: Frame,
     framing: Framing,
     blocks: Vec<OpenBlock>,
+    /// By choice.
+    sources: Vec<(u32, Sources)>,
     finishes: Vec<Finish>,
     has_refusal: bool,
     usage: Option<Usage>,
@@ -262,7 +299,10 @@ struct OpenBlock {
 }
 
 enum BlockKind {
-    Text,
+    Text {
+        /// Where in the choice's text it begins.
+        start: u64,
+    },
     Reasoning {
         has_text: bool,
     },
@@ -281,6 +321,7 @@ impl StreamEncoder {
             frame: Frame::new(options),
             framing,
             blocks: Vec::new(),
+            sources: Vec::new(),
             finishes: Vec::new(),
             has_refusal: false,
             usage: None,
@@ -349,10 +390,10 @@ impl StreamEncoder {
 
     fn begin(&mut self, index: u32, choice: u32, block: BlockStart, out: &mut BytesMut) {
         let kind = match block {
-            BlockStart::Text => BlockKind::Text,
+            BlockStart::Text => BlockKind::Text { start: self.sources(choice).ruler.n_bytes() },
             BlockStart::Refusal => {
                 self.has_refusal = true;
-                BlockKind::Text
+                BlockKind::Text { start: self.sources(choice).ruler.n_bytes() }
             }
             BlockStart::Reasoning => BlockKind::Reasoning { has_text: false },
             BlockStart::RedactedReasoning(data) => {
@@ -376,17 +417,20 @@ impl StreamEncoder {
         let Some(block) = self.blocks.iter_mut().rfind(|block| block.index == index) else { return };
         let choice = block.choice;
         match (&mut block.kind, delta) {
-            (BlockKind::Text, Delta::Text(text) | Delta::Refusal(text)) => {
+            (BlockKind::Text { .. }, Delta::Text(text) | Delta::Refusal(text)) => {
+                self.sources(choice).ruler.push(text);
                 self.write_text(choice, text, false, None, out);
             }
-            (BlockKind::Text, Delta::Citation(raw)) => {
-                if !self.frame.is_ours() {
-                    return self.frame.lost("annotations", NO_SOURCES);
+            (BlockKind::Text { .. }, Delta::Citation(raw)) => {
+                let mut sources = Sources::default();
+                sources.take(raw, &mut self.frame);
+                if !sources.open.is_empty() {
+                    return self.sources(choice).open.append(&mut sources.open);
                 }
-                let mut sources = Rest::default();
-                take_sources(&Raw::of(&[raw]).unwrap_or_else(|| raw.clone()), &mut sources);
                 let empty = |_: &mut Frame, array: &mut ArrayWriter<'_>| write_text("", false, None, array);
-                self.write_parts(choice, out, empty, |object| object.rest(&sources));
+                if !sources.fields.is_empty() {
+                    self.write_parts(choice, out, empty, |object| sources.write(object));
+                }
             }
             (BlockKind::Reasoning { has_text }, Delta::Reasoning(text)) => {
                 *has_text = true;
@@ -402,9 +446,21 @@ impl StreamEncoder {
         }
     }
 
+    fn sources(&mut self, choice: u32) -> &mut Sources {
+        let known = self.sources.iter().position(|(known, _)| *known == choice);
+        let at = known.unwrap_or(self.sources.len());
+        if known.is_none() {
+            self.sources.push((choice, Sources::default()));
+        }
+        &mut self.sources[at].1
+    }
+
     fn end_block(&mut self, index: u32, out: &mut BytesMut) {
         let Some(at) = self.blocks.iter().rposition(|block| block.index == index) else { return };
         let block = self.blocks.remove(at);
+        if let BlockKind::Text { start } = block.kind {
+            self.sources(block.choice).end_block(start);
+        }
         if let BlockKind::Tool { id, name, arguments } = block.kind {
             let call = |frame: &mut Frame, array: &mut ArrayWriter<'_>| frame.write_call(&id, &name, &arguments, array);
             self.write_parts(block.choice, out, call, |_| {});
@@ -422,6 +478,7 @@ impl StreamEncoder {
             finishes.push(Finish::new(FinishReason::Stop));
         }
         let has_refusal = self.has_refusal;
+        let sources = std::mem::take(&mut self.sources);
         self.write_chunk(out, |frame, object| {
             if let Some(feedback) = finishes.iter().filter(|_| is_ours).find_map(feedback) {
                 object.raw("promptFeedback", feedback);
@@ -432,6 +489,9 @@ impl StreamEncoder {
                             object.literal("content", r#"{"parts":[{"text":""}],"role":"model"}"#);
                             frame.write_finish(finish, has_refusal, object);
                             object.u64("index", finish.choice.into());
+                            if let Some((_, sources)) = sources.iter().find(|(choice, _)| *choice == finish.choice) {
+                                sources.write(object);
+                            }
                         });
                     }
                 });

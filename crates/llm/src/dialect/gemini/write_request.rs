@@ -149,6 +149,7 @@ impl Writer<'_> {
         let request = self.request;
         match request.service_tier.as_deref() {
             Some(tier) if self.is_ours => object.str("serviceTier", tier),
+            Some(tier @ ("flex" | "priority")) => object.str("serviceTier", tier),
             None | Some("auto" | "default") => {}
             Some(_) => self.dropped("service_tier", "the tiers of the two vendors have nothing in common"),
         }

@@ -42,9 +42,7 @@ fn read_answer(body: &[u8], undo: &Undo) -> Result<Answer, DecodeError> {
     if let Some(node) = object.find("error") {
         answer.error = Some(read_error(0, &node).ok_or_else(|| node.expected("an error object"))?);
     }
-    if let Some(node) = object.find("usage") {
-        answer.usage = Some(super::USAGE.read(&node.object()?));
-    }
+    answer.usage = object.report("usage", |usage| super::USAGE.read(usage));
     if let Some(choices) = object.find("choices") {
         for node in choices.array()?.iter() {
             answer.choices.push(read_choice(&node, answer.choices.len(), undo)?);

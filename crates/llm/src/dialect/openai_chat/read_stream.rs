@@ -106,9 +106,7 @@ impl State {
         for (position, node) in choices.iter().flat_map(|choices| choices.iter().enumerate()) {
             self.take_choice(&node, position, events)?;
         }
-        if let Some(usage) = object.find("usage") {
-            events.push(Event::Usage(super::USAGE.read(&usage.object()?)));
-        }
+        events.extend(object.report("usage", |usage| super::USAGE.read(usage)).map(Event::Usage));
         if let Some(node) = object.find("error") {
             let error = read_error(0, &node).ok_or_else(|| node.expected("an error object"))?;
             self.fail(error, events);

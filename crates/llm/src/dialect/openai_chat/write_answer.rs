@@ -8,7 +8,8 @@ use crate::canonical::event::Event;
 use crate::canonical::json::Raw;
 use crate::canonical::loss::Loss;
 use crate::codec::json::{ArrayWriter, ObjectWriter, write_object};
-use crate::dialect::{AnswerOptions, Dialect, Encoder, annotation};
+use crate::dialect::annotation::{self, Ruler};
+use crate::dialect::{AnswerOptions, Dialect, Encoder};
 
 use super::error::write_error;
 
@@ -83,12 +84,14 @@ impl WholeEncoder {
         object.str("role", "assistant");
         let (mut text, mut refusal) = (None::<String>, None::<String>);
         let (mut calls, mut reasoning) = (Vec::new(), Vec::new());
-        let mut citations = Vec::new();
+        let (mut citations, mut blocks, mut ruler) = (Vec::new(), Vec::new(), Ruler::default());
         for block in &choice.blocks {
             match &block.content {
                 Content::Text(part) => {
                     text.get_or_insert_default().push_str(&part.text);
-                    citations.extend(part.citations.iter().flat_map(annotation::list));
+                    let start = ruler.n_bytes();
+                    ruler.push(&part.text);
+                    blocks.extend(part.citations.iter().map(|list| (list, (start, ruler.n_bytes()))));
                 }
                 Content::Refusal(part) => refusal.get_or_insert_default().push_str(part),
                 Content::ToolUse(_) => calls.push(block),
@@ -110,11 +113,26 @@ impl WholeEncoder {
             Some(refusal) => object.str("refusal", refusal),
             None => object.null("refusal"),
         }
-        let n_citations = citations.len();
-        citations =
-            citations.iter().filter_map(|raw| annotation::translate(raw, origin, Dialect::OpenAiChat)).collect();
-        if citations.len() < n_citations {
-            self.losses.push(Loss::dropped("content.citations", "OpenAI's annotations point elsewhere"));
+        let mut is_lost = false;
+        for (list, block) in blocks {
+            for raw in annotation::list(list) {
+                if annotation::is_native(&raw, origin, Dialect::OpenAiChat) {
+                    citations.push(raw);
+                    continue;
+                }
+                let cited = annotation::read(&raw, origin);
+                is_lost |= cited.is_empty();
+                for citation in cited {
+                    let at = ruler.chars_of(&citation, block);
+                    match annotation::write_openai(&citation, at, Dialect::OpenAiChat) {
+                        Some(raw) => citations.push(raw),
+                        None => is_lost = true,
+                    }
+                }
+            }
+        }
+        if is_lost {
+            self.losses.push(Loss::dropped("content.citations", annotation::NO_ADDRESS));
         }
         if !citations.is_empty() {
             object.array("annotations", |array| citations.iter().for_each(|raw| array.raw(raw)));

@@ -4,13 +4,15 @@ use std::borrow::Cow;
 
 use bytes::BytesMut;
 
+use crate::canonical::citation::Citation;
 use crate::canonical::event::{BlockStart, Delta, Event, Finish, Start};
 use crate::canonical::json::{Raw, Rest};
 use crate::canonical::loss::Loss;
 use crate::canonical::usage::Usage;
 use crate::codec::json::{ObjectWriter, write_object};
 use crate::codec::sse;
-use crate::dialect::{AnswerOptions, Dialect, Encoder, annotation};
+use crate::dialect::annotation::{self, Ruler};
+use crate::dialect::{AnswerOptions, Dialect, Encoder};
 
 use super::error::encode_error_event;
 
@@ -20,6 +22,8 @@ pub(super) struct StreamEncoder {
     start: Start,
     blocks: Vec<OpenBlock>,
     choices: Vec<ChoiceState>,
+    /// Told at the end of their block: only then is it known how far it reaches.
+    cited: Vec<(u32, Vec<Citation>)>,
     usage: Option<Usage>,
     extra: Option<Raw>,
     losses: Vec<Loss>,
@@ -36,7 +40,10 @@ struct OpenBlock {
 
 #[derive(Clone, Copy)]
 enum BlockKind {
-    Text,
+    Text {
+        /// Where in the choice's text it begins.
+        start: u64,
+    },
     Refusal,
     Reasoning {
         /// Its number among the choice's reasoning blocks.
@@ -52,7 +59,7 @@ enum BlockKind {
     Lost,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct ChoiceState {
     index: u32,
     n_tools: u32,
@@ -61,6 +68,7 @@ struct ChoiceState {
     has_thought: bool,
     /// The first chunk of a choice names the role.
     has_role: bool,
+    ruler: Ruler,
 }
 
 impl StreamEncoder {
@@ -76,6 +84,7 @@ impl StreamEncoder {
             },
             blocks: Vec::new(),
             choices: Vec::new(),
+            cited: Vec::new(),
             usage: None,
             extra: None,
             losses: Vec::new(),
@@ -153,7 +162,7 @@ impl StreamEncoder {
 
     fn begin(&mut self, index: u32, choice: u32, block: &BlockStart, out: &mut BytesMut) {
         let kind = match block {
-            BlockStart::Text => BlockKind::Text,
+            BlockStart::Text => BlockKind::Text { start: self.choice(choice).ruler.n_bytes() },
             BlockStart::Refusal => BlockKind::Refusal,
             BlockStart::Reasoning => {
                 BlockKind::Reasoning { number: next(&mut self.choice(choice).n_reasoning), has_text: false }
@@ -194,17 +203,11 @@ impl StreamEncoder {
         let Some(at) = self.blocks.iter().rposition(|block| block.index == index) else { return };
         let OpenBlock { choice, kind, .. } = self.blocks[at];
         match (kind, delta) {
-            (BlockKind::Text, Delta::Text(text)) => {
+            (BlockKind::Text { .. }, Delta::Text(text)) => {
+                self.choice(choice).ruler.push(text);
                 self.write_delta(choice, out, |object| object.str("content", text));
             }
-            (BlockKind::Text, Delta::Citation(raw)) => {
-                match annotation::translate(raw, self.start.origin, Dialect::OpenAiChat) {
-                    Some(raw) => {
-                        self.write_delta(choice, out, |object| object.array("annotations", |array| array.raw(&raw)));
-                    }
-                    None => self.lost("content.citations", "OpenAI's annotations point elsewhere"),
-                }
-            }
+            (BlockKind::Text { .. }, Delta::Citation(raw)) => self.cite(index, choice, raw, out),
             (BlockKind::Refusal, Delta::Refusal(text)) => {
                 self.write_delta(choice, out, |object| object.str("refusal", text));
             }
@@ -236,6 +239,47 @@ impl StreamEncoder {
         }
     }
 
+    fn cite(&mut self, index: u32, choice: u32, raw: &Raw, out: &mut BytesMut) {
+        if annotation::is_native(raw, self.start.origin, Dialect::OpenAiChat) {
+            return self.write_annotations(choice, std::slice::from_ref(raw), out);
+        }
+        let cited = annotation::read(raw, self.start.origin);
+        if cited.is_empty() {
+            return self.lost("content.citations", annotation::NO_ADDRESS);
+        }
+        let known = self.cited.iter().position(|(block, _)| *block == index);
+        let at = known.unwrap_or_else(|| {
+            self.cited.push((index, Vec::new()));
+            self.cited.len() - 1
+        });
+        for citation in cited {
+            annotation::add(citation, &mut self.cited[at].1);
+        }
+    }
+
+    /// Tells the citations of a block that is over.
+    fn write_cited(&mut self, block: OpenBlock, start: u64, out: &mut BytesMut) {
+        let mut told = Vec::new();
+        let Some(at) = self.cited.iter().position(|(index, _)| *index == block.index) else { return };
+        for citation in self.cited.swap_remove(at).1 {
+            let ruler = &self.choice(block.choice).ruler;
+            let at = ruler.chars_of(&citation, (start, ruler.n_bytes()));
+            match annotation::write_openai(&citation, at, Dialect::OpenAiChat) {
+                Some(raw) => told.push(raw),
+                None => self.lost("content.citations", annotation::NO_ADDRESS),
+            }
+        }
+        if !told.is_empty() {
+            self.write_annotations(block.choice, &told, out);
+        }
+    }
+
+    fn write_annotations(&mut self, choice: u32, annotations: &[Raw], out: &mut BytesMut) {
+        self.write_delta(choice, out, |object| {
+            object.array("annotations", |array| annotations.iter().for_each(|raw| array.raw(raw)));
+        });
+    }
+
     fn write_arguments(&mut self, choice: u32, number: u32, piece: &str, out: &mut BytesMut) {
         self.write_delta(choice, out, |object| {
             write_call(number, object, |object| {
@@ -247,6 +291,11 @@ impl StreamEncoder {
     fn end_block(&mut self, index: u32, out: &mut BytesMut) {
         let Some(at) = self.blocks.iter().rposition(|block| block.index == index) else { return };
         let block = self.blocks.swap_remove(at);
+        if let BlockKind::Text { start } = block.kind
+            && !self.cited.is_empty()
+        {
+            return self.write_cited(block, start, out);
+        }
         // A call without arguments streams nothing; clients parse the joined text and need an object.
         if let BlockKind::Tool { number, has_arguments: false } = block.kind {
             self.write_arguments(block.choice, number, "{}", out);

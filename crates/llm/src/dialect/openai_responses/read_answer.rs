@@ -238,9 +238,7 @@ impl State {
         for at in 0..self.items.len() {
             self.close(at, |_| true, events);
         }
-        if let Some(usage) = response.find("usage") {
-            events.push(Event::Usage(super::USAGE.read(&usage.object()?)));
-        }
+        events.extend(response.report("usage", |usage| super::USAGE.read(usage)).map(Event::Usage));
         let status = response.find("status").and_then(|status| status.str().ok()).unwrap_or_default();
         let failure = response.find("error");
         if failure.is_some() || status == "failed" {

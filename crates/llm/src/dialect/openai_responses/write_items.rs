@@ -1,5 +1,6 @@
 //! Output items as they are written: announced, in the midst, whole.
 
+use crate::canonical::citation::Citation;
 use crate::canonical::content::Block;
 use crate::canonical::event::BlockStart;
 use crate::canonical::json::{Raw, Rest};
@@ -34,6 +35,8 @@ pub(super) struct Part {
     pub(super) kind: PartKind,
     pub(super) text: String,
     pub(super) citations: Vec<Raw>,
+    /// Told when the part is over: only then is it known how far it reaches.
+    pub(super) cited: Vec<Citation>,
     pub(super) logprobs: Vec<Raw>,
     pub(super) fields: Rest,
     pub(super) is_done: bool,
@@ -121,7 +124,15 @@ impl PartKind {
 
 impl Part {
     pub(super) fn new(kind: PartKind, fields: Rest) -> Self {
-        Self { kind, text: String::new(), citations: Vec::new(), logprobs: Vec::new(), fields, is_done: false }
+        Self {
+            kind,
+            text: String::new(),
+            citations: Vec::new(),
+            cited: Vec::new(),
+            logprobs: Vec::new(),
+            fields,
+            is_done: false,
+        }
     }
 
     pub(super) fn add_logprobs(&mut self, list: &Raw) {

@@ -14,7 +14,8 @@ use crate::canonical::loss::Loss;
 use crate::canonical::usage::Usage;
 use crate::codec::json::{self, ObjectWriter, write_object};
 use crate::codec::sse;
-use crate::dialect::{AnswerOptions, Dialect, Encoder, Mode, annotation, proof};
+use crate::dialect::annotation::{self, Ruler};
+use crate::dialect::{AnswerOptions, Dialect, Encoder, Mode, proof};
 
 use super::failure;
 use super::write_items::{Item, ItemKind, Part, PartKind};
@@ -306,10 +307,18 @@ impl AnswerEncoder {
                 return;
             }
             (PartKind::Text, Delta::Citation(raw)) => {
-                return match annotation::translate(&raw, self.origin(), Dialect::OpenAiResponses) {
-                    Some(raw) => self.write_annotation(place, raw, out),
-                    None => self.lost("content.citations", "citations of another form"),
-                };
+                if annotation::is_native(&raw, self.origin(), Dialect::OpenAiResponses) {
+                    return self.write_annotation(place, raw, out);
+                }
+                let cited = annotation::read(&raw, self.origin());
+                if cited.is_empty() {
+                    return self.lost("content.citations", annotation::NO_ADDRESS);
+                }
+                let known = &mut self.items[place.item].parts[place.part].cited;
+                for citation in cited {
+                    annotation::add(citation, known);
+                }
+                return;
             }
             (PartKind::Opaque, Delta::Opaque(raw)) => return self.write_opaque(place.item, &raw, out),
             // A delta that does not fit its block.
@@ -348,6 +357,24 @@ impl AnswerEncoder {
         }
         for (name, value) in fields.0 {
             item.parts[place.part].fields.set(&name, value);
+        }
+    }
+
+    /// Tells the citations of a part that is over.
+    fn write_cited(&mut self, place: Place, out: &mut BytesMut) {
+        let part = &mut self.items[place.item].parts[place.part];
+        let cited = std::mem::take(&mut part.cited);
+        if cited.is_empty() {
+            return;
+        }
+        let mut ruler = Ruler::default();
+        ruler.push(&part.text);
+        for citation in cited {
+            let at = ruler.chars_of(&citation, (0, ruler.n_bytes()));
+            match annotation::write_openai(&citation, at, Dialect::OpenAiResponses) {
+                Some(raw) => self.write_annotation(place, raw, out),
+                None => self.lost("content.citations", annotation::NO_ADDRESS),
+            }
         }
     }
 
@@ -400,6 +427,7 @@ impl AnswerEncoder {
         if std::mem::replace(&mut self.items[at].parts[part].is_done, true) {
             return;
         }
+        self.write_cited(Place { item: at, part }, out);
         let kind = self.items[at].parts[part].kind;
         // A call without arguments streams nothing; clients parse the joined text and need an object.
         if kind == PartKind::Arguments && self.items[at].parts[part].text.is_empty() {

@@ -1,10 +1,12 @@
 //! Cohere's answers become events: a whole body, or server-sent events.
 
 use llm::canonical::answer::{Answer, Choice};
+use llm::canonical::citation::Citation;
 use llm::canonical::content::{Block, Content, Reasoning, Text, ToolUse};
 use llm::canonical::error::{AnswerError, DecodeError};
 use llm::canonical::event::{BlockStart, Delta, Event, Finish};
-use llm::codec::json::{self, Node, Object};
+use llm::canonical::json::Raw;
+use llm::codec::json::{self, Array, Node, Object};
 use llm::codec::sse;
 use llm::dialect::{Decoder, Undo};
 
@@ -24,9 +26,12 @@ pub(super) fn read_answer(body: &[u8], undo: &Undo) -> Result<Answer, DecodeErro
     if let Some(plan) = message.find_string("tool_plan")?.filter(|plan| !plan.is_empty()) {
         blocks.push(Content::Reasoning(Reasoning { text: plan, signature: None }).into());
     }
+    // Where the parts of the content are.
+    let mut places = Vec::new();
     if let Some(content) = message.find("content") {
         for node in content.array()?.iter() {
             let part = node.object()?;
+            places.push(blocks.len());
             if let Some(text) = part.find_string("thinking")? {
                 blocks.push(Content::Reasoning(Reasoning { text, signature: None }).into());
             } else if let Some(text) = part.find_string("text")? {
@@ -34,15 +39,16 @@ pub(super) fn read_answer(body: &[u8], undo: &Undo) -> Result<Answer, DecodeErro
             }
         }
     }
+    if let Some(citations) = message.find("citations").and_then(|node| node.array().ok()) {
+        cite(&citations, &places, &mut blocks);
+    }
     if let Some(calls) = message.find("tool_calls") {
         for node in calls.array()?.iter() {
             let (id, name, arguments) = read_call(&node, undo)?;
             blocks.push(Content::ToolUse(ToolUse { id, name, arguments }).into());
         }
     }
-    if let Some(usage) = object.find("usage") {
-        answer.usage = Some(super::usage(&usage.object()?));
-    }
+    answer.usage = object.report("usage", super::usage);
     let has_tools = blocks.iter().any(|block| matches!(block.content, Content::ToolUse(_)));
     let word = object.find_string("finish_reason")?.unwrap_or_else(|| "COMPLETE".to_owned());
     if let Some(error) = failure(&word, None) {
@@ -52,6 +58,24 @@ pub(super) fn read_answer(body: &[u8], undo: &Undo) -> Result<Answer, DecodeErro
     let finish = Finish { native, ..Finish::new(reason(undo, said, has_tools)) };
     answer.choices.push(Choice { index: 0, blocks, finish: Some(finish), logprobs: None });
     Ok(answer)
+}
+
+/// Puts citations on the parts that they name, or else on the first text.
+fn cite(citations: &Array<'_, '_>, places: &[usize], blocks: &mut [Block]) {
+    let mut found: Vec<(usize, Raw)> = Vec::new();
+    let is_text = |block: &Block| matches!(block.content, Content::Text(_));
+    let first = blocks.iter().position(is_text).unwrap_or(usize::MAX);
+    for object in citations.iter().filter_map(|node| node.object().ok()) {
+        let named = usize::try_from(object.count("content_index")).ok().and_then(|at| places.get(at).copied());
+        let at = named.filter(|at| blocks.get(*at).is_some_and(is_text)).unwrap_or(first);
+        found.extend(super::citations(&object).iter().filter_map(Citation::to_raw).map(|raw| (at, raw)));
+    }
+    for (at, block) in blocks.iter_mut().enumerate() {
+        let of_block: Vec<&Raw> = found.iter().filter(|(of, _)| *of == at).map(|(_, raw)| raw).collect();
+        if let Content::Text(text) = &mut block.content {
+            text.citations = Raw::of(&of_block).filter(|_| !of_block.is_empty());
+        }
+    }
 }
 
 fn read_call(node: &Node<'_, '_>, undo: &Undo) -> Result<(String, String, String), DecodeError> {
@@ -169,8 +193,20 @@ impl State {
                 };
                 push(index, Delta::Arguments(piece), events);
             }
+            "citation-start" => {
+                let Some(cited) = message.find("citations").and_then(|node| node.object().ok()) else { return Ok(()) };
+                for raw in super::citations(&cited).iter().filter_map(Citation::to_raw) {
+                    let index = match self.open {
+                        Some((Kind::Text, index)) => index,
+                        _ => self.begin(Kind::Text, BlockStart::Text, events),
+                    };
+                    push(index, Delta::Citation(raw), events);
+                }
+            }
+            // Citations of a text may follow its end, so it ends when something else begins.
+            "content-end" if matches!(self.open, Some((Kind::Text, _))) => {}
             "content-end" | "tool-call-end" => self.close(events),
-            // Citations, `debug`, and kinds that the vendor may add.
+            // `debug`, and kinds that the vendor may add.
             _ => {}
         }
         Ok(())
@@ -179,9 +215,7 @@ impl State {
     fn end(&mut self, delta: &Object<'_, '_>, events: &mut Vec<Event>) -> Result<(), DecodeError> {
         self.close(events);
         self.is_over = true;
-        if let Some(usage) = delta.find("usage") {
-            events.push(Event::Usage(super::usage(&usage.object()?)));
-        }
+        events.extend(delta.report("usage", super::usage).map(Event::Usage));
         let word = delta.find_string("finish_reason")?.unwrap_or_else(|| "COMPLETE".to_owned());
         if let Some(error) = failure(&word, delta.find_boxed("error").ok().flatten()) {
             events.push(Event::Error(error));

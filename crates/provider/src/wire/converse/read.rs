@@ -4,7 +4,8 @@ use llm::canonical::answer::{Answer, Choice};
 use llm::canonical::content::{Block, Content, Reasoning, Text, ToolUse};
 use llm::canonical::error::{AnswerError, DecodeError};
 use llm::canonical::event::{BlockStart, Delta, Event, Finish};
-use llm::codec::json::{self, Node, Object};
+use llm::canonical::json::Raw;
+use llm::codec::json::{self, Array, Node, Object};
 use llm::dialect::{Decoder, Undo};
 
 use crate::provider::WIRE_DIALECT;
@@ -26,9 +27,7 @@ pub(super) fn read_answer(body: &[u8], undo: &Undo) -> Result<Answer, DecodeErro
     for node in message.get("content")?.array()?.iter() {
         blocks.extend(read_block(&node, undo)?);
     }
-    if let Some(usage) = object.find("usage") {
-        answer.usage = Some(super::usage(&usage.object()?));
-    }
+    answer.usage = object.report("usage", super::usage);
     let (said, native) = super::finish(&object.get("stopReason")?.str()?);
     let has_tools = blocks.iter().any(|block| matches!(block.content, Content::ToolUse(_)));
     let finish = Finish { native, ..Finish::new(reason(undo, said, has_tools)) };
@@ -66,7 +65,13 @@ fn read_block(node: &Node<'_, '_>, undo: &Undo) -> Result<Option<Block>, DecodeE
         for part in cited.object()?.get("content")?.array()?.iter() {
             all.push_str(&part.object()?.find_string("text")?.unwrap_or_default());
         }
-        text(all)
+        let citations = object.report("citationsContent", |cited| {
+            let list = cited.find("citations").and_then(|node| node.array().ok());
+            let list = list.iter().flat_map(Array::iter).filter_map(|node: Node<'_, '_>| node.object().ok());
+            list.filter_map(|object| super::citation(&object).to_raw()).collect::<Vec<_>>()
+        });
+        let citations = citations.filter(|list| !list.is_empty()).and_then(|list| Raw::of(&list));
+        Content::Text(Text { text: all, citations })
     } else {
         // Pictures and what else may come: there is no block for them in an answer.
         return Ok(None);
@@ -151,9 +156,7 @@ impl State {
                 self.finish = Some(Finish { native, ..Finish::new(reason(&self.undo, said, self.has_tools)) });
             }
             "metadata" => {
-                if let Some(usage) = object.find("usage") {
-                    events.push(Event::Usage(super::usage(&usage.object()?)));
-                }
+                events.extend(object.report("usage", super::usage).map(Event::Usage));
                 if self.finish.is_some() {
                     self.end(events);
                 }
@@ -222,8 +225,10 @@ impl State {
                 (_, Some(proof)) => (BlockStart::Reasoning, Delta::Signature(proof)),
                 (text, None) => (BlockStart::Reasoning, Delta::Reasoning(text.unwrap_or_default())),
             }
+        } else if let Some(raw) = delta.report("citation", |object| super::citation(object).to_raw()).flatten() {
+            (BlockStart::Text, Delta::Citation(raw))
         } else {
-            // Citations and pictures.
+            // Pictures.
             return Ok(());
         };
         // Only tool calls are announced; other blocks begin with their first piece.
