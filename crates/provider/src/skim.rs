@@ -21,13 +21,14 @@ use crate::scan::{Span, visit_fields, visit_tail};
 use llm::canonical::event::FinishReason;
 use llm::dialect::Dialect;
 
-pub use tier::{tier_in_events, tier_of};
+pub use tier::{of_word as tier_of_word, tier_in_events, tier_of};
 
 /// Longest event that is read; a longer one (inline images) is passed over, and counted as output.
 const MAX_EVENT: usize = 1 << 20;
 
 /// What one answer said about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact that was or was not seen")]
 pub struct Skimmed {
     /// Tokens, when the upstream reported them.
     pub usage: Option<TokenUsage>,
@@ -43,6 +44,8 @@ pub struct Skimmed {
     pub error: Option<InBandError>,
     /// Something that only an answer of this dialect has was seen: a page of HTML or another dialect has not.
     pub has_begun: bool,
+    /// An event was neither JSON nor the end mark: no client could read on.
+    pub is_garbled: bool,
     /// The dialect's end mark was seen (`[DONE]`, `message_stop`, or a whole body that is JSON).
     pub is_complete: bool,
     /// Events that carried output; a lower bound of the output tokens of a stream that broke.
@@ -88,6 +91,8 @@ pub struct StreamSkim {
     is_oversize: bool,
     /// Ends of the events dispatched in this chunk, and whether each is to be withheld.
     cuts: Vec<(usize, bool)>,
+    /// Where in this chunk the first event begins that is no JSON.
+    garbled_at: Option<usize>,
     /// The end of a very long event, of a dialect that says there what matters.
     tail: Vec<u8>,
     /// What is known of a stream of Gemini's.
@@ -109,6 +114,7 @@ impl StreamSkim {
             after_cr: false,
             is_oversize: false,
             cuts: Vec::new(),
+            garbled_at: None,
             tail: Vec::new(),
             gemini: gemini::State::default(),
             held: BytesMut::new(),
@@ -120,6 +126,7 @@ impl StreamSkim {
     pub fn push(&mut self, chunk: &[u8]) {
         self.found.n_bytes += chunk.len() as u64;
         self.cuts.clear();
+        self.garbled_at = None;
         if self.dialect == Dialect::Gemini && self.gemini.take_array(chunk, &mut self.found) {
             return;
         }
@@ -165,7 +172,12 @@ impl StreamSkim {
                 // The line is not empty, so its end is still found; its text is given up.
                 self.line.extend_from_slice(b"!");
             } else {
+                let from = if self.line.is_empty() { at } else { 0 };
                 self.line.extend_from_slice(rest);
+                // Before the line is whole, or its beginning would be on its way to the client.
+                if !self.is_oversize && !self.has_data && data_of(&self.line).is_some_and(is_garbage) {
+                    self.garbled(from);
+                }
             }
         }
         self.keep_tail(chunk);
@@ -181,20 +193,30 @@ impl StreamSkim {
         self.tail.drain(..surplus);
     }
 
-    /// Looks at the next bytes and returns those to relay: all but OpenAI's usage event, which has no choices and which a
+    /// Looks at the next bytes and returns those to relay: all, up to an event that no client could read.
+    pub fn pass(&mut self, chunk: Bytes) -> Bytes {
+        self.push(&chunk);
+        match self.garbled_at {
+            Some(at) => chunk.slice(..at),
+            None => chunk,
+        }
+    }
+
+    /// Looks at the next bytes and returns those to relay, as [`Self::pass`] does, but not OpenAI's usage event, which has no choices and which a
     /// client that did not ask for it need not expect.
     ///
     /// A chunk of whole events comes back as it is; only an event that a chunk boundary cuts waits for its rest.
     pub fn relay(&mut self, chunk: Bytes) -> Bytes {
         self.push(&chunk);
-        let is_whole = self.cuts.last().is_some_and(|(end, _)| *end == chunk.len());
+        let limit = self.garbled_at.unwrap_or(usize::MAX);
+        let is_whole = self.cuts.last().is_some_and(|(end, _)| *end == chunk.len() && *end <= limit);
         if self.held.is_empty() && is_whole && self.cuts.iter().all(|(_, is_withheld)| !is_withheld) {
             return chunk;
         }
         let mut out = BytesMut::with_capacity(self.held.len() + chunk.len());
         let mut at = 0;
         for (end, is_withheld) in self.cuts.drain(..) {
-            if is_withheld {
+            if is_withheld || end > limit {
                 self.held.clear();
             } else {
                 out.extend_from_slice(&self.held.split());
@@ -202,7 +224,9 @@ impl StreamSkim {
             }
             at = end;
         }
-        self.held.extend_from_slice(&chunk[at..]);
+        if limit == usize::MAX {
+            self.held.extend_from_slice(&chunk[at..]);
+        }
         if self.held.len() > MAX_EVENT {
             out.extend_from_slice(&self.held.split());
         }
@@ -257,15 +281,12 @@ impl StreamSkim {
     }
 
     fn take_line(&mut self, bytes: &[u8], line: Range<usize>, whole: &mut Option<Range<usize>>) {
-        let text = &bytes[line.clone()];
-        let Some(value) = text.strip_prefix(b"data") else { return };
-        let value = match value {
-            [] => value,
-            [b':', b' ', value @ ..] | [b':', value @ ..] => value,
-            _ => return,
-        };
+        let Some(value) = data_of(&bytes[line.clone()]) else { return };
         if self.is_oversize {
             return;
+        }
+        if !self.has_data && whole.is_none() && is_garbage(value) {
+            self.garbled(line.start);
         }
         let range = line.end - value.len()..line.end;
         if self.has_data || whole.is_some() || range.len() >= MAX_EVENT {
@@ -274,6 +295,11 @@ impl StreamSkim {
         } else {
             *whole = Some(range);
         }
+    }
+
+    fn garbled(&mut self, at: usize) {
+        self.found.is_garbled = true;
+        self.garbled_at.get_or_insert(at);
     }
 
     /// Reads the event that a blank line has ended, and says whether it is only there because we asked for usage.
@@ -292,16 +318,47 @@ impl StreamSkim {
             return false;
         }
         if let Some(range) = whole {
+            if is_unclosed(&bytes[range.clone()]) {
+                let line = memchr::memrchr2(b'\n', b'\r', &bytes[..range.start]).map_or(0, |end| end + 1);
+                self.garbled(line);
+            }
             return read_event(self.dialect, &bytes[range], &mut self.gemini, &mut self.found);
         }
         if !std::mem::take(&mut self.has_data) {
             return false;
         }
         let mut data = std::mem::take(&mut self.data);
+        if is_unclosed(&data) {
+            self.garbled(0);
+        }
         let is_withheld = read_event(self.dialect, &data, &mut self.gemini, &mut self.found);
         data.clear();
         self.data = data;
         is_withheld
+    }
+}
+
+/// Returns the value of a `data` line.
+fn data_of(line: &[u8]) -> Option<&[u8]> {
+    match line.strip_prefix(b"data")? {
+        [] => Some(&[]),
+        [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
+        _ => None,
+    }
+}
+
+/// Says by the first byte whether an event can be neither an object nor the end mark, which begins like an array.
+fn is_garbage(data: &[u8]) -> bool {
+    data.trim_ascii_start().first().is_some_and(|first| !matches!(first, b'{' | b'['))
+}
+
+/// Says by the last byte whether an event that begins like JSON cannot be whole.
+fn is_unclosed(data: &[u8]) -> bool {
+    let data = data.trim_ascii();
+    match data.first() {
+        Some(b'{') => !data.ends_with(b"}"),
+        Some(_) => !data.ends_with(b"]"),
+        None => false,
     }
 }
 
@@ -337,6 +394,7 @@ pub fn skim_body(dialect: Dialect, body: &[u8]) -> Skimmed {
         usage: usage_of(dialect, of(fields.usage)),
         units: UnitUsage::default(),
         is_guessed: false,
+        is_garbled: false,
         tier: match dialect {
             Dialect::AnthropicMessages => tier::at_top(of(fields.usage)),
             _ => tier::at_top(body),

@@ -140,6 +140,7 @@ pub(crate) async fn forward(
             input_guess: provider::estimate::input_guess(&scan),
             deployment,
             is_stream: scan.is_stream(),
+            tier: None,
         },
         dialect,
         timeouts,

@@ -30,8 +30,6 @@ pub(super) enum Promise {
     Replaced,
     /// The call ends as an error; whether another target may answer depends on what the client had read, or on the time left.
     Ended,
-    /// It is handed on to clients of the upstream's language as it came, and to others as an error.
-    Relayed,
     /// The client had read a part: it is told that the rest is missing.
     Flagged,
 }
@@ -364,15 +362,11 @@ impl Listing {
         let not_json = "data: {\"choices\": oops\n\n";
         self.raw(
             "an event that is no JSON, first",
-            Promise::Relayed,
+            Replaced,
             Raw::of(chunked(&(not_json.to_owned() + &it.stream())), End::Hang),
         );
         let late = opening + not_json + &it.word(" there") + &it.finish() + &it.end_mark();
-        self.raw(
-            "an event that is no JSON, after the first word",
-            Promise::Relayed,
-            Raw::of(chunked(&late), End::Hang),
-        );
+        self.raw("an event that is no JSON, after the first word", Flagged, Raw::of(chunked(&late), End::Hang));
         self.raw(
             "a whole answer as JSON in place of a stream",
             Replaced,
@@ -428,7 +422,7 @@ impl Listing {
             ("usage of nothing", Harmless, it.usage(0, 0)),
             ("negative usage", Harmless, it.usage(-7, -5)),
             ("usage as texts", Harmless, it.usage("10", "5")),
-            ("usage as a list", Promise::Relayed, json!([10, 5])),
+            ("usage as a list", Harmless, json!([10, 5])),
             ("usage beyond 2^63", Harmless, it.usage(u64::MAX, u64::MAX)),
         ] {
             let raw = if self.is_stream {

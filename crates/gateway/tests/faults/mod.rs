@@ -124,7 +124,7 @@ fn healthy(way: Way) -> Raw {
 }
 
 /// Says what is not as it must be, whatever the table says.
-fn list_broken_promises(fault: &Fault, way: Way, alone: &Run, pair: &Run) -> Vec<&'static str> {
+fn list_broken_promises(fault: &Fault, alone: &Run, pair: &Run) -> Vec<&'static str> {
     let is_success = alone.event.outcome == Outcome::Success;
     let is_part = alone.event.outcome == Outcome::UpstreamBroken;
     let failed = alone.event.attempts.iter().filter(|attempt| attempt.outcome != AttemptOutcome::Success);
@@ -146,7 +146,6 @@ fn list_broken_promises(fault: &Fault, way: Way, alone: &Run, pair: &Run) -> Vec
             (is_exact && !pair.event.is_estimated, "what the other target used is booked"),
         ],
         Promise::Ended => vec![(alone.seen.is_error && !alone.seen.is_whole, "it is noticed")],
-        Promise::Relayed => vec![(alone.seen.is_whole == way.is_same_language(), "it is noticed where it is read")],
         Promise::Flagged => vec![
             (alone.seen.is_error && alone.seen.said.starts_with("Hello"), "the client knows that a part is missing"),
             (pair.seen.is_error && n_pair == 1, "no second target is asked in the middle"),
@@ -172,7 +171,7 @@ async fn the_fault_table_is_what_happens() {
             let alone = meet(&fault, way, false).await;
             // What does no harm asks for no second target.
             let pair = meet(&fault, way, fault.promise != Promise::Harmless).await;
-            for rule in list_broken_promises(&fault, way, &alone, &pair) {
+            for rule in list_broken_promises(&fault, &alone, &pair) {
                 let name = fault.name;
                 wrong.push(format!(
                     "{name} ({way:?}): {rule}:

@@ -26,6 +26,7 @@ pub(super) static GEMINI: Data = Data(&Spec {
         Place::new(Surface::Embeddings, "/v1beta/models/{model}:batchEmbedContents").in_form(&TEXTS_EMBED),
         Place::new(Surface::Task(Task::ImageGeneration), "/v1beta/models/{model}:predict").in_form(&PREDICT_IMAGE),
     ],
+    tier_header: Some("x-gemini-service-tier"),
     quirks: Quirks::NONE,
     ..Spec::OPENAI_LIKE
 });

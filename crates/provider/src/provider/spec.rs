@@ -3,11 +3,13 @@
 //! No behaviour beyond look-ups: `base` makes addresses of places, `rules` applies rules. A provider's file states what differs
 //! from [`Spec::OPENAI_LIKE`], and where it was read.
 
+use domain::price::ServiceTier;
 use llm::dialect::{Dialect, MaxTokensStyle};
 
 use super::Provider;
 use super::rules::Rule;
 use crate::auth::{Scheme, SecretError, SecretForm};
+use crate::skim::tier_of_word;
 use crate::task::{Form, RERANK, Task};
 use crate::wire::Wire;
 
@@ -46,6 +48,8 @@ pub struct Spec {
     pub stream_type: &'static str,
     /// Response header with the upstream's own request id.
     pub request_id_header: &'static str,
+    /// The answer header with the tier of service, of a vendor that does not say it in the body.
+    pub tier_header: Option<&'static str>,
     /// Whether it understands what a request asks of the choice of targets (`models`, `provider`) itself.
     pub takes_choice: bool,
     /// Where it differs from the vendor whose dialect it speaks.
@@ -71,9 +75,16 @@ impl Spec {
         defaults: &[],
         stream_type: "text/event-stream",
         request_id_header: "x-request-id",
+        tier_header: None,
         takes_choice: false,
         quirks: Quirks::OPENAI_LIKE,
     };
+
+    /// Reads the tier of service in the headers of an answer.
+    #[must_use]
+    pub fn tier(&self, headers: &http::HeaderMap) -> Option<ServiceTier> {
+        tier_of_word(headers.get(self.tier_header?)?.to_str().ok()?)
+    }
 
     /// Finds where an operation is.
     #[must_use]

@@ -115,6 +115,8 @@ impl Events {
             has_output |= self.read_candidate(candidate.get().as_bytes(), found);
         }
         found.n_output_events += u64::from(has_output);
+        let counts = usage_span.map(|span| span.of(data)).unwrap_or_default();
+        found.tier = super::tier::in_counts(counts).or(found.tier);
         if let Some(usage) = usage_span.and_then(|span| usage(span.of(data), self.is_grounded)) {
             found.usage = Some(usage);
             found.n_before_usage = found.n_output_events;

@@ -300,6 +300,38 @@ fn a_chunk_of_whole_events_is_relayed_as_the_same_buffer() {
     assert_eq!(skim.relay(chunk.clone()).as_ptr(), chunk.as_ptr());
 }
 
+#[test]
+fn an_event_that_is_no_json_is_told_by_its_ends_and_not_relayed() {
+    let good = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    for bad in
+        ["data: oops\n\n", "data: <html>\n\n", "event: x\ndata:\"a\"\n\n", "data:  nul", "data: {\"choices\": oops\n\n"]
+    {
+        let text = format!("{good}{bad}{good}");
+        let from = good.len() + bad.find("data").unwrap();
+        for withholds in [false, true] {
+            let mut skim = StreamSkim::new(Dialect::OpenAiChat);
+            let chunk = Bytes::from(text.clone());
+            let out = if withholds { skim.relay(chunk) } else { skim.pass(chunk) };
+            // An event that is held until it is whole is not begun either.
+            let kept = if withholds { good.len() } else { from };
+            assert_eq!((out.as_ref(), skim.found().is_garbled), (&text.as_bytes()[..kept], true), "{bad}");
+        }
+        if bad.contains('{') {
+            continue;
+        }
+        let mut skim = StreamSkim::new(Dialect::OpenAiChat);
+        let mut n_passed = 0;
+        for byte in text.bytes().map(|byte| Bytes::copy_from_slice(&[byte])) {
+            if !skim.found().is_garbled {
+                n_passed += skim.pass(byte).len();
+            }
+        }
+        assert!(skim.found().is_garbled && n_passed <= from + "data:  ".len(), "{bad}");
+    }
+    let comments = format!(": ping\n\ndatabase: x\n\n{good}data: [DONE]\n\n");
+    assert!(!skim(Dialect::OpenAiChat, &[comments.as_bytes()]).is_garbled);
+}
+
 proptest! {
     #[test]
     fn any_split_gives_the_same_result(cuts in proptest::collection::vec(0..OPENAI.len().min(ANTHROPIC.len()).min(RESPONSES.len()).min(GEMINI.len()), 0..12), crlf in any::<bool>()) {

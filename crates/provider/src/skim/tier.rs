@@ -7,9 +7,13 @@ use std::sync::LazyLock;
 
 use domain::price::ServiceTier;
 use llm::dialect::Dialect;
-use memchr::memmem::Finder;
+use memchr::memmem::{Finder, FinderRev};
+use serde_json::value::RawValue;
 
-use super::{field, text_of};
+use super::{field, first_value, object_after, text_of};
+
+static GEMINIS: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| [Finder::new(b"\"serviceTier\""), Finder::new(b"\"trafficType\":\"ON_DEMAND_")]);
 
 static KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"service_tier\""));
 
@@ -23,12 +27,28 @@ pub(super) fn at_top(object: &[u8]) -> Option<ServiceTier> {
     ServiceTier::find(&text_of(span.of(object))?)
 }
 
+/// Reads Gemini's counts. AI Studio has the word there or in a header of the answer, Vertex names the kind of traffic.
+pub(super) fn in_counts(usage: &[u8]) -> Option<ServiceTier> {
+    if GEMINIS.iter().all(|key| key.find(usage).is_none()) {
+        return None;
+    }
+    let word = |name| text_of(field(usage, name)?.of(usage));
+    let traffic = || word("trafficType")?.strip_prefix("ON_DEMAND_").map(Into::into);
+    word("serviceTier").or_else(traffic).and_then(|word| of_word(&word))
+}
+
+/// Reads the word that a vendor says in a header of its answer.
+#[must_use]
+pub fn of_word(word: &str) -> Option<ServiceTier> {
+    ServiceTier::find(&word.to_ascii_lowercase())
+}
+
 /// Reads a whole body.
 #[must_use]
 pub fn tier_of(dialect: Dialect, body: &[u8]) -> Option<ServiceTier> {
     match dialect {
         Dialect::AnthropicMessages => at_top(field_if_told(body, "usage")?),
-        Dialect::Gemini => None,
+        Dialect::Gemini => in_counts(field(body, "usageMetadata")?.of(body)),
         _ => at_top(body),
     }
 }
@@ -36,12 +56,16 @@ pub fn tier_of(dialect: Dialect, body: &[u8]) -> Option<ServiceTier> {
 /// Reads the events that lie whole in a chunk; OpenAI writes the word into each of them.
 #[must_use]
 pub fn tier_in_events(dialect: Dialect, chunk: &[u8]) -> Option<ServiceTier> {
+    if dialect == Dialect::Gemini {
+        // Every event has the counts so far.
+        let counts = object_after(chunk, &FinderRev::new(b"\"usageMetadata\""))?;
+        return in_counts(first_value::<&RawValue>(counts)?.get().as_bytes());
+    }
     KEY.find(chunk)?;
     let lines = chunk.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data:"));
     let mut tiers = lines.filter_map(|line| match dialect {
         Dialect::AnthropicMessages => at_top(field_if_told(field_if_told(line, "message")?, "usage")?),
         Dialect::OpenAiResponses => at_top(field_if_told(line, "response")?),
-        Dialect::Gemini => None,
         _ => at_top(line.trim_ascii()),
     });
     tiers.next_back()
@@ -72,6 +96,21 @@ mod tests {
         let anthropic = |body: &str| tier_of(Dialect::AnthropicMessages, body.as_bytes());
         assert_eq!(anthropic(r#"{"usage":{"service_tier":"batch"}}"#), Some(ServiceTier::Batch));
         assert_eq!(anthropic(r#"{"service_tier":"batch","usage":{"service_tier":"standard"}}"#), None);
+    }
+
+    #[test]
+    fn geminis_counts_tell_it() {
+        let gemini = |counts: &str| {
+            let body = format!(r#"{{"candidates":[],"usageMetadata":{counts}}}"#);
+            let told = tier_of(Dialect::Gemini, body.as_bytes());
+            assert_eq!(tier_in_events(Dialect::Gemini, format!("data: {body}\n\n").as_bytes()), told);
+            told
+        };
+        assert_eq!(gemini(r#"{"promptTokenCount":1,"serviceTier":"flex"}"#), Some(ServiceTier::Flex));
+        assert_eq!(gemini(r#"{"trafficType":"ON_DEMAND_PRIORITY","promptTokenCount":1}"#), Some(ServiceTier::Priority));
+        assert_eq!(gemini(r#"{"trafficType":"ON_DEMAND","serviceTier":"standard"}"#), None);
+        assert_eq!(of_word("PRIORITY"), Some(ServiceTier::Priority));
+        assert_eq!(of_word("standard"), None);
     }
 
     #[test]

@@ -101,6 +101,7 @@ async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, m
         deployment: deployment.clone(),
         input_guess: provider::estimate::input_guess(context.call.scan),
         is_stream: meter.is_stream,
+        tier: None,
     };
     let making = Making { context, provider, billing, id: meter.id_text.to_str().unwrap_or_default().into() };
     let stamp = Stamp { id: &making.id, now: meter.started_at };
@@ -297,6 +298,7 @@ impl Exchange<'_, '_> {
             record.status = Some(parts.status.as_u16());
             record.upstream_request_id = request_id(&parts.headers, self.making.provider.spec().request_id_header);
         }
+        self.making.billing.tier = self.making.provider.spec().tier(&parts.headers);
         if !parts.status.is_success() {
             return Err(self.refused(&parts, source).await);
         }
@@ -443,6 +445,9 @@ impl Exchange<'_, '_> {
                 Some(Err(_)) => return Err(failed(FailureKind::Broken)),
             };
             let found = writer.found();
+            if found.is_garbled {
+                return Err(failed(FailureKind::Malformed));
+            }
             // A stream whose first word is an error can still be answered by another target.
             if !found.has_output() {
                 check_in_band(found)?;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use domain::price::ServiceTier;
 use domain::usage::{TokenUsage, UnitUsage};
 use domain::{NanoUsd, PriceId, Timestamp};
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
@@ -43,6 +44,8 @@ pub(crate) struct Billing {
     pub(crate) input_guess: u64,
     /// Whether the answer came as a stream.
     pub(crate) is_stream: bool,
+    /// The tier of service that the answer's headers name.
+    pub(crate) tier: Option<ServiceTier>,
 }
 
 impl Billing {
@@ -60,7 +63,7 @@ impl Billing {
             return Bill { usage, units, is_estimated, ..Bill::default() };
         };
         // A tier of service holds for contexts of any length.
-        let tier = found.tier.and_then(|tier| price.tiers.iter().find(|known| known.tier == tier));
+        let tier = found.tier.or(self.tier).and_then(|tier| price.tiers.iter().find(|known| known.tier == tier));
         let (rates, long_context) = tier.map_or((&price.rates, &price.long_context[..]), |tier| (&tier.rates, &[][..]));
         let tokens = pricing::cost(usage, rates, long_context).total();
         let cost = tokens.saturating_add(pricing::unit_cost(units, &rates.units));

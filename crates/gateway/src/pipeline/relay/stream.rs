@@ -140,6 +140,9 @@ impl StreamRelay {
                 Poll::Ready(Some(Ok(chunk))) => {
                     self.is_armed = false;
                     match self.writer.push(chunk) {
+                        Ok(out) if self.writer.found().is_garbled => {
+                            [out, self.break_off(Break::Unreadable)].concat().into()
+                        }
                         Ok(out) => {
                             self.record(&out);
                             if self.writer.is_said() {

@@ -135,10 +135,7 @@ impl Writer {
             Self::Untouched { skim, withholds_usage, tail, .. } => {
                 let out = match skim {
                     Some(skim) if *withholds_usage => skim.relay(chunk),
-                    Some(skim) => {
-                        skim.push(&chunk);
-                        chunk
-                    }
+                    Some(skim) => skim.pass(chunk),
                     None => chunk,
                 };
                 match out[..] {
@@ -167,7 +164,7 @@ impl Writer {
                     return Ok(rest);
                 }
                 // Some compatible servers send no end mark after the reason to stop; some clients wait for it.
-                if ended.finish.is_none() {
+                if ended.is_garbled || ended.finish.is_none() {
                     return Err(DecodeError::Truncated);
                 }
                 let gap: &[u8] =
