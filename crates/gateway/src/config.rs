@@ -56,6 +56,10 @@ pub struct Limits {
     pub max_h2_streams: u32,
     /// Largest answer of an upstream that is read as a whole.
     pub max_answer_bytes: usize,
+    /// Most pictures and documents that are fetched for one call.
+    pub max_fetches: usize,
+    /// Most bytes that are fetched for one call.
+    pub max_fetched_bytes: usize,
 }
 
 impl Default for GatewayConfig {
@@ -88,6 +92,8 @@ impl Default for Limits {
             body_read_ms: 60_000,
             max_h2_streams: 250,
             max_answer_bytes: 64 * 1024 * 1024,
+            max_fetches: 16,
+            max_fetched_bytes: 20 * 1024 * 1024,
         }
     }
 }

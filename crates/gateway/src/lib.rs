@@ -74,6 +74,8 @@ pub struct Parts {
     pub responses: Arc<dyn ResponseStore>,
     /// Opens upstream connections.
     pub dial: Arc<dyn Dial>,
+    /// Opens connections to addresses that clients name; to public ones only, whatever upstreams may be at.
+    pub media_dial: Arc<dyn Dial>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Random bits for ids.
@@ -232,6 +234,7 @@ impl Gateway {
             usage,
             responses,
             dial,
+            media_dial,
             clock,
             entropy,
             ephemeral,
@@ -255,6 +258,7 @@ impl Gateway {
             retries: pipeline::retry::RetryBudgets::default(),
             ephemeral,
             flights: pipeline::again::Flights::default(),
+            fetching: pipeline::fetch::Fetching::new(media_dial),
         };
         Self { shared: Arc::new(shared), dial, entropy, readiness, more_metrics }
     }

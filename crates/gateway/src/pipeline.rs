@@ -21,6 +21,7 @@ pub(crate) mod body;
 mod choice;
 pub(crate) mod decisions;
 pub(crate) mod dispatch;
+pub(crate) mod fetch;
 pub(crate) mod identify;
 mod ids;
 mod limits;
@@ -93,6 +94,7 @@ pub(crate) struct Shared {
     pub(crate) retries: RetryBudgets,
     pub(crate) ephemeral: Ephemeral,
     pub(crate) flights: again::Flights,
+    pub(crate) fetching: fetch::Fetching,
 }
 
 /// One listener thread's own things.

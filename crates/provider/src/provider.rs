@@ -51,6 +51,7 @@ use http::HeaderMap;
 use crate::auth::{self, SignError, TokenExchange};
 use crate::catalog::Model;
 use crate::failure::{self, Failure};
+use crate::media::{self, Fetches, Inlined, Need};
 use crate::scan::Scan;
 use crate::task::{self, Asked, Task};
 use crate::wire::Wire;
@@ -129,6 +130,8 @@ pub struct Call<'a> {
     pub scan: &'a Scan,
     /// The client's request headers; only those on the provider's list go further.
     pub headers: &'a HeaderMap,
+    /// What was fetched because the upstream does not.
+    pub inlined: Option<&'a Inlined>,
 }
 
 impl Call<'_> {
@@ -140,6 +143,9 @@ impl Call<'_> {
             request = request.with_address(model, self.scan.is_stream());
         }
         model.clone_into(&mut request.model);
+        if let Some(inlined) = self.inlined {
+            inlined.put(&mut request);
+        }
         Ok(request)
     }
 }
@@ -301,6 +307,19 @@ pub trait Provider: Sync {
             (false, None, [first, ..]) => Speech::Dialect(*first),
             _ => Speech::Dialect(client),
         }
+    }
+
+    /// Says what the upstream fetches itself of what a call names by address.
+    fn fetches(&self, speech: Speech) -> Fetches {
+        match speech {
+            Speech::Dialect(dialect) => Fetches::of(dialect),
+            Speech::Wire(wire) => wire.fetches(),
+        }
+    }
+
+    /// Lists what has to be fetched before a call can be prepared. Most calls need nothing, which costs nothing to tell.
+    fn needs(&self, call: &Call<'_>, upstream_model: &str) -> Vec<Need> {
+        media::needs(self, call, upstream_model)
     }
 
     /// Adds authentication. Pure: the same inputs give the same request.

@@ -21,6 +21,7 @@ use llm::codec::json;
 use llm::dialect::tool_name::NameRule;
 use llm::dialect::{Decoder, EncodedRequest, Mode, RequestOptions, Undo};
 
+use crate::media::Fetches;
 use crate::provider::WIRE_DIALECT;
 
 pub use cohere::COHERE;
@@ -32,6 +33,11 @@ pub use ollama::OLLAMA;
 pub trait Wire: Debug + Sync {
     /// Writes a chat request body.
     fn encode_request(&self, request: &ChatRequest, options: &RequestOptions) -> Result<EncodedRequest, EncodeError>;
+
+    /// Says what the upstream fetches itself.
+    fn fetches(&self) -> Fetches {
+        Fetches::NOTHING
+    }
 
     /// Makes a reader of answers.
     fn decoder(&self, mode: Mode, undo: Undo) -> Box<dyn Decoder>;

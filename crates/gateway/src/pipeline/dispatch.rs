@@ -35,6 +35,7 @@ pub(crate) use self::shadow::Shadows;
 use self::tries::Tries;
 use super::Worker;
 use super::admit::Head;
+use super::fetch;
 use super::reply::Reply;
 use super::resolve::Wanted;
 use super::settle::{Meter, micros};
@@ -54,6 +55,8 @@ struct Context<'a> {
     worker: &'a Arc<Worker>,
     organization: &'a Arc<OrganizationPolicy>,
     call: Call<'a>,
+    /// What was fetched for the call.
+    held: fetch::Held,
     /// The dialect of the client, in which errors are said too.
     client: Dialect,
     /// What an answer that is made here repeats of the request.
@@ -83,7 +86,8 @@ impl<'a> Context<'a> {
         Self {
             worker,
             organization,
-            call: Call { operation: wanted.surface.operation(), body: &wanted.body, scan: &wanted.scan, headers },
+            call: wanted.call(headers),
+            held: fetch::Held::default(),
             client: wanted.surface.dialect(),
             echo: &wanted.echo,
             wants_array: head.wants_array,

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::code::GatewayCode;
 use domain::route::Overrides;
+use http::HeaderMap;
 use hyper::body::Incoming;
 use llm::canonical::json::Rest;
 use policy::Caller;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy};
-use provider::Operation;
 use provider::scan::{Scan, scan};
+use provider::{Call, Operation};
 use tokio::time::Instant;
 
 use super::admit::Head;
@@ -42,6 +43,13 @@ pub(crate) struct Wanted {
     pub(crate) dropped: Vec<String>,
     /// What an answer that is made here repeats of the request.
     pub(crate) echo: Rest,
+}
+
+impl Wanted {
+    /// The call as targets are told of it.
+    pub(crate) fn call<'a>(&'a self, headers: &'a HeaderMap) -> Call<'a> {
+        Call { operation: self.surface.operation(), body: &self.body, scan: &self.scan, headers, inlined: None }
+    }
 }
 
 /// Reads the body and looks up its model.

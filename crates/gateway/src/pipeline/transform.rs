@@ -80,6 +80,14 @@ struct Shown<'a> {
     /// `None` when the provider answers inside Headgate.
     request: Option<Request<'a>>,
     losses: Vec<Loss<'a>>,
+    /// What would be fetched first, because the upstream takes it as bytes only; the request shows a word in its place.
+    fetched: Vec<Fetched<'a>>,
+}
+
+#[derive(Serialize)]
+struct Fetched<'a> {
+    url: &'a str,
+    kind: &'static str,
 }
 
 #[derive(Serialize)]
@@ -129,6 +137,7 @@ pub(crate) async fn show(
         },
         reason: &loss.reason,
     });
+    let fetched = preview.request.iter().flat_map(|sent| &sent.fetched);
     let shown = Shown {
         object: "headgate.transform",
         surface: asked.surface,
@@ -139,6 +148,7 @@ pub(crate) async fn show(
         fallbacks: preview.fallbacks.iter().map(|deployment| target(deployment)).collect(),
         request: preview.request.as_ref().map(request).transpose()?,
         losses: losses.collect(),
+        fetched: fetched.map(|need| Fetched { url: &need.url, kind: need.kind.as_str() }).collect(),
     };
     let body = serde_json::to_vec(&shown).map_err(|_| Rejection::internal())?;
     Ok(Reply::own(body.into()))

@@ -120,6 +120,7 @@ impl Bench {
             usage: ledger.clone(),
             responses: Arc::new(kept.clone()),
             dial: Arc::new(upstreams.clone()),
+            media_dial: Arc::new(upstreams.clone()),
             clock: Arc::new(VirtualClock { started: Instant::now() }),
             entropy: Arc::new(SeededEntropy::new(1)),
             ephemeral,

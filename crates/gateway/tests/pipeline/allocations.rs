@@ -134,6 +134,7 @@ fn lane(upstream: SocketAddr, folder: &std::path::Path) -> Lane {
         usage: Arc::new(spool),
         responses: Arc::new(Kept::default()),
         dial: Arc::new(To(upstream)),
+        media_dial: Arc::new(To(upstream)),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SeededEntropy::new(1)),
         ephemeral: gateway::Ephemeral::default(),

@@ -14,6 +14,7 @@ mod headers;
 mod hostile;
 mod http2;
 mod keys;
+mod media;
 mod own;
 mod passthrough;
 mod regressions;

@@ -15,6 +15,7 @@ use bytes::BytesMut;
 use super::{Call, Place, Provider, Quirks, Spec, Speech, Surface, prepare};
 use crate::auth::Scheme;
 use crate::catalog::Model;
+use crate::media::Fetches;
 use crate::task::INVOKE_EMBED;
 use crate::wire::event_stream::{Frame, Reader};
 use crate::wire::{CONVERSE, Wire as _, exception};
@@ -66,6 +67,11 @@ impl Provider for Bedrock {
         } else {
             Speech::Wire(&CONVERSE)
         }
+    }
+
+    /// The vendor's own Claude fetches; this cloud's does not.
+    fn fetches(&self, _: Speech) -> Fetches {
+        Fetches::NOTHING
     }
 
     /// Streams come in frames, so even a client of the same dialect gets them written anew.

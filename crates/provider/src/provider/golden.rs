@@ -105,7 +105,7 @@ fn run(provider: &dyn Provider, settings: &Value, case: &Path) -> Value {
     let mut scan = scan(&body).unwrap();
     scan.stream = scan.stream.or(Some(is_stream));
     let headers = HeaderMap::new();
-    let call = Call { operation, body: &body, scan: &scan, headers: &headers };
+    let call = Call { operation, body: &body, scan: &scan, headers: &headers, inlined: None };
     let base = Base::parse(spec, &base).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
     let target = Target { base: &base, upstream_model: &model };
     let prepared = provider.prepare(&call, &target).unwrap_or_else(|error| panic!("{}: {error}", case.display()));

@@ -124,15 +124,15 @@ fn anew(
     options: impl FnOnce() -> RequestOptions,
     losses: &mut Vec<Loss>,
 ) -> Option<Bytes> {
-    // Proofs of reasoning that another vendor gave are taken out on the way; a role that the upstream does not know lies too
+    // Proofs of reasoning that another vendor gave are taken out on the way, what was fetched is put in; a role that the upstream does not know lies too
     // deep to be spliced.
     let is_strange = call.scan.has_proofs
+        || call.inlined.is_some_and(|inlined| !inlined.is_empty())
         || dialect == Dialect::OpenAiChat && !spec.quirks.developer_role && call.scan.has_developer;
     if !is_strange {
         return None;
     }
-    let mut request = dialect.decode_request(call.body).ok()?;
-    target.upstream_model.clone_into(&mut request.model);
+    let request = call.decode(dialect, target.upstream_model).ok()?;
     let encoded =
         dialect.encode_request(&request, &options()).ok().filter(|encoded| encoded.undo == Undo::default())?;
     losses.extend(encoded.losses);

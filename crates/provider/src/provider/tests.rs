@@ -29,7 +29,7 @@ impl Case {
     }
 
     fn call(&self) -> Call<'_> {
-        Call { operation: self.operation, body: &self.body, scan: &self.scan, headers: &self.headers }
+        Call { operation: self.operation, body: &self.body, scan: &self.scan, headers: &self.headers, inlined: None }
     }
 
     fn prepared(&self, provider: &str, base: &str, model: &str) -> Result<Prepared, PrepareError> {

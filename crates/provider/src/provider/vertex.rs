@@ -9,6 +9,7 @@ use llm::dialect::{Dialect, RequestOptions};
 use super::{Place, Provider, Quirks, Spec, Speech, Surface, prepare};
 use crate::auth::Scheme;
 use crate::catalog::Model;
+use crate::media::Fetches;
 use crate::task::{PREDICT_EMBED, PREDICT_IMAGE, Task};
 
 /// Vertex AI.
@@ -55,6 +56,15 @@ impl Provider for Vertex {
 
     fn request_options(&self, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
         prepare::resold_options(self.spec(), upstream_model, model)
+    }
+
+    /// The vendor's own Claude fetches; this cloud's does not.
+    fn fetches(&self, speech: Speech) -> Fetches {
+        match speech {
+            Speech::Dialect(Dialect::Gemini) => Fetches::HTTPS,
+            Speech::Dialect(Dialect::OpenAiChat) => Fetches::IMAGES,
+            _ => Fetches::NOTHING,
+        }
     }
 
     /// Each publisher's models speak one dialect, whatever the client speaks. Open models are named with their publisher.

@@ -15,6 +15,7 @@ use llm::codec::json::{Array, Node, Object};
 use llm::dialect::{Decoder, EncodedRequest, Mode, RequestOptions, Undo};
 
 use super::{Wire, error_of};
+use crate::media::Fetches;
 
 /// Cohere's chat.
 #[derive(Debug)]
@@ -26,6 +27,10 @@ pub static COHERE: Cohere = Cohere;
 impl Wire for Cohere {
     fn encode_request(&self, request: &ChatRequest, options: &RequestOptions) -> Result<EncodedRequest, EncodeError> {
         write::encode(request, options)
+    }
+
+    fn fetches(&self) -> Fetches {
+        Fetches::IMAGES
     }
 
     fn decoder(&self, mode: Mode, undo: Undo) -> Box<dyn Decoder> {

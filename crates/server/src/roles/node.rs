@@ -145,7 +145,9 @@ impl Running {
         let ca_file = settings.find("upstream_ca_file").map(Path::new);
         let rules = Arc::new(egress(settings, is_alone)?);
         let proxy = settings.find("upstream_proxy").map(Proxy::parse).transpose()?;
-        let dial = Network::new(rules, ca_file).context("preparing TLS for upstreams")?.through(proxy);
+        let dial = Network::new(rules, ca_file).context("preparing TLS for upstreams")?.through(proxy.clone());
+        // Clients name these addresses, so what the operator allows for upstreams is not allowed for them.
+        let media_dial = Network::new(Arc::default(), ca_file).context("preparing TLS for media")?.through(proxy);
         let status = link.status();
         let mut more_metrics: Vec<MetricsWriter> =
             vec![Box::new(move |out| status.write_metrics(out)), spool_metrics(spool.clone())];
@@ -161,6 +163,7 @@ impl Running {
             usage: Arc::new(spool.clone()),
             responses: Arc::new(link.responses()),
             dial: Arc::new(dial),
+            media_dial: Arc::new(media_dial),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             ephemeral,

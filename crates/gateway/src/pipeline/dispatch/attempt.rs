@@ -25,11 +25,13 @@ use pin_project_lite::pin_project;
 use policy::snapshot::{CredentialUse, DeploymentPolicy};
 use provider::count;
 use provider::failure::{self, Failure, FailureKind, MAX_ERROR_BODY, Scope};
+use provider::media::Inlined;
 use provider::skim::{Skimmed, skim_body};
-use provider::{LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Speech, Stamp, Target};
+use provider::{Call, LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Speech, Stamp, Target};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Context, Failed, Sent, refuse_losses, rehearsal};
+use crate::pipeline::fetch;
 use crate::pipeline::relay::stream::Start;
 use crate::pipeline::relay::{Annotate, Billing, End, Source, Translation, Writer};
 use crate::pipeline::reply::Reply;
@@ -109,11 +111,41 @@ async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, m
         let local = answered.map_err(|error| refuse_prepare(&error))?;
         return answer_locally(&making, local, meter);
     }
+    let media = bring(context, provider, deployment, meter).await?;
     let given = short_lived(context, provider, deployment, meter).await?;
-    let Prepared { request, relay, .. } = prepare(context, provider, deployment, given.as_deref(), meter)?;
+    let extra = Extra { given, media };
+    let Prepared { request, relay, .. } = prepare(context, provider, deployment, &extra, meter)?;
     let request = Box::new(request);
-    let mut exchange = Exchange { making, given, clock: pin!(sleep_until(context.clocks.total_at)) };
+    let mut exchange = Exchange { making, extra, clock: pin!(sleep_until(context.clocks.total_at)) };
     exchange.run(request, relay, meter).await
+}
+
+/// What an attempt needs besides the call and the target.
+#[derive(Default)]
+struct Extra {
+    /// What signs in place of the credential's secret.
+    given: Option<Arc<Kept>>,
+    /// What was fetched for the upstream.
+    media: Option<Arc<Inlined>>,
+}
+
+/// Fetches what the upstream cannot, within the time that the attempt has for its first byte.
+async fn bring(
+    context: &Context<'_>,
+    provider: &'static dyn Provider,
+    deployment: &DeploymentPolicy,
+    meter: &mut Meter,
+) -> Tried<Option<Arc<Inlined>>> {
+    let needs = provider.needs(&context.call, &deployment.upstream_model);
+    if needs.is_empty() {
+        return Ok(None);
+    }
+    let asked_at = Instant::now();
+    let until = (asked_at + context.clocks.first_byte).min(context.clocks.total_at);
+    let brought = Box::pin(fetch::bring(context.worker, &context.held, needs, until)).await;
+    meter.waited += asked_at.elapsed();
+    // Another target may fetch by itself.
+    brought.map_err(|rejection| Failed::unsendable(Scope::Deployment, rejection))
 }
 
 /// Gets what a secret is exchanged for, within the time that the attempt has for its first byte.
@@ -143,11 +175,11 @@ fn prepare(
     context: &Context<'_>,
     provider: &'static dyn Provider,
     deployment: &DeploymentPolicy,
-    given: Option<&Kept>,
+    extra: &Extra,
     meter: &mut Meter,
 ) -> Tried<Prepared> {
-    let mut prepared = build(context, provider, deployment)?;
-    let secret = given.map(|given| &given.secret).or_else(|| own_secret(deployment));
+    let mut prepared = build(context, provider, deployment, extra.media.as_deref())?;
+    let secret = extra.given.as_deref().map(|given| &given.secret).or_else(|| own_secret(deployment));
     sign(&mut prepared.request, provider, deployment, secret, meter)?;
     if let Some(traceparent) = meter.traceparent() {
         prepared.request.headers_mut().insert(TRACEPARENT, traceparent);
@@ -171,13 +203,15 @@ pub(super) fn preview(
     if let Some(answered) = provider.local(&context.call, &deployment.upstream_model, &stamp) {
         return answered.map(|_| (None, Vec::new())).map_err(|error| refuse_prepare(&error));
     }
-    let Prepared { mut request, losses, .. } = build(context, provider, deployment)?;
+    let fetched = provider.needs(&context.call, &deployment.upstream_model);
+    let Prepared { mut request, losses, .. } =
+        build(context, provider, deployment, Some(&Inlined::shown(&fetched)).filter(|shown| !shown.is_empty()))?;
     let (unsigned_uri, unsigned_headers) = (request.uri().clone(), request.headers().clone());
     // Nothing is exchanged for a request that is only shown.
     let own = own_secret(deployment);
     let stand_in = own.and_then(|secret| provider.stand_in(secret));
     sign(&mut request, provider, deployment, stand_in.as_ref().or(own), meter)?;
-    Ok((Some(Sent { signed: request, unsigned_headers, unsigned_uri }), losses))
+    Ok((Some(Sent { signed: request, unsigned_headers, unsigned_uri, fetched }), losses))
 }
 
 fn find_provider(deployment: &DeploymentPolicy) -> Tried<&'static dyn Provider> {
@@ -186,7 +220,12 @@ fn find_provider(deployment: &DeploymentPolicy) -> Tried<&'static dyn Provider> 
     })
 }
 
-fn build(context: &Context<'_>, provider: &'static dyn Provider, deployment: &DeploymentPolicy) -> Tried<Prepared> {
+fn build(
+    context: &Context<'_>,
+    provider: &'static dyn Provider,
+    deployment: &DeploymentPolicy,
+    media: Option<&Inlined>,
+) -> Tried<Prepared> {
     let base = context.worker.bases.base(provider.spec(), &deployment.credential).map_err(|error| {
         tracing::warn!(deployment.id = %deployment.id, %error, "a credential's base address cannot be used");
         unsendable(
@@ -195,7 +234,8 @@ fn build(context: &Context<'_>, provider: &'static dyn Provider, deployment: &De
         )
     })?;
     let target = Target { base: &base, upstream_model: &deployment.upstream_model };
-    provider.prepare(&context.call, &target).map_err(|error| refuse_prepare(&error))
+    let call = Call { inlined: media, ..context.call };
+    provider.prepare(&call, &target).map_err(|error| refuse_prepare(&error))
 }
 
 fn own_secret(deployment: &DeploymentPolicy) -> Option<&Secret<String>> {
@@ -269,8 +309,7 @@ struct Making<'a> {
 /// One exchange with an upstream.
 struct Exchange<'a, 'b> {
     making: Making<'a>,
-    /// What signs in place of the credential's secret.
-    given: Option<Arc<Kept>>,
+    extra: Extra,
     clock: Pin<&'b mut Sleep>,
 }
 
@@ -333,8 +372,8 @@ impl Exchange<'_, '_> {
         if let Some(Err(SendError::Closed { is_reused: true, .. })) = &sent
             && sent_at.elapsed() < STALE_WITHIN
         {
-            let (making, given) = (&self.making, self.given.as_deref());
-            let again = prepare(making.context, making.provider, &making.billing.deployment, given, meter)?.request;
+            let (making, extra) = (&self.making, &self.extra);
+            let again = prepare(making.context, making.provider, &making.billing.deployment, extra, meter)?.request;
             sent = within(self.clock.as_mut(), deadline, client.send(Box::new(again), connect)).await;
         }
         match sent {
@@ -397,7 +436,7 @@ impl Exchange<'_, '_> {
         let failure = self.making.provider.classify(status, &parts.headers, &body, now);
         if failure.kind == FailureKind::Unauthorized
             && let (Some(given), CredentialUse::Ready(credential)) =
-                (&self.given, &self.making.billing.deployment.credential)
+                (&self.extra.given, &self.making.billing.deployment.credential)
         {
             self.making.context.worker.shared.exchanges.refused(credential.id, given, now);
         }

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use llm::canonical::loss::Loss;
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use provider::failure::Scope;
+use provider::media::Need;
 
 use super::{Asking, Context, attempt};
 use crate::pipeline::Worker;
@@ -34,6 +35,8 @@ pub(crate) struct Sent {
     pub(crate) signed: Request<Bytes>,
     pub(super) unsigned_headers: HeaderMap,
     pub(super) unsigned_uri: Uri,
+    /// What would be fetched first, because the upstream does not.
+    pub(crate) fetched: Vec<Need>,
 }
 
 impl Sent {

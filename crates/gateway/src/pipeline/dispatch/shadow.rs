@@ -10,12 +10,12 @@ use std::time::Duration;
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
-use provider::Call;
 use tokio::time::Instant;
 
 use super::attempt::attempt;
 use super::{Clocks, Context};
 use crate::pipeline::Worker;
+use crate::pipeline::fetch::Held;
 use crate::pipeline::resolve::Wanted;
 use crate::pipeline::settle::Meter;
 
@@ -72,7 +72,8 @@ async fn send(
     let context = Context {
         worker: &place.0,
         organization,
-        call: Call { operation: wanted.surface.operation(), body: &wanted.body, scan: &wanted.scan, headers },
+        call: wanted.call(headers),
+        held: Held::default(),
         client: wanted.surface.dialect(),
         echo: &wanted.echo,
         wants_array: false,
