@@ -143,10 +143,10 @@ struct Usage {
     #[serde(default)]
     input_tokens_details: Option<InputDetails>,
     #[serde(default)]
-    output_tokens_details: Option<super::CompletionDetails>,
+    output_tokens_details: Option<super::usage::CompletionDetails>,
 }
 
-type InputDetails = super::PromptDetails;
+type InputDetails = super::usage::PromptDetails;
 
 /// Reads `usage`; what came from and went to the cache is included in the input here.
 pub(super) fn usage(json: &[u8]) -> Option<TokenUsage> {
@@ -156,5 +156,5 @@ pub(super) fn usage(json: &[u8]) -> Option<TokenUsage> {
     }
     let details = usage.input_tokens_details.unwrap_or_default();
     let output = usage.output_tokens_details.unwrap_or_default();
-    Some(super::openai_tokens(usage.input_tokens, usage.output_tokens, &details, &output))
+    Some(super::usage::openai_tokens(usage.input_tokens, usage.output_tokens, &details, &output))
 }

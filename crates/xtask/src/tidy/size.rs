@@ -8,7 +8,7 @@ const LONGEST_FILE: usize = 800;
 const LARGEST_CRATE: usize = 10_000;
 /// Crates that may be larger, and why: `llm` is one module per dialect, none of which knows another; the enum that chooses
 /// among them keeps them together.
-const LARGER_CRATES: [(&str, usize); 1] = [("llm", 13_000)];
+const LARGER_CRATES: [(&str, usize); 1] = [("llm", 13_100)];
 
 pub(crate) fn check(tree: &[File]) -> Vec<String> {
     let mut findings = Vec::new();
