@@ -12,7 +12,7 @@ use domain::RequestId;
 use domain::code::{Blame, GatewayCode};
 use domain::usage::Outcome;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use llm::canonical::error::{AnswerError, ErrorKind};
 use llm::dialect::Dialect;
 
@@ -43,6 +43,8 @@ pub(crate) struct Rejection {
 struct UpstreamRefusal {
     status: StatusCode,
     body: Bytes,
+    /// The upstream's own, for a client of its own API: some read there what kind of error it is.
+    headers: HeaderMap,
 }
 
 impl Rejection {
@@ -77,9 +79,17 @@ impl Rejection {
     /// The upstream refused the client's request; `body` is in the client's dialect.
     pub(crate) fn upstream(status: StatusCode, body: Bytes, detail: String) -> Self {
         Self {
-            upstream: Some(Box::new(UpstreamRefusal { status, body })),
+            upstream: Some(Box::new(UpstreamRefusal { status, body, headers: HeaderMap::new() })),
             ..Self::new(GatewayCode::UpstreamError, detail)
         }
+    }
+
+    /// Hands the upstream's own headers on with its refusal.
+    pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
+        if let Some(upstream) = &mut self.upstream {
+            upstream.headers = headers;
+        }
+        self
     }
 
     pub(crate) fn with_param(mut self, param: &'static str) -> Self {
@@ -137,6 +147,12 @@ impl Rejection {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(upstream) = &self.upstream {
+            for name in upstream.headers.keys() {
+                headers.remove(name);
+            }
+            headers.extend(upstream.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }

@@ -31,6 +31,7 @@ mod ollama;
 mod openai;
 mod openai_compatible;
 mod openrouter;
+mod own;
 mod perplexity;
 mod prepare;
 mod rules;
@@ -61,6 +62,7 @@ use llm::canonical::request::ChatRequest;
 use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Undo};
 
 pub use base::{Base, BaseUrlError, ModelNameError, PathError};
+pub use own::{Counting, Known, count_named, reader, recognise};
 pub use rules::{Action, Rule};
 pub use spec::{Place, Quirks, Spec, Surface};
 

@@ -1,9 +1,9 @@
 //! `/passthrough/{provider}/…`: a provider's own API, signed with the credential that Headgate holds for it.
 //!
-//! One attempt; the answer is handed on as it comes, whatever its status. Where the path and the body are of a known dialect
-//! the answer is skimmed and billed like any other; otherwise the call is booked without a count and says so. Invariants: only
-//! a credential whose owner allowed it signs; nothing outside its base is reached; no header that says who the client is, or
-//! who pays, goes on.
+//! One attempt; the answer is handed on as it comes, whatever its status. Where path and body are of a form that is known, the
+//! vendor's own included, the answer is looked at and billed like any other; otherwise the call is booked without a count and
+//! says so. Invariants: only a credential whose owner allowed it signs; nothing outside its base is reached; no header that says
+//! who the client is, or who pays, goes on.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -14,20 +14,22 @@ use domain::NanoUsd;
 use domain::code::GatewayCode;
 use domain::route::Timeouts;
 use domain::usage::{AttemptOutcome, AttemptRecord, TokenUsage, UnitUsage};
-use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, HeaderName};
+use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use http::request::Parts;
+use http::response::Parts as Answered;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
-use llm::dialect::Dialect;
+use llm::dialect::Mode;
 use policy::Caller;
 use policy::snapshot::{CredentialPolicy, CredentialUse, DeploymentPolicy};
 use provider::scan::{self, Scan};
-use provider::skim::skim_body;
-use provider::{Base, Provider, Surface};
+use provider::skim::{Skimmed, skim_body};
+use provider::{Base, Counting, Provider};
 use tokio::time::{Instant, timeout_at};
 
 use super::admit::Head;
 use super::relay::stream::Start;
+use super::relay::watch::Watch;
 use super::relay::{Bill, Billing, End, Source, Writer};
 use super::reply::{Passed, Reply};
 use super::settle::{Meter, Served};
@@ -82,6 +84,9 @@ const NOT_RETURNED: &[&str] = &[
     "transfer-encoding",
     "upgrade",
 ];
+/// Media types of streams besides events, by how they begin.
+const STREAMED: &[&[u8]] =
+    &[b"application/vnd.amazon.eventstream", b"application/x-ndjson", b"application/stream+json"];
 /// What each path below the provider's name is called where a model's name is expected.
 const AS_MODEL: &str = "passthrough/";
 
@@ -91,10 +96,12 @@ struct Passage<'a> {
     provider: &'static dyn Provider,
     credential: &'a Arc<CredentialPolicy>,
     billing: Billing,
-    /// The form of body and answer, when it is known.
-    dialect: Option<Dialect>,
+    /// How the answer is counted, when that is known.
+    counting: Option<Counting>,
     timeouts: Timeouts,
     total_at: Instant,
+    /// The client asked for the head alone.
+    is_head: bool,
 }
 
 /// Serves a call of a provider's own API. `name` and `rest` are as the client's path has them.
@@ -117,7 +124,7 @@ pub(crate) async fn forward(
         Method::GET | Method::HEAD => Bytes::new(),
         _ => resolve::read_body(worker, head, unread, meter).await?,
     };
-    let (dialect, deployment, scan) = recognise(&base, &uri, &body, deployment);
+    let (counting, deployment, scan) = recognise(provider, &base, &uri, &body, deployment);
     let mut request = Request::new(body);
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = uri;
@@ -125,7 +132,7 @@ pub(crate) async fn forward(
     if let Some(traceparent) = meter.traceparent() {
         request.headers_mut().insert(TRACEPARENT, traceparent);
     }
-    meter.is_unmetered = dialect.is_none();
+    meter.is_unmetered = counting.is_none();
     meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
     meter.open();
     begin(meter, &deployment, credential);
@@ -142,9 +149,10 @@ pub(crate) async fn forward(
             is_stream: scan.is_stream(),
             tier: None,
         },
-        dialect,
+        counting,
         timeouts,
         total_at: meter.started + head.timeout.map_or(total, |asked| asked.min(total)),
+        is_head: parts.method == Method::HEAD,
     };
     let sent = passage.send(request, meter).await;
     if let Err((outcome, _)) = &sent {
@@ -190,23 +198,19 @@ fn refuse_base() -> Rejection {
 
 /// Finds out whether path and body are of a form in which the answer can be counted, and for which model.
 fn recognise(
+    provider: &dyn Provider,
     base: &Base,
     uri: &http::Uri,
     body: &Bytes,
     deployment: &Arc<DeploymentPolicy>,
-) -> (Option<Dialect>, Arc<DeploymentPolicy>, Scan) {
+) -> (Option<Counting>, Arc<DeploymentPolicy>, Scan) {
     let scan = scan::scan(body).unwrap_or_default();
-    let Some((surface, in_address)) = base.surface_at(uri) else { return (None, deployment.clone(), scan) };
-    let dialect = match surface {
-        Surface::Chat(dialect) => Some(dialect),
-        // Counts of tokens cost nothing, which is a count too.
-        Surface::Embeddings | Surface::CountTokens(_) => Some(Dialect::OpenAiChat),
-        Surface::Wire | Surface::Task(_) => None,
+    let in_body = scan.model.as_ref().map(|model| model.value.as_str());
+    let Some(known) = provider::recognise(provider, base, uri, in_body) else {
+        return (None, deployment.clone(), scan);
     };
-    let model = in_address.or_else(|| scan.model.as_ref().map(|model| model.value.clone()));
-    let (Some(dialect), Some(model)) = (dialect, model) else { return (None, deployment.clone(), scan) };
-    let served = DeploymentPolicy { upstream_model: model, ..DeploymentPolicy::clone(deployment) };
-    (Some(dialect), Arc::new(served), scan)
+    let served = DeploymentPolicy { upstream_model: known.model, ..DeploymentPolicy::clone(deployment) };
+    (Some(known.counting), Arc::new(served), scan)
 }
 
 fn forwarded(from: &HeaderMap, provider: &dyn Provider) -> HeaderMap {
@@ -308,20 +312,27 @@ impl Passage<'_> {
             return Err(broken("the upstream answered with a redirect, which is not followed"));
         }
         if !parts.status.is_success() {
-            return Err(self.refused(parts.status, &mut source).await);
+            return Err(self.refused(&parts, &mut source).await);
+        }
+        if self.is_head || parts.status == StatusCode::NO_CONTENT {
+            return Ok(self.bodiless(&parts, meter));
         }
         let kind = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         let (is_events, is_json) = (kind.starts_with(b"text/event-stream"), kind.starts_with(b"application/json"));
-        meter.is_stream = is_events;
+        let is_framed = STREAMED.iter().any(|streamed| kind.starts_with(streamed));
+        meter.is_stream = is_events || is_framed;
+        self.billing.is_stream |= meter.is_stream;
         let head = Passed { status: parts.status, headers: returned(&parts.headers) };
-        match self.dialect {
-            Some(dialect) if is_json => self.whole(dialect, head, &mut source, meter).await,
-            Some(dialect) if is_events => Ok(self.stream(Writer::untouched(dialect, false), head, source, meter)),
-            _ => {
-                meter.is_unmetered = true;
-                Ok(self.stream(Writer::passing(provider::skim::Skimmed::default(), false), head, source, meter))
-            }
-        }
+        let writer = match self.counting {
+            Some(counting) if is_json => return self.whole(counting, head, &mut source, meter).await,
+            Some(Counting::Dialect(dialect)) if is_events => Some(Writer::untouched(dialect, false)),
+            Some(counting) if meter.is_stream => provider::reader(self.provider, counting, Mode::Stream)
+                .map(|reader| Writer::Watched(Box::new(Watch::new(reader)))),
+            _ => None,
+        };
+        meter.is_unmetered = writer.is_none();
+        let writer = writer.unwrap_or_else(|| Writer::passing(Skimmed::default(), false));
+        Ok(self.stream(writer, head, source, meter))
     }
 
     async fn sign(
@@ -341,7 +352,8 @@ impl Passage<'_> {
     }
 
     /// Hands on a refusal in the upstream's own words: the client speaks to its API.
-    async fn refused(&self, status: StatusCode, source: &mut Source) -> (AttemptOutcome, Rejection) {
+    async fn refused(&self, answered: &Answered, source: &mut Source) -> (AttemptOutcome, Rejection) {
+        let status = answered.status;
         let body = self.collect(source, provider::failure::MAX_ERROR_BODY).await.unwrap_or_default();
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             // What an upstream says of our credential is for administrators.
@@ -349,21 +361,53 @@ impl Passage<'_> {
             return (AttemptOutcome::Status, Rejection::new(GatewayCode::UpstreamError, detail));
         }
         let detail = "the upstream refused the call".to_owned();
-        (AttemptOutcome::Status, Rejection::upstream(status, body, detail))
+        let rejection = Rejection::upstream(status, body, detail).with_headers(returned(&answered.headers));
+        (AttemptOutcome::Status, rejection)
     }
 
-    async fn whole(&self, dialect: Dialect, head: Passed, source: &mut Source, meter: &mut Meter) -> Sent {
+    async fn whole(&self, counting: Counting, head: Passed, source: &mut Source, meter: &mut Meter) -> Sent {
         let started = Instant::now();
         let body = self.collect(source, self.worker.shared.config.limits.max_answer_bytes).await;
         meter.waited += started.elapsed();
         let Some(body) = body else { return Err(broken("the upstream's answer broke off or was too long; try again")) };
         let now = Instant::now();
         meter.attempt_answered(now);
-        let found = skim_body(dialect, &body);
+        let found = self.count(counting, &head, &body);
+        meter.is_unmetered = found.is_none();
+        let found = found.unwrap_or_default();
         meter.finish = found.finish;
         let bill = self.billing.bill(&found, End::Complete, meter.started_at);
         meter.end_attempt(AttemptOutcome::Success, &bill, now);
         Ok(Reply::Passed(Box::new(head), body))
+    }
+
+    /// Answers with a head that nothing follows: nobody will read a body to its end.
+    fn bodiless(&self, answered: &Answered, meter: &mut Meter) -> Reply {
+        let now = Instant::now();
+        meter.attempt_answered(now);
+        meter.is_unmetered = true;
+        meter.end_attempt(AttemptOutcome::Success, &Bill::default(), now);
+        let mut headers = returned(&answered.headers);
+        // The length of what is not sent is what such a question is often about.
+        if let Some(length) = answered.headers.get(CONTENT_LENGTH).filter(|_| self.is_head) {
+            headers.insert(CONTENT_LENGTH, length.clone());
+        }
+        Reply::Passed(Box::new(Passed { status: answered.status, headers }), Bytes::new())
+    }
+
+    /// Reads what a whole answer says of itself; `None` when it does not say what it used.
+    fn count(&self, counting: Counting, head: &Passed, body: &[u8]) -> Option<Skimmed> {
+        match counting {
+            Counting::Free => Some(Skimmed::default()),
+            Counting::Named => provider::count_named(&head.headers, body),
+            Counting::Dialect(dialect) => Some(skim_body(dialect, body)),
+            Counting::Wire => {
+                let mut watch = Watch::new(provider::reader(self.provider, counting, Mode::Whole)?);
+                watch.push(body);
+                // A body that is not of this form has no count; it is the client's all the same.
+                watch.finish().ok().map(|()| watch.found().clone())
+            }
+        }
     }
 
     fn stream(&self, writer: Writer, head: Passed, source: Source, meter: &mut Meter) -> Reply {

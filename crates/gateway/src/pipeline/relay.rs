@@ -8,6 +8,7 @@
 mod billing;
 pub(crate) mod keeper;
 pub(crate) mod stream;
+pub(crate) mod watch;
 mod writer;
 
 use std::pin::Pin;

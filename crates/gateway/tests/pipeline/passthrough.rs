@@ -1,14 +1,19 @@
 //! A provider's own API: which credential signs, where the path leads, what goes on and what is counted.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use domain::usage::{Endpoint, Outcome};
 use http::Method;
+use http_body_util::BodyExt as _;
 use policy::Content;
-use serde_json::json;
+use provider::wire::event_stream;
+use serde_json::{Value, json};
 
 use crate::harness::Bench;
-use crate::harness::client::Ask;
+use crate::harness::client::{Ask, Connection};
 use crate::harness::policy::{SECRET, World, token};
-use crate::harness::upstream::{OPENAI_WHOLE, json_answer, openai_stream, raw_answer};
+use crate::harness::upstream::{OPENAI_WHOLE, Play, Step, json_answer, openai_stream, raw_answer};
 
 fn world() -> World {
     let mut world = World::empty();
@@ -119,4 +124,264 @@ async fn refusals_come_back_but_not_those_of_our_key() {
     assert_eq!(bench.ask(ask(Method::GET, "/passthrough/openai/v1/files/x", "")).await.status, 502);
     let events = bench.ledger.wait(3).await;
     assert_eq!(events[0].outcome, Outcome::UpstreamRejected);
+}
+
+// === Forms that only one vendor speaks ===
+
+/// A world with one provider whose own API may be used; every price is that of `model`.
+fn own(provider: &str, base: &str, model: &str) -> World {
+    let mut world = World::empty();
+    world.deployment(1, "m", provider, base);
+    for content in &mut world.contents {
+        match content {
+            Content::Credential(credential) => credential.allows_passthrough = true,
+            Content::Price(price) => model.clone_into(&mut price.upstream_model),
+            _ => {}
+        }
+    }
+    world
+}
+
+fn frames(events: &[(&str, Value)]) -> Bytes {
+    let frame = |(kind, payload): &(&str, Value)| {
+        let headers = [(":event-type", *kind), (":content-type", "application/json"), (":message-type", "event")];
+        event_stream::write(&headers, payload.to_string().as_bytes())
+    };
+    events.iter().flat_map(frame).collect()
+}
+
+/// A stream of Bedrock's that used 10 + 5 tokens.
+fn converse_frames() -> Bytes {
+    frames(&[
+        ("messageStart", json!({"role": "assistant"})),
+        ("contentBlockDelta", json!({"contentBlockIndex": 0, "delta": {"text": "Hello"}})),
+        ("contentBlockDelta", json!({"contentBlockIndex": 0, "delta": {"text": " there"}})),
+        ("contentBlockStop", json!({"contentBlockIndex": 0})),
+        ("messageStop", json!({"stopReason": "end_turn"})),
+        (
+            "metadata",
+            json!({"usage": {"inputTokens": 10, "outputTokens": 5, "totalTokens": 15}, "metrics": {"latencyMs": 7}}),
+        ),
+    ])
+}
+
+fn invoke_frames() -> Bytes {
+    let steps = crate::harness::upstream::anthropic_steps();
+    let events = steps.iter().filter_map(|step| match step {
+        Step::Chunk(bytes) => std::str::from_utf8(bytes).ok()?.split_once("data: "),
+        _ => None,
+    });
+    let framed: Vec<_> = events.map(|(_, data)| ("chunk", json!({"bytes": STANDARD.encode(data.trim())}))).collect();
+    frames(&framed)
+}
+
+const FRAMES: &str = "application/vnd.amazon.eventstream";
+const JSON: &str = "application/json";
+const NOVA: &str = "amazon.nova-pro-v1:0";
+const CLAUDE: &str = "anthropic.claude-opus-4-5-20251101-v1:0";
+const BEDROCK: &str = "http://bedrock.test";
+
+/// One call of a vendor's own API, and its answer of 10 + 5 tokens, or of what is said.
+struct Own {
+    provider: &'static str,
+    base: &'static str,
+    path: &'static str,
+    model: &'static str,
+    kind: &'static str,
+    answer: Bytes,
+    counted: (u64, u64, u64),
+}
+
+fn bedrocks() -> Vec<Own> {
+    let case = |path, model, kind, answer, counted| Own {
+        provider: "bedrock",
+        base: BEDROCK,
+        path,
+        model,
+        kind,
+        answer,
+        counted,
+    };
+    let converse = json!({"output": {"message": {"role": "assistant", "content": [{"text": "Hello there"}]}}, "stopReason": "end_turn",
+        "usage": {"inputTokens": 10, "outputTokens": 5, "totalTokens": 15}, "metrics": {"latencyMs": 7}});
+    let claude = json!({"id": "m", "type": "message", "role": "assistant", "model": "up", "stop_reason": "end_turn", "stop_sequence": null,
+        "content": [{"type": "text", "text": "Hello there"}], "usage": {"input_tokens": 10, "output_tokens": 5}});
+    let nova = json!({"output": {"message": {"role": "assistant", "content": [{"text": "Hi"}]}}, "usage": {"inputTokens": 10, "outputTokens": 5}});
+    let titan = json!({"embedding": [0.5], "inputTextTokenCount": 10});
+    let count = json!({"inputTokens": 10});
+    let text = |value: &Value| Bytes::from(value.to_string());
+    vec![
+        case("model/amazon.nova-pro-v1%3A0/converse", NOVA, JSON, text(&converse), (10, 5, 0)),
+        case("model/amazon.nova-pro-v1%3A0/converse-stream", NOVA, FRAMES, converse_frames(), (10, 5, 0)),
+        case("model/anthropic.claude-opus-4-5-20251101-v1%3A0/invoke", CLAUDE, JSON, text(&claude), (10, 5, 0)),
+        case(
+            "model/anthropic.claude-opus-4-5-20251101-v1%3A0/invoke-with-response-stream",
+            CLAUDE,
+            FRAMES,
+            invoke_frames(),
+            (10, 5, 0),
+        ),
+        case("model/amazon.nova-pro-v1:0/invoke", NOVA, JSON, text(&nova), (10, 5, 0)),
+        case(
+            "model/amazon.titan-embed-text-v2:0/invoke",
+            "amazon.titan-embed-text-v2:0",
+            JSON,
+            text(&titan),
+            (10, 0, 0),
+        ),
+        case("model/amazon.nova-pro-v1:0/count-tokens", NOVA, JSON, text(&count), (0, 0, 0)),
+    ]
+}
+
+fn coheres_and_others() -> Vec<Own> {
+    let case =
+        |provider, base, path, kind, answer, counted| Own { provider, base, path, model: "up", kind, answer, counted };
+    let usage = json!({"billed_units": {"input_tokens": 10.0, "output_tokens": 5.0}, "tokens": {"input_tokens": 70, "output_tokens": 5}});
+    let cohere = json!({"id": "c", "finish_reason": "COMPLETE", "message": {"role": "assistant", "content": [{"type": "text", "text": "Hello there"}]},
+        "usage": usage});
+    let pieces = [
+        json!({"type": "message-start", "id": "c", "delta": {"message": {"role": "assistant"}}}),
+        json!({"type": "content-start", "index": 0, "delta": {"message": {"content": {"type": "text", "text": ""}}}}),
+        json!({"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "Hello there"}}}}),
+        json!({"type": "content-end", "index": 0}),
+        json!({"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": usage}}),
+    ];
+    let cohere_stream = pieces.iter().fold(String::new(), |text, piece| {
+        text + &format!(
+            "event: {}
+data: {piece}
+
+",
+            piece["type"]
+        )
+    });
+    let embed = json!({"id": "e", "embeddings": {"float": [[0.5]]}, "texts": ["Hi"], "meta": {"billed_units": {"input_tokens": 10.0}}});
+    let rerank = json!({"id": "r", "results": [{"index": 0, "relevance_score": 0.9}], "meta": {"billed_units": {"search_units": 1.0}}});
+    let said = json!({"model": "up", "created_at": "2026-11-22T12:00:00Z", "message": {"role": "assistant", "content": "Hello"}, "done": false});
+    let done = json!({"model": "up", "created_at": "2026-11-22T12:00:00Z", "message": {"role": "assistant", "content": ""}, "done": true,
+        "done_reason": "stop", "prompt_eval_count": 10, "eval_count": 5});
+    let text = |value: &Value| Bytes::from(value.to_string());
+    let cohere_at = |path, kind, answer, counted| case("cohere", "http://cohere.test", path, kind, answer, counted);
+    vec![
+        cohere_at("v2/chat", JSON, text(&cohere), (10, 5, 0)),
+        cohere_at("v2/chat", "text/event-stream", cohere_stream.into(), (10, 5, 0)),
+        cohere_at("v2/embed", JSON, text(&embed), (10, 0, 0)),
+        cohere_at("v2/rerank", JSON, text(&rerank), (0, 0, 1)),
+        case(
+            "ollama",
+            "http://ollama.test",
+            "api/chat",
+            "application/x-ndjson",
+            format!("{said}\n{done}\n").into(),
+            (10, 5, 0),
+        ),
+        case("ollama", "http://ollama.test", "api/chat", JSON, text(&done), (10, 5, 0)),
+        case(
+            "anthropic",
+            "http://anthropic.test",
+            "v1/messages/count_tokens",
+            JSON,
+            text(&json!({"input_tokens": 4_242})),
+            (0, 0, 0),
+        ),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendors_own_form_comes_through_untouched_and_is_counted() {
+    for case in bedrocks().iter().chain(&coheres_and_others()) {
+        let bench = Bench::of(&own(case.provider, case.base, case.model));
+        let host = format!("{}.test", case.provider);
+        bench.upstreams.play(&host, raw_answer(200, case.kind, case.answer.clone()));
+        let path = format!("/passthrough/{}/{}", case.provider, case.path);
+        let answer = bench.ask(ask(Method::POST, &path, r#"{"model":"up","messages":[]}"#)).await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, case.kind), "{path}");
+        assert_eq!(answer.body, case.answer, "{path}");
+        assert_eq!(bench.upstreams.calls()[0].path, format!("/{}", case.path));
+        let event = bench.event().await;
+        let counted = (event.usage.input, event.usage.output, event.units.searches);
+        assert_eq!(counted, case.counted, "{path}: {event:?}");
+        let is_counted = case.path != "model/amazon.nova-pro-v1:0/count-tokens";
+        assert_eq!(
+            (event.outcome, event.is_unmetered, event.is_estimated),
+            (Outcome::Success, !is_counted, false),
+            "{path}"
+        );
+        let cost = (event.usage.input * 1_000 + event.usage.output * 2_000).try_into();
+        assert_eq!(Ok(event.cost.as_nanos()), cost, "{path}");
+        if is_counted {
+            assert_eq!(event.upstream_model.as_deref(), Some(case.model), "{path}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_breaks_inside_a_binary_stream_is_the_clients_to_read_and_known_here() {
+    let path = "/passthrough/bedrock/model/amazon.nova-pro-v1%3A0/converse-stream";
+    let whole = converse_frames();
+    let half = whole.slice(..whole.len() / 2);
+    // An exception of the vendor's own.
+    let headers = [(":exception-type", "throttlingException"), (":content-type", JSON), (":message-type", "exception")];
+    let failed = Bytes::from(event_stream::write(&headers, br#"{"message":"Too many tokens"}"#));
+    let bench = Bench::of(&own("bedrock", BEDROCK, NOVA));
+    bench.upstreams.play("bedrock.test", raw_answer(200, FRAMES, failed.clone()));
+    let answer = bench.ask(ask(Method::POST, path, "{}")).await;
+    assert_eq!(answer.body, failed);
+    assert_eq!(bench.event().await.outcome, Outcome::UpstreamBroken);
+    // Its end in the middle: nothing of ours is written into it, and it does not look whole.
+    let bench = Bench::of(&own("bedrock", BEDROCK, NOVA));
+    let headers = vec![("content-type", FRAMES.to_owned())];
+    let steps = vec![Step::Chunk(half.clone()), Step::Break];
+    bench.upstreams.play("bedrock.test", Play::Answer { status: 200, headers, steps });
+    let answer = Connection::open(&bench.lane).await.start(ask(Method::POST, path, "{}")).await;
+    assert!(answer.into_body().collect().await.is_err(), "the end of half a stream is not an end");
+    let event = bench.event().await;
+    assert_eq!((event.outcome, event.is_unmetered), (Outcome::UpstreamBroken, false));
+    // Bytes of another kind: they go on, and the call says that nothing was counted.
+    let bench = Bench::of(&own("bedrock", BEDROCK, NOVA));
+    bench.upstreams.play("bedrock.test", raw_answer(200, FRAMES, "no frames at all, but long enough"));
+    let answer = bench.ask(ask(Method::POST, path, "{}")).await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, "no frames at all, but long enough"));
+    assert_eq!(bench.event().await.usage.total(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_keep_the_headers_that_say_what_they_are() {
+    let bench = Bench::of(&own("bedrock", BEDROCK, NOVA));
+    let body = json!({"message": "Too many requests, please wait"}).to_string();
+    let headers = vec![
+        ("content-type", "application/x-amz-json-1.1".to_owned()),
+        ("x-amzn-errortype", "ThrottlingException:http://internal.amazon.com/".to_owned()),
+        ("retry-after", "7".to_owned()),
+        ("set-cookie", "canary=1".to_owned()),
+        ("x-headgate-model", "canary".to_owned()),
+    ];
+    let steps = vec![Step::Chunk(body.clone().into())];
+    bench.upstreams.play("bedrock.test", Play::Answer { status: 429, headers, steps });
+    let refused = bench.ask(ask(Method::POST, "/passthrough/bedrock/model/m/converse", "{}")).await;
+    assert_eq!((refused.status.as_u16(), refused.text()), (429, body.as_str()));
+    assert_eq!(refused.header("x-amzn-errortype"), "ThrottlingException:http://internal.amazon.com/");
+    assert_eq!((refused.header("retry-after"), refused.header("content-type")), ("7", "application/x-amz-json-1.1"));
+    assert_eq!((refused.header("set-cookie"), refused.header("x-headgate-model")), ("", "m"));
+    assert!(!refused.header("x-headgate-request-id").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_for_the_head_alone_is_answered_with_it() {
+    let bench = Bench::of(&world());
+    bench.upstreams.play("openai.test", raw_answer(200, "application/x-own", "whatever"));
+    let answer =
+        bench.ask(ask(Method::HEAD, "/passthrough/openai/v1/files/f?after=a%20b&limit=2&filter=c%26d", "")).await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, ""));
+    assert_eq!((answer.header("content-type"), answer.header("content-length")), ("application/x-own", "8"));
+    assert_eq!(bench.upstreams.calls()[0].path, "/v1/files/f?after=a%20b&limit=2&filter=c%26d");
+    // So is what has nothing to say.
+    bench.upstreams.play("openai.test", Play::Answer { status: 204, headers: vec![], steps: vec![] });
+    let answer = bench.ask(ask(Method::DELETE, "/passthrough/openai/v1/files/f", "")).await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (204, ""));
+    let events = bench.ledger.wait(2).await;
+    assert!(events.iter().all(|event| event.outcome == Outcome::Success && event.is_unmetered), "{events:?}");
+    // The connection is as good as before.
+    bench.upstreams.play("openai.test", raw_answer(200, "application/x-own", "whatever"));
+    assert_eq!(bench.ask(ask(Method::GET, "/passthrough/openai/v1/files/f", "")).await.text(), "whatever");
 }

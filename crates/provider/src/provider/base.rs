@@ -148,10 +148,9 @@ impl Base {
         uri_of(&self.scheme, &self.authority, &join(&self.path, &below, own)).ok_or(PathError)
     }
 
-    /// Finds what is at an address below the base, and the model that the address names.
-    #[must_use]
-    pub fn surface_at(&self, uri: &Uri) -> Option<(Surface, Option<String>)> {
-        self.places.iter().find_map(|ready| {
+    /// Lists what may be at an address below the base, and the model that the address names.
+    pub fn surfaces_at(&self, uri: &Uri) -> impl Iterator<Item = (Surface, Option<String>)> {
+        self.places.iter().filter_map(|ready| {
             std::iter::once(&ready.whole).chain(&ready.stream).find_map(|address| match address {
                 Address::Fixed(fixed) => (fixed.path() == uri.path()).then_some((ready.surface, None)),
                 Address::Model(before, after) => {
@@ -362,9 +361,10 @@ mod tests {
         let azure = base("azure_openai", "https://h.test?api-version=2024-10-21").unwrap();
         let address = azure.below("openai/deployments/d/chat/completions", Some("api-version=1999-01-01&x=1")).unwrap();
         assert_eq!(address, "https://h.test/openai/deployments/d/chat/completions?x=1&api-version=2024-10-21");
-        assert_eq!(azure.surface_at(&address), Some((CHAT, Some("d".to_owned()))));
-        assert_eq!(openai.surface_at(&"https://h.test/proxy/v1/chat/completions".parse().unwrap()), Some((CHAT, None)));
-        assert_eq!(openai.surface_at(&"https://h.test/proxy/v1/files".parse().unwrap()), None);
+        assert_eq!(azure.surfaces_at(&address).next(), Some((CHAT, Some("d".to_owned()))));
+        let chat = "https://h.test/proxy/v1/chat/completions".parse().unwrap();
+        assert_eq!(openai.surfaces_at(&chat).next(), Some((CHAT, None)));
+        assert_eq!(openai.surfaces_at(&"https://h.test/proxy/v1/files".parse().unwrap()).next(), None);
     }
 
     proptest! {

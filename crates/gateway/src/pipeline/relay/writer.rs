@@ -9,6 +9,8 @@ use llm::canonical::json::Raw;
 use llm::dialect::{Decoder, Dialect, Encoder};
 use provider::skim::{InBandError, Skimmed, StreamSkim, tier_in_events};
 
+use super::watch::Watch;
+
 /// Writes one answer for one client.
 pub(crate) enum Writer {
     /// The client's dialect is the upstream's.
@@ -27,6 +29,8 @@ pub(crate) enum Writer {
     Translated(Box<Translation>),
     /// The answer of an operation besides chat, as it comes.
     Passing(Box<Passing>),
+    /// An answer in a form that only its upstream speaks, as it comes.
+    Watched(Box<Watch>),
 }
 
 /// An answer that is handed on as it comes.
@@ -150,6 +154,10 @@ impl Writer {
                 passing.push(&chunk);
                 Ok(chunk)
             }
+            Self::Watched(watch) => {
+                watch.push(&chunk);
+                Ok(chunk)
+            }
         }
     }
 
@@ -177,6 +185,7 @@ impl Writer {
                 passing.found.is_complete = true;
                 Ok(Bytes::new())
             }
+            Self::Watched(watch) => watch.finish().map(|()| Bytes::new()),
         }
     }
 
@@ -185,7 +194,7 @@ impl Writer {
         match self {
             // Its last event is only known by the connection's end: a reason to stop may be followed by more usage.
             Self::Untouched { dialect: Dialect::Gemini, .. } | Self::Passing(_) => false,
-            Self::Untouched { .. } | Self::Translated(_) => self.found().is_complete,
+            Self::Untouched { .. } | Self::Translated(_) | Self::Watched(_) => self.found().is_complete,
         }
     }
 
@@ -195,6 +204,7 @@ impl Writer {
             Self::Untouched { skim, ended, .. } => skim.as_ref().map_or(ended, |skim| skim.found()),
             Self::Translated(translation) => translation.found(),
             Self::Passing(passing) => &passing.found,
+            Self::Watched(watch) => watch.found(),
         }
     }
 
@@ -220,7 +230,7 @@ impl Writer {
             Self::Passing(passing) if passing.skim.is_some() => {
                 [&b"\n\n"[..], &Dialect::OpenAiChat.encode_error_event(&error)].concat().into()
             }
-            Self::Passing(_) => Bytes::new(),
+            Self::Passing(_) | Self::Watched(_) => Bytes::new(),
         }
     }
 }
@@ -235,7 +245,7 @@ const fn end_mark(dialect: Dialect) -> &'static [u8] {
 }
 
 /// Notes what an event says about the answer.
-fn note(event: &Event, found: &mut Skimmed) {
+pub(super) fn note(event: &Event, found: &mut Skimmed) {
     found.has_begun |= !matches!(event, Event::Done | Event::Error(_));
     match event {
         Event::Delta { .. } => found.n_output_events += 1,
