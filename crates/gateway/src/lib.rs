@@ -22,6 +22,7 @@
 
 mod admin;
 mod config;
+mod h1;
 mod ingress;
 pub mod metrics;
 mod pipeline;

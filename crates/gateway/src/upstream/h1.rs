@@ -4,7 +4,6 @@
 //! the client's. Invariants: a connection can be used again only when request and answer are both through and nothing is left
 //! in between; whoever stops waiting closes it.
 
-mod framing;
 mod head;
 
 use std::future::poll_fn;
@@ -13,12 +12,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use super::dial::Stream;
-use framing::Framing;
+use crate::h1::Fault;
+use crate::h1::framing::Framing;
 
 /// Bytes read at once, to begin with: most answers with their heads, and every chunk of a stream.
 const READ: usize = 3 * 1024;
@@ -28,23 +28,6 @@ const READ_MORE: usize = 16 * 1024;
 const READ_KNOWN: usize = 64 * 1024;
 /// Room below which a buffer is used from its start again, or another one made.
 const READ_LEAST: usize = 512;
-
-/// Why an answer cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
-    /// The head is not HTTP/1.1.
-    #[error("the answer is not HTTP/1.1")]
-    Head,
-    /// It is not clear where the body ends.
-    #[error("the answer does not say clearly where its body ends")]
-    Framing,
-    /// A chunk's frame is wrong.
-    #[error("a chunk of the answer is not framed as it has to be")]
-    Chunk,
-    /// The head, or what nobody reads of a body, has no end.
-    #[error("the head of the answer, or what surrounds its body, is too long")]
-    TooLong,
-}
 
 /// Why an exchange broke off.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +74,7 @@ impl Connection {
         host: &HeaderValue,
     ) -> Result<(Response<()>, Reading), Unanswered> {
         let head = head::write(&request, host);
+        let is_head = *request.method() == Method::HEAD;
         let mut unsent = Unsent { parts: head.chain(request.into_body()), is_over: false };
         let mut reading = Reading {
             stream: self.stream,
@@ -101,7 +85,7 @@ impl Connection {
             is_kept: false,
         };
         let mut n_seen = 0;
-        match poll_fn(|cx| reading.poll_head(&mut unsent, &mut n_seen, cx)).await {
+        match poll_fn(|cx| reading.poll_head(&mut unsent, (&mut n_seen, is_head), cx)).await {
             Ok(answer) => {
                 reading.unsent = (!unsent.is_over).then(|| Box::new(unsent));
                 Ok((answer, reading))
@@ -191,7 +175,7 @@ impl Reading {
     fn poll_head(
         &mut self,
         unsent: &mut Unsent,
-        n_seen: &mut usize,
+        (n_seen, is_head): (&mut usize, bool),
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<()>, Broken>> {
         // A request that is refused half way is answered nevertheless, so an error of writing waits for what can be read.
@@ -200,7 +184,8 @@ impl Reading {
             match self.poll_read(cx) {
                 Poll::Ready(Ok(1..)) => {
                     let Some(head) = head::read(&mut self.buf, n_seen)? else { continue };
-                    self.framing = head.framing;
+                    // Whatever length it has, an answer to this has no body (RFC 9110, section 9.3.2).
+                    self.framing = if is_head { Framing::Length(0) } else { head.framing };
                     self.is_kept = head.is_kept;
                     return Poll::Ready(Ok(head.answer));
                 }

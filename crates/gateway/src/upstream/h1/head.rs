@@ -10,8 +10,8 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use httparse::{ParserConfig, Status};
 
-use super::Fault;
-use super::framing::{Chunked, Framing};
+use crate::h1::framing::{Chunked, Framing};
+use crate::h1::{Fault, find_end, length, names};
 
 /// Most bytes of an answer's head.
 const MAX_HEAD: usize = 64 * 1024;
@@ -88,22 +88,6 @@ fn may_be_head(buf: &[u8]) -> bool {
     line[..n] == START[..n]
 }
 
-/// Returns where the first empty line ends.
-fn find_end(buf: &[u8], n_seen: &mut usize) -> Option<usize> {
-    while let Some(at) = memchr::memchr(b'\n', buf.get(*n_seen..)?) {
-        let next = *n_seen + at + 1;
-        match buf.get(next..)? {
-            [b'\n', ..] => return Some(next + 1),
-            [b'\r', b'\n', ..] => return Some(next + 2),
-            // Whether the next line is empty is not known yet: look at this line's end again.
-            [] | [b'\r'] => return None,
-            _ => *n_seen = next,
-        }
-    }
-    *n_seen = buf.len();
-    None
-}
-
 fn parse(head: &Bytes) -> Result<Head, Fault> {
     let mut room = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
@@ -151,29 +135,6 @@ fn framing(answer: &Response<()>, headers: &HeaderMap) -> Result<(Framing, bool)
         Some(length) => (Framing::Length(length), is_kept),
         None => (Framing::Close, false),
     })
-}
-
-/// Reads the length; the same one may be given several times.
-fn length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
-    let mut found = None;
-    for value in headers.get_all(CONTENT_LENGTH) {
-        for part in value.as_bytes().split(|byte| *byte == b',') {
-            let digits = part.trim_ascii();
-            let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-            let length = std::str::from_utf8(digits).ok().filter(|_| is_number).and_then(|text| text.parse().ok());
-            let length: u64 = length.ok_or(Fault::Framing)?;
-            if found.is_some_and(|earlier| earlier != length) {
-                return Err(Fault::Framing);
-            }
-            found = Some(length);
-        }
-    }
-    Ok(found)
-}
-
-fn names(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
-    let mut words = headers.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    words.any(|found| found.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ async fn an_end_that_comes_too_early_is_told() {
 #[tokio::test]
 async fn what_is_no_http_is_told() {
     let found = call(4_096, b"{}".to_vec(), |far| answered(far, SMALL, &["SSH-2.0-OpenSSH\r\n\r\n"])).await;
-    assert_eq!(found.map(|_| ()), Err(("the answer is not HTTP/1.1".to_owned(), true)));
+    assert_eq!(found.map(|_| ()), Err(("the message is not HTTP/1.1".to_owned(), true)));
 }
 
 #[tokio::test]
@@ -131,4 +131,24 @@ async fn a_long_body_comes_whole() {
     let (_, body, connection) =
         call(100_000, b"{}".to_vec(), |far| answered(far, SMALL, &pieces)).await.expect("an answer");
     assert!(body == text.as_bytes() && connection.is_some());
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_no_body_whatever_its_length_says() {
+    for lines in ["content-length: 5\r\n", "transfer-encoding: chunked\r\n"] {
+        let (near, mut far) = duplex(4_096);
+        let mut asked = Request::new(Bytes::new());
+        *asked.method_mut() = http::Method::HEAD;
+        let answering = async {
+            let mut seen = vec![0; "HEAD / HTTP/1.1\r\nhost: api.test\r\n\r\n".len()];
+            far.read_exact(&mut seen).await.expect("a request");
+            far.write_all(format!("{OK}{lines}\r\n").as_bytes()).await.expect("is read");
+        };
+        let host = HOST;
+        let (sent, ()) = tokio::join!(Connection::new(Box::new(near)).send(asked, &host), answering);
+        let (head, mut reading) = sent.map_err(|unanswered| unanswered.why).expect("an answer");
+        assert_eq!(head.status(), 200);
+        assert!(poll_fn(|cx| reading.poll_chunk(cx)).await.is_none());
+        assert!(reading.into_connection().is_some(), "{lines:?}");
+    }
 }

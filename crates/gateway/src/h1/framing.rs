@@ -1,4 +1,4 @@
-//! Where the body of an HTTP/1.1 answer ends (RFC 9112, sections 6.3 and 7.1). **Sans-IO.**
+//! Where the body of an HTTP/1.1 message ends (RFC 9112, sections 6.3 and 7.1). **Sans-IO.**
 //!
 //! Invariants: any split of the same bytes gives the same body; nothing beyond the body is taken out of the buffer; what is
 //! not exactly a chunk's frame is refused, never guessed at.
@@ -12,7 +12,7 @@ const MAX_UNREAD: usize = 16 * 1024;
 
 /// How the end of a body is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     /// So many bytes are left.
     Length(u64),
     /// Frames, each with its size in front.
@@ -23,7 +23,7 @@ pub(super) enum Framing {
 
 /// Reads a chunked body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Chunked {
+pub(crate) struct Chunked {
     state: State,
     n_unread: usize,
 }
@@ -56,7 +56,7 @@ enum State {
 
 impl Framing {
     /// Says whether the body has been read to its end.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
             Self::Chunked(chunked) => chunked.state == State::End,
@@ -65,7 +65,7 @@ impl Framing {
     }
 
     /// Returns the bytes that are certainly still to come.
-    pub(super) fn expected(&self) -> u64 {
+    pub(crate) fn expected(&self) -> u64 {
         match self {
             Self::Length(left) | Self::Chunked(Chunked { state: State::Data(left), .. }) => *left,
             Self::Chunked(_) | Self::Close => 0,
@@ -73,7 +73,7 @@ impl Framing {
     }
 
     /// Takes the next bytes of the body out of what was read; `None` when the body is complete or more must be read.
-    pub(super) fn take(&mut self, buf: &mut BytesMut) -> Result<Option<Bytes>, Fault> {
+    pub(crate) fn take(&mut self, buf: &mut BytesMut) -> Result<Option<Bytes>, Fault> {
         match self {
             Self::Length(left) => Ok(split(buf, left)),
             Self::Chunked(chunked) => chunked.take(buf),
@@ -93,7 +93,7 @@ fn split(buf: &mut BytesMut, left: &mut u64) -> Option<Bytes> {
 }
 
 impl Chunked {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { state: State::Size { size: 0, n_digits: 0 }, n_unread: 0 }
     }
 
