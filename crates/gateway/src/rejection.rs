@@ -14,7 +14,7 @@ use domain::usage::Outcome;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use llm::canonical::error::{AnswerError, ErrorKind};
-use llm::dialect::Dialect;
+use llm::dialect::{Dialect, Speak as _};
 
 use crate::pipeline::relay::ReplyBody;
 

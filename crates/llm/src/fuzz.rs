@@ -9,7 +9,7 @@ use crate::canonical::answer::fold;
 use crate::canonical::error::DecodeError;
 use crate::canonical::event::Event;
 use crate::codec::sse;
-use crate::dialect::{AnswerOptions, Dialect, Mode, RequestOptions, Undo, openai_embeddings};
+use crate::dialect::{AnswerOptions, Dialect, Mode, RequestOptions, Speak as _, Undo, openai_embeddings};
 
 const DIALECTS: [Dialect; 5] = [
     Dialect::OpenAiChat,

@@ -18,7 +18,7 @@
 //! - Any split of the same upstream bytes gives the same events.
 //! - Nothing here panics on any input; what cannot be read is an error that names the place.
 
-pub mod canonical;
-pub mod codec;
 pub mod dialect;
 pub mod fuzz;
+
+pub use hub::{canonical, codec};

@@ -1,6 +1,6 @@
 //! What only OpenAI's legacy completions have: prompts that are no conversation.
 
-use llm::dialect::{Dialect, RequestOptions};
+use llm::dialect::{Dialect, RequestOptions, Speak as _};
 
 #[test]
 fn an_upstream_of_texts_takes_no_conversation() {

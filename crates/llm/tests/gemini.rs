@@ -4,7 +4,7 @@ use llm::canonical::answer::fold;
 use llm::canonical::embedding::{EmbeddingAnswer, Vector};
 use llm::canonical::json::{Raw, Rest};
 use llm::dialect::gemini::{self, CountForm, Counts, embeddings};
-use llm::dialect::{AnswerOptions, Dialect, Mode, ReasoningStyle, RequestOptions, SchemaStyle, Undo};
+use llm::dialect::{AnswerOptions, Dialect, Mode, ReasoningStyle, RequestOptions, SchemaStyle, Speak as _, Undo};
 use serde_json::{Value, json};
 
 use crate::golden::{decode, encode};

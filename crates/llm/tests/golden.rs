@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::BytesMut;
 use llm::canonical::event::Event;
-use llm::dialect::{AnswerOptions, Dialect, Mode, ReasoningStyle, RequestOptions, SchemaStyle, Undo};
+use llm::dialect::{AnswerOptions, Dialect, Mode, ReasoningStyle, RequestOptions, SchemaStyle, Speak as _, Undo};
 use serde_json::{Value, json};
 
 const DIALECTS: [Dialect; 5] = [

@@ -3,7 +3,7 @@
 use std::fs;
 
 use llm::canonical::answer::fold;
-use llm::dialect::{Dialect, Mode, Undo};
+use llm::dialect::{Dialect, Mode, Speak as _, Undo};
 use llm::fuzz;
 use proptest::prelude::*;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use llm::dialect::{Dialect, Mode, RequestOptions, Undo};
+use llm::dialect::{Dialect, Mode, RequestOptions, Speak as _, Undo};
 
 use crate::golden::{decode, encode, fixtures};
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use llm::canonical::answer::{Answer, fold};
 use llm::canonical::content::Content;
-use llm::dialect::{Dialect, Mode, RequestOptions, Undo};
+use llm::dialect::{Dialect, Mode, RequestOptions, Speak as _, Undo};
 use llm::{canonical::event::Event, dialect::AnswerOptions};
 
 use crate::golden::{decode, encode, fixtures};

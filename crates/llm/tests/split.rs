@@ -3,7 +3,7 @@
 use std::fs;
 
 use llm::codec::sse::Reader;
-use llm::dialect::{Dialect, Mode, Undo};
+use llm::dialect::{Dialect, Mode, Speak as _, Undo};
 use proptest::prelude::*;
 
 use crate::golden::{check_order, decode, fixtures};

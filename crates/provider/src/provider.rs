@@ -59,7 +59,7 @@ use crate::wire::Wire;
 use llm::canonical::error::{AnswerError, DecodeError, EncodeError};
 use llm::canonical::loss::Loss;
 use llm::canonical::request::ChatRequest;
-use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Undo};
+use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Speak as _, Undo};
 
 pub use base::{Base, BaseUrlError, ModelNameError, PathError};
 pub use own::{Counting, Known, count_named, reader, recognise};

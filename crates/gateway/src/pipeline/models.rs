@@ -5,7 +5,7 @@
 use domain::code::GatewayCode;
 use domain::price::Rates;
 use domain::{Price, Timestamp};
-use llm::dialect::{Dialect, ModelEntry, ModelFacts};
+use llm::dialect::{Dialect, ModelEntry, ModelFacts, Speak as _};
 use policy::Caller;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy};
 use provider::catalog::{self, Capability, Modality, Model, ModelKind};

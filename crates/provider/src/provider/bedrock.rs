@@ -6,7 +6,7 @@
 use llm::canonical::error::DecodeError;
 use llm::canonical::event::Event;
 use llm::codec::{json, sse};
-use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Undo};
+use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Speak as _, Undo};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -22,7 +22,7 @@ use llm::canonical::json::{Raw, Rest};
 use llm::canonical::request::ChatRequest;
 use llm::canonical::tool::{FunctionTool, ResponseFormat, Tool, ToolChoice};
 use llm::canonical::usage::Usage;
-use llm::dialect::{AnswerOptions, Dialect, Mode, openai_responses};
+use llm::dialect::{AnswerOptions, Dialect, Mode, Speak as _, openai_responses};
 
 /// Most choices of one call.
 const MAX_CHOICES: u32 = 16;

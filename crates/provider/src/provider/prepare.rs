@@ -14,7 +14,7 @@ use crate::catalog::{Capability, Model};
 use crate::scan::Patch;
 use llm::canonical::error::EncodeError;
 use llm::canonical::loss::Loss;
-use llm::dialect::{Dialect, ReasoningStyle, RequestOptions, SchemaStyle, Undo, openai_responses};
+use llm::dialect::{Dialect, ReasoningStyle, RequestOptions, SchemaStyle, Speak as _, Undo, openai_responses};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("headgate/", env!("CARGO_PKG_VERSION")));

@@ -1,4 +1,4 @@
-use llm::dialect::{Dialect, Mode, Undo};
+use llm::dialect::{Dialect, Mode, Speak as _, Undo};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -8,7 +8,12 @@ use crate::repo::cargo;
 /// Which of our crates each may use. A new edge here is its own commit with its reason.
 const EDGES: &[(&str, &[&str])] = &[
     ("domain", &[]),
-    ("llm", &["domain"]),
+    ("hub", &["domain"]),
+    // One crate a vendor, so that none can know another's languages.
+    ("anthropic", &["hub"]),
+    ("gemini", &["domain", "hub"]),
+    ("openai", &["hub"]),
+    ("llm", &["anthropic", "gemini", "hub", "openai"]),
     ("provider", &["domain", "llm"]),
     ("api", &["domain"]),
     ("proto", &[]),
@@ -46,7 +51,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that decide without IO, and what their whole tree may not contain.
-const PURE: &[&str] = &["domain", "llm", "provider", "policy", "api"];
+const PURE: &[&str] = &["domain", "hub", "anthropic", "gemini", "openai", "llm", "provider", "policy", "api"];
 const IMPURE: &[&str] = &["tokio", "sqlx", "redis", "axum", "hyper", "reqwest"];
 
 const FEATURES: &[(&str, &str)] =

@@ -3,7 +3,8 @@
 use super::File;
 
 const EMPTY_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "common", "misc", "types", "manager"];
-const PURE: &[&str] = &["domain", "llm", "provider", "guard", "policy", "api", "proto"];
+const PURE: &[&str] =
+    &["domain", "hub", "anthropic", "gemini", "openai", "llm", "provider", "guard", "policy", "api", "proto"];
 
 pub(crate) fn check(tree: &[File]) -> Vec<String> {
     let mut findings = Vec::new();

@@ -20,7 +20,7 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use llm::canonical::json::Raw;
 use llm::canonical::loss::{Effect, Loss};
-use llm::dialect::{AnswerOptions, Dialect, Mode, gemini};
+use llm::dialect::{AnswerOptions, Dialect, Mode, Speak as _, gemini};
 use pin_project_lite::pin_project;
 use policy::snapshot::{CredentialUse, DeploymentPolicy};
 use provider::count;

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use llm::canonical::error::{AnswerError, DecodeError};
 use llm::canonical::event::Event;
 use llm::canonical::json::Raw;
-use llm::dialect::{Decoder, Dialect, Encoder};
+use llm::dialect::{Decoder, Dialect, Encoder, Speak as _};
 use provider::skim::{InBandError, Skimmed, StreamSkim, tier_in_events};
 
 use super::watch::Watch;
