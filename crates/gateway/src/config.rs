@@ -46,9 +46,9 @@ pub struct Limits {
     pub max_in_flight: usize,
     /// Most calls in flight of one virtual key on the node.
     pub max_in_flight_per_key: usize,
-    /// Longest time from the first byte of a connection to the end of its first request head.
+    /// Longest time from the first byte of a request's head to its last.
     pub header_read_ms: u64,
-    /// How long a connection is kept that sends no request; also bounds the heads of later requests.
+    /// How long a connection is kept that sends no request, or takes nothing of its answer.
     pub idle_ms: u64,
     /// Longest time for a whole request body.
     pub body_read_ms: u64,

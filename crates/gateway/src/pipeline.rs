@@ -47,8 +47,8 @@ use domain::usage::Endpoint as EndpointName;
 use domain::{Clock, NodeId};
 use http::Response;
 use http::request::Parts;
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
 use llm::dialect::Dialect;
 use policy::{KeyRefusal, Snapshot};
 
@@ -67,6 +67,7 @@ use crate::ingress::{self, Endpoint};
 use crate::metrics::{Metrics, Shard};
 use crate::rejection::Rejection;
 use crate::responses::ResponseStore;
+use crate::server::body::Incoming;
 use crate::upstream::client::Client;
 use crate::upstream::dial::Dial;
 use crate::upstream::exchanges::Exchanges;
@@ -251,7 +252,9 @@ const fn endpoint_name(endpoint: Endpoint<'_>) -> EndpointName {
 
 /// Reads what is left of a refused request's body, within bounds. A client that is still sending would otherwise see its
 /// connection reset before it has read the refusal.
-fn discard(mut body: Incoming) {
+fn discard(body: Incoming) {
+    // A connection of its own reads it by itself.
+    let Incoming::Shared(mut body) = body else { return };
     if body.is_end_stream() {
         return;
     }

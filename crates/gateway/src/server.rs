@@ -1,51 +1,56 @@
 //! Listeners and connections: one thread, one runtime and one `SO_REUSEPORT` socket for each worker.
 //!
-//! A request never changes threads, so nothing on its way is contended. Not here: what a request means (`pipeline`).
+//! A request never changes threads, so nothing on its way is contended. HTTP/1.1 is spoken by `h1`, HTTP/2 by hyper. Not here:
+//! what a request means (`pipeline`).
 //! Invariants: a connection that sends nothing is closed after `idle_ms`, one that begins a head and does not end it after
 //! `header_read_ms`; a panic in one call answers that call with 500 and touches no other; after a stop every call in flight may
 //! finish until the drain's deadline.
 
-mod framing;
+pub(crate) mod body;
+mod h1;
+mod patience;
+mod preface;
 mod stop;
+#[cfg_attr(not(test), expect(dead_code, reason = "taken by the surface that is spoken over a WebSocket"))]
+pub(crate) mod upgrade;
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
+use domain::Timestamp;
 use domain::code::GatewayCode;
 use futures_util::FutureExt;
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, Version};
-use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use llm::dialect::Dialect;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::{Instant, Sleep, sleep};
-use tokio_util::sync::WaitForCancellationFuture;
+use tokio::time::sleep;
 
 use crate::config::Limits;
 use crate::pipeline::relay::ReplyBody;
 use crate::pipeline::{self, Worker, admit};
 use crate::rejection::Rejection;
-use crate::server::framing::{Connection, Protocol, Watched};
+use crate::server::body::Incoming;
+use crate::server::patience::{Over, Patience};
+use crate::server::preface::{Connection, Opening, Protocol};
 use crate::server::stop::Phase;
 pub(crate) use crate::server::stop::Stop;
 
-/// How long a connection without a call in flight may hold up a drain: enough for a request that is on its way.
-const LINGER: Duration = Duration::from_secs(1);
 /// When a client that asks a draining node should ask again; whatever sends it elsewhere has then noticed.
 const DRAINING_RETRY: Duration = Duration::from_secs(1);
-/// Most bytes read from a client at once. hyper begins with 8 KiB and comes to this only for connections with large bodies.
-const READ_BUFFER: usize = 128 * 1024;
 /// Pause after an accept error that may repeat at once, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -144,19 +149,18 @@ where
     let metrics = worker.metrics.clone();
     metrics.connections.add(1);
     let connection = Arc::new(Connection::default());
-    let mut watched = Watched::new(stream, connection.clone());
+    let mut opening = Opening::new(stream);
     let limits = &worker.shared.config.limits;
-    let mut patience = Patience {
-        leaving: pin!(stop.leaving().cancelled()),
-        draining: pin!(stop.draining().cancelled()),
-        cut: pin!(stop.cutting().cancelled()),
-        timer: Some(Box::pin(sleep(Duration::from_millis(limits.idle_ms)))),
-        header_read: Duration::from_millis(limits.header_read_ms),
-        has_bytes: false,
-        phase: Phase::Serving,
-    };
+    let leaving = pin!(stop.leaving().cancelled());
+    let draining = pin!(stop.draining().cancelled());
+    let cut = pin!(stop.cutting().cancelled());
+    let mut patience = Patience::new(
+        &stop,
+        [leaving, draining, cut],
+        (Duration::from_millis(limits.idle_ms), Duration::from_millis(limits.header_read_ms)),
+    );
     let protocol = poll_fn(|cx| {
-        if let Poll::Ready(read) = watched.poll_protocol(cx) {
+        if let Poll::Ready(read) = opening.poll_protocol(&connection, cx) {
             return Poll::Ready(read);
         }
         patience.poll(cx, &connection).map(|_| None)
@@ -167,11 +171,12 @@ where
     match protocol {
         None => {}
         Some(Protocol::Http1) => {
-            let served = http1(limits).serve_connection(TokioIo::new(watched), calls);
-            Box::pin(drive(served, http1::Connection::graceful_shutdown, Phase::Draining, patience, &connection)).await;
+            let Opening { stream, ahead } = opening;
+            let served = h1::Connection::new(Box::new(stream), ahead, calls, limits, patience.take_timer()).serve();
+            Box::pin(drive(served, |_| connection.end(), Phase::Draining, patience, &connection)).await;
         }
         Some(Protocol::Http2) => {
-            let served = http2(limits).serve_connection(TokioIo::new(watched), calls);
+            let served = http2(limits).serve_connection(TokioIo::new(opening), calls);
             // GOAWAY loses nothing: streams that were opened before the client has read it are served.
             Box::pin(drive(served, http2::Connection::graceful_shutdown, Phase::Leaving, patience, &connection)).await;
         }
@@ -182,7 +187,7 @@ where
 /// Polls a connection to its end, and tells it when to come to one: as soon as the node leaves, or after a while of draining.
 async fn drive<C: Future>(
     served: C,
-    begin_shutdown: fn(Pin<&mut C>),
+    begin_shutdown: impl Fn(Pin<&mut C>),
     ends_when: Phase,
     mut patience: Patience<'_, '_>,
     connection: &Connection,
@@ -196,10 +201,10 @@ async fn drive<C: Future>(
             }
             let is_over = patience.poll(cx, connection);
             // Before the first request hyper would drop an HTTP/2 connection instead of telling the client.
-            if !connection.has_request() {
+            if ends_when == Phase::Leaving && !connection.has_request() {
                 return is_over.map(|_| ());
             }
-            let is_due = ends_when == Phase::Leaving && patience.phase >= Phase::Leaving;
+            let is_due = ends_when == Phase::Leaving && patience.phase() >= Phase::Leaving;
             match is_over {
                 Poll::Ready(Over::Cut) => return Poll::Ready(()),
                 Poll::Ready(Over::Lingered) if !is_ending => {}
@@ -211,82 +216,6 @@ async fn drive<C: Future>(
         }
     })
     .await;
-}
-
-/// Why a connection is not put up with any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Over {
-    /// At once.
-    Cut,
-    /// A drain began a while ago, or the first request did not come in time: as soon as no call is in flight.
-    Lingered,
-}
-
-/// How long a connection is put up with.
-struct Patience<'p, 's> {
-    leaving: Pin<&'p mut WaitForCancellationFuture<'s>>,
-    draining: Pin<&'p mut WaitForCancellationFuture<'s>>,
-    cut: Pin<&'p mut WaitForCancellationFuture<'s>>,
-    /// Runs until the first request has come, and again while draining.
-    timer: Option<Pin<Box<Sleep>>>,
-    header_read: Duration,
-    has_bytes: bool,
-    phase: Phase,
-}
-
-impl Patience<'_, '_> {
-    fn poll(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<Over> {
-        if self.cut.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Over::Cut);
-        }
-        if self.phase == Phase::Serving && self.leaving.as_mut().poll(cx).is_ready() {
-            self.phase = Phase::Leaving;
-        }
-        if self.phase < Phase::Draining {
-            self.await_head(connection);
-        }
-        if self.phase == Phase::Leaving && self.draining.as_mut().poll(cx).is_ready() {
-            self.phase = Phase::Draining;
-            let until = Instant::now() + LINGER;
-            match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(until),
-                None => self.timer = Some(Box::pin(sleep(LINGER))),
-            }
-        }
-        let Some(timer) = &mut self.timer else { return Poll::Pending };
-        std::task::ready!(timer.as_mut().poll(cx));
-        self.timer = None;
-        Poll::Ready(Over::Lingered)
-    }
-
-    /// Gives a head that has begun its own time; hyper times those of later requests.
-    fn await_head(&mut self, connection: &Connection) {
-        if connection.has_request() {
-            self.timer = None;
-        } else if connection.has_bytes()
-            && !std::mem::replace(&mut self.has_bytes, true)
-            && let Some(timer) = &mut self.timer
-        {
-            let until = Instant::now() + self.header_read;
-            if until < timer.deadline() {
-                timer.as_mut().reset(until);
-            }
-        }
-    }
-}
-
-fn http1(limits: &Limits) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        // Also how long a connection is kept between two requests.
-        .header_read_timeout(Duration::from_millis(limits.idle_ms))
-        .max_headers(limits.max_headers)
-        // What comes after it is refused with a reason, so it is not the limit itself.
-        .max_header_size(limits.max_header_bytes.max(8_192) * 2)
-        // A body that is read at once is never put together from pieces.
-        .max_buf_size(READ_BUFFER.max(limits.max_header_bytes * 2));
-    builder
 }
 
 fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
@@ -309,49 +238,77 @@ struct Calls {
     stop: Stop,
 }
 
-impl Service<Request<Incoming>> for Calls {
+impl Service<Request<hyper::body::Incoming>> for Calls {
     type Response = Response<ReplyBody>;
     type Error = Infallible;
-    // On the heap, and gone when the answer begins: a connection would otherwise keep 8 KB for it while a stream runs.
+    // On the heap, and gone when the answer begins: a stream would otherwise keep 8 KB for it while it runs.
     type Future = Pin<Box<dyn Future<Output = Result<Response<ReplyBody>, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (worker, connection, stop) = (self.worker.clone(), self.connection.clone(), self.stop.clone());
-        Box::pin(async move {
-            let is_http1 = request.version() < Version::HTTP_2;
-            let mut response = answer(worker, &connection, &stop, request).await;
-            if is_http1 && stop.phase() > Phase::Serving {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok(response)
-        })
+    fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
+        self.connection.note_request();
+        let (worker, phase) = (self.worker.clone(), self.stop.phase());
+        // On the heap: the head would otherwise be kept, and moved, once for each future that it passes through.
+        let (parts, body) = request.into_parts();
+        let parts = Box::new(parts);
+        Box::pin(async move { Ok(answer(&worker, parts, Incoming::Shared(body), refuse_late(phase)).await) })
+    }
+}
+
+impl h1::Answers for Calls {
+    type Body = ReplyBody;
+
+    async fn answer(&self, parts: Box<Parts>, body: Incoming, is_double_framed: bool) -> Response<ReplyBody> {
+        let refused =
+            if is_double_framed { Some(admit::refuse_double_framing()) } else { refuse_late(self.stop.phase()) };
+        let mut response = answer(&self.worker, parts, body, refused).await;
+        if self.stop.phase() > Phase::Serving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    fn refuse(&self, refused: h1::Refused) -> Response<ReplyBody> {
+        let code = match refused.status {
+            StatusCode::REQUEST_TIMEOUT => GatewayCode::RequestTimeout,
+            _ => GatewayCode::RequestInvalid,
+        };
+        let mut response = Rejection::new(code, refused.detail).closing().respond(Dialect::OpenAiChat, None);
+        *response.status_mut() = refused.status;
+        response
+    }
+
+    fn note_request(&self) {
+        self.connection.note_request();
+    }
+
+    fn is_ending(&self) -> bool {
+        self.connection.is_ending()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.worker.shared.clock.now()
     }
 }
 
 /// Answers one request; a panic on the way becomes a 500 in the client's dialect.
 async fn answer(
-    worker: Arc<Worker>,
-    connection: &Connection,
-    stop: &Stop,
-    request: Request<Incoming>,
+    worker: &Arc<Worker>,
+    parts: Box<Parts>,
+    body: Incoming,
+    refused: Option<Rejection>,
 ) -> Response<ReplyBody> {
-    let is_double_framed =
-        connection.take_content_length() && request.headers().contains_key(http::header::TRANSFER_ENCODING);
-    let dialect = crate::ingress::error_dialect(request.uri().path(), request.headers());
-    let refused = if is_double_framed {
-        Some(admit::refuse_double_framing())
-    } else {
-        (stop.phase() == Phase::Draining).then(refuse_draining)
-    };
-    // On the heap: the head would otherwise be kept, and moved, once for each future that it passes through.
-    let (parts, body) = request.into_parts();
-    let handled = pipeline::handle(worker.clone(), Box::new(parts), Some(body), refused);
+    let dialect = crate::ingress::error_dialect(parts.uri.path(), &parts.headers);
+    let handled = pipeline::handle(worker.clone(), parts, Some(body), refused);
     let Ok(response) = AssertUnwindSafe(handled).catch_unwind().await else {
         // The panic hook has logged the place; the meter settled while unwinding.
         worker.metrics.panics.add(1);
         return Rejection::internal().respond(dialect, None);
     };
     response
+}
+
+fn refuse_late(phase: Phase) -> Option<Rejection> {
+    (phase == Phase::Draining).then(refuse_draining)
 }
 
 fn refuse_draining() -> Rejection {
@@ -382,6 +339,6 @@ mod tests {
     #[test]
     fn what_is_moved_for_each_call_stays_small() {
         let size = size_of_call(pipeline::handle);
-        assert!(size <= 3_872, "{size}");
+        assert!(size <= 3_936, "{size}");
     }
 }

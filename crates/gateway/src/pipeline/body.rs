@@ -9,12 +9,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use domain::code::GatewayCode;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body, Incoming};
 
 use super::admit::Encoding;
 use crate::config::Limits;
 use crate::rejection::Rejection;
+use crate::server::body::Incoming;
 
 /// Decompressed size up to which no ratio is checked: a small body may well compress a hundredfold.
 pub(crate) const COMPRESSION_ALLOWANCE: usize = 256 * 1024;
@@ -49,6 +50,14 @@ pub(crate) async fn read(
 }
 
 async fn collect(mut body: Incoming, length: Option<u64>, max_bytes: usize) -> Result<Bytes, Rejection> {
+    if let Incoming::Exclusive(reading) = &mut body
+        && let Some(length) = reading.length()
+    {
+        if length > max_bytes as u64 {
+            return Err(Rejection::too_large(max_bytes).closing());
+        }
+        return reading.read_whole().await.map_err(|_| refuse_broken());
+    }
     let Some(first) = frame(&mut body, 0, max_bytes).await? else { return Ok(Bytes::new()) };
     // Most bodies arrive in one read with the head: no copy then.
     if body.is_end_stream() {
@@ -69,9 +78,7 @@ async fn frame(body: &mut Incoming, so_far: usize, max_bytes: usize) -> Result<O
     loop {
         match body.frame().await {
             None => return Ok(None),
-            Some(Err(_)) => {
-                return Err(Rejection::new(GatewayCode::RequestInvalid, "the body broke off; send it whole").closing());
-            }
+            Some(Err(_)) => return Err(refuse_broken()),
             Some(Ok(frame)) => {
                 // Trailers are not part of any dialect.
                 let Ok(data) = frame.into_data() else { continue };
@@ -82,6 +89,10 @@ async fn frame(body: &mut Incoming, so_far: usize, max_bytes: usize) -> Result<O
             }
         }
     }
+}
+
+fn refuse_broken() -> Rejection {
+    Rejection::new(GatewayCode::RequestInvalid, "the body broke off; send it whole").closing()
 }
 
 fn decompress(raw: &[u8], encoding: Encoding, max_bytes: usize, max_ratio: usize) -> Result<Bytes, Rejection> {

@@ -18,7 +18,6 @@ use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, He
 use http::request::Parts;
 use http::response::Parts as Answered;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use hyper::body::Incoming;
 use llm::dialect::Mode;
 use policy::Caller;
 use policy::snapshot::{CredentialPolicy, CredentialUse, DeploymentPolicy};
@@ -36,6 +35,7 @@ use super::settle::{Meter, Served};
 use super::trace::TRACEPARENT;
 use super::{Worker, reserve, resolve};
 use crate::rejection::Rejection;
+use crate::server::body::Incoming;
 use crate::upstream::client::SendError;
 use crate::upstream::exchanges::Exchanges;
 

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use domain::code::GatewayCode;
 use domain::route::Overrides;
 use http::HeaderMap;
-use hyper::body::Incoming;
 use llm::canonical::json::Rest;
 use policy::Caller;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy};
@@ -24,6 +23,7 @@ use super::settle::Meter;
 use super::surface::{Ready, Surface};
 use super::{Worker, body};
 use crate::rejection::Rejection;
+use crate::server::body::Incoming;
 
 /// Longest part of a model name that an error repeats.
 const MAX_SHOWN: usize = 100;

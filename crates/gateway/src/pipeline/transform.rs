@@ -11,7 +11,6 @@ use bytes::Bytes;
 use domain::code::GatewayCode;
 use domain::{CredentialId, DeploymentId, RouteId};
 use http::request::Parts;
-use hyper::body::Incoming;
 use llm::canonical::loss::Effect;
 use llm::dialect::Dialect;
 use policy::Caller;
@@ -25,6 +24,7 @@ use super::settle::Meter;
 use super::surface::Surface as ClientSurface;
 use super::{Worker, dispatch, resolve};
 use crate::rejection::Rejection;
+use crate::server::body::Incoming;
 
 /// What stands for a secret.
 const HIDDEN: &str = "(hidden)";

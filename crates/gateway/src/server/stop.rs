@@ -20,6 +20,9 @@ pub(crate) enum Phase {
     Draining,
 }
 
+/// The step after the last phase.
+const CUT: u8 = Phase::Draining as u8 + 1;
+
 /// The steps of one node or lane; clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop(Arc<Steps>);
@@ -42,6 +45,11 @@ impl Stop {
         }
     }
 
+    /// Says whether what still runs is cut. Cheap, too.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.0.phase.load(Ordering::Relaxed) == CUT
+    }
+
     /// Begins to leave.
     pub(crate) fn leave(&self) {
         self.0.phase.fetch_max(Phase::Leaving as u8, Ordering::Relaxed);
@@ -58,6 +66,7 @@ impl Stop {
     /// Cuts what still runs.
     pub(crate) fn cut(&self) {
         self.drain();
+        self.0.phase.store(CUT, Ordering::Relaxed);
         self.0.cut.cancel();
     }
 
@@ -88,6 +97,9 @@ mod tests {
         stop.drain();
         stop.leave();
         assert_eq!(stop.phase(), Phase::Draining);
-        assert!(stop.leaving().is_cancelled() && !stop.cutting().is_cancelled());
+        assert!(stop.leaving().is_cancelled() && !stop.cutting().is_cancelled() && !stop.is_cut());
+        stop.cut();
+        stop.drain();
+        assert!(stop.is_cut() && stop.phase() == Phase::Draining);
     }
 }

@@ -1,0 +1,187 @@
+//! How long a connection is put up with: the node's stop, and clocks that are read rather than wound up anew.
+//!
+//! Asked at every turn of a connection, so that a turn without news costs a few comparisons. Invariant: whoever was told
+//! `Pending` is woken when the answer changes.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::task::coop::has_budget_remaining;
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::WaitForCancellationFuture;
+
+use super::preface::Connection;
+use super::stop::{Phase, Stop};
+
+/// How long a connection without a call in flight may hold up a drain: enough for a request that is on its way.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why a connection is not put up with any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// At once.
+    Cut,
+    /// A drain began a while ago, or the first request did not come in time: as soon as no call is in flight.
+    Lingered,
+}
+
+/// How long a connection is put up with.
+pub(super) struct Patience<'p, 's> {
+    stop: &'s Stop,
+    leaving: Pin<&'p mut WaitForCancellationFuture<'s>>,
+    draining: Pin<&'p mut WaitForCancellationFuture<'s>>,
+    cut: Pin<&'p mut WaitForCancellationFuture<'s>>,
+    /// Runs until the first request has come, and again while draining.
+    timer: Option<Pin<Box<Sleep>>>,
+    header_read: Duration,
+    has_bytes: bool,
+    phase: Phase,
+    /// Who is woken by the next step of the stop.
+    waker: Option<Waker>,
+}
+
+impl<'p, 's> Patience<'p, 's> {
+    pub(super) fn new(
+        stop: &'s Stop,
+        [leaving, draining, cut]: [Pin<&'p mut WaitForCancellationFuture<'s>>; 3],
+        (idle, header_read): (Duration, Duration),
+    ) -> Self {
+        let timer = Some(Box::pin(sleep(idle)));
+        let phase = Phase::Serving;
+        Self { stop, leaving, draining, cut, timer, header_read, has_bytes: false, phase, waker: None }
+    }
+
+    /// Returns how far the stop has come, as far as the connection has looked.
+    pub(super) const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Gives the clock of the first request to who times all of them.
+    pub(super) fn take_timer(&mut self) -> Timer {
+        Timer::new(self.timer.take().unwrap_or_else(|| Box::pin(sleep(self.header_read))))
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<Over> {
+        let is_known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if is_known && self.timer.is_none() && self.stop.phase() == self.phase && !self.stop.is_cut() {
+            return Poll::Pending;
+        }
+        self.waker = Some(cx.waker().clone());
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Over::Cut);
+        }
+        if self.phase == Phase::Serving && self.leaving.as_mut().poll(cx).is_ready() {
+            self.phase = Phase::Leaving;
+        }
+        if self.phase < Phase::Draining {
+            self.await_head(connection);
+        }
+        if self.phase == Phase::Leaving && self.draining.as_mut().poll(cx).is_ready() {
+            self.phase = Phase::Draining;
+            let until = Instant::now() + LINGER;
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(until),
+                None => self.timer = Some(Box::pin(sleep(LINGER))),
+            }
+        }
+        let Some(timer) = &mut self.timer else { return Poll::Pending };
+        ready!(timer.as_mut().poll(cx));
+        self.timer = None;
+        Poll::Ready(Over::Lingered)
+    }
+
+    /// Gives a head that has begun its own time; those of later requests are timed by who reads them.
+    fn await_head(&mut self, connection: &Connection) {
+        if connection.has_request() {
+            self.timer = None;
+        } else if connection.has_bytes()
+            && !std::mem::replace(&mut self.has_bytes, true)
+            && let Some(timer) = &mut self.timer
+        {
+            let until = Instant::now() + self.header_read;
+            if until < timer.deadline() {
+                timer.as_mut().reset(until);
+            }
+        }
+    }
+}
+
+/// A deadline that moves with every request. The timer behind it is moved only when it fires too early.
+pub(super) struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    until: Instant,
+    /// Who is woken when the timer fires.
+    waker: Option<Waker>,
+}
+
+impl Timer {
+    fn new(sleep: Pin<Box<Sleep>>) -> Self {
+        Self { until: sleep.deadline(), sleep, waker: None }
+    }
+
+    /// Waits for so long from now, from the start.
+    #[cfg(test)]
+    pub(super) fn after(ms: u64) -> Self {
+        Self::new(Box::pin(sleep(Duration::from_millis(ms))))
+    }
+
+    /// Waits for so long from now.
+    pub(super) fn rest(&mut self, ms: u64) {
+        self.until = Instant::now() + Duration::from_millis(ms);
+    }
+
+    /// Waits no longer than so long from now.
+    pub(super) fn hurry(&mut self, ms: u64) {
+        self.until = self.until.min(Instant::now() + Duration::from_millis(ms));
+    }
+
+    /// Says when the time is over.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.until < self.sleep.deadline() {
+            self.sleep.as_mut().reset(self.until);
+            self.waker = None;
+        }
+        loop {
+            let is_known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+            if is_known && !self.sleep.is_elapsed() {
+                return Poll::Pending;
+            }
+            // A task that has used up its turn is not noted by the timer, but polled again.
+            let is_noted = has_budget_remaining();
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                self.waker = is_noted.then(|| cx.waker().clone());
+                return Poll::Pending;
+            }
+            if Instant::now() >= self.until {
+                return Poll::Ready(());
+            }
+            self.sleep.as_mut().reset(self.until);
+            self.waker = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_moves_both_ways() {
+        let started = Instant::now();
+        let mut timer = Timer::new(Box::pin(sleep(Duration::from_secs(10))));
+        assert!(futures_util::poll!(poll_fn(|cx| timer.poll(cx))).is_pending());
+        tokio::time::advance(Duration::from_secs(6)).await;
+        timer.rest(10_000);
+        poll_fn(|cx| timer.poll(cx)).await;
+        assert_eq!(started.elapsed().as_secs(), 16);
+        timer.rest(10_000);
+        assert!(futures_util::poll!(poll_fn(|cx| timer.poll(cx))).is_pending());
+        timer.hurry(3_000);
+        timer.hurry(5_000);
+        poll_fn(|cx| timer.poll(cx)).await;
+        assert_eq!(started.elapsed().as_secs(), 19);
+    }
+}
