@@ -4,12 +4,18 @@
 #![expect(clippy::missing_panics_doc, reason = "panicking is what these functions are for; the header says so")]
 
 use bytes::BytesMut;
+use serde_json::value::RawValue;
 
 use crate::canonical::answer::fold;
 use crate::canonical::error::DecodeError;
 use crate::canonical::event::Event;
 use crate::codec::sse;
-use crate::dialect::{AnswerOptions, Dialect, Mode, RequestOptions, Speak as _, Undo, openai_embeddings};
+use crate::dialect::gemini::CountForm;
+use crate::dialect::gemini::embeddings::Batch;
+use crate::dialect::openai_responses::conversation::{self, Turn};
+use crate::dialect::{
+    AnswerOptions, Dialect, Mode, RequestOptions, Speak as _, Undo, anthropic_messages, gemini, openai_embeddings,
+};
 
 const DIALECTS: [Dialect; 5] = [
     Dialect::OpenAiChat,
@@ -92,6 +98,59 @@ pub fn requests(bytes: &[u8]) {
     }
 }
 
+/// Kept responses: whatever was read can be written, reads back the same, and goes on as a call.
+pub fn conversation(bytes: &[u8]) {
+    let (wish, id, last) =
+        (conversation::read_wish(bytes), conversation::kept_id(bytes), conversation::final_response(bytes));
+    assert!(serde_json::from_slice::<&RawValue>(bytes).is_ok() || wish.is_err() && id.is_none() && last.is_none());
+    if let Ok(turn) = Turn::decode(bytes) {
+        assert_eq!(Turn::decode(&turn.encode()).as_ref(), Ok(&turn));
+        assert!(is_json(&turn.encode_input_list()), "a list of items is JSON");
+        let continued = conversation::continued(br#"{"model":"m","input":"more"}"#, turn.history());
+        assert!(continued.is_ok_and(|(body, _)| is_json(&body)), "any history goes on");
+    }
+    if let Ok(items) = conversation::input_items(bytes)
+        && let Ok((body, _)) = conversation::continued(bytes, items)
+    {
+        assert!(is_json(&body), "a continued call is JSON");
+    }
+}
+
+/// Token counts: whatever was read can be written in both forms, and is well-formed JSON.
+pub fn counts(bytes: &[u8]) {
+    for request in [anthropic_messages::decode_count_request(bytes), gemini::decode_count_request(bytes)] {
+        let Ok(request) = request else { continue };
+        let options = RequestOptions::STANDARD;
+        let encoded = [
+            anthropic_messages::encode_count_request(&request, &options),
+            gemini::encode_count_request(&request, &options, CountForm::Wrapped),
+            gemini::encode_count_request(&request, &options, CountForm::Flat),
+        ];
+        assert!(encoded.iter().flatten().all(|encoded| is_json(&encoded.body)), "a count's request is JSON");
+    }
+    for count in [anthropic_messages::decode_count_answer(bytes), gemini::decode_count_answer(bytes)] {
+        let Ok(count) = count else { continue };
+        assert_eq!(anthropic_messages::decode_count_answer(&anthropic_messages::encode_count_answer(count)), Ok(count));
+    }
+}
+
+/// Embeddings: whatever was read can be written in both dialects, and reads back there.
+pub fn embeddings(bytes: &[u8]) {
+    if let Ok((request, batch)) = gemini::embeddings::decode_request(bytes) {
+        for batch in [batch, Batch::One, Batch::Many] {
+            let Ok(encoded) = gemini::embeddings::encode_request(&request, batch, true) else { continue };
+            assert!(gemini::embeddings::decode_request(&encoded).is_ok(), "a request of our own making is refused");
+        }
+        assert!(is_json(&openai_embeddings::encode_request(&request)), "a request is JSON");
+    }
+    for answer in [gemini::embeddings::decode_answer(bytes), openai_embeddings::decode_answer(bytes)] {
+        let Ok(answer) = answer else { continue };
+        for batch in [Batch::One, Batch::Many] {
+            assert!(is_json(&gemini::embeddings::encode_answer(&answer, batch)), "vectors are JSON");
+        }
+    }
+}
+
 fn stream(dialect: Dialect, bytes: &[u8]) {
     let whole = read(dialect, Mode::Stream, bytes, bytes.len().max(1));
     for size in [1, 3] {
@@ -127,5 +186,5 @@ fn write(events: &[Event]) {
 }
 
 fn is_json(bytes: &[u8]) -> bool {
-    serde_json::from_slice::<&serde_json::value::RawValue>(bytes).is_ok()
+    serde_json::from_slice::<&RawValue>(bytes).is_ok()
 }

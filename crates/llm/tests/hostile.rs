@@ -167,7 +167,22 @@ fn the_fuzz_targets_hold_on_the_corpus() {
             }
         }
     }
-    assert!(n_files > 70, "only {n_files} files");
+    let kept = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    for target in ["conversation", "counts", "embeddings"] {
+        for file in fs::read_dir(kept.join(target)).unwrap() {
+            let mut bytes = fs::read(file.unwrap().path()).unwrap();
+            n_files += 1;
+            for at in 0..bytes.len() {
+                let before = bytes[at];
+                bytes[at] = b"\"{}[]:,0\n\\"[at % 10];
+                fuzz::conversation(&bytes);
+                fuzz::counts(&bytes);
+                fuzz::embeddings(&bytes);
+                bytes[at] = before;
+            }
+        }
+    }
+    assert!(n_files > 85, "only {n_files} files");
 }
 
 fn all(bytes: &[u8]) {
@@ -179,6 +194,9 @@ fn all(bytes: &[u8]) {
     fuzz::gemini_stream(bytes);
     fuzz::whole_answers(bytes);
     fuzz::requests(bytes);
+    fuzz::conversation(bytes);
+    fuzz::counts(bytes);
+    fuzz::embeddings(bytes);
 }
 
 proptest! {

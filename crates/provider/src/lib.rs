@@ -15,6 +15,7 @@ pub mod auth;
 pub mod catalog;
 pub mod estimate;
 pub mod failure;
+pub mod fuzz;
 pub mod media;
 pub mod pricing;
 mod provider;
