@@ -380,6 +380,4 @@ pub trait Provider: Sync {
 }
 
 #[cfg(test)]
-mod golden;
-#[cfg(test)]
 mod tests;

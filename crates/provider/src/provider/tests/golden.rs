@@ -3,22 +3,29 @@
 //!
 //! `fixtures/<provider>/<case>/` holds the client's `request.json` and the upstream's `upstream.{json,sse,ndjson,events}` (the last
 //! is a list of event-stream frames); `case.json` says what differs from the folder's `provider.json`: `client`, `model`,
-//! `base_url`, `task` (one besides chat), and `status` and `headers` of an error.
+//! `base_url`, `task` (one besides chat), and `status` and `headers` of an error. A case that a provider has no folder for is run from
+//! `fixtures/shared/<dialect>/<case>/`, and must mean for it what it means for the dialect's vendor.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use llm::canonical::answer::{Answer, fold};
 use llm::canonical::content::Content;
 
-use super::tests::json_of;
-use super::*;
+use super::super::*;
+use super::json_of;
 use crate::scan::scan;
 use crate::skim::{StreamSkim, skim_body};
 use crate::wire::event_stream;
 use serde_json::{Value, json};
 
+/// Cases that every provider of chat has of its own.
 const CHAT_CASES: &[&str] = &["basic", "stream", "tool_call", "usage", "error_400", "error_429"];
+/// Cases that may be the dialect's.
+const SHARED_CASES: &[&str] = &["json_schema", "image", "reasoning", "context_overflow", "content_filter"];
+/// Wire formats without a form for a case.
+const NONE: &[(&str, &str)] = &[("ollama", "content_filter")];
 const VECTOR_CASES: &[&str] = &["basic", "error_400", "error_429"];
 const DIALECTS: [Dialect; 5] = [
     Dialect::OpenAiChat,
@@ -54,6 +61,81 @@ fn every_provider_has_its_recorded_calls() {
         }
     }
 }
+
+/// Where a case of a provider comes from.
+fn origin(provider: &dyn Provider, folder: &Path, case: &str) -> &'static str {
+    let spec = provider.spec();
+    let dialect = spec.dialects.first().filter(|_| spec.wire.is_none());
+    let shared = dialect.map(|dialect| root().join("shared").join(dialect.as_str()).join(case));
+    if folder.join(case).is_dir() {
+        "own"
+    } else if shared.is_some_and(|shared| shared.is_dir()) {
+        "shared"
+    } else if NONE.contains(&(spec.name, case)) {
+        "–"
+    } else {
+        panic!("{}/{case}", spec.name)
+    }
+}
+
+fn chat_folders() -> impl Iterator<Item = (&'static dyn Provider, PathBuf)> {
+    folders().filter(|(provider, _)| provider.spec().wire.is_some() || !provider.spec().dialects.is_empty())
+}
+
+#[test]
+fn shared_calls_mean_the_same_for_every_provider() {
+    let vendors =
+        [(Dialect::OpenAiChat, "openai"), (Dialect::AnthropicMessages, "anthropic"), (Dialect::Gemini, "gemini")];
+    let mut n_cases = 0;
+    for case in SHARED_CASES {
+        let shared = chat_folders().filter(|(provider, folder)| origin(*provider, folder, case) == "shared");
+        let mut shared: Vec<_> = shared.collect();
+        // What the vendor means is written first.
+        shared.sort_by_key(|(provider, _)| !vendors.iter().any(|(_, vendor)| *vendor == provider.spec().name));
+        for (provider, folder) in shared {
+            let dialect = provider.spec().dialects[0];
+            let settings = read(&folder.join("provider.json")).unwrap_or_else(|| json!({}));
+            let shared = root().join("shared").join(dialect.as_str()).join(case);
+            let meaning = |found: Value| json!({"answer": found["answer"], "failure": found["failure"]});
+            let found = meaning(run(provider, &settings, &shared));
+            let golden = shared.join("golden.json");
+            if is_update() && vendors.contains(&(dialect, provider.spec().name)) {
+                std::fs::write(&golden, format!("{}\n", serde_json::to_string_pretty(&found).unwrap())).unwrap();
+            }
+            assert_eq!(Some(found), read(&golden), "{} with {}", provider.spec().name, shared.display());
+            n_cases += 1;
+        }
+    }
+    assert!(n_cases > 25, "{n_cases}");
+}
+
+#[test]
+fn the_table_of_recorded_calls_is_current() {
+    let cases = || CHAT_CASES.iter().chain(SHARED_CASES);
+    let mut table = String::from(TABLE_HEAD);
+    table.extend(cases().map(|case| format!(" {} |", case.replace("error_", ""))));
+    let _ = writeln!(table, "\n|---|{}", "---|".repeat(cases().count()));
+    for (provider, folder) in chat_folders() {
+        let _ = write!(table, "| {} |", provider.spec().title);
+        table.extend(cases().map(|case| format!(" {} |", origin(provider, &folder, case))));
+        table.push('\n');
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/recorded-calls.md");
+    if is_update() {
+        std::fs::write(&path, &table).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(kept, table, "run with UPDATE=1");
+}
+
+const TABLE_HEAD: &str = "\
+# Recorded calls
+
+Written by the tests of `crates/provider` (`UPDATE=1`). Each cell is a request of a client, what is sent for it, and an answer written from the
+vendor's reference with what it means: **own** is in `crates/provider/fixtures/<provider>`, **shared** is the case of the dialect in `fixtures/shared`,
+run with this provider's address and rules, for providers that are only data; **–** means that the upstream has no form for it.
+
+| provider |";
 
 #[test]
 fn every_recorded_call_means_what_it_did() {
