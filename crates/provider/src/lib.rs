@@ -22,6 +22,6 @@ mod provider;
 pub mod scan;
 pub mod skim;
 pub mod task;
-pub mod wire;
 
+pub use ::wire;
 pub use provider::*;

@@ -65,6 +65,7 @@ pub use base::{Base, BaseUrlError, ModelNameError, PathError};
 pub use own::{Counting, Known, count_named, reader, recognise};
 pub use rules::{Action, Rule};
 pub use spec::{Place, Quirks, Spec, Surface};
+pub use wire::WIRE_DIALECT;
 
 /// Every provider, by name. The one line to add.
 pub static ALL: &[&dyn Provider] = &[
@@ -199,9 +200,6 @@ pub enum Relay {
     /// Read and written by the operation's form.
     Formed(Box<Asked>),
 }
-
-/// The dialect that stands for a wire format of a provider's own.
-pub const WIRE_DIALECT: Dialect = Dialect::OpenAiChat;
 
 /// What an answer made inside Headgate needs from outside.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use super::File;
 
 const EMPTY_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "common", "misc", "types", "manager"];
 const PURE: &[&str] =
-    &["domain", "hub", "anthropic", "gemini", "openai", "llm", "provider", "guard", "policy", "api", "proto"];
+    &["domain", "hub", "anthropic", "gemini", "openai", "llm", "wire", "provider", "guard", "policy", "api", "proto"];
 
 pub(crate) fn check(tree: &[File]) -> Vec<String> {
     let mut findings = Vec::new();

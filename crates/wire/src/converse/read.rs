@@ -1,16 +1,16 @@
 //! Converse's answers become events: a whole body, or a binary event stream.
 
-use llm::canonical::answer::{Answer, Choice};
-use llm::canonical::content::{Block, Content, Reasoning, Text, ToolUse};
-use llm::canonical::error::{AnswerError, DecodeError};
-use llm::canonical::event::{BlockStart, Delta, Event, Finish};
-use llm::canonical::json::Raw;
-use llm::codec::json::{self, Array, Node, Object};
-use llm::dialect::{Decoder, Undo};
+use hub::canonical::answer::{Answer, Choice};
+use hub::canonical::content::{Block, Content, Reasoning, Text, ToolUse};
+use hub::canonical::error::{AnswerError, DecodeError};
+use hub::canonical::event::{BlockStart, Delta, Event, Finish};
+use hub::canonical::json::Raw;
+use hub::codec::json::{self, Array, Node, Object};
+use hub::dialect::{Decoder, Undo};
 
-use crate::provider::WIRE_DIALECT;
-use crate::wire::event_stream::{Frame, Reader};
-use crate::wire::{error_of, reason, start};
+use crate::WIRE_DIALECT;
+use crate::event_stream::{Frame, Reader};
+use crate::{error_of, reason, start};
 
 // === A whole body ===
 
@@ -262,7 +262,8 @@ impl State {
 }
 
 /// Reads an exception frame; the stream's own status was 200, so its name gives the status.
-pub(crate) fn exception(frame: &Frame<'_>) -> AnswerError {
+#[must_use]
+pub fn exception(frame: &Frame<'_>) -> AnswerError {
     let status = match frame.kind {
         "validationException" => 400,
         "throttlingException" => 429,

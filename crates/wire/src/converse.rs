@@ -7,17 +7,17 @@ mod conversation;
 mod read;
 mod write;
 
-use llm::canonical::citation::{Citation, Place, Unit};
-use llm::canonical::error::{AnswerError, EncodeError};
-use llm::canonical::event::FinishReason;
-use llm::canonical::request::ChatRequest;
-use llm::canonical::usage::Usage;
-use llm::codec::json::{Array, Node, Object};
-use llm::dialect::{Decoder, EncodedRequest, Mode, RequestOptions, Undo};
+use hub::canonical::citation::{Citation, Place, Unit};
+use hub::canonical::error::{AnswerError, EncodeError};
+use hub::canonical::event::FinishReason;
+use hub::canonical::request::ChatRequest;
+use hub::canonical::usage::Usage;
+use hub::codec::json::{Array, Node, Object};
+use hub::dialect::{Decoder, EncodedRequest, Mode, RequestOptions, Undo};
 
 use super::{Wire, error_of};
 
-pub(crate) use read::exception;
+pub use read::exception;
 
 /// Converse.
 #[derive(Debug)]

@@ -1,17 +1,17 @@
 //! Cohere's answers become events: a whole body, or server-sent events.
 
-use llm::canonical::answer::{Answer, Choice};
-use llm::canonical::citation::Citation;
-use llm::canonical::content::{Block, Content, Reasoning, Text, ToolUse};
-use llm::canonical::error::{AnswerError, DecodeError};
-use llm::canonical::event::{BlockStart, Delta, Event, Finish};
-use llm::canonical::json::Raw;
-use llm::codec::json::{self, Array, Node, Object};
-use llm::codec::sse;
-use llm::dialect::{Decoder, Undo};
+use hub::canonical::answer::{Answer, Choice};
+use hub::canonical::citation::Citation;
+use hub::canonical::content::{Block, Content, Reasoning, Text, ToolUse};
+use hub::canonical::error::{AnswerError, DecodeError};
+use hub::canonical::event::{BlockStart, Delta, Event, Finish};
+use hub::canonical::json::Raw;
+use hub::codec::json::{self, Array, Node, Object};
+use hub::codec::sse;
+use hub::dialect::{Decoder, Undo};
 
-use crate::provider::WIRE_DIALECT;
-use crate::wire::{reason, start};
+use crate::WIRE_DIALECT;
+use crate::{reason, start};
 
 // === A whole body ===
 

@@ -1,4 +1,4 @@
-//! Wire formats that only one upstream speaks: a request out of the hub's, its answers into the hub's events.
+//! Wire formats that only one upstream speaks: a request out of the hub's, its answers into the hub's events. **Sans-IO.**
 //!
 //! Like a dialect, but no client can ask for one. Invariant, as for dialects: any split of the same bytes gives the same events,
 //! and nothing panics on any input.
@@ -6,28 +6,30 @@
 mod cohere;
 mod converse;
 pub mod event_stream;
+mod fetches;
 mod ollama;
 
 use std::fmt::Debug;
 
-use llm::canonical::answer::Answer;
-use llm::canonical::content::{Content, Message, Role};
-use llm::canonical::error::{AnswerError, DecodeError, EncodeError};
-use llm::canonical::event::{Event, FinishReason, Start};
-use llm::canonical::json::{Raw, Rest};
-use llm::canonical::loss::Loss;
-use llm::canonical::request::ChatRequest;
-use llm::codec::json;
-use llm::dialect::tool_name::NameRule;
-use llm::dialect::{Decoder, EncodedRequest, Mode, RequestOptions, Undo};
-
-use crate::media::Fetches;
-use crate::provider::WIRE_DIALECT;
+use hub::canonical::answer::Answer;
+use hub::canonical::content::{Content, Message, Role};
+use hub::canonical::error::{AnswerError, DecodeError, EncodeError};
+use hub::canonical::event::{Event, FinishReason, Start};
+use hub::canonical::json::{Raw, Rest};
+use hub::canonical::loss::Loss;
+use hub::canonical::request::ChatRequest;
+use hub::codec::json;
+use hub::dialect::tool_name::NameRule;
+use hub::dialect::{Decoder, Dialect, EncodedRequest, Mode, RequestOptions, Undo};
 
 pub use cohere::COHERE;
 pub use converse::CONVERSE;
-pub(crate) use converse::exception;
+pub use converse::exception;
+pub use fetches::{Fetches, Reach};
 pub use ollama::OLLAMA;
+
+/// The dialect that stands for a wire format of a provider's own.
+pub const WIRE_DIALECT: Dialect = Dialect::OpenAiChat;
 
 /// A wire format.
 pub trait Wire: Debug + Sync {

@@ -2,11 +2,11 @@
 
 use bytes::BytesMut;
 
-use llm::canonical::content::{Block, Content, Document, Message, Role, Source, ToolResult};
-use llm::codec::json::{ArrayWriter, ObjectWriter, write_array};
+use hub::canonical::content::{Block, Content, Document, Message, Role, Source, ToolResult};
+use hub::codec::json::{ArrayWriter, ObjectWriter, write_array};
 
 use super::write::{Writer, cache_point};
-use crate::wire::is_results;
+use crate::is_results;
 
 /// Consecutive messages of one side.
 struct Turn<'r> {
@@ -258,7 +258,7 @@ impl Writer<'_> {
 
 /// An id as Bedrock takes it; both ends of a call go the same way.
 fn call_id(id: &str) -> String {
-    llm::dialect::tool_name::NameRule::OPENAI.rewrite(id).into_owned()
+    hub::dialect::tool_name::NameRule::OPENAI.rewrite(id).into_owned()
 }
 
 fn document_format(media_type: &str) -> Option<&'static str> {

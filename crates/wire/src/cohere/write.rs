@@ -2,14 +2,14 @@
 
 use bytes::BytesMut;
 
-use llm::canonical::content::{Block, Content, Image, Message, Role, Source, ToolResult};
-use llm::canonical::error::EncodeError;
-use llm::canonical::request::{ChatRequest, Effort, ReasoningMode};
-use llm::canonical::tool::{FunctionTool, ResponseFormat, Tool, ToolChoice};
-use llm::codec::json::{ArrayWriter, ObjectWriter, write_object};
-use llm::dialect::{EncodedRequest, ReasoningStyle, RequestOptions};
+use hub::canonical::content::{Block, Content, Image, Message, Role, Source, ToolResult};
+use hub::canonical::error::EncodeError;
+use hub::canonical::request::{ChatRequest, Effort, ReasoningMode};
+use hub::canonical::tool::{FunctionTool, ResponseFormat, Tool, ToolChoice};
+use hub::codec::json::{ArrayWriter, ObjectWriter, write_object};
+use hub::dialect::{EncodedRequest, ReasoningStyle, RequestOptions};
 
-use crate::wire::Notes;
+use crate::Notes;
 
 pub(super) fn encode(request: &ChatRequest, options: &RequestOptions) -> Result<EncodedRequest, EncodeError> {
     let mut writer = Writer { request, options, notes: Notes::new(request, "Cohere") };

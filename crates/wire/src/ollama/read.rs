@@ -1,12 +1,12 @@
 //! Ollama's lines become events; a whole answer is a stream of one line.
 
-use llm::canonical::error::{AnswerError, DecodeError};
-use llm::canonical::event::{BlockStart, Delta, Event, Finish};
-use llm::codec::json::{self, Object};
-use llm::codec::sse::MAX_LENGTH;
-use llm::dialect::{Decoder, Mode, Undo};
+use hub::canonical::error::{AnswerError, DecodeError};
+use hub::canonical::event::{BlockStart, Delta, Event, Finish};
+use hub::codec::json::{self, Object};
+use hub::codec::sse::MAX_LENGTH;
+use hub::dialect::{Decoder, Mode, Undo};
 
-use crate::wire::{reason, start};
+use crate::{reason, start};
 
 /// Reads lines as they come.
 pub(super) struct LineDecoder {

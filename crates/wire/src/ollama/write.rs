@@ -2,14 +2,14 @@
 
 use bytes::BytesMut;
 
-use llm::canonical::content::{Block, Content, Message, Role, Source};
-use llm::canonical::error::EncodeError;
-use llm::canonical::request::{ChatRequest, Effort, ReasoningMode};
-use llm::canonical::tool::{ResponseFormat, Tool, ToolChoice};
-use llm::codec::json::{ArrayWriter, ObjectWriter, write_object};
-use llm::dialect::{EncodedRequest, ReasoningStyle, RequestOptions};
+use hub::canonical::content::{Block, Content, Message, Role, Source};
+use hub::canonical::error::EncodeError;
+use hub::canonical::request::{ChatRequest, Effort, ReasoningMode};
+use hub::canonical::tool::{ResponseFormat, Tool, ToolChoice};
+use hub::codec::json::{ArrayWriter, ObjectWriter, write_object};
+use hub::dialect::{EncodedRequest, ReasoningStyle, RequestOptions};
 
-use crate::wire::{Notes, name_of_call};
+use crate::{Notes, name_of_call};
 
 pub(super) fn encode(request: &ChatRequest, options: &RequestOptions) -> Result<EncodedRequest, EncodeError> {
     let mut writer = Writer { request, options, notes: Notes::new(request, "Ollama") };

@@ -4,7 +4,7 @@
 //! payload and a checksum over all of it. Invariant: any split of the same bytes gives the same frames, both checksums of each
 //! are right, and no length is believed before its checksum was.
 
-use llm::canonical::error::DecodeError;
+use hub::canonical::error::DecodeError;
 
 /// The longest frame taken: AWS's own limit is 16 MiB of payload and 128 KiB of headers.
 pub const MAX_FRAME: usize = (16 << 20) + (128 << 10) + 16;

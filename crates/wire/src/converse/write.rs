@@ -2,15 +2,15 @@
 
 use bytes::BytesMut;
 
-use llm::canonical::content::{CacheControl, CacheTtl, Content};
-use llm::canonical::error::EncodeError;
-use llm::canonical::json::Raw;
-use llm::canonical::request::{ChatRequest, Effort, ReasoningMode};
-use llm::canonical::tool::{FunctionTool, JsonSchema, ResponseFormat, Tool, ToolChoice};
-use llm::codec::json::{self, ArrayWriter, ObjectWriter, write_object};
-use llm::dialect::{EncodedRequest, ReasoningStyle, RequestOptions, SchemaStyle};
+use hub::canonical::content::{CacheControl, CacheTtl, Content};
+use hub::canonical::error::EncodeError;
+use hub::canonical::json::Raw;
+use hub::canonical::request::{ChatRequest, Effort, ReasoningMode};
+use hub::canonical::tool::{FunctionTool, JsonSchema, ResponseFormat, Tool, ToolChoice};
+use hub::codec::json::{self, ArrayWriter, ObjectWriter, write_object};
+use hub::dialect::{EncodedRequest, ReasoningStyle, RequestOptions, SchemaStyle};
 
-use crate::wire::Notes;
+use crate::Notes;
 
 /// The least budget of thinking that is taken.
 const LEAST_BUDGET: u64 = 1_024;

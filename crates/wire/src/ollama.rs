@@ -6,12 +6,12 @@
 mod read;
 mod write;
 
-use llm::canonical::error::{AnswerError, EncodeError};
-use llm::canonical::event::FinishReason;
-use llm::canonical::request::ChatRequest;
-use llm::canonical::usage::Usage;
-use llm::codec::json::Object;
-use llm::dialect::{Decoder, EncodedRequest, Mode, RequestOptions, Undo};
+use hub::canonical::error::{AnswerError, EncodeError};
+use hub::canonical::event::FinishReason;
+use hub::canonical::request::ChatRequest;
+use hub::canonical::usage::Usage;
+use hub::codec::json::Object;
+use hub::dialect::{Decoder, EncodedRequest, Mode, RequestOptions, Undo};
 
 use super::{Wire, error_of};
 
