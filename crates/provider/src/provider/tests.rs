@@ -453,3 +453,77 @@ fn a_transport_failure_fails_over() {
     let failure = Failure::transport(FailureKind::Connect);
     assert_eq!((failure.scope, failure.can_retry(), failure.retry_after), (Scope::Provider, true, None::<Duration>));
 }
+
+// === What upstreams fetch and what they want brought ===
+
+const PICTURE: &str = "https://pics.example/dot";
+const PAPER: &str = "http://papers.example/a.pdf";
+
+fn with_media(picture: &str, paper: &str) -> Value {
+    messages(&json!({"messages": [{"role": "user", "content": [
+        {"type": "image", "source": {"type": "url", "url": picture}},
+        {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "document", "source": {"type": "url", "url": paper}}]},
+        {"type": "image", "source": {"type": "url", "url": picture}},
+        {"type": "text", "text": "What is this?"},
+    ]}]}))
+}
+
+fn needed(provider: &str, model: &str, operation: Operation, body: &Value) -> Vec<String> {
+    let case = Case::new(operation, body);
+    find(provider).unwrap().needs(&case.call(), model).into_iter().map(|need| need.url.into()).collect()
+}
+
+#[test]
+fn each_upstream_is_brought_what_it_does_not_fetch() {
+    let both = vec![PAPER.to_owned(), PICTURE.to_owned()];
+    for (provider, model, expected) in [
+        ("bedrock", "us.amazon.nova-pro-v1:0", both.clone()),
+        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", both.clone()),
+        ("vertex", "claude-sonnet-4-5@20250929", both.clone()),
+        ("ollama", "qwen3:8b", both.clone()),
+        ("gemini", "gemini-2.5-flash", both),
+        ("vertex", "gemini-2.5-flash", vec![PAPER.to_owned()]),
+        ("anthropic", "claude-sonnet-4-5", vec![PAPER.to_owned()]),
+        ("openai", "gpt-5", vec![PAPER.to_owned()]),
+        ("cohere", "command-a-03-2025", vec![PAPER.to_owned()]),
+    ] {
+        assert_eq!(needed(provider, model, MESSAGES, &with_media(PICTURE, PAPER)), expected, "{provider} {model}");
+    }
+    // Between a client and an upstream of one language; of other schemes; and without media at all.
+    let own = chat(&json!({"messages": [{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": PICTURE}}, {"type": "file", "file": {"file_data": PAPER}}]}]}));
+    assert!(needed("openrouter", "m", CHAT, &own).is_empty());
+    assert!(needed("bedrock", "amazon.nova", MESSAGES, &with_media("s3://bucket/a", "gs://bucket/b")).is_empty());
+    assert!(needed("bedrock", "amazon.nova", CHAT, &chat(&json!({}))).is_empty());
+}
+
+#[test]
+fn what_was_brought_stands_in_the_place_of_its_address() {
+    let case = Case::new(MESSAGES, &with_media(PICTURE, PAPER));
+    let sent = |provider: &str, base: &str, model: &str| {
+        let provider = find(provider).unwrap();
+        let mut inlined = crate::media::Inlined::default();
+        for need in provider.needs(&case.call(), model) {
+            let bytes: &[u8] = if *need.url == *PAPER { b"%PDF-1.7" } else { b"GIF89a" };
+            assert!(inlined.bring(need, bytes));
+        }
+        let base = Base::parse(provider.spec(), base).unwrap();
+        let call = Call { inlined: Some(&inlined), ..case.call() };
+        json_of(provider.prepare(&call, &Target { base: &base, upstream_model: model }).unwrap().request.body())
+    };
+    let bedrock = "https://bedrock-runtime.us-east-1.amazonaws.com";
+    let converse = sent("bedrock", bedrock, "us.amazon.nova-pro-v1:0").to_string();
+    assert!(converse.contains(r#""format":"gif","source":{"bytes":"R0lGODlh"}"#), "{converse}");
+    assert!(converse.contains(r#""format":"pdf""#) && converse.contains("JVBERi0xLjc="), "{converse}");
+    // Claude in the client's own language: written anew, because its cloud fetches nothing.
+    let claude = sent("bedrock", bedrock, "us.anthropic.claude-sonnet-4-5-20250929-v1:0").to_string();
+    assert!(claude.contains(r#"{"type":"base64","media_type":"image/gif","data":"R0lGODlh"}"#), "{claude}");
+    assert!(!claude.contains("example"), "{claude}");
+    let gemini = sent("gemini", "https://generativelanguage.googleapis.com", "gemini-2.5-flash").to_string();
+    assert!(gemini.contains(r#"{"mimeType":"image/gif","data":"R0lGODlh"}"#), "{gemini}");
+    let own = sent("anthropic", "https://api.anthropic.com", "claude-sonnet-4-5").to_string();
+    assert!(own.contains(PICTURE) && own.contains("application/pdf") && !own.contains(PAPER), "{own}");
+    let mut inlined = crate::media::Inlined::default();
+    let page = crate::media::Need { url: PICTURE.into(), kind: crate::media::Kind::Image };
+    assert!(!inlined.bring(page, b"<html>") && inlined.is_empty());
+}
