@@ -22,7 +22,7 @@ use hub::canonical::event::FinishReason;
 use hub::canonical::usage::Usage;
 use hub::codec::json::{self, Object, ObjectWriter, write_object};
 
-use hub::dialect::{AnswerOptions, Decoder, Encoder, Mode, Undo};
+use hub::dialect::{AnswerOptions, Decoder, Encoder, Mode, Undo, whole};
 
 pub use error::{decode_error, encode_error, encode_error_event, encode_model, encode_models};
 pub use read_request::{decode_count_request, decode_request};
@@ -32,7 +32,7 @@ pub use write_request::{encode_count_request, encode_request};
 #[must_use]
 pub fn decoder(mode: Mode, undo: Undo) -> Box<dyn Decoder> {
     match mode {
-        Mode::Whole => Box::new(read_answer::WholeDecoder::new(undo)),
+        Mode::Whole => whole::decoder(undo, read_answer::read_answer),
         Mode::Stream => Box::new(read_stream::StreamDecoder::new(undo)),
     }
 }

@@ -72,11 +72,11 @@ impl<'r> Writer<'r> {
     fn place(&mut self, index: usize, message: &'r Message) -> Vec<Placed<'r>> {
         let path = format!("messages[{index}]");
         if message.name.is_some() {
-            self.dropped(format!("{path}.name"), "Anthropic's messages have no names");
+            self.notes.dropped(format!("{path}.name"), "Anthropic's messages have no names");
         }
         if !self.is_ours {
             for (name, _) in message.rest.unknown() {
-                self.dropped(format!("{path}.{name}"), "Anthropic has no such field");
+                self.notes.dropped(format!("{path}.{name}"), "Anthropic has no such field");
             }
         }
         let blocks = message.content.iter().enumerate();
@@ -90,7 +90,7 @@ impl<'r> Writer<'r> {
             Role::System | Role::Developer if self.is_ours => "system",
             Role::System | Role::Developer => {
                 let reason = "an instruction that cannot be hoisted, sent as user";
-                self.changed(format!("messages[{index}].role"), reason);
+                self.notes.changed(format!("messages[{index}].role"), reason);
                 "user"
             }
         }
@@ -109,7 +109,7 @@ impl<'r> Writer<'r> {
                 match &placed.block.content {
                     Content::Text(_) => self.write_block(placed, "system", array),
                     Content::Opaque(opaque) if self.is_ours => array.raw(&opaque.raw),
-                    _ => self.dropped(placed.path.as_str(), "Anthropic's instructions are text only"),
+                    _ => self.notes.dropped(placed.path.as_str(), "Anthropic's instructions are text only"),
                 }
             }
         });
@@ -131,7 +131,7 @@ impl<'r> Writer<'r> {
                 continue;
             }
             if std::mem::take(&mut is_first) && turn.role == "assistant" && !self.is_ours {
-                self.changed("messages", "Anthropic wants the user to begin; a placeholder was put first");
+                self.notes.changed("messages", "Anthropic wants the user to begin; a placeholder was put first");
                 array.object(|object| {
                     object.str("role", "user");
                     object.str("content", "(start of conversation)");
@@ -157,7 +157,8 @@ impl<'r> Writer<'r> {
             let is_prefill = is_last && turn.role == "assistant" && position + 1 == n_blocks && !self.is_ours;
             match &placed.block.content {
                 Content::Text(text) if is_prefill && text.text.trim_end().len() < text.text.len() => {
-                    self.changed(placed.path.as_str(), "blanks at its end cut off, because Anthropic refuses them");
+                    self.notes
+                        .changed(placed.path.as_str(), "blanks at its end cut off, because Anthropic refuses them");
                     let text = Text { text: text.text.trim_end().to_owned(), citations: text.citations.clone() };
                     let block = Block { content: Content::Text(text), ..placed.block.clone() };
                     self.write_block(&Placed { path: placed.path.clone(), block: &block }, turn.role, array);
@@ -172,18 +173,18 @@ impl<'r> Writer<'r> {
         match &block.content {
             Content::Opaque(opaque) if self.is_ours => return array.raw(&opaque.raw),
             Content::Opaque(opaque) => {
-                return self.dropped(path.as_str(), &format!("Anthropic has no {} block", opaque.kind));
+                return self.notes.dropped(path.as_str(), &format!("Anthropic has no {} block", opaque.kind));
             }
             Content::Text(text) if !self.is_ours && text.text.trim().is_empty() => {
                 if !text.text.is_empty() {
-                    self.dropped(path.as_str(), "Anthropic refuses text of blanks only");
+                    self.notes.dropped(path.as_str(), "Anthropic refuses text of blanks only");
                 }
                 return;
             }
             Content::Reasoning(_) | Content::RedactedReasoning(_) if !self.takes_reasoning(path, &block.content) => {
                 return;
             }
-            Content::Audio(_) => return self.fail(path, "the upstream takes no sound; send text"),
+            Content::Audio(_) => return self.notes.fail(path, "the upstream takes no sound; send text"),
             _ => {}
         }
         array.object(|object| {
@@ -201,9 +202,9 @@ impl<'r> Writer<'r> {
             _ => true,
         };
         if !is_signed {
-            self.dropped(path, "reasoning without Anthropic's signature");
+            self.notes.dropped(path, "reasoning without Anthropic's signature");
         } else if !self.is_ours && !self.thinking.is_on() {
-            self.dropped(path, "Anthropic takes reasoning back only while thinking is on");
+            self.notes.dropped(path, "Anthropic takes reasoning back only while thinking is on");
         }
         is_signed && (self.is_ours || self.thinking.is_on())
     }
@@ -217,11 +218,11 @@ impl<'r> Writer<'r> {
                     Some(raw) if self.is_ours => {
                         let kept = annotation::without_ours(raw);
                         if kept.as_ref() != Some(raw) {
-                            self.dropped(format!("{path}.citations"), "citations that Anthropic did not make");
+                            self.notes.dropped(format!("{path}.citations"), "citations that Anthropic did not make");
                         }
                         object.opt_raw("citations", kept.as_ref());
                     }
-                    Some(_) => self.dropped(format!("{path}.citations"), "citations of another vendor"),
+                    Some(_) => self.notes.dropped(format!("{path}.citations"), "citations of another vendor"),
                     None => {}
                 }
             }
@@ -251,7 +252,7 @@ impl<'r> Writer<'r> {
         object.str("type", "image");
         self.write_source(path, &image.source, object);
         if image.detail.as_deref().is_some_and(|detail| detail != "auto") {
-            self.dropped(format!("{path}.image_url.detail"), "Anthropic decides on the resolution itself");
+            self.notes.dropped(format!("{path}.image_url.detail"), "Anthropic decides on the resolution itself");
         }
     }
 
@@ -270,10 +271,10 @@ impl<'r> Writer<'r> {
             Source::Base64 { media_type, data } => [("type", "base64"), ("media_type", media_type), ("data", data)],
             Source::Url(url) => [("type", "url"), ("url", url), ("", "")],
             Source::File(id) if self.is_ours => [("type", "file"), ("file_id", id), ("", "")],
-            Source::File(_) => return self.fail(path, "a file id of another vendor; send the bytes as base64"),
+            Source::File(_) => return self.notes.fail(path, "a file id of another vendor; send the bytes as base64"),
             Source::Text(text) => [("type", "text"), ("media_type", "text/plain"), ("data", text)],
             Source::Opaque(raw) if self.is_ours => return object.raw("source", raw),
-            Source::Opaque(_) => return self.fail(path, "a source that the upstream does not know; send base64"),
+            Source::Opaque(_) => return self.notes.fail(path, "a source that the upstream does not know; send base64"),
         };
         object.object("source", |object| {
             for (name, value) in fields.iter().filter(|(name, _)| !name.is_empty()) {
@@ -292,7 +293,7 @@ impl<'r> Writer<'r> {
             Some(input) => object.raw("input", &input),
             None if arguments.is_empty() => object.literal("input", "{}"),
             None => {
-                self.changed(format!("{path}.arguments"), "not a JSON object; sent as text in one");
+                self.notes.changed(format!("{path}.arguments"), "not a JSON object; sent as text in one");
                 object.object("input", |object| object.str("arguments", &call.arguments));
             }
         }
@@ -300,7 +301,7 @@ impl<'r> Writer<'r> {
 
     fn write_tool_result(&mut self, path: &str, role: &str, result: &ToolResult, object: &mut ObjectWriter<'_>) {
         if role != "user" {
-            self.fail(path, "results of tools belong to the user's side");
+            self.notes.fail(path, "results of tools belong to the user's side");
         }
         object.str("type", "tool_result");
         object.str("tool_use_id", &self.call_id(&result.call_id));

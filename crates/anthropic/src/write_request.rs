@@ -8,12 +8,11 @@ use bytes::BytesMut;
 use hub::canonical::content::Content;
 use hub::canonical::error::EncodeError;
 use hub::canonical::json::{Raw, Rest};
-use hub::canonical::loss::Loss;
 use hub::canonical::request::ChatRequest;
 use hub::canonical::tool::{FunctionTool, JsonSchema, ResponseFormat, Tool, ToolChoice};
 use hub::codec::json::{self, ArrayWriter, ObjectWriter, write_object};
 use hub::dialect::tool_name::NameRule;
-use hub::dialect::{Dialect, EncodedRequest, RequestOptions, SchemaStyle, Undo, cache_control};
+use hub::dialect::{Dialect, EncodedRequest, Notes, RequestOptions, SchemaStyle, cache_control};
 
 use super::schema;
 use super::thinking::{self, Thinking};
@@ -35,23 +34,13 @@ enum Purpose {
 }
 
 fn encode(request: &ChatRequest, options: &RequestOptions, purpose: Purpose) -> Result<EncodedRequest, EncodeError> {
-    let mut losses = Vec::new();
-    let thinking = thinking::plan(request, options, &mut losses);
-    let mut writer = Writer {
-        request,
-        options,
-        is_ours: request.origin == Dialect::AnthropicMessages,
-        thinking,
-        losses,
-        undo: Undo::default(),
-        failure: None,
-    };
+    let mut notes = Notes::default();
+    let thinking = thinking::plan(request, options, &mut notes.losses);
+    let mut writer =
+        Writer { request, options, is_ours: request.origin == Dialect::AnthropicMessages, thinking, notes };
     let mut body = BytesMut::with_capacity(1024);
     write_object(&mut body, |object| writer.write(purpose, object));
-    match writer.failure {
-        Some(failure) => Err(failure),
-        None => Ok(EncodedRequest { body: body.freeze(), losses: writer.losses, undo: writer.undo }),
-    }
+    writer.notes.finish(body)
 }
 
 pub(super) struct Writer<'r> {
@@ -59,39 +48,21 @@ pub(super) struct Writer<'r> {
     options: &'r RequestOptions,
     pub(super) is_ours: bool,
     pub(super) thinking: Thinking,
-    pub(super) losses: Vec<Loss>,
-    undo: Undo,
-    /// The first thing that cannot be said; the body is thrown away then.
-    failure: Option<EncodeError>,
+    pub(super) notes: Notes,
 }
 
 impl Writer<'_> {
-    pub(super) fn fail(&mut self, path: &str, reason: &str) {
-        self.failure.get_or_insert_with(|| EncodeError { path: path.into(), reason: reason.into() });
-    }
-
-    pub(super) fn dropped(&mut self, path: impl Into<Box<str>>, reason: &str) {
-        self.losses.push(Loss::dropped(path, reason));
-    }
-
-    pub(super) fn changed(&mut self, path: impl Into<Box<str>>, reason: &str) {
-        self.losses.push(Loss::changed(path, reason));
-    }
-
     /// Writes unknown fields back into their own dialect, or reports each as lost.
     pub(super) fn rest(&mut self, path: &str, rest: &Rest, object: &mut ObjectWriter<'_>) {
         if self.is_ours {
             object.rest(rest);
         } else {
-            for (name, _) in rest.unknown() {
-                let dot = if path.is_empty() { "" } else { "." };
-                self.dropped(format!("{path}{dot}{name}"), "Anthropic has no such field");
-            }
+            self.notes.unknown(path, rest, "Anthropic has no such field");
         }
     }
 
     pub(super) fn tool_name(&mut self, name: &str) -> String {
-        if self.is_ours { name.to_owned() } else { NameRule::ANTHROPIC.apply(name, &mut self.undo).into_owned() }
+        if self.is_ours { name.to_owned() } else { NameRule::ANTHROPIC.apply(name, &mut self.notes.undo).into_owned() }
     }
 
     fn write(&mut self, purpose: Purpose, object: &mut ObjectWriter<'_>) {
@@ -118,14 +89,14 @@ impl Writer<'_> {
     fn write_answer_fields(&mut self, object: &mut ObjectWriter<'_>) {
         let request = self.request;
         if request.n.is_some_and(|n| n > 1) {
-            self.fail("n", "the upstream gives one answer per call; send several calls instead");
+            self.notes.fail("n", "the upstream gives one answer per call; send several calls instead");
         }
         self.write_sampling(object);
         let stops: Vec<&str> = request.stop.iter().map(String::as_str).collect();
         let is_taken = |stop: &&&str| self.is_ours || !stop.trim().is_empty();
         let taken: Vec<&str> = stops.iter().filter(is_taken).copied().collect();
         if taken.len() < stops.len() {
-            self.dropped("stop", "Anthropic refuses stop texts of blanks only");
+            self.notes.dropped("stop", "Anthropic refuses stop texts of blanks only");
         }
         if !taken.is_empty() {
             object.array("stop_sequences", |array| taken.iter().for_each(|stop| array.str(stop)));
@@ -134,7 +105,7 @@ impl Writer<'_> {
         match request.service_tier.as_deref() {
             Some(tier) if self.is_ours => object.str("service_tier", tier),
             None | Some("auto" | "default") => {}
-            Some(_) => self.dropped("service_tier", "the tiers of the two vendors have nothing in common"),
+            Some(_) => self.notes.dropped("service_tier", "the tiers of the two vendors have nothing in common"),
         }
         if request.stream.is_some() {
             object.bool("stream", true);
@@ -148,7 +119,7 @@ impl Writer<'_> {
             ("logprobs", request.logprobs.is_some()),
         ] {
             if is_set {
-                self.dropped(name, "Anthropic has no such parameter");
+                self.notes.dropped(name, "Anthropic has no such parameter");
             }
         }
     }
@@ -157,7 +128,7 @@ impl Writer<'_> {
         let sampling = &self.request.sampling;
         let mut temperature = sampling.temperature;
         if !self.is_ours && temperature.is_some_and(|value| value > 1.0) {
-            self.changed("temperature", "Anthropic takes 0 to 1; sent as 1");
+            self.notes.changed("temperature", "Anthropic takes 0 to 1; sent as 1");
             temperature = Some(1.0);
         }
         let reason = if !self.options.sampling {
@@ -181,7 +152,7 @@ impl Writer<'_> {
             ("top_k", sampling.top_k.is_some()),
         ] {
             if is_set {
-                self.dropped(name, reason);
+                self.notes.dropped(name, reason);
             }
         }
     }
@@ -190,12 +161,12 @@ impl Writer<'_> {
         let request = self.request;
         let mut user = request.user.as_deref();
         if !self.is_ours && user.is_some_and(|user| user.contains('@')) {
-            self.dropped("user", "Anthropic wants no e-mail address here");
+            self.notes.dropped("user", "Anthropic wants no e-mail address here");
             user = None;
         }
         let rest = request.metadata.as_ref().filter(|_| self.is_ours).and_then(fields_of);
         if request.metadata.is_some() && !self.is_ours {
-            self.dropped("metadata", "Anthropic's metadata holds nothing but the user");
+            self.notes.dropped("metadata", "Anthropic's metadata holds nothing but the user");
         }
         if user.is_none() && rest.is_none() {
             return;
@@ -240,7 +211,7 @@ impl Writer<'_> {
         while self.request.tools.iter().any(|tool| matches!(tool, Tool::Function(tool) if tool.name == name)) {
             name.push('_');
         }
-        self.undo.text_tool = Some(name.as_str().into());
+        self.notes.undo.text_tool = Some(name.as_str().into());
         Some(TextTool { name, schema, description })
     }
 
@@ -251,7 +222,7 @@ impl Writer<'_> {
                 && !self.is_ours
             {
                 let reason = format!("Anthropic has no tool of type {} in this form", opaque.kind);
-                self.dropped(format!("tools[{index}]"), &reason);
+                self.notes.dropped(format!("tools[{index}]"), &reason);
             }
         }
         let has_tools = request.tools.iter().any(|tool| self.is_ours || matches!(tool, Tool::Function(_)));
@@ -279,7 +250,7 @@ impl Writer<'_> {
             }
         });
         if !past.is_empty() {
-            self.changed(
+            self.notes.changed(
                 "tools",
                 "Anthropic wants the tools of past calls declared; they were, and calling them is off",
             );
@@ -315,7 +286,7 @@ impl Writer<'_> {
         let is_forced = matches!(choice, Some(ToolChoice::Required | ToolChoice::Tool(_)));
         if is_forced && self.thinking.is_on() && !self.is_ours {
             let path = if text_tool.is_some() { "response_format" } else { "tool_choice" };
-            self.changed(path, "Anthropic does not force a tool while thinking; the model may choose");
+            self.notes.changed(path, "Anthropic does not force a tool while thinking; the model may choose");
             choice = Some(ToolChoice::Auto);
         }
         let is_serial = request.parallel_tool_calls == Some(false) && has_tools;
@@ -328,7 +299,7 @@ impl Writer<'_> {
             Some(ToolChoice::None) => ("none", None),
             Some(ToolChoice::Required) => ("any", None),
             Some(ToolChoice::Tool(name)) => ("tool", Some(self.tool_name(&name))),
-            Some(ToolChoice::Opaque(_)) => return self.dropped("tool_choice", "Anthropic has no such choice"),
+            Some(ToolChoice::Opaque(_)) => return self.notes.dropped("tool_choice", "Anthropic has no such choice"),
         };
         object.object("tool_choice", |object| {
             object.str("type", kind);
@@ -353,7 +324,7 @@ impl Writer<'_> {
             match tool.strict {
                 // Strictness is part of structured output: models without it refuse the field.
                 Some(true) if !self.is_ours && self.options.json_schema == SchemaStyle::ForcedTool => {
-                    self.dropped(format!("{path}.function.strict"), "the model has no structured output");
+                    self.notes.dropped(format!("{path}.function.strict"), "the model has no structured output");
                 }
                 Some(false) if !self.is_ours => {}
                 strict => object.opt_bool("strict", strict),
@@ -369,10 +340,10 @@ impl Writer<'_> {
             return with_type(schema);
         }
         let path = format!("{path}.function.parameters");
-        if let Some(fitted) = schema::fit(schema, &path, &mut self.losses) {
+        if let Some(fitted) = schema::fit(schema, &path, &mut self.notes.losses) {
             return with_type(&fitted);
         }
-        self.fail(&path, "the schema is nested too deeply; keep it under 128 levels");
+        self.notes.fail(&path, "the schema is nested too deeply; keep it under 128 levels");
         with_type(schema)
     }
 
@@ -390,7 +361,7 @@ impl Writer<'_> {
             Some(ResponseFormat::JsonSchema(schema)) if !is_tool => self.fit_schema(schema),
             Some(ResponseFormat::Opaque(raw)) if self.is_ours => Some(raw.clone()),
             Some(ResponseFormat::Opaque(_)) => {
-                self.dropped("response_format", "Anthropic has no such format");
+                self.notes.dropped("response_format", "Anthropic has no such format");
                 None
             }
             _ => None,
@@ -410,13 +381,14 @@ impl Writer<'_> {
     fn fit_schema(&mut self, wanted: &JsonSchema) -> Option<Raw> {
         let schema = wanted.schema.as_ref()?;
         let path = "response_format.json_schema.schema";
-        let fitted = if self.is_ours { Some(schema.clone()) } else { schema::fit(schema, path, &mut self.losses) };
+        let fitted =
+            if self.is_ours { Some(schema.clone()) } else { schema::fit(schema, path, &mut self.notes.losses) };
         let Some(fitted) = fitted else {
-            self.fail(path, "the schema is nested too deeply; keep it under 128 levels");
+            self.notes.fail(path, "the schema is nested too deeply; keep it under 128 levels");
             return None;
         };
         if wanted.description.is_some() {
-            self.dropped("response_format.json_schema.description", "Anthropic's formats have no description");
+            self.notes.dropped("response_format.json_schema.description", "Anthropic's formats have no description");
         }
         Some(json::raw_object(|object| {
             object.str("type", "json_schema");

@@ -11,15 +11,7 @@ use hub::dialect::ModelEntry;
 #[must_use]
 pub fn decode_error(status: u16, body: &[u8]) -> AnswerError {
     let read = json::root(body).ok().and_then(|root| read_error(status, &root));
-    read.unwrap_or_else(|| AnswerError {
-        kind: ErrorKind::of_status(status),
-        status,
-        code: None,
-        message: String::from_utf8_lossy(&body[..body.len().min(2048)]).trim().into(),
-        param: None,
-        native_type: None,
-        request_id: None,
-    })
+    read.unwrap_or_else(|| AnswerError::unread(status, body))
 }
 
 /// Reads `{"error":{…}}`, or an array that begins with it, as streams without events have; `status` 0 means that the

@@ -75,11 +75,11 @@ impl<'r> Writer<'r> {
     fn place(&mut self, index: usize, message: &'r Message) -> Vec<Placed<'r>> {
         let path = format!("messages[{index}]");
         if message.name.is_some() {
-            self.dropped(format!("{path}.name"), "Gemini's contents have no names");
+            self.notes.dropped(format!("{path}.name"), "Gemini's contents have no names");
         }
         if !self.is_ours {
             for (name, _) in message.rest.unknown() {
-                self.dropped(format!("{path}.{name}"), "Gemini has no such field");
+                self.notes.dropped(format!("{path}.{name}"), "Gemini has no such field");
             }
         }
         let blocks = message.content.iter().enumerate();
@@ -93,7 +93,7 @@ impl<'r> Writer<'r> {
             Role::System | Role::Developer if self.is_ours => "system",
             Role::System | Role::Developer => {
                 let reason = "an instruction that cannot be hoisted, sent as user";
-                self.changed(format!("messages[{index}].role"), reason);
+                self.notes.changed(format!("messages[{index}].role"), reason);
                 "user"
             }
         }
@@ -106,7 +106,7 @@ impl<'r> Writer<'r> {
                 match &placed.block.content {
                     Content::Text(_) => self.write_part(placed, None, array),
                     _ if self.is_ours => self.write_part(placed, None, array),
-                    _ => self.dropped(placed.path.as_str(), "Gemini's instructions are text only"),
+                    _ => self.notes.dropped(placed.path.as_str(), "Gemini's instructions are text only"),
                 }
             }
         });
@@ -131,7 +131,7 @@ impl<'r> Writer<'r> {
                 continue;
             }
             if std::mem::take(&mut is_first) && turn.role == "model" && !self.is_ours {
-                self.changed("messages", "Gemini wants the user to begin; a placeholder was put first");
+                self.notes.changed("messages", "Gemini wants the user to begin; a placeholder was put first");
                 array.object(|object| {
                     object.str("role", "user");
                     object.array("parts", |array| array.object(|object| object.str("text", "(start of conversation)")));
@@ -146,7 +146,7 @@ impl<'r> Writer<'r> {
             });
         }
         if is_first && !self.is_ours {
-            self.fail("messages", "Gemini wants at least one message with content; add one");
+            self.notes.fail("messages", "Gemini wants at least one message with content; add one");
         }
     }
 
@@ -178,18 +178,18 @@ impl<'r> Writer<'r> {
     fn write_part(&mut self, placed: &Placed<'_>, stand_in: Option<String>, array: &mut ArrayWriter<'_>) {
         let Placed { path, block } = placed;
         if block.cache.is_some() {
-            self.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
+            self.notes.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
         }
         let mut media = Vec::new();
         match &block.content {
             Content::Opaque(opaque) if self.is_ours => return array.raw(&opaque.raw),
             Content::Opaque(opaque) => {
-                return self.dropped(path.as_str(), &format!("Gemini has no {} part", opaque.kind));
+                return self.notes.dropped(path.as_str(), &format!("Gemini has no {} part", opaque.kind));
             }
             Content::Text(text) if !self.is_ours && text.text.is_empty() => return,
             Content::Reasoning(reasoning) if !self.takes_reasoning(path, reasoning) => return,
             Content::RedactedReasoning(_) => {
-                return self.dropped(path.as_str(), "reasoning that only another vendor can read");
+                return self.notes.dropped(path.as_str(), "reasoning that only another vendor can read");
             }
             _ => {}
         }
@@ -198,7 +198,7 @@ impl<'r> Writer<'r> {
                 Content::Text(text) => {
                     object.str("text", &text.text);
                     if text.citations.is_some() {
-                        self.dropped(format!("{path}.citations"), "Gemini does not take citations back");
+                        self.notes.dropped(format!("{path}.citations"), "Gemini does not take citations back");
                     }
                 }
                 Content::Refusal(text) => object.str("text", text),
@@ -228,7 +228,7 @@ impl<'r> Writer<'r> {
             None => self.is_ours,
         };
         if !is_taken {
-            self.dropped(path, "reasoning without Gemini's signature");
+            self.notes.dropped(path, "reasoning without Gemini's signature");
         }
         is_taken
     }
@@ -260,14 +260,14 @@ impl<'r> Writer<'r> {
                 Some(args) => object.raw("args", &args),
                 None if arguments.is_empty() => object.literal("args", "{}"),
                 None => {
-                    self.changed(format!("{path}.arguments"), "not a JSON object; sent as text in one");
+                    self.notes.changed(format!("{path}.arguments"), "not a JSON object; sent as text in one");
                     object.object("args", |object| object.str("arguments", &call.arguments));
                 }
             }
             self.write_nested(block, "functionCall", object);
         });
         if signature.is_none() && stand_in.is_some() {
-            self.changed(path, "a call that Gemini did not sign; it is asked to take it all the same");
+            self.notes.changed(path, "a call that Gemini did not sign; it is asked to take it all the same");
         }
         object.opt_str("thoughtSignature", signature.or(stand_in).as_deref());
     }
@@ -286,7 +286,7 @@ impl<'r> Writer<'r> {
             (_, Some(name)) if self.is_ours => name,
             (Some((_, name)), _) => self.tool_name(name),
             (None, name) => {
-                self.changed(path, "the call that this answers is not in the conversation");
+                self.notes.changed(path, "the call that this answers is not in the conversation");
                 self.tool_name(name.as_deref().unwrap_or("unknown"))
             }
         };
@@ -326,7 +326,7 @@ impl<'r> Writer<'r> {
             self.write_nested(block, "functionResponse", object);
         });
         if !media.is_empty() {
-            self.changed(path, "media of tool results sent beside them");
+            self.notes.changed(path, "media of tool results sent beside them");
         }
     }
 
@@ -334,7 +334,7 @@ impl<'r> Writer<'r> {
 
     fn write_image(&mut self, path: &str, image: &Image, block: &Block, object: &mut ObjectWriter<'_>) {
         if image.detail.as_deref().is_some_and(|detail| detail != "auto") {
-            self.dropped(format!("{path}.image_url.detail"), "Gemini decides on the resolution itself");
+            self.notes.dropped(format!("{path}.image_url.detail"), "Gemini decides on the resolution itself");
         }
         self.write_source(path, &image.source, None, block, object);
     }
@@ -346,7 +346,7 @@ impl<'r> Writer<'r> {
             ("citations", document.citations == Some(true)),
         ] {
             if is_set {
-                self.dropped(format!("{path}.{name}"), "Gemini's documents are bytes and a type");
+                self.notes.dropped(format!("{path}.{name}"), "Gemini's documents are bytes and a type");
             }
         }
         self.write_source(path, &document.source, document.title.as_deref(), block, object);
@@ -366,8 +366,8 @@ impl<'r> Writer<'r> {
             Source::Text(text) => ("text/plain", base64::encode(text.as_bytes())),
             Source::File(uri) if self.is_ours => return self.write_file(uri, title, block, object),
             Source::Url(uri) => return self.write_file(uri, title, block, object),
-            Source::File(_) => return self.fail(path, "a file id of another vendor; send the bytes as base64"),
-            Source::Opaque(_) => return self.fail(path, "a source that the upstream does not know; send base64"),
+            Source::File(_) => return self.notes.fail(path, "a file id of another vendor; send the bytes as base64"),
+            Source::Opaque(_) => return self.notes.fail(path, "a source that the upstream does not know; send base64"),
         };
         object.object("inlineData", |object| {
             object.str("mimeType", media_type);

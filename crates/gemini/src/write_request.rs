@@ -9,12 +9,11 @@ use bytes::BytesMut;
 
 use hub::canonical::error::EncodeError;
 use hub::canonical::json::{Raw, Rest};
-use hub::canonical::loss::Loss;
 use hub::canonical::request::ChatRequest;
 use hub::canonical::tool::{FunctionTool, ResponseFormat, Tool, ToolChoice};
 use hub::codec::json::{self, ArrayWriter, ObjectWriter, write_object};
 use hub::dialect::tool_name::NameRule;
-use hub::dialect::{Dialect, EncodedRequest, RequestOptions, SchemaStyle, Undo};
+use hub::dialect::{Dialect, EncodedRequest, Notes, RequestOptions, SchemaStyle};
 
 use super::thinking::{self, Thinking};
 use super::{OWN_SCHEMA, schema};
@@ -56,18 +55,13 @@ fn encode<'r>(
     options: &'r RequestOptions,
     fill: impl FnOnce(&mut Writer<'r>, &mut ObjectWriter<'_>),
 ) -> Result<EncodedRequest, EncodeError> {
-    let mut losses = Vec::new();
-    let thinking = thinking::plan(request, options, &mut losses);
+    let mut notes = Notes::default();
+    let thinking = thinking::plan(request, options, &mut notes.losses);
     let is_ours = request.origin == Dialect::Gemini;
-    let undo = Undo::default();
-    let mut writer =
-        Writer { request, options, is_ours, calls: BTreeMap::new(), thinking, losses, undo, failure: None };
+    let mut writer = Writer { request, options, is_ours, calls: BTreeMap::new(), thinking, notes };
     let mut body = BytesMut::with_capacity(1024);
     write_object(&mut body, |object| fill(&mut writer, object));
-    match writer.failure {
-        Some(failure) => Err(failure),
-        None => Ok(EncodedRequest { body: body.freeze(), losses: writer.losses, undo: writer.undo }),
-    }
+    writer.notes.finish(body)
 }
 
 pub(super) struct Writer<'r> {
@@ -77,25 +71,10 @@ pub(super) struct Writer<'r> {
     /// Position and name of each call of the conversation, by id.
     pub(super) calls: BTreeMap<&'r str, (usize, &'r str)>,
     thinking: Thinking,
-    losses: Vec<Loss>,
-    undo: Undo,
-    /// The first thing that cannot be said; the body is thrown away then.
-    failure: Option<EncodeError>,
+    pub(super) notes: Notes,
 }
 
 impl Writer<'_> {
-    pub(super) fn fail(&mut self, path: &str, reason: &str) {
-        self.failure.get_or_insert_with(|| EncodeError { path: path.into(), reason: reason.into() });
-    }
-
-    pub(super) fn dropped(&mut self, path: impl Into<Box<str>>, reason: &str) {
-        self.losses.push(Loss::dropped(path, reason));
-    }
-
-    pub(super) fn changed(&mut self, path: impl Into<Box<str>>, reason: &str) {
-        self.losses.push(Loss::changed(path, reason));
-    }
-
     /// Writes unknown fields back into their own dialect, or reports each as lost.
     pub(super) fn rest(&mut self, path: &str, rest: &Rest, object: &mut ObjectWriter<'_>) {
         for (name, value) in rest.unknown() {
@@ -103,7 +82,7 @@ impl Writer<'_> {
                 object.raw(name, value);
             } else {
                 let dot = if path.is_empty() { "" } else { "." };
-                self.dropped(format!("{path}{dot}{name}"), "Gemini has no such field");
+                self.notes.dropped(format!("{path}{dot}{name}"), "Gemini has no such field");
             }
         }
     }
@@ -119,12 +98,12 @@ impl Writer<'_> {
             return name.to_owned();
         }
         if name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') {
-            return NameRule::OPENAI.apply(name, &mut self.undo).into_owned();
+            return NameRule::OPENAI.apply(name, &mut self.notes.undo).into_owned();
         }
         let prefixed = format!("_{name}");
         let sent = NameRule::OPENAI.rewrite(&prefixed).into_owned();
-        if !self.undo.tool_names.iter().any(|(known, _)| **known == *sent) {
-            self.undo.tool_names.push((sent.as_str().into(), name.into()));
+        if !self.notes.undo.tool_names.iter().any(|(known, _)| **known == *sent) {
+            self.notes.undo.tool_names.push((sent.as_str().into(), name.into()));
         }
         sent
     }
@@ -151,7 +130,7 @@ impl Writer<'_> {
             Some(tier) if self.is_ours => object.str("serviceTier", tier),
             Some(tier @ ("flex" | "priority")) => object.str("serviceTier", tier),
             None | Some("auto" | "default") => {}
-            Some(_) => self.dropped("service_tier", "the tiers of the two vendors have nothing in common"),
+            Some(_) => self.notes.dropped("service_tier", "the tiers of the two vendors have nothing in common"),
         }
         for (name, is_set) in [
             ("user", request.user.is_some()),
@@ -159,14 +138,14 @@ impl Writer<'_> {
             ("logit_bias", request.sampling.logit_bias.as_ref().is_some_and(|raw| raw.as_str() != "{}")),
         ] {
             if is_set {
-                self.dropped(name, "Gemini has no such parameter");
+                self.notes.dropped(name, "Gemini has no such parameter");
             }
         }
         if request.cache.is_some() {
-            self.dropped("cache_control", "the upstream caches prompts by itself");
+            self.notes.dropped("cache_control", "the upstream caches prompts by itself");
         }
         if request.parallel_tool_calls == Some(false) {
-            self.dropped("parallel_tool_calls", "Gemini has no switch for it");
+            self.notes.dropped("parallel_tool_calls", "Gemini has no switch for it");
         }
         let rest = request.rest.iter().filter(|(name, _)| {
             // Written inside their objects, or already understood.
@@ -193,7 +172,7 @@ impl Writer<'_> {
         }
         let n_stops = if self.is_ours { request.stop.len() } else { request.stop.len().min(MAX_STOPS) };
         if n_stops < request.stop.len() {
-            self.changed("stop", "Gemini takes five; the first five were sent");
+            self.notes.changed("stop", "Gemini takes five; the first five were sent");
         }
         if n_stops > 0 {
             object.array("stopSequences", |array| request.stop[..n_stops].iter().for_each(|stop| array.str(stop)));
@@ -231,7 +210,7 @@ impl Writer<'_> {
                 ("top_k", sampling.top_k.is_some()),
             ] {
                 if is_set {
-                    self.dropped(name, "the model does not take it");
+                    self.notes.dropped(name, "the model does not take it");
                 }
             }
         }
@@ -239,7 +218,7 @@ impl Writer<'_> {
         object.opt_f64("frequencyPenalty", sampling.frequency_penalty);
         match sampling.seed {
             Some(seed) if self.is_ours || i32::try_from(seed).is_ok() => object.i64("seed", seed),
-            Some(_) => self.dropped("seed", "Gemini takes seeds of 32 bits"),
+            Some(_) => self.notes.dropped("seed", "Gemini takes seeds of 32 bits"),
             None => {}
         }
     }
@@ -253,7 +232,7 @@ impl Writer<'_> {
                 object.str("responseMimeType", "application/json");
                 let path = "response_format.json_schema";
                 if wanted.description.is_some() {
-                    self.dropped(format!("{path}.description"), "Gemini's formats have no description");
+                    self.notes.dropped(format!("{path}.description"), "Gemini's formats have no description");
                 }
                 let own = wanted.rest.find(OWN_SCHEMA).filter(|_| self.is_ours);
                 match (own, &wanted.schema) {
@@ -270,14 +249,14 @@ impl Writer<'_> {
                 self.rest(path, &wanted.rest, object);
             }
             Some(ResponseFormat::Opaque(raw)) if self.is_ours => object.rest(&fields_of(raw)),
-            Some(ResponseFormat::Opaque(_)) => self.dropped("response_format", "Gemini has no such format"),
+            Some(ResponseFormat::Opaque(_)) => self.notes.dropped("response_format", "Gemini has no such format"),
         }
     }
 
     fn fit(&mut self, schema: &Raw, path: &str) -> Option<Raw> {
-        let fitted = schema::fit(schema, path, &mut self.losses);
+        let fitted = schema::fit(schema, path, &mut self.notes.losses);
         if fitted.is_none() {
-            self.fail(path, "the schema is nested too deeply; keep it under 128 levels");
+            self.notes.fail(path, "the schema is nested too deeply; keep it under 128 levels");
         }
         fitted
     }
@@ -313,7 +292,7 @@ impl Writer<'_> {
             if let Tool::Opaque(opaque) = tool
                 && !self.is_ours
             {
-                self.dropped(format!("tools[{index}]"), &format!("Gemini has no tool of type {}", opaque.kind));
+                self.notes.dropped(format!("tools[{index}]"), &format!("Gemini has no tool of type {}", opaque.kind));
             }
         }
         self.write_tool_config(has_functions, object);
@@ -339,10 +318,10 @@ impl Writer<'_> {
                 (None, None) => {}
             }
             if tool.strict == Some(true) {
-                self.dropped(format!("{path}.function.strict"), "Gemini does not enforce schemas of arguments");
+                self.notes.dropped(format!("{path}.function.strict"), "Gemini does not enforce schemas of arguments");
             }
             if tool.cache.is_some() {
-                self.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
+                self.notes.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
             }
             self.rest(&path, &tool.rest, object);
         });
@@ -354,7 +333,7 @@ impl Writer<'_> {
         let mut inner = at.map(|at| fields_of(&outer.0.remove(at).1)).unwrap_or_default();
         if let Some(at) = inner.0.iter().position(|(name, _)| &**name == "streamFunctionCallArguments") {
             inner.0.remove(at);
-            self.changed("toolConfig", "calls come whole when the answer is translated");
+            self.notes.changed("toolConfig", "calls come whole when the answer is translated");
         }
         let mut whole = None;
         // A choice without tools is a mistake that only the vendor's own clients may make.
@@ -370,7 +349,7 @@ impl Writer<'_> {
                 (None, None)
             }
             Some(ToolChoice::Opaque(_)) => {
-                self.dropped("tool_choice", "Gemini has no such choice");
+                self.notes.dropped("tool_choice", "Gemini has no such choice");
                 (None, None)
             }
         };

@@ -12,7 +12,7 @@ use hub::canonical::event::FinishReason;
 use hub::canonical::request::ChatRequest;
 use hub::canonical::usage::Usage;
 use hub::codec::json::{Array, Node, Object};
-use hub::dialect::{Decoder, EncodedRequest, Mode, RequestOptions, Undo};
+use hub::dialect::{Decoder, EncodedRequest, Mode, RequestOptions, Undo, whole};
 
 use super::{Wire, error_of};
 use crate::Fetches;
@@ -35,7 +35,7 @@ impl Wire for Cohere {
 
     fn decoder(&self, mode: Mode, undo: Undo) -> Box<dyn Decoder> {
         match mode {
-            Mode::Whole => super::WholeDecoder::boxed(undo, read::read_answer),
+            Mode::Whole => whole::decoder(undo, read::read_answer),
             Mode::Stream => Box::new(read::StreamDecoder::new(undo)),
         }
     }

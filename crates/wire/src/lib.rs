@@ -11,12 +11,10 @@ mod ollama;
 
 use std::fmt::Debug;
 
-use hub::canonical::answer::Answer;
 use hub::canonical::content::{Content, Message, Role};
-use hub::canonical::error::{AnswerError, DecodeError, EncodeError};
-use hub::canonical::event::{Event, FinishReason, Start};
+use hub::canonical::error::{AnswerError, EncodeError};
+use hub::canonical::event::{FinishReason, Start};
 use hub::canonical::json::{Raw, Rest};
-use hub::canonical::loss::Loss;
 use hub::canonical::request::ChatRequest;
 use hub::codec::json;
 use hub::dialect::tool_name::NameRule;
@@ -48,31 +46,6 @@ pub trait Wire: Debug + Sync {
     fn decode_error(&self, status: u16, body: &[u8]) -> AnswerError;
 }
 
-/// Reads a whole body at its end.
-struct WholeDecoder {
-    body: Vec<u8>,
-    undo: Undo,
-    read: fn(&[u8], &Undo) -> Result<Answer, DecodeError>,
-}
-
-impl WholeDecoder {
-    fn boxed(undo: Undo, read: fn(&[u8], &Undo) -> Result<Answer, DecodeError>) -> Box<dyn Decoder> {
-        Box::new(Self { body: Vec::new(), undo, read })
-    }
-}
-
-impl Decoder for WholeDecoder {
-    fn push(&mut self, bytes: &[u8], _: &mut Vec<Event>) -> Result<(), DecodeError> {
-        self.body.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finish(&mut self, events: &mut Vec<Event>) -> Result<(), DecodeError> {
-        events.extend((self.read)(&self.body, &self.undo)?.into_events());
-        Ok(())
-    }
-}
-
 /// How an answer begins in a format whose own fields no client knows.
 fn start(id: &str, model: &str) -> Start {
     Start { origin: WIRE_DIALECT, id: id.into(), model: model.into(), created: None, rest: Rest::default() }
@@ -90,38 +63,32 @@ fn error_of(status: u16, body: &[u8], field: &str) -> AnswerError {
 struct Notes<'r> {
     request: &'r ChatRequest,
     vendor: &'static str,
-    losses: Vec<Loss>,
-    undo: Undo,
-    /// The first thing that cannot be said; the body is thrown away then.
-    failure: Option<EncodeError>,
+    kept: hub::dialect::Notes,
 }
 
 impl<'r> Notes<'r> {
     fn new(request: &'r ChatRequest, vendor: &'static str) -> Self {
-        Self { request, vendor, losses: Vec::new(), undo: Undo::default(), failure: None }
+        Self { request, vendor, kept: hub::dialect::Notes::default() }
     }
 
     fn finish(self, body: bytes::BytesMut) -> Result<EncodedRequest, EncodeError> {
-        match self.failure {
-            Some(failure) => Err(failure),
-            None => Ok(EncodedRequest { body: body.freeze(), losses: self.losses, undo: self.undo }),
-        }
+        self.kept.finish(body)
     }
 
     fn fail(&mut self, path: &str, reason: &str) {
-        self.failure.get_or_insert_with(|| EncodeError { path: path.into(), reason: reason.into() });
+        self.kept.fail(path, reason);
     }
 
     fn dropped(&mut self, path: impl Into<Box<str>>, reason: &str) {
-        self.losses.push(Loss::dropped(path, reason));
+        self.kept.dropped(path, reason);
     }
 
     fn changed(&mut self, path: impl Into<Box<str>>, reason: &str) {
-        self.losses.push(Loss::changed(path, reason));
+        self.kept.changed(path, reason);
     }
 
     fn tool_name(&mut self, name: &str) -> String {
-        NameRule::OPENAI.apply(name, &mut self.undo).into_owned()
+        NameRule::OPENAI.apply(name, &mut self.kept.undo).into_owned()
     }
 
     /// Reports each of these fields that is set.

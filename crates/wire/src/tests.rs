@@ -1,3 +1,5 @@
+use hub::canonical::error::DecodeError;
+use hub::canonical::event::Event;
 use llm::dialect::{Dialect, Mode, Speak as _, Undo};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -92,6 +92,20 @@ pub struct AnswerError {
 }
 
 impl AnswerError {
+    /// An error of whose body nothing is known: its beginning is the message.
+    #[must_use]
+    pub fn unread(status: u16, body: &[u8]) -> Self {
+        Self {
+            kind: ErrorKind::of_status(status),
+            status,
+            code: None,
+            message: String::from_utf8_lossy(&body[..body.len().min(2048)]).trim().into(),
+            param: None,
+            native_type: None,
+            request_id: None,
+        }
+    }
+
     /// An error with the usual kind of a status.
     pub fn new(status: u16, code: &str, message: impl Into<Box<str>>) -> Self {
         Self {

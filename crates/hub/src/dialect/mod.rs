@@ -7,11 +7,14 @@ pub mod cache_control;
 pub mod call_id;
 pub mod json_progress;
 mod model_entry;
+mod notes;
 pub mod proof;
 pub mod tool_name;
+pub mod whole;
 
 pub use call_id::is_proof;
 pub use model_entry::{ModelEntry, ModelFacts};
+pub use notes::Notes;
 
 use bytes::{Bytes, BytesMut};
 

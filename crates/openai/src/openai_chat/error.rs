@@ -10,15 +10,7 @@ use hub::dialect::ModelEntry;
 /// Reads an error body; whatever has no known shape becomes the message.
 #[must_use]
 pub fn decode_error(status: u16, body: &[u8]) -> AnswerError {
-    read_body(status, body).unwrap_or_else(|| AnswerError {
-        kind: ErrorKind::of_status(status),
-        status,
-        code: None,
-        message: String::from_utf8_lossy(&body[..body.len().min(2048)]).trim().into(),
-        param: None,
-        native_type: None,
-        request_id: None,
-    })
+    read_body(status, body).unwrap_or_else(|| AnswerError::unread(status, body))
 }
 
 fn read_body(status: u16, body: &[u8]) -> Option<AnswerError> {

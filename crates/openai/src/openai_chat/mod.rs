@@ -15,7 +15,7 @@ mod write_stream;
 use hub::canonical::event::FinishReason;
 
 use super::openai_usage::{CHAT as USAGE, fields_of};
-use hub::dialect::{AnswerOptions, Decoder, Encoder, Mode, Undo};
+use hub::dialect::{AnswerOptions, Decoder, Encoder, Mode, Undo, whole};
 
 pub use error::{decode_error, encode_error, encode_error_event, encode_model, encode_models};
 pub(super) use error::{read_error, write_error};
@@ -27,7 +27,7 @@ pub use write_request::encode_request;
 #[must_use]
 pub fn decoder(mode: Mode, undo: Undo) -> Box<dyn Decoder> {
     match mode {
-        Mode::Whole => Box::new(read_answer::WholeDecoder::new(undo)),
+        Mode::Whole => whole::decoder(undo, read_answer::read_answer),
         Mode::Stream => Box::new(read_stream::StreamDecoder::new(undo)),
     }
 }

@@ -3,39 +3,16 @@
 use hub::canonical::answer::{Answer, Choice};
 use hub::canonical::content::{Block, Content, Reasoning, Text, ToolUse};
 use hub::canonical::error::DecodeError;
-use hub::canonical::event::{Event, Finish, FinishReason, Start};
+use hub::canonical::event::{Finish, FinishReason, Start};
 use hub::canonical::json::{Raw, Rest};
 use hub::codec::json::{self, Node, Object};
-use hub::dialect::{Decoder, Dialect, Undo};
+use hub::dialect::{Dialect, Undo};
 
 use super::error::read_error;
 use super::read_request::{read_reasoning_blocks, read_tool_call};
 
-/// Collects the body and reads it at the end.
-pub(super) struct WholeDecoder {
-    body: Vec<u8>,
-    undo: Undo,
-}
-
-impl WholeDecoder {
-    pub(super) fn new(undo: Undo) -> Self {
-        Self { body: Vec::new(), undo }
-    }
-}
-
-impl Decoder for WholeDecoder {
-    fn push(&mut self, bytes: &[u8], _: &mut Vec<Event>) -> Result<(), DecodeError> {
-        self.body.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finish(&mut self, events: &mut Vec<Event>) -> Result<(), DecodeError> {
-        events.extend(read_answer(&self.body, &self.undo)?.into_events());
-        Ok(())
-    }
-}
-
-fn read_answer(body: &[u8], undo: &Undo) -> Result<Answer, DecodeError> {
+/// Reads a whole body.
+pub(super) fn read_answer(body: &[u8], undo: &Undo) -> Result<Answer, DecodeError> {
     let root = json::root(body)?;
     let object = root.object()?;
     let mut answer = Answer::empty(Dialect::OpenAiChat);

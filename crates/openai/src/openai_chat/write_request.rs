@@ -15,61 +15,38 @@ use hub::canonical::tool::{FunctionTool, ResponseFormat, Tool, ToolChoice};
 use hub::codec::json::{ArrayWriter, ObjectWriter, write_object};
 use hub::dialect::tool_name::NameRule;
 use hub::dialect::{
-    Dialect, EncodedRequest, MaxTokensStyle, ReasoningStyle, RequestOptions, Undo, cache_control, call_id,
+    Dialect, EncodedRequest, MaxTokensStyle, Notes, ReasoningStyle, RequestOptions, cache_control, call_id,
 };
 
 /// Writes a request body.
 pub fn encode_request(request: &ChatRequest, options: &RequestOptions) -> Result<EncodedRequest, EncodeError> {
-    let mut writer = Writer {
-        request,
-        options,
-        is_ours: request.origin == Dialect::OpenAiChat,
-        losses: Vec::new(),
-        undo: Undo::default(),
-        failure: None,
-    };
+    let mut writer =
+        Writer { request, options, is_ours: request.origin == Dialect::OpenAiChat, notes: Notes::default() };
     let mut body = BytesMut::with_capacity(1024);
     write_object(&mut body, |object| writer.write(object));
-    match writer.failure {
-        Some(failure) => Err(failure),
-        None => Ok(EncodedRequest { body: body.freeze(), losses: writer.losses, undo: writer.undo }),
-    }
+    writer.notes.finish(body)
 }
 
 struct Writer<'r> {
     request: &'r ChatRequest,
     options: &'r RequestOptions,
     is_ours: bool,
-    losses: Vec<Loss>,
-    undo: Undo,
-    /// The first thing that cannot be said; the body is thrown away then.
-    failure: Option<EncodeError>,
+    pub(super) notes: Notes,
 }
 
 impl Writer<'_> {
-    fn fail(&mut self, path: &str, reason: &str) {
-        self.failure.get_or_insert_with(|| EncodeError { path: path.into(), reason: reason.into() });
-    }
-
-    fn dropped(&mut self, path: impl Into<Box<str>>, reason: &str) {
-        self.losses.push(Loss::dropped(path, reason));
-    }
-
     /// Writes unknown fields back into their own dialect, or reports each as lost.
     fn rest(&mut self, path: &str, rest: &Rest, object: &mut ObjectWriter<'_>) {
         if self.is_ours {
             object.rest(rest);
         } else {
-            for (name, _) in rest.unknown() {
-                let dot = if path.is_empty() { "" } else { "." };
-                self.dropped(format!("{path}{dot}{name}"), "OpenAI has no such field");
-            }
+            self.notes.unknown(path, rest, "OpenAI has no such field");
         }
     }
 
     fn cache(&mut self, path: &str, cache: Option<CacheControl>, object: &mut ObjectWriter<'_>) {
         if cache.is_some() && !self.options.cache_control && !self.is_ours {
-            self.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
+            self.notes.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
         } else {
             cache_control::write(cache, object);
         }
@@ -95,17 +72,17 @@ impl Writer<'_> {
             object.opt_str("service_tier", request.service_tier.as_deref());
         } else {
             if request.metadata.is_some() {
-                self.dropped("metadata", "OpenAI's metadata has another meaning");
+                self.notes.dropped("metadata", "OpenAI's metadata has another meaning");
             }
             if request.service_tier.as_deref().is_some_and(|tier| tier != "auto") {
-                self.dropped("service_tier", "the tiers of the two vendors have nothing in common");
+                self.notes.dropped("service_tier", "the tiers of the two vendors have nothing in common");
             }
         }
         if request.cache.is_some() {
             if self.is_ours {
                 cache_control::write(request.cache, object);
             } else {
-                self.dropped("cache_control", "the upstream caches prompts by itself");
+                self.notes.dropped("cache_control", "the upstream caches prompts by itself");
             }
         }
         if let Some(stream) = &request.stream {
@@ -121,7 +98,7 @@ impl Writer<'_> {
             if self.is_ours || (request.origin.is_openai() && COMMON.contains(&name)) {
                 object.raw(name, value);
             } else {
-                self.dropped(name, "OpenAI has no such field");
+                self.notes.dropped(name, "OpenAI has no such field");
             }
         }
     }
@@ -165,7 +142,7 @@ impl Writer<'_> {
             {
                 self.cache(&format!("{path}.content[0]"), *cache, object);
                 if text.citations.is_some() {
-                    self.dropped(format!("{path}.content[0].citations"), "OpenAI does not take citations back");
+                    self.notes.dropped(format!("{path}.content[0].citations"), "OpenAI does not take citations back");
                 }
                 object.str("content", &text.text);
             }
@@ -180,11 +157,11 @@ impl Writer<'_> {
     fn write_part(&mut self, path: &str, block: &Block, array: &mut ArrayWriter<'_>) {
         match &block.content {
             Content::Opaque(opaque) if self.is_ours => array.raw(&opaque.raw),
-            Content::Opaque(opaque) => self.dropped(path, &format!("OpenAI has no {} block", opaque.kind)),
+            Content::Opaque(opaque) => self.notes.dropped(path, &format!("OpenAI has no {} block", opaque.kind)),
             Content::Reasoning(_) | Content::RedactedReasoning(_) => {
-                self.dropped(path, "only the assistant's messages may hold reasoning");
+                self.notes.dropped(path, "only the assistant's messages may hold reasoning");
             }
-            Content::ToolUse(_) | Content::ToolResult(_) => self.fail(path, "this block does not belong here"),
+            Content::ToolUse(_) | Content::ToolResult(_) => self.notes.fail(path, "this block does not belong here"),
             _ => array.object(|object| {
                 self.write_part_fields(path, &block.content, object);
                 self.cache(path, block.cache, object);
@@ -199,7 +176,7 @@ impl Writer<'_> {
                 object.str("type", "text");
                 object.str("text", &text.text);
                 if text.citations.is_some() {
-                    self.dropped(format!("{path}.citations"), "OpenAI does not take citations back");
+                    self.notes.dropped(format!("{path}.citations"), "OpenAI does not take citations back");
                 }
             }
             Content::Refusal(refusal) => {
@@ -225,7 +202,9 @@ impl Writer<'_> {
             Source::Base64 { media_type, data } => format!("data:{media_type};base64,{data}"),
             Source::Url(url) => url.clone(),
             Source::File(_) | Source::Text(_) | Source::Opaque(_) => {
-                return self.fail(path, "OpenAI takes images as base64 data or by address only; send one of these");
+                return self
+                    .notes
+                    .fail(path, "OpenAI takes images as base64 data or by address only; send one of these");
             }
         };
         object.str("type", "image_url");
@@ -237,14 +216,16 @@ impl Writer<'_> {
 
     fn write_document(&mut self, path: &str, document: &Document, object: &mut ObjectWriter<'_>) {
         if document.context.is_some() {
-            self.dropped(format!("{path}.context"), "OpenAI's files have no context");
+            self.notes.dropped(format!("{path}.context"), "OpenAI's files have no context");
         }
         if document.citations == Some(true) {
-            self.dropped(format!("{path}.citations"), "OpenAI does not cite documents");
+            self.notes.dropped(format!("{path}.citations"), "OpenAI does not cite documents");
         }
         match &document.source {
             Source::Text(text) => {
-                self.losses.push(Loss::changed(path, "sent as text, because OpenAI takes no plain-text documents"));
+                self.notes
+                    .losses
+                    .push(Loss::changed(path, "sent as text, because OpenAI takes no plain-text documents"));
                 object.str("type", "text");
                 match &document.title {
                     Some(title) => object.str("text", &format!("{title}\n\n{text}")),
@@ -271,7 +252,7 @@ impl Writer<'_> {
                 });
             }
             Source::Url(_) | Source::File(_) | Source::Opaque(_) => {
-                self.fail(path, "OpenAI takes documents as base64 data only; send the bytes");
+                self.notes.fail(path, "OpenAI takes documents as base64 data only; send the bytes");
             }
         }
     }
@@ -304,7 +285,7 @@ impl Writer<'_> {
             if self.is_ours || self.options.replay_reasoning {
                 super::write_answer::write_reasoning(&reasoning, object);
             } else {
-                self.dropped(format!("{path}.reasoning"), "OpenAI does not take reasoning back");
+                self.notes.dropped(format!("{path}.reasoning"), "OpenAI does not take reasoning back");
             }
         }
         if !calls.is_empty() {
@@ -342,13 +323,13 @@ impl Writer<'_> {
         for (index, block) in message.content.iter().enumerate() {
             let path = format!("{path}.content[{index}]");
             let Content::ToolResult(result) = &block.content else {
-                self.fail(&path, "a tool message holds tool results only");
+                self.notes.fail(&path, "a tool message holds tool results only");
                 continue;
             };
             array.object(|object| self.write_tool_result(&path, message, block, result, &mut pictures, object));
         }
         if !pictures.is_empty() {
-            self.losses.push(Loss::changed(path, "media of tool results sent in a user message after them"));
+            self.notes.losses.push(Loss::changed(path, "media of tool results sent in a user message after them"));
             array.object(|object| {
                 object.str("role", "user");
                 object.array("content", |array| {
@@ -373,7 +354,7 @@ impl Writer<'_> {
         object.opt_str("name", message.name.as_deref());
         object.str("tool_call_id", call_id::bare(&result.call_id));
         if result.is_error {
-            self.dropped(format!("{path}.is_error"), "OpenAI has no flag for failed tools; the text must say so");
+            self.notes.dropped(format!("{path}.is_error"), "OpenAI has no flag for failed tools; the text must say so");
         }
         self.cache(path, block.cache, object);
         let mut said = Vec::new();
@@ -393,7 +374,7 @@ impl Writer<'_> {
     // === Parameters ===
 
     fn tool_name(&mut self, name: &str) -> String {
-        if self.is_ours { name.to_owned() } else { NameRule::OPENAI.apply(name, &mut self.undo).into_owned() }
+        if self.is_ours { name.to_owned() } else { NameRule::OPENAI.apply(name, &mut self.notes.undo).into_owned() }
     }
 
     fn write_tools(&mut self, object: &mut ObjectWriter<'_>) {
@@ -403,7 +384,7 @@ impl Writer<'_> {
             match tool {
                 Tool::Opaque(opaque) if !self.is_ours => {
                     let reason = format!("OpenAI's chat completions have no tool of type {}", opaque.kind);
-                    self.dropped(format!("tools[{index}]"), &reason);
+                    self.notes.dropped(format!("tools[{index}]"), &reason);
                 }
                 _ => is_any = true,
             }
@@ -434,7 +415,7 @@ impl Writer<'_> {
                 });
             }
             Some(ToolChoice::Opaque(raw)) if self.is_ours => object.raw("tool_choice", raw),
-            Some(ToolChoice::Opaque(_)) => self.dropped("tool_choice", "OpenAI has no such choice"),
+            Some(ToolChoice::Opaque(_)) => self.notes.dropped("tool_choice", "OpenAI has no such choice"),
         }
         if is_any || self.is_ours {
             object.opt_bool("parallel_tool_calls", request.parallel_tool_calls);
@@ -482,7 +463,7 @@ impl Writer<'_> {
                 });
             }),
             Some(ResponseFormat::Opaque(raw)) if self.is_ours => object.raw("response_format", raw),
-            Some(ResponseFormat::Opaque(_)) => self.dropped("output_config.format", "OpenAI has no such format"),
+            Some(ResponseFormat::Opaque(_)) => self.notes.dropped("output_config.format", "OpenAI has no such format"),
         }
     }
 
@@ -520,13 +501,13 @@ impl Writer<'_> {
         } else {
             for (name, value) in [("temperature", sampling.temperature), ("top_p", sampling.top_p)] {
                 if value.is_some() {
-                    self.dropped(name, "the model does not take it");
+                    self.notes.dropped(name, "the model does not take it");
                 }
             }
         }
         match sampling.top_k {
             Some(top_k) if self.is_ours => object.u64("top_k", top_k),
-            Some(_) => self.dropped("top_k", "OpenAI has no top_k"),
+            Some(_) => self.notes.dropped("top_k", "OpenAI has no top_k"),
             None => {}
         }
         object.opt_f64("frequency_penalty", sampling.frequency_penalty);
@@ -547,7 +528,7 @@ impl Writer<'_> {
         let path = if self.is_ours { "reasoning_effort" } else { "thinking" };
         if self.options.reasoning == ReasoningStyle::Unsupported {
             if reasoning.mode != ReasoningMode::Disabled {
-                self.dropped(path, "the model does not reason");
+                self.notes.dropped(path, "the model does not reason");
             }
             return;
         }
@@ -556,7 +537,7 @@ impl Writer<'_> {
                 object.str("reasoning_effort", effort.as_str());
             }
         } else if let Some(budget) = reasoning.budget_tokens.filter(|_| reasoning.mode != ReasoningMode::Disabled) {
-            self.losses.push(Loss::changed("thinking.budget_tokens", "OpenAI takes an effort, not a number"));
+            self.notes.losses.push(Loss::changed("thinking.budget_tokens", "OpenAI takes an effort, not a number"));
             object.str("reasoning_effort", Effort::of_budget(budget).as_str());
         }
     }

@@ -35,7 +35,7 @@ impl Writer<'_> {
     fn write_message(&mut self, index: usize, message: &Message, array: &mut ArrayWriter<'_>) {
         let path = format!("messages[{index}]");
         if message.name.is_some() {
-            self.dropped(format!("{path}.name"), "messages of OpenAI's responses have no names");
+            self.notes.dropped(format!("{path}.name"), "messages of OpenAI's responses have no names");
         }
         let role = match message.role {
             Role::System => "system",
@@ -78,7 +78,8 @@ impl Writer<'_> {
         match blocks {
             [Block { content: Content::Text(text), cache, rest }] if rest.is_plain() && text.citations.is_none() => {
                 if cache.is_some() {
-                    self.dropped(format!("{path}.content[0].cache_control"), "the upstream caches prompts by itself");
+                    self.notes
+                        .dropped(format!("{path}.content[0].cache_control"), "the upstream caches prompts by itself");
                 }
                 object.str(name, &text.text);
             }
@@ -94,18 +95,18 @@ impl Writer<'_> {
         match &block.content {
             Content::Opaque(opaque) if self.is_ours => return array.raw(&opaque.raw),
             Content::Opaque(opaque) => {
-                return self.dropped(path, &format!("OpenAI's responses have no {} block", opaque.kind));
+                return self.notes.dropped(path, &format!("OpenAI's responses have no {} block", opaque.kind));
             }
             Content::Reasoning(_) | Content::RedactedReasoning(_) => {
-                return self.dropped(path, "only the assistant's side may hold reasoning");
+                return self.notes.dropped(path, "only the assistant's side may hold reasoning");
             }
             Content::ToolUse(_) | Content::ToolResult(_) => {
-                return self.fail(path, "this block does not belong here");
+                return self.notes.fail(path, "this block does not belong here");
             }
             _ => {}
         }
         if block.cache.is_some() {
-            self.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
+            self.notes.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
         }
         array.object(|object| {
             self.write_part_fields(path, text_kind, &block.content, object);
@@ -142,7 +143,7 @@ impl Writer<'_> {
         object.str("text", &text.text);
         match &text.citations {
             Some(citations) if self.is_ours => object.raw("annotations", citations),
-            Some(_) => self.dropped(format!("{path}.citations"), "citations of another vendor"),
+            Some(_) => self.notes.dropped(format!("{path}.citations"), "citations of another vendor"),
             None if kind == "output_text" && self.is_ours => object.literal("annotations", "[]"),
             None => {}
         }
@@ -157,7 +158,7 @@ impl Writer<'_> {
             Source::Url(url) => object.str("image_url", url),
             Source::File(id) if self.request.origin.is_openai() => object.str("file_id", id),
             Source::File(_) | Source::Text(_) | Source::Opaque(_) => {
-                self.fail(path, "OpenAI takes images as base64 data or by address only; send one of these");
+                self.notes.fail(path, "OpenAI takes images as base64 data or by address only; send one of these");
             }
         }
         match image.detail.as_deref() {
@@ -168,15 +169,15 @@ impl Writer<'_> {
 
     fn write_document(&mut self, path: &str, document: &Document, object: &mut ObjectWriter<'_>) {
         if document.context.is_some() {
-            self.dropped(format!("{path}.context"), "OpenAI's files have no context");
+            self.notes.dropped(format!("{path}.context"), "OpenAI's files have no context");
         }
         if document.citations == Some(true) {
-            self.dropped(format!("{path}.citations"), "OpenAI does not cite documents");
+            self.notes.dropped(format!("{path}.citations"), "OpenAI does not cite documents");
         }
         let title = document.title.as_deref();
         match &document.source {
             Source::Text(text) => {
-                self.changed(path, "sent as text, because OpenAI takes no plain-text documents");
+                self.notes.changed(path, "sent as text, because OpenAI takes no plain-text documents");
                 object.str("type", "input_text");
                 match title {
                     Some(title) => object.str("text", &format!("{title}\n\n{text}")),
@@ -203,7 +204,7 @@ impl Writer<'_> {
                 }
             }
             Source::File(_) | Source::Opaque(_) => {
-                self.fail(path, "a file id of another vendor; send the bytes as base64 or an address");
+                self.notes.fail(path, "a file id of another vendor; send the bytes as base64 or an address");
             }
         }
     }
@@ -213,14 +214,15 @@ impl Writer<'_> {
         for (index, block) in message.content.iter().enumerate() {
             let path = format!("{path}.content[{index}]");
             let Content::ToolResult(result) = &block.content else {
-                self.fail(&path, "a tool message holds tool results only");
+                self.notes.fail(&path, "a tool message holds tool results only");
                 continue;
             };
             if result.is_error {
-                self.dropped(format!("{path}.is_error"), "OpenAI has no flag for failed tools; the text must say so");
+                self.notes
+                    .dropped(format!("{path}.is_error"), "OpenAI has no flag for failed tools; the text must say so");
             }
             if block.cache.is_some() {
-                self.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
+                self.notes.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
             }
             array.object(|object| {
                 object.str("type", "function_call_output");
@@ -247,7 +249,7 @@ impl Writer<'_> {
     /// Reports the fields of a message that becomes several items.
     fn report_rest(&mut self, path: &str, message: &Message) {
         for (name, _) in message.rest.iter() {
-            self.dropped(format!("{path}.{name}"), "OpenAI's responses have no such field");
+            self.notes.dropped(format!("{path}.{name}"), "OpenAI's responses have no such field");
         }
     }
 
@@ -269,7 +271,7 @@ impl Writer<'_> {
             }
             let path = format!("{path}.content[{index}]");
             if block.cache.is_some() {
-                self.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
+                self.notes.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
             }
             match &block.content {
                 Content::ToolUse(call) => array.object(|object| {
@@ -281,12 +283,12 @@ impl Writer<'_> {
                     self.write_rest_of_item(&path, block, object);
                 }),
                 Content::Reasoning(_) => self.write_reasoning_item(&path, &parts, array),
-                Content::RedactedReasoning(_) => self.dropped(path, "reasoning that OpenAI did not write"),
+                Content::RedactedReasoning(_) => self.notes.dropped(path, "reasoning that OpenAI did not write"),
                 Content::Opaque(opaque) if self.is_ours && block.rest.find(Block::ITEM).is_some() => {
                     array.raw(&opaque.raw);
                 }
                 Content::Opaque(opaque) if !self.is_ours => {
-                    self.dropped(path, &format!("OpenAI's responses have no {} block", opaque.kind));
+                    self.notes.dropped(path, &format!("OpenAI's responses have no {} block", opaque.kind));
                 }
                 _ => self.write_said(&path, &parts, array),
             }
@@ -333,7 +335,7 @@ impl Writer<'_> {
         let proof = thoughts.iter().rev().find_map(|(_, reasoning)| reasoning.signature.as_deref());
         let openai = proof.and_then(proof::as_openai);
         if openai.is_none() && (!self.is_ours || proof.is_some()) {
-            return self.dropped(path, "reasoning that OpenAI did not write");
+            return self.notes.dropped(path, "reasoning that OpenAI did not write");
         }
         array.object(|object| {
             object.str("type", "reasoning");

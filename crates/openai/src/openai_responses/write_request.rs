@@ -6,71 +6,43 @@ use bytes::BytesMut;
 
 use hub::canonical::error::EncodeError;
 use hub::canonical::json::Rest;
-use hub::canonical::loss::Loss;
 use hub::canonical::request::{ChatRequest, Effort, ReasoningMode};
 use hub::canonical::tool::{FunctionTool, ResponseFormat, Tool, ToolChoice};
 use hub::codec::json::{self, ArrayWriter, ObjectWriter, write_object};
 use hub::dialect::tool_name::NameRule;
-use hub::dialect::{Dialect, EncodedRequest, ReasoningStyle, RequestOptions, Undo, call_id};
+use hub::dialect::{Dialect, EncodedRequest, Notes, ReasoningStyle, RequestOptions, call_id};
 
 /// The least cap that OpenAI takes here.
 const LEAST_TOKENS: u64 = 16;
 
 /// Writes a request body.
 pub fn encode_request(request: &ChatRequest, options: &RequestOptions) -> Result<EncodedRequest, EncodeError> {
-    let mut writer = Writer {
-        request,
-        options,
-        is_ours: request.origin == Dialect::OpenAiResponses,
-        losses: Vec::new(),
-        undo: Undo::default(),
-        failure: None,
-    };
+    let mut writer =
+        Writer { request, options, is_ours: request.origin == Dialect::OpenAiResponses, notes: Notes::default() };
     let mut body = BytesMut::with_capacity(1024);
     write_object(&mut body, |object| writer.write(object));
-    match writer.failure {
-        Some(failure) => Err(failure),
-        None => Ok(EncodedRequest { body: body.freeze(), losses: writer.losses, undo: writer.undo }),
-    }
+    writer.notes.finish(body)
 }
 
 pub(super) struct Writer<'r> {
     pub(super) request: &'r ChatRequest,
     options: &'r RequestOptions,
     pub(super) is_ours: bool,
-    losses: Vec<Loss>,
-    undo: Undo,
-    /// The first thing that cannot be said; the body is thrown away then.
-    failure: Option<EncodeError>,
+    pub(super) notes: Notes,
 }
 
 impl Writer<'_> {
-    pub(super) fn fail(&mut self, path: &str, reason: &str) {
-        self.failure.get_or_insert_with(|| EncodeError { path: path.into(), reason: reason.into() });
-    }
-
-    pub(super) fn dropped(&mut self, path: impl Into<Box<str>>, reason: &str) {
-        self.losses.push(Loss::dropped(path, reason));
-    }
-
-    pub(super) fn changed(&mut self, path: impl Into<Box<str>>, reason: &str) {
-        self.losses.push(Loss::changed(path, reason));
-    }
-
     /// Writes unknown fields back into their own dialect, or reports each as lost.
     pub(super) fn rest(&mut self, path: &str, rest: &Rest, object: &mut ObjectWriter<'_>) {
         if self.is_ours {
             object.rest(rest);
         } else {
-            for (name, _) in rest.unknown() {
-                let dot = if path.is_empty() { "" } else { "." };
-                self.dropped(format!("{path}{dot}{name}"), "OpenAI's responses have no such field");
-            }
+            self.notes.unknown(path, rest, "OpenAI's responses have no such field");
         }
     }
 
     pub(super) fn tool_name(&mut self, name: &str) -> String {
-        if self.is_ours { name.to_owned() } else { NameRule::OPENAI.apply(name, &mut self.undo).into_owned() }
+        if self.is_ours { name.to_owned() } else { NameRule::OPENAI.apply(name, &mut self.notes.undo).into_owned() }
     }
 
     pub(super) fn call_id(&self, id: &str) -> String {
@@ -94,14 +66,14 @@ impl Writer<'_> {
             object.opt_str("service_tier", request.service_tier.as_deref());
         } else {
             if request.metadata.is_some() {
-                self.dropped("metadata", "OpenAI's metadata has another meaning");
+                self.notes.dropped("metadata", "OpenAI's metadata has another meaning");
             }
             if request.service_tier.as_deref().is_some_and(|tier| tier != "auto") {
-                self.dropped("service_tier", "the tiers of the two vendors have nothing in common");
+                self.notes.dropped("service_tier", "the tiers of the two vendors have nothing in common");
             }
         }
         if request.cache.is_some() {
-            self.dropped("cache_control", "the upstream caches prompts by itself");
+            self.notes.dropped("cache_control", "the upstream caches prompts by itself");
         }
         if let Some(stream) = &request.stream {
             object.bool("stream", true);
@@ -124,7 +96,7 @@ impl Writer<'_> {
             if self.is_ours || (request.origin.is_openai() && super::COMMON.contains(&name)) {
                 object.raw(name, value);
             } else {
-                self.dropped(name, "OpenAI's responses have no such field");
+                self.notes.dropped(name, "OpenAI's responses have no such field");
             }
         }
     }
@@ -162,7 +134,7 @@ impl Writer<'_> {
             match tool {
                 Tool::Opaque(opaque) if !self.is_ours => {
                     let reason = format!("OpenAI's responses have no tool of type {} in this form", opaque.kind);
-                    self.dropped(format!("tools[{index}]"), &reason);
+                    self.notes.dropped(format!("tools[{index}]"), &reason);
                 }
                 _ => is_any = true,
             }
@@ -193,7 +165,7 @@ impl Writer<'_> {
                 });
             }
             Some(ToolChoice::Opaque(raw)) if self.is_ours => object.raw("tool_choice", raw),
-            Some(ToolChoice::Opaque(_)) => self.dropped("tool_choice", "OpenAI's responses have no such choice"),
+            Some(ToolChoice::Opaque(_)) => self.notes.dropped("tool_choice", "OpenAI's responses have no such choice"),
         }
         if is_any || self.is_ours {
             object.opt_bool("parallel_tool_calls", request.parallel_tool_calls);
@@ -204,7 +176,7 @@ impl Writer<'_> {
         let path = format!("tools[{index}]");
         let name = self.tool_name(&tool.name);
         if tool.cache.is_some() {
-            self.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
+            self.notes.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
         }
         array.object(|object| {
             object.str("type", "function");
@@ -246,7 +218,7 @@ impl Writer<'_> {
             })),
             Some(ResponseFormat::Opaque(raw)) if self.is_ours => Some(raw.clone()),
             Some(ResponseFormat::Opaque(_)) => {
-                self.dropped("response_format", "OpenAI's responses have no such format");
+                self.notes.dropped("response_format", "OpenAI's responses have no such format");
                 None
             }
         };
@@ -266,7 +238,7 @@ impl Writer<'_> {
             let is_off = reasoning.mode == ReasoningMode::Disabled;
             if self.options.reasoning == ReasoningStyle::Unsupported {
                 if !is_off {
-                    self.dropped("reasoning", "the model does not reason");
+                    self.notes.dropped("reasoning", "the model does not reason");
                 }
                 return;
             }
@@ -274,7 +246,7 @@ impl Writer<'_> {
             if effort.is_none() && !is_off {
                 effort = reasoning.budget_tokens.map(Effort::of_budget);
                 if effort.is_some() {
-                    self.changed("thinking.budget_tokens", "OpenAI takes an effort, not a number");
+                    self.notes.changed("thinking.budget_tokens", "OpenAI takes an effort, not a number");
                 }
             }
             if !request.origin.is_openai() && is_off {
@@ -301,18 +273,18 @@ impl Writer<'_> {
     fn write_limits(&mut self, object: &mut ObjectWriter<'_>) {
         let request = self.request;
         if request.n.is_some_and(|n| n > 1) {
-            self.fail("n", "the upstream gives one answer per call; send several calls instead");
+            self.notes.fail("n", "the upstream gives one answer per call; send several calls instead");
         }
         if let Some(limit) = request.max_tokens {
             let mut tokens = limit.tokens;
             if !self.is_ours && tokens < LEAST_TOKENS {
-                self.changed("max_tokens", "OpenAI's responses take 16 or more; sent as 16");
+                self.notes.changed("max_tokens", "OpenAI's responses take 16 or more; sent as 16");
                 tokens = LEAST_TOKENS;
             }
             object.u64("max_output_tokens", tokens);
         }
         if !request.stop.is_empty() {
-            self.dropped("stop", "OpenAI's responses have no stop texts");
+            self.notes.dropped("stop", "OpenAI's responses have no stop texts");
         }
         if let Some(top) = request.logprobs.and_then(|logprobs| logprobs.top) {
             object.u64("top_logprobs", top.into());
@@ -327,7 +299,7 @@ impl Writer<'_> {
         } else {
             for (name, value) in [("temperature", sampling.temperature), ("top_p", sampling.top_p)] {
                 if value.is_some() {
-                    self.dropped(name, "the model does not take it");
+                    self.notes.dropped(name, "the model does not take it");
                 }
             }
         }
@@ -339,7 +311,7 @@ impl Writer<'_> {
             ("logit_bias", sampling.logit_bias.as_ref().is_some_and(|raw| raw.as_str() != "{}")),
         ] {
             if is_set {
-                self.dropped(name, "OpenAI's responses have no such parameter");
+                self.notes.dropped(name, "OpenAI's responses have no such parameter");
             }
         }
     }

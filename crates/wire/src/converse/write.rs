@@ -257,7 +257,7 @@ impl Writer<'_> {
         while self.request.tools.iter().any(|tool| matches!(tool, Tool::Function(tool) if tool.name == name)) {
             name.push('_');
         }
-        self.notes.undo.text_tool = Some(name.as_str().into());
+        self.notes.kept.undo.text_tool = Some(name.as_str().into());
         Some((name, schema, description))
     }
 
