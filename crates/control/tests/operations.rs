@@ -380,6 +380,7 @@ async fn own_prices_win_from_their_date_on_and_never_before() {
         cache_write_1h: None,
         output: NanoUsd::from_nanos(2),
         reasoning: None,
+        ..RatesView::default()
     };
     let price = |effective_at| NewPrice {
         provider: "echo".to_owned(),

@@ -107,6 +107,8 @@ codes! {
         MethodNotAllowed = "method_not_allowed", 405, Client, "The method is not allowed here";
         /// The body was not complete in time.
         RequestTimeout = "request_timeout", 408, Client, "The request body did not arrive in time";
+        /// A realtime session lasted as long as it may, or nothing was said in it for too long.
+        SessionExpired = "session_expired", 408, Client, "The session is over";
         /// The request is larger than the node accepts.
         RequestTooLarge = "request_too_large", 413, Client, "The request is too large";
         /// Too many requests.

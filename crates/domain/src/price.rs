@@ -31,6 +31,35 @@ impl UnitRates {
     }
 }
 
+/// Prices of tokens that are sound or pictures. A kind without its own price costs what text of its kind does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct ModalRates {
+    /// Sound as input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_input: Option<Price>,
+    /// Sound as input, read from a cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached_audio_input: Option<Price>,
+    /// Sound as output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_output: Option<Price>,
+    /// Pictures as input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_input: Option<Price>,
+    /// Pictures as input, read from a cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached_image_input: Option<Price>,
+}
+
+impl ModalRates {
+    /// Says whether nothing has a price of its own.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Prices by kind of token. A kind without its own price costs what `input` (for reads and writes) or `output` (for reasoning) costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Rates {
@@ -49,6 +78,9 @@ pub struct Rates {
     /// What is counted beside tokens.
     #[serde(default, skip_serializing_if = "UnitRates::is_empty")]
     pub units: UnitRates,
+    /// Sound and pictures.
+    #[serde(default, skip_serializing_if = "ModalRates::is_empty")]
+    pub modal: ModalRates,
 }
 
 /// Rates that hold for a whole call once its total input exceeds a bound.

@@ -71,6 +71,15 @@ text_schemas! {
             "output": { "type": "integer", "minimum": 0 }, "reasoning": { "type": "integer", "minimum": 0 }
         }
     });
+    crate::usage::ModalUsage, "ModalUsage", json_schema!({
+        "type": "object",
+        "description": "Tokens that were sound or pictures, each within the kind it is named after.",
+        "properties": {
+            "audio_input": { "type": "integer", "minimum": 0 }, "cached_audio_input": { "type": "integer", "minimum": 0 },
+            "audio_output": { "type": "integer", "minimum": 0 }, "image_input": { "type": "integer", "minimum": 0 },
+            "cached_image_input": { "type": "integer", "minimum": 0 }
+        }
+    });
     crate::usage::UnitUsage, "UnitUsage", json_schema!({
         "type": "object",
         "description": "What was counted beside tokens: pictures made, sound in milliseconds, characters spoken, searches, pages.",

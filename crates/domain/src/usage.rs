@@ -26,6 +26,42 @@ pub struct TokenUsage {
     pub reasoning: u64,
 }
 
+/// Tokens that were sound or pictures: each a **subset** of the kind of [`TokenUsage`] that it is named after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct ModalUsage {
+    /// The part of `input` that was sound.
+    pub audio_input: u64,
+    /// The part of `cached_input` that was sound.
+    pub cached_audio_input: u64,
+    /// The part of `output` that was sound.
+    pub audio_output: u64,
+    /// The part of `input` that was pictures.
+    pub image_input: u64,
+    /// The part of `cached_input` that was pictures.
+    pub cached_image_input: u64,
+}
+
+impl ModalUsage {
+    /// Says whether all was text, as far as is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds kind by kind.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            audio_input: self.audio_input.saturating_add(other.audio_input),
+            cached_audio_input: self.cached_audio_input.saturating_add(other.cached_audio_input),
+            audio_output: self.audio_output.saturating_add(other.audio_output),
+            image_input: self.image_input.saturating_add(other.image_input),
+            cached_image_input: self.cached_image_input.saturating_add(other.cached_image_input),
+        }
+    }
+}
+
 impl TokenUsage {
     /// Returns all input tokens, cached or not.
     #[must_use]
@@ -242,6 +278,10 @@ text_enum! {
         Translations = "translations",
         /// A provider's own API.
         Passthrough = "passthrough",
+        /// One turn of a realtime session, or something heard in it that was written down.
+        Realtime = "realtime",
+        /// A realtime session from its connection to its end; what it used is in its turns.
+        RealtimeSession = "realtime_session",
         /// The list of models.
         Models = "models",
         /// Anthropic messages.
@@ -331,6 +371,9 @@ pub struct AttemptRecord {
     pub upstream_request_id: Option<String>,
     /// What the upstream counted in this attempt; also failed attempts may be billed.
     pub usage: TokenUsage,
+    /// The parts of it that were sound or pictures, when the provider tells and bills them apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modal: Option<Box<ModalUsage>>,
     /// What it counted beside tokens.
     #[serde(default)]
     pub units: UnitUsage,

@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use domain::price::{LongContextRates, Rates, ServiceTier, TierRates, UnitRates};
+use domain::price::{LongContextRates, ModalRates, Rates, ServiceTier, TierRates, UnitRates};
 use domain::{NanoUsd, Price, Timestamp};
 
 /// What a model is for.
@@ -27,6 +27,8 @@ pub enum ModelKind {
     Speech,
     /// Speech into text.
     Transcription,
+    /// Sessions in which both sides speak.
+    Realtime,
 }
 
 /// What a model can do beyond plain text.
@@ -268,6 +270,8 @@ struct RatesEntry {
     reasoning: Option<Price>,
     #[serde(default)]
     units: UnitRatesEntry,
+    #[serde(default)]
+    modal: ModalRates,
 }
 
 impl RatesEntry {
@@ -289,6 +293,7 @@ impl RatesEntry {
                 search: unit(self.units.search),
                 page: unit(self.units.page),
             },
+            modal: self.modal,
         }
     }
 }
@@ -430,6 +435,11 @@ mod tests {
                 "cache_write_5m" => rates.cache_write_5m,
                 "cache_write_1h" => rates.cache_write_1h,
                 "output" => Some(rates.output),
+                "audio_input" => rates.modal.audio_input,
+                "cached_audio_input" => rates.modal.cached_audio_input,
+                "audio_output" => rates.modal.audio_output,
+                "image_input" => rates.modal.image_input,
+                "cached_image_input" => rates.modal.cached_image_input,
                 _ => panic!("{line}"),
             };
             let dollars = |text: &str| Price::per_million(text.parse::<domain::NanoUsd>().unwrap().as_nanos());

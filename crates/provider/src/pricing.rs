@@ -3,16 +3,16 @@
 //! Prices are data (`catalog`, or an organization's own); this is only the arithmetic. Invariant: each component is computed
 //! in `i128` and rounded half up once, and the total is the sum of the shown components, so an invoice adds up.
 
-use domain::NanoUsd;
-use domain::price::{LongContextRates, Rates, UnitRates};
-use domain::usage::{TokenUsage, UnitUsage};
+use domain::price::{LongContextRates, ModalRates, Rates, UnitRates};
+use domain::usage::{ModalUsage, TokenUsage, UnitUsage};
+use domain::{NanoUsd, Price};
 
 /// The cost of one answer, by kind of token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cost {
-    /// Input at the full price.
+    /// Input at the full price, sound and pictures included.
     pub input: NanoUsd,
-    /// Input read from a cache.
+    /// Input read from a cache, sound and pictures included.
     pub cached_input: NanoUsd,
     /// Input written to a cache of five minutes.
     pub cache_write_5m: NanoUsd,
@@ -40,20 +40,46 @@ impl Cost {
 /// output included. A kind without its own price costs what `Rates` says it falls back to.
 #[must_use]
 pub fn cost(usage: TokenUsage, rates: &Rates, long_context: &[LongContextRates]) -> Cost {
+    modal_cost(usage, ModalUsage::default(), rates, long_context)
+}
+
+/// Computes what an answer costs of which these parts were sound or pictures.
+#[must_use]
+pub fn modal_cost(usage: TokenUsage, parts: ModalUsage, rates: &Rates, long_context: &[LongContextRates]) -> Cost {
     let rates = applicable(usage.total_input(), rates, long_context);
     let reasoning = usage.reasoning.min(usage.output);
-    let (output, reasoning) = match rates.reasoning {
-        Some(price) => (rates.output.cost(usage.output - reasoning), price.cost(reasoning)),
-        None => (rates.output.cost(usage.output), NanoUsd::ZERO),
+    let ModalUsage { audio_input, cached_audio_input, audio_output, image_input, cached_image_input } = parts;
+    let modal = &rates.modal;
+    let (said, reasoning) = match rates.reasoning {
+        Some(price) => (usage.output - reasoning, price.cost(reasoning)),
+        None => (usage.output, NanoUsd::ZERO),
     };
+    let cached = rates.cached_input.unwrap_or(rates.input);
+    let fresh = [(audio_input, modal.audio_input), (image_input, modal.image_input)];
+    let read = [(cached_audio_input, modal.cached_audio_input), (cached_image_input, modal.cached_image_input)];
     Cost {
-        input: rates.input.cost(usage.input),
-        cached_input: rates.cached_input.unwrap_or(rates.input).cost(usage.cached_input),
+        input: split(usage.input, rates.input, fresh),
+        cached_input: split(usage.cached_input, cached, read),
         cache_write_5m: rates.cache_write_5m.unwrap_or(rates.input).cost(usage.cache_write_5m),
         cache_write_1h: rates.cache_write_1h.unwrap_or(rates.input).cost(usage.cache_write_1h),
-        output,
+        output: split(said, rates.output, [(audio_output, modal.audio_output)]),
         reasoning,
     }
+}
+
+/// Prices a count of which parts may have a price of their own.
+fn split<const N: usize>(whole: u64, price: Price, parts: [(u64, Option<Price>); N]) -> NanoUsd {
+    let mut text = whole;
+    let mut sum = NanoUsd::ZERO;
+    for (part, own) in parts {
+        if let Some(own) = own {
+            // A part beyond its whole was not understood, and is not billed twice.
+            let part = part.min(text);
+            text -= part;
+            sum = sum.saturating_add(own.cost(part));
+        }
+    }
+    sum.saturating_add(price.cost(text))
 }
 
 /// Computes what is owed for what is counted beside tokens. Seconds are billed by the millisecond.
@@ -82,9 +108,13 @@ pub fn worst_case(input_tokens: u64, output_tokens: u64, rates: &Rates, long_con
     std::iter::once(rates)
         .chain(reachable)
         .map(|rates| {
-            let kinds = [Some(rates.input), rates.cached_input, rates.cache_write_5m, rates.cache_write_1h];
-            let input = kinds.into_iter().flatten().max().unwrap_or(rates.input);
-            let output = rates.reasoning.map_or(rates.output, |price| price.max(rates.output));
+            let ModalRates { audio_input, cached_audio_input, audio_output, image_input, cached_image_input } =
+                rates.modal;
+            let kinds =
+                [rates.cached_input, rates.cache_write_5m, rates.cache_write_1h, audio_input, cached_audio_input];
+            let kinds = kinds.into_iter().chain([image_input, cached_image_input]);
+            let input = kinds.flatten().fold(rates.input, Price::max);
+            let output = [rates.reasoning, audio_output].into_iter().flatten().fold(rates.output, Price::max);
             input.cost(input_tokens).saturating_add(output.cost(output_tokens))
         })
         .max()
@@ -97,7 +127,6 @@ fn applicable<'a>(total_input: u64, rates: &'a Rates, long_context: &'a [LongCon
 
 #[cfg(test)]
 mod tests {
-    use domain::Price;
     use proptest::prelude::*;
 
     use super::*;
@@ -142,6 +171,38 @@ mod tests {
         assert_eq!(cost(usage, &rates, &[]).total(), NanoUsd::from_nanos(4 * 1_000 + 2 * 2_000));
         let dear = Rates { reasoning: Some(usd_per_million(900)), ..rates };
         assert_eq!(cost(usage, &dear, &[]).total(), NanoUsd::from_nanos(4 * 1_000 + 2 * 9_000));
+    }
+
+    #[test]
+    fn sound_and_pictures_have_prices_of_their_own_within_their_kind() {
+        let modal = ModalRates {
+            audio_input: Some(usd_per_million(3_200)),
+            audio_output: Some(usd_per_million(6_400)),
+            image_input: Some(usd_per_million(500)),
+            ..ModalRates::default()
+        };
+        let text = Rates { input: usd_per_million(400), output: usd_per_million(1_600), ..Rates::default() };
+        let heard = ModalUsage {
+            audio_input: 50,
+            image_input: 10,
+            cached_audio_input: 5,
+            audio_output: 20,
+            ..ModalUsage::default()
+        };
+        let usage = TokenUsage { input: 100, cached_input: 8, output: 30, ..TokenUsage::default() };
+        let spoken = modal_cost(usage, heard, &Rates { modal, ..text }, &[]);
+        assert_eq!(spoken.input, NanoUsd::from_nanos(40 * 4_000 + 50 * 32_000 + 10 * 5_000));
+        assert_eq!(
+            spoken.cached_input,
+            NanoUsd::from_nanos(8 * 4_000),
+            "without a price of its own it costs what text does"
+        );
+        assert_eq!(spoken.output, NanoUsd::from_nanos(10 * 16_000 + 20 * 64_000));
+        assert_eq!(modal_cost(usage, heard, &text, &[]).total(), NanoUsd::from_nanos(108 * 4_000 + 30 * 16_000));
+        // Parts beyond their whole are billed as far as it goes.
+        let odd = ModalUsage { audio_input: 50, image_input: 9, ..ModalUsage::default() };
+        let ten = TokenUsage { input: 10, ..TokenUsage::default() };
+        assert_eq!(modal_cost(ten, odd, &Rates { modal, ..text }, &[]).total(), NanoUsd::from_nanos(10 * 32_000));
     }
 
     #[test]
@@ -191,6 +252,7 @@ mod tests {
                 output,
                 reasoning,
                 units: UnitRates::default(),
+                modal: ModalRates::default(),
             },
         )
     }

@@ -62,6 +62,7 @@ fn event(tenant: &Tenant, at: Timestamp) -> UsageEvent {
         tags: vec!["blue".to_owned()],
         dropped: Vec::new(),
         attempts: vec![AttemptRecord {
+            modal: None,
             n: 1,
             deployment_id,
             credential_id: Some(CredentialId::from_uuid(6)),

@@ -88,14 +88,14 @@ shapes! {
         /// The most tokens of output, when known.
         pub max_output_tokens: Option<u64>,
         /// What it can do: `chat`, `embeddings`, `tools`, `json_schema`, `vision`, `reasoning`, `prompt_cache`, `rerank`,
-        /// `moderations`, `images`, `speech`, `transcriptions`.
+        /// `moderations`, `images`, `speech`, `transcriptions`, `realtime`.
         pub capabilities: Vec<String>,
         /// The price that holds now for this organization; absent when nobody stated one.
         pub price: Option<PriceView>,
     }
 
     /// Prices in dollars per million tokens.
-    #[derive(Copy, Eq)]
+    #[derive(Copy, Eq, Default)]
     pub struct RatesView {
         /// Input at the full price.
         pub input: NanoUsd,
@@ -113,6 +113,21 @@ shapes! {
         /// The reasoning part of output; as `output` when absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub reasoning: Option<NanoUsd>,
+        /// The part of input that is sound; as `input` when absent, like what follows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub audio_input: Option<NanoUsd>,
+        /// The part of cached input that is sound.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub cached_audio_input: Option<NanoUsd>,
+        /// The part of output that is sound.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub audio_output: Option<NanoUsd>,
+        /// The part of input that is pictures.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub image_input: Option<NanoUsd>,
+        /// The part of cached input that is pictures.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub cached_image_input: Option<NanoUsd>,
     }
 
     /// Rates that hold for a call whose input exceeds a bound.

@@ -1,6 +1,6 @@
 //! Who spent what: sums and single requests.
 
-use domain::usage::{AttemptOutcome, CacheOutcome, Endpoint, Outcome, SkipReason, TokenUsage, UnitUsage};
+use domain::usage::{AttemptOutcome, CacheOutcome, Endpoint, ModalUsage, Outcome, SkipReason, TokenUsage, UnitUsage};
 use domain::{
     CredentialId, DeploymentId, EnvironmentId, NanoUsd, NodeId, Permission, PriceId, RequestId, RouteId, Timestamp,
     VirtualKeyId, WorkspaceId,
@@ -314,6 +314,9 @@ shapes! {
         pub upstream_request_id: Option<String>,
         /// What the upstream counted.
         pub usage: TokenUsage,
+        /// The parts of it that were sound or pictures, where they are billed apart.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub modal: Option<ModalUsage>,
         /// What was counted beside tokens.
         #[serde(default)]
         pub units: UnitUsage,

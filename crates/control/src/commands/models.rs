@@ -2,7 +2,7 @@
 
 use api::ops::models::{PriceView, RatesView, SetPrice, TierRatesView, UnitRatesView};
 use domain::id::IdMint as _;
-use domain::price::{LongContextRates, PriceSource, PriceVersion, Rates, TierRates, UnitRates};
+use domain::price::{LongContextRates, ModalRates, PriceSource, PriceVersion, Rates, TierRates, UnitRates};
 use domain::{NanoUsd, Price, PriceId};
 
 use crate::call::{Call, Reply};
@@ -101,5 +101,12 @@ fn rates(view: &RatesView, pointer: &str) -> Outcome<Rates> {
         output: read("output", view.output)?,
         reasoning: read_opt("reasoning", view.reasoning)?,
         units: UnitRates::default(),
+        modal: ModalRates {
+            audio_input: read_opt("audio_input", view.audio_input)?,
+            cached_audio_input: read_opt("cached_audio_input", view.cached_audio_input)?,
+            audio_output: read_opt("audio_output", view.audio_output)?,
+            image_input: read_opt("image_input", view.image_input)?,
+            cached_image_input: read_opt("cached_image_input", view.cached_image_input)?,
+        },
     })
 }

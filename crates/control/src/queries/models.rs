@@ -52,6 +52,7 @@ fn model_view(model: &Model, book: &[PriceVersion], now: Timestamp) -> ModelView
         ModelKind::Image => "images",
         ModelKind::Speech => "speech",
         ModelKind::Transcription => "transcriptions",
+        ModelKind::Realtime => "realtime",
     };
     let named = [
         (Capability::Tools, "tools"),
@@ -156,6 +157,11 @@ fn rates_view(rates: &Rates) -> RatesView {
         cache_write_1h: rates.cache_write_1h.map(dollars),
         output: dollars(rates.output),
         reasoning: rates.reasoning.map(dollars),
+        audio_input: rates.modal.audio_input.map(dollars),
+        cached_audio_input: rates.modal.cached_audio_input.map(dollars),
+        audio_output: rates.modal.audio_output.map(dollars),
+        image_input: rates.modal.image_input.map(dollars),
+        cached_image_input: rates.modal.cached_image_input.map(dollars),
     }
 }
 

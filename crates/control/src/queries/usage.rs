@@ -325,6 +325,7 @@ fn attempt_view(attempt: AttemptRecord) -> AttemptView {
         status: attempt.status,
         upstream_request_id: attempt.upstream_request_id,
         usage: attempt.usage,
+        modal: attempt.modal.map(|modal| *modal),
         units: attempt.units,
         cost_usd: attempt.cost,
     }

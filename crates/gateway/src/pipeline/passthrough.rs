@@ -263,6 +263,7 @@ fn begin(meter: &mut Meter, deployment: &DeploymentPolicy, credential: &Credenti
         status: None,
         upstream_request_id: None,
         usage: TokenUsage::default(),
+        modal: None,
         units: UnitUsage::default(),
         cost: NanoUsd::ZERO,
     };

@@ -40,6 +40,11 @@ pub(crate) fn traceparent(span: &Span) -> Option<HeaderValue> {
     HeaderValue::try_from(runtime::telemetry::traceparent_of(span)?).ok()
 }
 
+/// Opens the span of a turn within that of its session.
+pub(crate) fn start_in(session: &Span) -> Span {
+    session.in_scope(start)
+}
+
 /// Opens the span of a call.
 pub(crate) fn start() -> Span {
     tracing::info_span!(
@@ -118,7 +123,9 @@ const fn operation(endpoint: Endpoint) -> &'static str {
         | Endpoint::Speech
         | Endpoint::Transcriptions
         | Endpoint::Translations
-        | Endpoint::Passthrough => endpoint.as_str(),
+        | Endpoint::Passthrough
+        | Endpoint::Realtime
+        | Endpoint::RealtimeSession => endpoint.as_str(),
         Endpoint::CountTokens => "count_tokens",
         Endpoint::Models => "list_models",
         Endpoint::Own => "headgate",

@@ -28,6 +28,7 @@ pub(crate) fn opened(n: u64) -> OpenedCall {
 pub(crate) fn ended(n: u64) -> UsageEvent {
     let usage = TokenUsage { input: n, output: 7, ..TokenUsage::default() };
     let attempt = AttemptRecord {
+        modal: None,
         n: 1,
         deployment_id: DeploymentId::from_uuid(6),
         credential_id: None,

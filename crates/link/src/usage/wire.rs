@@ -5,7 +5,7 @@
 //! left out, optional fields that are set are not.
 
 use domain::id::IdText;
-use domain::usage::{AttemptRecord, CacheOutcome, Routing, TokenUsage, UnitUsage, UsageEvent};
+use domain::usage::{AttemptRecord, CacheOutcome, ModalUsage, Routing, TokenUsage, UnitUsage, UsageEvent};
 
 /// Appends the message of an event.
 pub(crate) fn write_event(event: &UsageEvent, out: &mut Vec<u8>) {
@@ -91,6 +91,9 @@ fn write_attempt(it: &AttemptRecord, out: &mut Vec<u8>) {
     tokens(12, &it.usage, out);
     signed(13, it.cost.as_nanos(), out);
     units(20, &it.units, out);
+    if let Some(modal) = &it.modal {
+        message(21, out, |out| write_modal(modal, out));
+    }
 }
 
 fn units(field: u32, it: &UnitUsage, out: &mut Vec<u8>) {
@@ -112,6 +115,13 @@ fn tokens(field: u32, it: &TokenUsage, out: &mut Vec<u8>) {
             number(field, count, out);
         }
     });
+}
+
+fn write_modal(it: &ModalUsage, out: &mut Vec<u8>) {
+    let ModalUsage { audio_input, cached_audio_input, audio_output, image_input, cached_image_input } = *it;
+    for (field, count) in (1..).zip([audio_input, cached_audio_input, audio_output, image_input, cached_image_input]) {
+        number(field, count, out);
+    }
 }
 
 // === The wire format ===
@@ -225,6 +235,17 @@ mod tests {
         )
     }
 
+    fn modal(sound: u16) -> Option<Box<ModalUsage>> {
+        let sound = u64::from(sound);
+        let heard = ModalUsage {
+            audio_input: sound,
+            audio_output: sound / 2,
+            cached_image_input: sound % 3,
+            ..ModalUsage::default()
+        };
+        (sound % 2 == 0).then(|| Box::new(heard))
+    }
+
     fn units() -> impl Strategy<Value = UnitUsage> {
         proptest::array::uniform5(prop_oneof![Just(0), 1..300_u64, any::<u64>()]).prop_map(
             |[images, audio_ms, characters, searches, pages]| UnitUsage {
@@ -244,6 +265,7 @@ mod tests {
             attempt.prop_map(|(n, provider, upstream_request_id, usage, units, cost, status)| AttemptRecord {
                 n,
                 units,
+                modal: modal(n),
                 credential_id: status.map(|status| CredentialId::from_uuid(u128::from(status))),
                 provider,
                 upstream_request_id,

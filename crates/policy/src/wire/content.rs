@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::price::{LongContextRates, PriceSource, Rates, ServiceTier, TierRates, UnitRates};
+use domain::price::{LongContextRates, ModalRates, PriceSource, Rates, ServiceTier, TierRates, UnitRates};
 use domain::route::{Document, Node, Rules, Target, Timeouts};
 use domain::secret::{Kid, TokenMac};
 use domain::{ModelName, ModelPattern, OrganizationId, Price as Rate, Timestamp};
@@ -396,6 +396,16 @@ fn rates(it: Option<v1::Rates>) -> Result<Rates, WireError> {
                 page: it.page.map(rate).transpose()?,
             },
         },
+        modal: match it.modal {
+            None => ModalRates::default(),
+            Some(it) => ModalRates {
+                audio_input: it.audio_input.map(rate).transpose()?,
+                cached_audio_input: it.cached_audio_input.map(rate).transpose()?,
+                audio_output: it.audio_output.map(rate).transpose()?,
+                image_input: it.image_input.map(rate).transpose()?,
+                cached_image_input: it.cached_image_input.map(rate).transpose()?,
+            },
+        },
     })
 }
 
@@ -414,6 +424,13 @@ fn rates_message(it: &Rates) -> v1::Rates {
             character: it.units.character.map(rate),
             search: it.units.search.map(rate),
             page: it.units.page.map(rate),
+        }),
+        modal: (!it.modal.is_empty()).then(|| v1::ModalRates {
+            audio_input: it.modal.audio_input.map(rate),
+            cached_audio_input: it.modal.cached_audio_input.map(rate),
+            audio_output: it.modal.audio_output.map(rate),
+            image_input: it.modal.image_input.map(rate),
+            cached_image_input: it.modal.cached_image_input.map(rate),
         }),
     }
 }

@@ -1,8 +1,8 @@
 //! Usage events: [`UsageEvent`] ⇄ message. The node is not part of the message; the certificate names it.
 
 use domain::usage::{
-    AttemptOutcome, AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, Routing, SkipReason, Skipped, TokenUsage,
-    UnitUsage, UsageEvent,
+    AttemptOutcome, AttemptRecord, CacheOutcome, CacheUse, Endpoint, ModalUsage, Outcome, Routing, SkipReason, Skipped,
+    TokenUsage, UnitUsage, UsageEvent,
 };
 use domain::{NanoUsd, NodeId, Timestamp};
 use proto::v1;
@@ -154,6 +154,7 @@ fn attempt(it: v1::Attempt) -> Result<AttemptRecord, WireError> {
         status: it.status.map(|status| narrow("attempts.status", status)).transpose()?,
         upstream_request_id: it.upstream_request_id,
         usage: tokens(it.usage),
+        modal: it.modal.map(|it| Box::new(modal(it))),
         units: units(it.units),
         cost: NanoUsd::from_nanos(it.cost_nano_usd),
     })
@@ -175,6 +176,7 @@ fn attempt_message(it: &AttemptRecord) -> v1::Attempt {
         usage: Some(tokens_message(&it.usage)),
         cost_nano_usd: it.cost.as_nanos(),
         units: units_message(&it.units),
+        modal: it.modal.as_deref().map(modal_message),
     }
 }
 
@@ -210,6 +212,26 @@ fn tokens(it: Option<v1::TokenUsage>) -> TokenUsage {
         cache_write_1h: it.cache_write_1h,
         output: it.output,
         reasoning: it.reasoning,
+    }
+}
+
+const fn modal(it: v1::ModalUsage) -> ModalUsage {
+    ModalUsage {
+        audio_input: it.audio_input,
+        cached_audio_input: it.cached_audio_input,
+        audio_output: it.audio_output,
+        image_input: it.image_input,
+        cached_image_input: it.cached_image_input,
+    }
+}
+
+const fn modal_message(it: &ModalUsage) -> v1::ModalUsage {
+    v1::ModalUsage {
+        audio_input: it.audio_input,
+        cached_audio_input: it.cached_audio_input,
+        audio_output: it.audio_output,
+        image_input: it.image_input,
+        cached_image_input: it.cached_image_input,
     }
 }
 

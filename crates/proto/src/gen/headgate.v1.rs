@@ -222,6 +222,22 @@ pub struct Rates {
     pub reasoning: ::core::option::Option<i64>,
     #[prost(message, optional, tag = "7")]
     pub units: ::core::option::Option<UnitRates>,
+    #[prost(message, optional, tag = "8")]
+    pub modal: ::core::option::Option<ModalRates>,
+}
+/// Nano-dollars per million tokens that are sound or pictures; absent kinds cost what text of theirs does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ModalRates {
+    #[prost(int64, optional, tag = "1")]
+    pub audio_input: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "2")]
+    pub cached_audio_input: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "3")]
+    pub audio_output: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "4")]
+    pub image_input: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "5")]
+    pub cached_image_input: ::core::option::Option<i64>,
 }
 /// Nano-dollars per million units; absent kinds cost nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2174,6 +2190,20 @@ pub struct TokenUsage {
     #[prost(uint64, tag = "6")]
     pub reasoning: u64,
 }
+/// Each a part of the kind of token it is named after.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ModalUsage {
+    #[prost(uint64, tag = "1")]
+    pub audio_input: u64,
+    #[prost(uint64, tag = "2")]
+    pub cached_audio_input: u64,
+    #[prost(uint64, tag = "3")]
+    pub audio_output: u64,
+    #[prost(uint64, tag = "4")]
+    pub image_input: u64,
+    #[prost(uint64, tag = "5")]
+    pub cached_image_input: u64,
+}
 /// Absent where nothing but tokens was counted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UnitUsage {
@@ -2219,6 +2249,9 @@ pub struct Attempt {
     pub cost_nano_usd: i64,
     #[prost(message, optional, tag = "20")]
     pub units: ::core::option::Option<UnitUsage>,
+    /// Absent where all was text, as far as is known.
+    #[prost(message, optional, tag = "21")]
+    pub modal: ::core::option::Option<ModalUsage>,
 }
 /// Generated client implementations.
 #[cfg(feature = "grpc")]

@@ -128,6 +128,7 @@ fn parse(texts: [String; 6]) -> Result<RatesView, Wrong> {
         cache_write_1h,
         output: needed(output, "output")?,
         reasoning,
+        ..RatesView::default()
     })
 }
 

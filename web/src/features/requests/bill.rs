@@ -6,7 +6,7 @@
 use api::ops::models::{PriceView, RatesView, UnitRatesView};
 use api::ops::usage::RequestView;
 use domain::NanoUsd;
-use domain::usage::{CacheOutcome, TokenUsage, UnitUsage};
+use domain::usage::{CacheOutcome, ModalUsage, TokenUsage, UnitUsage};
 use leptos::prelude::*;
 use ui::Tone;
 use ui::badge::Note;
@@ -35,11 +35,34 @@ fn rates_for(price: &PriceView, usage: &TokenUsage) -> RatesView {
     long.map_or(price.usd_per_million_tokens, |long| long.usd_per_million_tokens)
 }
 
-fn lines(usage: &TokenUsage, rates: Option<RatesView>) -> Vec<Line> {
+fn lines(usage: &TokenUsage, modal: &ModalUsage, rates: Option<RatesView>) -> Vec<Line> {
     let input = |own: fn(&RatesView) -> Option<NanoUsd>| rates.map(|rates| own(&rates).unwrap_or(rates.input));
+    let cached = |own: fn(&RatesView) -> Option<NanoUsd>| {
+        rates.map(|rates| own(&rates).or(rates.cached_input).unwrap_or(rates.input))
+    };
     let lines = [
-        Line { name: "Input", tokens: usage.input, rate: input(|rates| Some(rates.input)) },
-        Line { name: "Input from cache", tokens: usage.cached_input, rate: input(|rates| rates.cached_input) },
+        Line {
+            name: "Input",
+            tokens: usage.input.saturating_sub(modal.audio_input + modal.image_input),
+            rate: input(|rates| Some(rates.input)),
+        },
+        Line { name: "Input, sound", tokens: modal.audio_input, rate: input(|rates| rates.audio_input) },
+        Line { name: "Input, pictures", tokens: modal.image_input, rate: input(|rates| rates.image_input) },
+        Line {
+            name: "Input from cache",
+            tokens: usage.cached_input.saturating_sub(modal.cached_audio_input + modal.cached_image_input),
+            rate: input(|rates| rates.cached_input),
+        },
+        Line {
+            name: "Sound from cache",
+            tokens: modal.cached_audio_input,
+            rate: cached(|rates| rates.cached_audio_input),
+        },
+        Line {
+            name: "Pictures from cache",
+            tokens: modal.cached_image_input,
+            rate: cached(|rates| rates.cached_image_input),
+        },
         Line {
             name: "Written to cache, 5 min",
             tokens: usage.cache_write_5m,
@@ -48,8 +71,13 @@ fn lines(usage: &TokenUsage, rates: Option<RatesView>) -> Vec<Line> {
         Line { name: "Written to cache, 1 h", tokens: usage.cache_write_1h, rate: input(|rates| rates.cache_write_1h) },
         Line {
             name: "Output",
-            tokens: usage.output.saturating_sub(usage.reasoning),
+            tokens: usage.output.saturating_sub(usage.reasoning + modal.audio_output),
             rate: rates.map(|rates| rates.output),
+        },
+        Line {
+            name: "Output, sound",
+            tokens: modal.audio_output,
+            rate: rates.map(|rates| rates.audio_output.unwrap_or(rates.output)),
         },
         Line {
             name: "Reasoning",
@@ -106,7 +134,9 @@ fn is_of_one_try(request: &RequestView) -> bool {
 pub(super) fn bill(request: &RequestView, price: Option<&PriceView>) -> AnyView {
     let price = price.filter(|_| is_of_one_try(request));
     let rates = price.map(|price| rates_for(price, &request.usage));
-    let all = lines(&request.usage, rates);
+    let parts = request.attempts.iter().filter_map(|attempt| attempt.modal);
+    let modal = parts.fold(ModalUsage::default(), ModalUsage::plus);
+    let all = lines(&request.usage, &modal, rates);
     let units = unit_lines(&request.units, price.map(|price| price.usd_per_unit));
     let is_none = all.is_empty() && units.is_empty();
     let units = units.into_iter().map(|[name, amount, rate, cost]| {
@@ -171,6 +201,7 @@ mod tests {
             cache_write_1h: None,
             output: usd("10"),
             reasoning: None,
+            ..RatesView::default()
         };
         let long = RatesView { input: usd("5"), ..rates };
         PriceView {
@@ -190,7 +221,7 @@ mod tests {
     fn every_kind_has_its_rate_and_reasoning_is_a_part_of_output() {
         let usage =
             TokenUsage { input: 1_000, cached_input: 400, output: 300, reasoning: 100, ..TokenUsage::default() };
-        let lines = lines(&usage, Some(rates_for(&price(), &usage)));
+        let lines = lines(&usage, &ModalUsage::default(), Some(rates_for(&price(), &usage)));
         let told: Vec<_> = lines.iter().map(|line| (line.name, line.tokens, line.cost())).collect();
         let wanted = [
             ("Input", 1_000, Some(usd("0.0025"))),
@@ -226,6 +257,6 @@ mod tests {
     fn a_long_context_has_its_own_rates_and_no_price_no_costs() {
         let usage = TokenUsage { input: 200_001, ..TokenUsage::default() };
         assert_eq!(rates_for(&price(), &usage).input, usd("5"));
-        assert_eq!(lines(&usage, None), [Line { name: "Input", tokens: 200_001, rate: None }]);
+        assert_eq!(lines(&usage, &ModalUsage::default(), None), [Line { name: "Input", tokens: 200_001, rate: None }]);
     }
 }

@@ -74,6 +74,7 @@ pub(super) async fn attempt(
             status: None,
             upstream_request_id: None,
             usage: TokenUsage::default(),
+            modal: None,
             units: UnitUsage::default(),
             cost: domain::NanoUsd::ZERO,
         },
@@ -214,7 +215,7 @@ pub(super) fn preview(
     Ok((Some(Sent { signed: request, unsigned_headers, unsigned_uri, fetched }), losses))
 }
 
-fn find_provider(deployment: &DeploymentPolicy) -> Tried<&'static dyn Provider> {
+pub(super) fn find_provider(deployment: &DeploymentPolicy) -> Tried<&'static dyn Provider> {
     provider::find(&deployment.provider).ok_or_else(|| {
         unsendable(Scope::Deployment, "this deployment's provider is not known to this version of Headgate")
     })
@@ -238,14 +239,14 @@ fn build(
     provider.prepare(&call, &target).map_err(|error| refuse_prepare(&error))
 }
 
-fn own_secret(deployment: &DeploymentPolicy) -> Option<&Secret<String>> {
+pub(super) fn own_secret(deployment: &DeploymentPolicy) -> Option<&Secret<String>> {
     match &deployment.credential {
         CredentialUse::Ready(credential) => credential.secret.as_ref(),
         _ => None,
     }
 }
 
-fn sign(
+pub(super) fn sign(
     request: &mut http::Request<Bytes>,
     provider: &'static dyn Provider,
     deployment: &DeploymentPolicy,
@@ -261,7 +262,7 @@ fn sign(
     })
 }
 
-fn unsendable(scope: Scope, detail: &'static str) -> Box<Failed> {
+pub(super) fn unsendable(scope: Scope, detail: &'static str) -> Box<Failed> {
     Failed::unsendable(scope, Rejection::new(GatewayCode::UpstreamError, detail))
 }
 
@@ -695,11 +696,11 @@ impl<F: Future> Future for Within<'_, F> {
     }
 }
 
-fn timed_out() -> Box<Failed> {
+pub(super) fn timed_out() -> Box<Failed> {
     Failed::upstream(Failure::transport(FailureKind::Timeout), AttemptOutcome::Timeout)
 }
 
-fn failed(kind: FailureKind) -> Box<Failed> {
+pub(super) fn failed(kind: FailureKind) -> Box<Failed> {
     Failed::upstream(Failure::transport(kind), AttemptOutcome::Broken)
 }
 
@@ -719,7 +720,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Reads the upstream's request id; what is not short plain text is left out.
-fn request_id(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn request_id(headers: &HeaderMap, name: &str) -> Option<String> {
     let text = headers.get(name)?.to_str().ok()?;
     (text.len() <= 128).then(|| text.to_owned())
 }
