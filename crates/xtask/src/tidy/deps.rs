@@ -23,8 +23,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("state", &["domain"]),
     ("runtime", &["domain"]),
+    ("realtime", &["domain"]),
     ("link", &["domain", "policy", "proto", "runtime"]),
-    ("gateway", &["domain", "link", "llm", "policy", "provider", "runtime", "state"]),
+    ("gateway", &["domain", "link", "llm", "policy", "provider", "realtime", "runtime", "state"]),
     // `provider` for the model catalog and its prices, which control copies into an organization.
     ("control", &["domain", "api", "policy", "proto", "provider", "store", "runtime"]),
     ("server", &["control", "domain", "gateway", "link", "policy", "runtime", "state", "store"]),
