@@ -20,6 +20,8 @@ pub struct GatewayConfig {
     pub worker_threads: usize,
     /// What a client may send and how much of it at a time.
     pub limits: Limits,
+    /// Bounds on realtime sessions.
+    pub realtime: RealtimeLimits,
     /// Whether calls are refused while the usage spool is full. Otherwise they are served, and what cannot be kept is counted.
     pub refuses_when_full: bool,
     /// How long a node that was asked to stop still serves everybody while it says that it is not ready.
@@ -62,6 +64,30 @@ pub struct Limits {
     pub max_fetched_bytes: usize,
 }
 
+/// Bounds on realtime sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RealtimeLimits {
+    /// Largest message of either side.
+    pub max_message_bytes: usize,
+    /// Longest time in which neither side says anything.
+    pub idle_ms: u64,
+    /// Longest session.
+    pub total_ms: u64,
+}
+
+impl Default for RealtimeLimits {
+    fn default() -> Self {
+        Self {
+            // The vendor takes 15 MiB of sound in one event.
+            max_message_bytes: 16 * 1024 * 1024,
+            idle_ms: 15 * 60 * 1_000,
+            // As long as the vendor's own sessions.
+            total_ms: 60 * 60 * 1_000,
+        }
+    }
+}
+
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
@@ -69,6 +95,7 @@ impl Default for GatewayConfig {
             admin_addr: SocketAddr::from(([127, 0, 0, 1], 7411)),
             worker_threads: 0,
             limits: Limits::default(),
+            realtime: RealtimeLimits::default(),
             refuses_when_full: false,
             drain_grace_ms: 0,
             drain_ms: 30_000,

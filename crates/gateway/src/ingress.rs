@@ -1,7 +1,7 @@
 //! Tells from a URL which dialect is spoken, what is asked for and of which model; nothing else.
 //!
-//! Query strings name nothing here but the form of Gemini's streams: vendor SDKs add some (`?beta=true`, `?api-version=…`) that
-//! change nothing. A model in an address is only ever looked up, never part of another address.
+//! Query strings name nothing here but the form of Gemini's streams and the model of a realtime session: vendor SDKs add some
+//! (`?beta=true`, `?api-version=…`) that change nothing. A model in an address is only ever looked up, never part of another address.
 
 use std::borrow::Cow;
 
@@ -53,6 +53,8 @@ pub(crate) enum Endpoint<'a> {
         /// The path of its API, still percent-encoded.
         rest: &'a str,
     },
+    /// OpenAI `GET /v1/realtime`, which opens a WebSocket; the query names the model.
+    Realtime,
     /// `GET /v1/models`.
     Models,
     /// `GET /v1/models/{id}`; the id still percent-encoded.
@@ -141,6 +143,7 @@ fn find_openai(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
         "audio/transcriptions" => (Endpoint::Task(Task::Transcription), POST),
         "audio/translations" => (Endpoint::Task(Task::Translation), POST),
         "models" => (Endpoint::Models, GET),
+        "realtime" => (Endpoint::Realtime, GET),
         _ => return find_response(rest),
     })
 }
@@ -203,6 +206,13 @@ pub(crate) fn decode_model(encoded: &str) -> Option<Cow<'_, str>> {
 /// Says whether a stream of Gemini's is asked for as events; otherwise it is one JSON array.
 pub(crate) fn wants_events(query: Option<&str>) -> bool {
     query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"))
+}
+
+/// Returns a parameter of a query, decoded; `None` when it is absent, empty or not UTF-8.
+pub(crate) fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
+    let mut pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(key, _)| *key == name)?;
+    percent_decode_str(value).decode_utf8().ok().filter(|value| !value.is_empty())
 }
 
 /// Returns the dialect in which an error at this path has to be said.
@@ -305,6 +315,19 @@ mod tests {
         assert_eq!(find("GET", "/openai/models"), Ok((Endpoint::Models, None)));
         assert_eq!(find("POST", "/v1beta/models/:generateContent"), Err(Miss::Method { allow: "GET" }));
         assert_eq!(find("POST", "/v1beta/models/gemini:predict"), Err(Miss::Method { allow: "GET" }));
+    }
+
+    #[test]
+    fn a_realtime_session_is_asked_for_in_three_places() {
+        for path in ["/v1/realtime", "/openai/realtime", "/openai/v1/realtime"] {
+            assert_eq!(find("GET", path), Ok((Endpoint::Realtime, None)), "{path}");
+            assert_eq!(find("POST", path), Err(Miss::Method { allow: "GET" }), "{path}");
+        }
+        assert_eq!(find("POST", "/v1/realtime/client_secrets"), Err(Miss::Path));
+        let query = Some("api-version=2024-10-01-preview&deployment=a%2Fb&model=");
+        assert_eq!(parameter(query, "deployment").as_deref(), Some("a/b"));
+        assert_eq!((parameter(query, "model"), parameter(None, "model")), (None, None));
+        assert_eq!(parameter(Some("model=%ff"), "model"), None);
     }
 
     #[test]

@@ -46,7 +46,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-pub use crate::config::{GatewayConfig, Limits};
+pub use crate::config::{GatewayConfig, Limits, RealtimeLimits};
 pub use crate::metrics::Metrics;
 pub use crate::pipeline::settle::{CLIENT_CLOSED, UsageSink};
 pub use crate::pipeline::trace::TARGET as REQUEST_SPAN;

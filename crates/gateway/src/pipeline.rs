@@ -27,6 +27,7 @@ mod ids;
 mod limits;
 mod models;
 mod passthrough;
+pub(crate) mod realtime;
 pub(crate) mod relay;
 pub(crate) mod remember;
 mod reply;
@@ -159,7 +160,10 @@ async fn run(
     let snapshot = worker.shared.policy.load_full();
     let head = admit::admit(&parts.method, &parts.uri, &parts.headers, &worker.shared.config.limits)?;
     meter.endpoint = endpoint_name(head.endpoint);
-    let presented = identify::find_presented(&parts.headers)?;
+    let presented = match head.endpoint {
+        Endpoint::Realtime => identify::find_in_handshake(&parts.headers)?,
+        _ => identify::find_presented(&parts.headers)?,
+    };
     let caller = snapshot.identify(presented, meter.started_at).map_err(refuse_key)?;
     meter.caller = Some(CallerIds {
         organization: caller.organization.id,
@@ -186,6 +190,10 @@ async fn run(
             // On the heap: few calls take this way.
             let call = passthrough::forward(worker, &caller, &head, parts, body, (provider, rest), meter);
             return Box::pin(call).await;
+        }
+        Endpoint::Realtime => {
+            meter.notes = admit::Notes::read(&parts.headers)?;
+            return Box::pin(realtime::open(worker, &caller, &head, parts, presented, meter)).await;
         }
         Endpoint::Transform => return transform::show(worker, &caller, &head, parts, body, meter).await,
         _ => {}
@@ -246,6 +254,7 @@ const fn endpoint_name(endpoint: Endpoint<'_>) -> EndpointName {
         (Some(surface), _) => surface.endpoint_name(),
         (None, Endpoint::Models | Endpoint::Model(_)) => EndpointName::Models,
         (None, Endpoint::Passthrough { .. }) => EndpointName::Passthrough,
+        (None, Endpoint::Realtime) => EndpointName::RealtimeSession,
         (None, _) => EndpointName::Own,
     }
 }

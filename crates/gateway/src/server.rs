@@ -11,7 +11,6 @@ mod h1;
 mod patience;
 mod preface;
 mod stop;
-#[cfg_attr(not(test), expect(dead_code, reason = "taken by the surface that is spoken over a WebSocket"))]
 pub(crate) mod upgrade;
 
 use std::convert::Infallible;
@@ -48,6 +47,7 @@ use crate::server::patience::{Over, Patience};
 use crate::server::preface::{Connection, Opening, Protocol};
 use crate::server::stop::Phase;
 pub(crate) use crate::server::stop::Stop;
+use crate::server::upgrade::Takeover;
 
 /// When a client that asks a draining node should ask again; whatever sends it elsewhere has then noticed.
 const DRAINING_RETRY: Duration = Duration::from_secs(1);
@@ -257,7 +257,11 @@ impl Service<Request<hyper::body::Incoming>> for Calls {
 impl h1::Answers for Calls {
     type Body = ReplyBody;
 
-    async fn answer(&self, parts: Box<Parts>, body: Incoming, is_double_framed: bool) -> Response<ReplyBody> {
+    async fn answer(&self, mut parts: Box<Parts>, body: Incoming, is_double_framed: bool) -> Response<ReplyBody> {
+        if Takeover::of(&parts).is_some() {
+            // What is taken over outlives its call, and has to know when the node stops.
+            parts.extensions.insert(self.stop.clone());
+        }
         let refused =
             if is_double_framed { Some(admit::refuse_double_framing()) } else { refuse_late(self.stop.phase()) };
         let mut response = answer(&self.worker, parts, body, refused).await;

@@ -364,6 +364,11 @@ pub trait Provider: Sync {
         failure::classify(status, headers, body, now)
     }
 
+    /// Says whether realtime sessions are held here, without an upstream.
+    fn holds_sessions(&self) -> bool {
+        false
+    }
+
     /// Answers without an upstream, when the provider can; `None` sends the call to the target. By default only token counts
     /// for upstreams that do not count are answered here, as an estimate.
     fn local(

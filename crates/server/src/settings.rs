@@ -151,6 +151,13 @@ pub(crate) const GATEWAY: &[Setting] = &[
         "How long a node still serves everybody after SIGTERM while /readyz says 503, so that load balancers notice; unset: 5s \
          for `headgate gateway`, none for `headgate up`",
     ),
+    setting(
+        "realtime_idle",
+        Kind::Duration,
+        Some("15m"),
+        "How long a realtime session is kept in which nobody says anything",
+    ),
+    setting("realtime_timeout", Kind::Duration, Some("60m"), "Longest realtime session"),
     setting("drain_timeout", Kind::Duration, Some("30s"), "How long calls in flight may go on after that"),
     setting(
         "spool_max",

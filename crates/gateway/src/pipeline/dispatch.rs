@@ -8,6 +8,7 @@ mod attempt;
 mod bases;
 mod facts;
 mod hedge;
+mod line;
 mod preview;
 mod rehearsal;
 mod shadow;
@@ -30,6 +31,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::bases::Bases;
 pub(crate) use self::facts::{Asking, Known};
+pub(crate) use self::line::{Calling, Line, open_line, record as line_record};
 pub(crate) use self::preview::{Sent, preview};
 pub(crate) use self::shadow::Shadows;
 use self::tries::Tries;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use domain::code::GatewayCode;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName};
 
 use crate::rejection::Rejection;
@@ -24,7 +24,16 @@ const KEY_HEADERS: [HeaderName; 4] = [
 
 /// Returns the one key that the request presents.
 pub(crate) fn find_presented(headers: &HeaderMap) -> Result<&str, Rejection> {
-    let mut found: Option<(&str, HeaderName)> = None;
+    find(headers, None)
+}
+
+/// Returns the one key that a request for a WebSocket presents: browsers can only say it as a subprotocol.
+pub(crate) fn find_in_handshake(headers: &HeaderMap) -> Result<&str, Rejection> {
+    find(headers, ::realtime::handshake::key_of(headers))
+}
+
+fn find<'a>(headers: &'a HeaderMap, subprotocol: Option<&'a str>) -> Result<&'a str, Rejection> {
+    let mut found: Option<(&str, HeaderName)> = subprotocol.map(|key| (key, SEC_WEBSOCKET_PROTOCOL));
     let mut other_scheme = false;
     for value in headers.get_all(AUTHORIZATION) {
         match value.to_str().ok().and_then(bearer) {

@@ -103,7 +103,7 @@ pub(crate) async fn keep(memory: Box<Memory>, reply: Reply, meter: &mut Meter) -
             Reply::Stream(start)
         }
         Reply::Whole(body) => Reply::Whole(keep_whole(memory, body, meter).await),
-        Reply::Own(_) | Reply::Again(_) | Reply::Media(..) | Reply::Passed(..) => reply,
+        Reply::Own(_) | Reply::Again(_) | Reply::Media(..) | Reply::Passed(..) | Reply::Session(_) => reply,
     }
 }
 

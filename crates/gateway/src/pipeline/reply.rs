@@ -11,6 +11,7 @@ use state::Answer;
 use tokio::time::Instant;
 
 use super::again;
+use super::realtime::Opening;
 use super::relay::keeper::Keeper;
 use super::relay::stream::Start;
 use super::relay::{ReplyBody, StreamRelay};
@@ -65,6 +66,8 @@ pub(crate) enum Reply {
     Passed(Box<Passed>, Bytes),
     /// A committed stream; its attempt is under way.
     Stream(Box<Start>),
+    /// A realtime session, to which an upstream has agreed.
+    Session(Box<Opening>),
 }
 
 impl Reply {
@@ -90,6 +93,7 @@ impl Reply {
             }
         };
         let body = match self {
+            Self::Session(opening) => return opening.respond(headers, meter),
             Self::Own(body) => {
                 headers.insert(CONTENT_TYPE, JSON);
                 ReplyBody::answer(body, meter)

@@ -113,7 +113,7 @@ pub(crate) fn look_up(
 }
 
 /// Finds a model that the key may use, and what a variant of its name asks for.
-fn find(caller: &Caller<'_>, name: &str) -> Result<(Arc<ModelPolicy>, Option<Sort>), Rejection> {
+pub(super) fn find(caller: &Caller<'_>, name: &str) -> Result<(Arc<ModelPolicy>, Option<Sort>), Rejection> {
     let known = caller.workspace.model(name).map(|model| (model, name, None));
     let (model, base, variant) = known
         .or_else(|| {
@@ -193,7 +193,7 @@ pub(crate) fn refuse_unknown(caller: &Caller<'_>, name: &str) -> Rejection {
 }
 
 /// Returns at most `limit` characters without control characters.
-fn clip(text: &str, limit: usize) -> String {
+pub(super) fn clip(text: &str, limit: usize) -> String {
     if text.len() <= limit && !text.chars().any(char::is_control) {
         return text.to_owned();
     }

@@ -32,6 +32,9 @@ use crate::metrics;
 use crate::rejection::Rejection;
 use crate::upstream::load::UnderWay;
 
+/// The pair of metadata that leads from a turn to its session.
+pub(crate) const SESSION: &str = "headgate.session";
+
 /// The status noted for a client that left before it was answered; nginx's convention.
 pub const CLIENT_CLOSED: u16 = 499;
 
@@ -279,6 +282,28 @@ impl Meter {
         copy
     }
 
+    /// Makes the meter of one turn of the session that this one measures: a call of its own, under an id of its own.
+    pub(crate) fn turn(&self) -> Box<Self> {
+        self.worker.metrics.in_flight.add(1);
+        let mut turn = self.twin(self.worker.clone());
+        turn.started_at = turn.worker.shared.clock.now();
+        turn.started = Instant::now();
+        turn.request_id = turn.worker.ids.next_request(turn.started_at);
+        turn.id_text = header_value(&turn.request_id);
+        turn.endpoint = Endpoint::Realtime;
+        turn.route = self.route;
+        turn.model.clone_from(&self.model);
+        turn.notes = self.notes.clone();
+        turn.notes.conversation_id.get_or_insert_with(|| self.request_id.to_string());
+        turn.notes.metadata.push((SESSION.to_owned(), self.request_id.to_string()));
+        turn.served.clone_from(&self.served);
+        // The vendor's time and the user's; ours cannot be told apart in it.
+        turn.overhead = Some(Duration::ZERO);
+        turn.first_byte = Some(Duration::ZERO);
+        turn.span = super::trace::start_in(&self.span);
+        turn
+    }
+
     fn twin(&self, worker: Arc<Worker>) -> Box<Self> {
         Box::new(Self {
             worker,
@@ -352,6 +377,11 @@ impl Meter {
     /// Settles a refused call.
     pub(crate) fn reject(mut self: Box<Self>, rejection: &Rejection) {
         self.settle(rejection.outcome(), rejection.status().as_u16(), Some(rejection.code));
+    }
+
+    /// Settles a session; its turns are settled each by itself.
+    pub(crate) fn end_session(mut self: Box<Self>, outcome: Outcome, code: Option<GatewayCode>) {
+        self.settle(outcome, 101, code);
     }
 
     /// Settles a call that was answered.
@@ -439,7 +469,11 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         if !self.is_settled {
-            let status = if self.first_byte.is_some() { 200 } else { CLIENT_CLOSED };
+            let status = match (self.endpoint, self.first_byte) {
+                (_, None) => CLIENT_CLOSED,
+                (Endpoint::RealtimeSession, Some(_)) => 101,
+                (_, Some(_)) => 200,
+            };
             self.settle(Outcome::ClientClosed, status, None);
         }
     }

@@ -62,6 +62,7 @@ impl Surface {
             Endpoint::EmbedContent(batch) => Self::EmbedContent(batch),
             Endpoint::Task(task) => Self::Task(task),
             Endpoint::Passthrough { .. }
+            | Endpoint::Realtime
             | Endpoint::Models
             | Endpoint::Model(_)
             | Endpoint::Response(_)

@@ -177,6 +177,11 @@ impl Client {
         Self { dial, plain: Mutex::default(), secure: Mutex::default() }
     }
 
+    /// Returns what opens connections.
+    pub(crate) fn dialler(&self) -> &dyn Dial {
+        &*self.dial
+    }
+
     /// Sends a request with an absolute URL and returns the head of the answer with its body still arriving.
     ///
     /// Cancel-safe: dropping the future closes the connection or resets the stream. Nothing is awaited without the connect

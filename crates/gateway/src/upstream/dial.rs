@@ -59,6 +59,11 @@ pub struct Link {
 pub trait Dial: Send + Sync {
     /// Connects to an origin.
     fn dial(&self, origin: &Origin) -> BoxFuture<'static, Result<Link, SendError>>;
+
+    /// Connects to an origin for HTTP/1.1 alone: what a WebSocket begins with.
+    fn dial_http1(&self, origin: &Origin) -> BoxFuture<'static, Result<Link, SendError>> {
+        self.dial(origin)
+    }
 }
 
 /// Opens connections over the network.
@@ -66,13 +71,19 @@ pub struct Network {
     rules: Arc<Rules>,
     proxy: Option<Proxy>,
     tls: TlsConnector,
+    /// Offers HTTP/1.1 and nothing else.
+    tls_http1: TlsConnector,
 }
 
 impl Network {
     /// Makes a dialler that trusts the public authorities, and those of `ca_file` (PEM) besides.
     pub fn new(rules: Arc<Rules>, ca_file: Option<&Path>) -> Result<Self, TlsError> {
-        let config = tls::client_config(tls::public_roots(ca_file)?, None, &[b"h2", b"http/1.1"])?;
-        Ok(Self { rules, proxy: None, tls: TlsConnector::from(Arc::new(config)) })
+        let connector = |protocols: &[&[u8]]| {
+            let config = tls::client_config(tls::public_roots(ca_file)?, None, protocols)?;
+            Ok::<_, TlsError>(TlsConnector::from(Arc::new(config)))
+        };
+        let (tls, tls_http1) = (connector(&[b"h2", b"http/1.1"])?, connector(&[b"http/1.1"])?);
+        Ok(Self { rules, proxy: None, tls, tls_http1 })
     }
 
     /// Goes through a proxy, which then resolves names in place of this node.
@@ -85,7 +96,17 @@ impl Network {
 
 impl Dial for Network {
     fn dial(&self, origin: &Origin) -> BoxFuture<'static, Result<Link, SendError>> {
-        let (rules, tls, origin) = (self.rules.clone(), self.tls.clone(), origin.clone());
+        self.open(origin, &self.tls)
+    }
+
+    fn dial_http1(&self, origin: &Origin) -> BoxFuture<'static, Result<Link, SendError>> {
+        self.open(origin, &self.tls_http1)
+    }
+}
+
+impl Network {
+    fn open(&self, origin: &Origin, tls: &TlsConnector) -> BoxFuture<'static, Result<Link, SendError>> {
+        let (rules, tls, origin) = (self.rules.clone(), tls.clone(), origin.clone());
         let proxy = self.proxy.clone();
         Box::pin(async move {
             let tcp = match proxy {

@@ -76,6 +76,7 @@ struct State {
     troubles: HashMap<String, Trouble>,
     faults: HashMap<String, Raw>,
     calls: Vec<Call>,
+    sockets: HashMap<String, VecDeque<hyper::upgrade::OnUpgrade>>,
     n_dials: usize,
     n_bodies_dropped: usize,
 }
@@ -152,12 +153,50 @@ impl Upstreams {
         }
     }
 
+    /// Waits until a WebSocket is asked for at `host`, and speaks as its other side.
+    pub(crate) async fn socket(&self, host: &str) -> realtime::Socket {
+        let upgrade = loop {
+            let changed = self.changed.notified();
+            let waiting = self.state.lock().sockets.get_mut(host).and_then(VecDeque::pop_front);
+            match waiting {
+                Some(upgrade) => break upgrade,
+                None => changed.await,
+            }
+        };
+        let upgraded = upgrade.await.expect("a connection");
+        realtime::to_client(Box::new(TokioIo::new(upgraded)), 1024 * 1024).await
+    }
+
+    /// Agrees to speak, unless something else was scripted.
+    fn shake_hands(&self, host: &str, request: &mut Request<Incoming>) -> Option<Response<Script>> {
+        let offer = realtime::handshake::Offer::read(request.method(), request.version(), request.headers()).ok()?;
+        let upgrade = hyper::upgrade::on(&mut *request);
+        let mut state = self.state.lock();
+        if state.plays.get(host).is_some_and(|plays| !plays.is_empty()) {
+            return None;
+        }
+        state.calls.push(Call {
+            host: host.to_owned(),
+            path: request.uri().to_string(),
+            headers: request.headers().clone(),
+            body: Bytes::new(),
+        });
+        state.sockets.entry(host.to_owned()).or_default().push_back(upgrade);
+        drop(state);
+        self.changed.notify_waiters();
+        let script = Script { waiting: None, steps: VecDeque::new(), guard: None, close: Arc::default() };
+        let mut response = Response::new(script);
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        offer.answer(response.headers_mut());
+        Some(response)
+    }
+
     async fn serve(self, host: String, stream: tokio::io::DuplexStream) {
         let closing = Arc::new(Notify::new());
         let (this, close) = (self.clone(), closing.clone());
         let service = service_fn(move |request| this.clone().answer(host.clone(), close.clone(), request));
         let builder = auto::Builder::new(TokioExecutor::new());
-        let served = builder.serve_connection(TokioIo::new(stream), service);
+        let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::select! {
             _ = served => {}
             () = closing.notified() => {}
@@ -168,8 +207,11 @@ impl Upstreams {
         self,
         host: String,
         close: Arc<Notify>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Result<Response<Script>, Infallible> {
+        if let Some(agreed) = self.shake_hands(&host, &mut request) {
+            return Ok(agreed);
+        }
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let play = {

@@ -17,6 +17,7 @@ mod keys;
 mod media;
 mod own;
 mod passthrough;
+mod realtime;
 mod regressions;
 mod rejections;
 mod routing;

@@ -11,6 +11,9 @@ use super::{Place, Quirks, Spec, Surface, openai};
 use crate::auth::Scheme;
 use crate::task::Task;
 
+const REALTIME: Surface = Surface::Realtime { is_transcription: false };
+const TRANSCRIPTION: Surface = Surface::Realtime { is_transcription: true };
+
 /// The registry's entry.
 pub(super) static AZURE_OPENAI: Data = Data(&Spec {
     name: "azure_openai",
@@ -28,6 +31,8 @@ pub(super) static AZURE_OPENAI: Data = Data(&Spec {
         Place::new(Surface::Task(Task::Speech), "/openai/v1/audio/speech"),
         Place::new(Surface::Task(Task::Transcription), "/openai/v1/audio/transcriptions"),
         Place::new(Surface::Task(Task::Translation), "/openai/v1/audio/translations"),
+        Place::new(REALTIME, "/openai/v1/realtime?model={model}"),
+        Place::new(TRANSCRIPTION, "/openai/v1/realtime?intent=transcription&model={model}"),
     ],
     dated_places: &[
         Place::new(Surface::Chat(Dialect::OpenAiChat), "/openai/deployments/{model}/chat/completions"),
@@ -39,6 +44,8 @@ pub(super) static AZURE_OPENAI: Data = Data(&Spec {
         Place::new(Surface::Task(Task::Speech), "/openai/deployments/{model}/audio/speech"),
         Place::new(Surface::Task(Task::Transcription), "/openai/deployments/{model}/audio/transcriptions"),
         Place::new(Surface::Task(Task::Translation), "/openai/deployments/{model}/audio/translations"),
+        Place::new(REALTIME, "/openai/realtime?deployment={model}"),
+        Place::new(TRANSCRIPTION, "/openai/realtime?intent=transcription&deployment={model}"),
     ],
     base_query: Some("api-version"),
     request_id_header: "apim-request-id",

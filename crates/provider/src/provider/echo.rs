@@ -53,6 +53,10 @@ impl Provider for Echo {
         &ECHO.0
     }
 
+    fn holds_sessions(&self) -> bool {
+        true
+    }
+
     fn local(
         &self,
         call: &Call<'_>,

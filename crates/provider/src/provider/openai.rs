@@ -44,6 +44,8 @@ pub(super) static OPENAI: Data = Data(&Spec {
         Place::task(Task::Speech),
         Place::task(Task::Transcription),
         Place::task(Task::Translation),
+        Place::REALTIME,
+        Place::REALTIME_TRANSCRIPTION,
     ],
     // Organization and project headers choose who pays, so they come from the credential's key, never from the client.
     forwarded: &["openai-beta", "idempotency-key"],

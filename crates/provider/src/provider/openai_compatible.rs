@@ -26,6 +26,8 @@ pub(super) static OPENAI_COMPATIBLE: Data = Data(&Spec {
         Place::task(Task::Speech),
         Place::task(Task::Transcription),
         Place::task(Task::Translation),
+        Place::REALTIME,
+        Place::REALTIME_TRANSCRIPTION,
     ],
     forwarded: &["openai-beta", "idempotency-key"],
     // Many chat templates know no `developer` role. Nothing is renamed in a body that already speaks the dialect: what stands

@@ -53,7 +53,7 @@ pub fn recognise(provider: &dyn Provider, base: &Base, uri: &Uri, in_body: Optio
             Surface::CountTokens(_) => Counting::Free,
             Surface::Embeddings if form.is_none() => Counting::Dialect(Dialect::OpenAiChat),
             Surface::Embeddings | Surface::Task(crate::task::Task::Rerank) => Counting::Named,
-            Surface::Task(_) => continue,
+            Surface::Task(_) | Surface::Realtime { .. } => continue,
         };
         found.get_or_insert(Known { counting, model });
     }

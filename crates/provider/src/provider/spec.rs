@@ -118,6 +118,11 @@ pub enum Surface {
     Embeddings,
     /// Anything else.
     Task(Task),
+    /// A realtime session, in OpenAI's events.
+    Realtime {
+        /// It only writes down what is heard.
+        is_transcription: bool,
+    },
 }
 
 /// Where an operation is below the base, and what its body must have.
@@ -154,6 +159,12 @@ impl Place {
     /// Chat, legacy completions and embeddings, as servers have them that follow OpenAI all the way back.
     pub const WITH_COMPLETIONS: &'static [Self] =
         &[Self::CHAT_AND_EMBEDDINGS[0], Self::COMPLETIONS, Self::CHAT_AND_EMBEDDINGS[1]];
+
+    /// Realtime sessions, in OpenAI's events.
+    pub const REALTIME: Self = Self::new(Surface::Realtime { is_transcription: false }, "/realtime?model={model}");
+    /// Realtime sessions that only write down what is heard; their model is said in the session.
+    pub const REALTIME_TRANSCRIPTION: Self =
+        Self::new(Surface::Realtime { is_transcription: true }, "/realtime?intent=transcription");
 
     /// A place with one path.
     #[must_use]

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use domain::{Clock, Entropy, NodeId};
 use gateway::upstream::dial::Network;
 use gateway::upstream::proxy::Proxy;
-use gateway::{Ephemeral, GatewayConfig, GatewayHandle, Limits, Metrics, MetricsWriter, Parts};
+use gateway::{Ephemeral, GatewayConfig, GatewayHandle, Limits, Metrics, MetricsWriter, Parts, RealtimeLimits};
 use link::sync::identity::Identity;
 use link::sync::transport::ControlAddress;
 use link::sync::{self, Load, SyncConfig, TokenSource};
@@ -343,6 +343,11 @@ fn gateway_config(settings: &Resolved, gateway_addr: SocketAddr, is_alone: bool)
             idle_ms: ms("idle_timeout")?,
             body_read_ms: ms("body_timeout")?,
             ..defaults.limits
+        },
+        realtime: RealtimeLimits {
+            idle_ms: ms("realtime_idle")?,
+            total_ms: ms("realtime_timeout")?,
+            ..defaults.realtime
         },
         refuses_when_full,
         drain_grace_ms,

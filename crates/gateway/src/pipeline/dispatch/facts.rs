@@ -59,6 +59,27 @@ impl<'a> Asking<'a> {
         }
     }
 
+    /// A call whose body is yet to be said, such as a session.
+    pub(super) fn bare(
+        worker: &'a Worker,
+        organization: &'a OrganizationPolicy,
+        headers: &'a HeaderMap,
+        scan: &'a Scan,
+        meter: &'a Meter,
+    ) -> Self {
+        Self {
+            headers,
+            notes: &meter.notes,
+            scan,
+            model: &meter.model,
+            at: meter.started_at,
+            organization,
+            targets: &worker.shared.health,
+            choice: None,
+            body: &[],
+        }
+    }
+
     /// Makes the plan of a model.
     pub(super) fn plan(&self, model: &ModelPolicy, seed: u64) -> Plan {
         let known = Known {

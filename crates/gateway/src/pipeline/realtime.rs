@@ -1,0 +1,134 @@
+//! `GET /v1/realtime`: a WebSocket that speaks OpenAI's realtime events with a model that does.
+//!
+//! Everything that can be refused is refused in HTTP, before the client's handshake is answered: key, model, limits, and every
+//! target that does not agree to speak. From then on `realtime::Session` carries the messages, in a task of its own,
+//! and asks [`host`]. Invariant: the upstream's handshake is done before the client's.
+
+mod host;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::Secret;
+use domain::code::GatewayCode;
+use http::request::Parts;
+use http::{HeaderMap, Response, StatusCode};
+use policy::Caller;
+use tokio::time::{Instant, sleep};
+
+use self::host::SessionHost;
+use super::admit::Head;
+use super::dispatch::{Calling, Line, open_line};
+use super::relay::ReplyBody;
+use super::reply::Reply;
+use super::settle::Meter;
+use super::{Worker, reserve, resolve};
+use crate::ingress;
+use crate::rejection::Rejection;
+use crate::server::Stop;
+use crate::server::upgrade::Takeover;
+use ::realtime::handshake::Offer;
+use ::realtime::{Limits, Session, session};
+
+/// Longest model name that is noted.
+const MAX_NOTED: usize = 256;
+
+/// A session to which an upstream has agreed, and the client has not been told.
+pub(crate) struct Opening {
+    offer: Offer,
+    takeover: Takeover,
+    stop: Stop,
+    line: Line,
+    /// The client's key, to be asked about again.
+    key: Secret<String>,
+    worker: Arc<Worker>,
+    billed_to: Arc<policy::snapshot::OrganizationPolicy>,
+    /// Longest session that the client wants.
+    within: Option<Duration>,
+}
+
+/// Finds an upstream for a session.
+pub(crate) async fn open(
+    worker: &Arc<Worker>,
+    caller: &Caller<'_>,
+    head: &Head<'_>,
+    parts: &Parts,
+    presented: &str,
+    meter: &mut Meter,
+) -> Result<Reply, Rejection> {
+    let refuse = |detail: String| Rejection::new(GatewayCode::RequestInvalid, detail);
+    let offer = Offer::read(&parts.method, parts.version, &parts.headers).map_err(|error| refuse(error.to_string()))?;
+    let query = parts.uri.query();
+    let name = ingress::parameter(query, "model").or_else(|| ingress::parameter(query, "deployment"));
+    let Some(name) = name else {
+        let detail = "the address names no model; add ?model= with one of those that GET /v1/models lists";
+        return Err(refuse(detail.to_owned()).with_param("model"));
+    };
+    meter.model = resolve::clip(&name, MAX_NOTED);
+    meter.is_stream = true;
+    let (model, _) = resolve::find(caller, &name)?;
+    meter.route = model.route;
+    meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
+    let offered = Takeover::of(parts).zip(parts.extensions.get::<Stop>().cloned());
+    let (takeover, stop) = offered.ok_or_else(Rejection::internal)?;
+    let calling = Calling {
+        worker,
+        organization: caller.organization,
+        model: &model,
+        headers: &parts.headers,
+        is_transcription: ingress::parameter(query, "intent").is_some_and(|intent| intent == "transcription"),
+        is_beta: offer.is_beta(),
+        within: head.timeout,
+    };
+    let line = open_line(&calling, meter).await?;
+    Ok(Reply::Session(Box::new(Opening {
+        offer,
+        takeover,
+        stop,
+        line,
+        key: Secret::new(presented.to_owned()),
+        worker: worker.clone(),
+        billed_to: caller.organization.clone(),
+        within: head.timeout,
+    })))
+}
+
+impl Opening {
+    /// Makes the answer that opens the session; the session itself goes with it.
+    pub(crate) fn respond(self: Box<Self>, mut headers: HeaderMap, meter: Box<Meter>) -> Response<ReplyBody> {
+        self.offer.answer(&mut headers);
+        let mut response = Response::new(ReplyBody::bytes(Bytes::new()));
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = headers;
+        // It goes on when the connection is handed over, and ends at once when it is not.
+        runtime::tasks::spawn("gateway.realtime", self.run(meter));
+        response
+    }
+
+    async fn run(self: Box<Self>, meter: Box<Meter>) {
+        let Self { takeover, stop, line, key, worker, billed_to, within, .. } = *self;
+        // A client that is gone by now has used nothing; the meter says so when it is dropped.
+        let Ok(connection) = takeover.await else { return };
+        let config = &worker.shared.config;
+        let client = ::realtime::to_client(Box::new(connection), config.realtime.max_message_bytes).await;
+        let total = Duration::from_millis(config.realtime.total_ms);
+        let limits = Limits {
+            idle: Duration::from_millis(config.realtime.idle_ms),
+            ends_at: Instant::now() + within.map_or(total, |within| within.min(total)),
+        };
+        let host = SessionHost::new(worker.clone(), key, billed_to, line.deployment, meter);
+        let session = Session::new(client, line.socket, line.first, host, limits);
+        let (end, host) = session.run(stop.draining().cancelled(), cut(&stop, config.drain())).await;
+        host.settle(&end);
+    }
+}
+
+/// Waits until the session has to end at once: while there is yet time for both sides to be told.
+async fn cut(stop: &Stop, drain: Duration) {
+    let in_time = async {
+        stop.draining().cancelled().await;
+        sleep(drain.saturating_sub(session::LAST_WORD + session::CLOSE_WITHIN)).await;
+    };
+    stop.cutting().run_until_cancelled(in_time).await;
+}

@@ -1,0 +1,312 @@
+//! What the gateway says to a session: whether a turn may be made, now, and what each has used.
+//!
+//! Every turn is a call of its own in the ledger, under an id of its own, with the session's in its metadata; the session has
+//! one event of its own at its end. Policy is asked again before each turn, and every second for what must end a session:
+//! where budgets are to be asked is [`SessionHost::check`]. Invariant: a turn that began is settled exactly once, also when
+//! the session is dropped.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Secret;
+use domain::code::GatewayCode;
+use domain::usage::{AttemptOutcome, ModalUsage, Outcome, TokenUsage, UnitUsage};
+use llm::canonical::event::FinishReason;
+use llm::dialect::Dialect;
+use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
+use provider::pricing;
+use tokio::time::Instant;
+
+use crate::pipeline::dispatch::line_record;
+use crate::pipeline::relay::{Bill, Billing};
+use crate::pipeline::reserve::Hold;
+use crate::pipeline::settle::{Meter, Served};
+use crate::pipeline::{Worker, refuse_key, reserve, resolve};
+use crate::rejection::{self, Rejection};
+use ::realtime::{CloseCode, Done, End, Host, Refusal, Status, Transcribed, UpstreamError};
+
+/// Turns that a client may have asked for and the upstream has not begun.
+const MOST_GRANTED: usize = 16;
+
+/// The gateway's side of one session.
+pub(super) struct SessionHost {
+    worker: Arc<Worker>,
+    /// The client's key, to be asked about again.
+    key: Secret<String>,
+    billing: Billing,
+    /// The session's own meter.
+    meter: Box<Meter>,
+    /// The turns under way, by the upstream's id.
+    turns: Vec<(Box<str>, Box<Meter>)>,
+    /// Places held for turns that were asked for and have not begun.
+    granted: VecDeque<Hold>,
+}
+
+impl SessionHost {
+    pub(super) fn new(
+        worker: Arc<Worker>,
+        key: Secret<String>,
+        organization: Arc<OrganizationPolicy>,
+        deployment: Arc<DeploymentPolicy>,
+        meter: Box<Meter>,
+    ) -> Self {
+        let billing = Billing { organization, deployment, input_guess: 0, is_stream: true, tier: None };
+        Self { worker, key, billing, meter, turns: Vec::new(), granted: VecDeque::new() }
+    }
+
+    /// Asks the policy in force whether the key may still use the model, and the deployment still serves it.
+    fn check(&mut self) -> Result<(), Rejection> {
+        let snapshot = self.worker.shared.policy.load_full();
+        let now = self.worker.shared.clock.now();
+        let caller = snapshot.identify(self.key.expose(), now).map_err(refuse_key)?;
+        let (model, _) = resolve::find(&caller, &self.meter.model)?;
+        let mut deployments = model.targets.iter().map(|target| &target.deployment);
+        if !deployments.any(|it| it.id == self.billing.deployment.id && it.is_usable()) {
+            return Err(Rejection::new(
+                GatewayCode::NoHealthyTarget,
+                "the deployment that serves this session no longer serves its model; connect again",
+            ));
+        }
+        // Prices may have changed; what the session speaks to has not.
+        self.meter.policy_revision = caller.organization.revision;
+        self.billing.organization = caller.organization.clone();
+        Ok(())
+    }
+
+    fn hold(&mut self) -> Result<Hold, Rejection> {
+        self.check()?;
+        let caller = self.meter.caller.ok_or_else(Rejection::internal)?;
+        reserve::reserve(&self.worker, caller.key)
+    }
+
+    fn refusal(&self, rejection: &Rejection) -> Refusal {
+        let body = rejection::encode(Dialect::OpenAiChat, &rejection.to_answer_error(Some(self.meter.request_id)));
+        let mut body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        Refusal { error: body["error"].take(), is_final: is_final(rejection.code) }
+    }
+
+    /// Makes the meter of a turn and notes that it has begun.
+    fn begin(&self, deployment: &DeploymentPolicy, upstream_id: &str) -> Box<Meter> {
+        let mut turn = self.meter.turn();
+        let mut record = line_record(deployment, 1, turn.started_at);
+        record.upstream_request_id =
+            (!upstream_id.is_empty() && upstream_id.len() <= 128).then(|| upstream_id.to_owned());
+        turn.begin_attempt(record, Instant::now());
+        turn
+    }
+
+    fn fail(&self, code: Option<&str>) {
+        let now = self.worker.shared.clock.now();
+        let target = self.worker.shared.health.target(self.billing.deployment.id);
+        match code {
+            Some("rate_limit_exceeded" | "insufficient_quota") => {
+                target.pause(now, crate::upstream::health::USUAL_PAUSE);
+            }
+            _ => drop(target.failed(now)),
+        }
+    }
+
+    /// Settles the turns that never ended, and the session.
+    pub(super) fn settle(mut self, end: &End) {
+        let (outcome, code) = outcome_of(end);
+        for (_, mut turn) in self.turns.drain(..) {
+            // What it used was never said.
+            let unknown = Bill { is_estimated: true, ..Bill::default() };
+            let (attempt, outcome) = match end {
+                End::UpstreamClosed(_) | End::UpstreamGone => (AttemptOutcome::Broken, Outcome::UpstreamBroken),
+                _ => (AttemptOutcome::Cancelled, Outcome::ClientClosed),
+            };
+            turn.end_attempt(attempt, &unknown, Instant::now());
+            turn.end(outcome, code);
+        }
+        if *end == End::UpstreamGone {
+            self.fail(None);
+        }
+        self.meter.end_session(outcome, code);
+    }
+}
+
+impl Host for SessionHost {
+    fn may_respond(&mut self) -> Result<(), Refusal> {
+        let hold = self.hold().map_err(|rejection| self.refusal(&rejection))?;
+        self.granted.push_back(hold);
+        if self.granted.len() > MOST_GRANTED {
+            self.granted.pop_front();
+        }
+        Ok(())
+    }
+
+    fn may_set_model(&mut self, model: &str) -> Result<Option<String>, Refusal> {
+        let ours = &self.billing.deployment.upstream_model;
+        if model == ours {
+            return Ok(None);
+        }
+        if model == self.meter.model {
+            return Ok(Some(ours.clone()));
+        }
+        let detail =
+            "the model of a session is chosen by its address and cannot be changed; open another session for it";
+        let rejection = Rejection::new(GatewayCode::RequestInvalid, detail).with_param("session.model");
+        Err(self.refusal(&rejection))
+    }
+
+    fn began(&mut self, id: &str) -> Result<(), Refusal> {
+        // What the client did not ask for was made by the upstream, at the end of speech.
+        let hold = match self.granted.pop_front() {
+            Some(hold) => Ok(hold),
+            None => self.hold(),
+        };
+        let mut turn = self.begin(&self.billing.deployment, id);
+        turn.open();
+        let refused = match hold {
+            Ok(hold) => {
+                turn.hold = Some(hold);
+                Ok(())
+            }
+            Err(rejection) => Err(self.refusal(&rejection)),
+        };
+        self.turns.push((id.into(), turn));
+        refused
+    }
+
+    fn done(&mut self, done: &Done) {
+        let place = self.turns.iter().position(|(id, _)| *id == done.id);
+        let mut turn = match place {
+            Some(place) => self.turns.swap_remove(place).1,
+            None => self.begin(&self.billing.deployment, &done.id),
+        };
+        let mut bill =
+            bill(&self.billing, (done.usage.unwrap_or_default(), done.modal), UnitUsage::default(), &mut turn);
+        bill.is_estimated |= done.usage.is_none() && done.status != Status::Failed;
+        let (attempt, outcome, finish) = match done.status {
+            Status::Completed if done.calls_tool => {
+                (AttemptOutcome::Success, Outcome::Success, Some(FinishReason::ToolUse))
+            }
+            Status::Completed => (AttemptOutcome::Success, Outcome::Success, Some(FinishReason::Stop)),
+            Status::CutShort => (AttemptOutcome::Success, Outcome::Success, Some(FinishReason::Length)),
+            Status::Filtered => (AttemptOutcome::Success, Outcome::Success, Some(FinishReason::ContentFilter)),
+            Status::Cancelled => (AttemptOutcome::Cancelled, Outcome::ClientClosed, None),
+            Status::Failed => (AttemptOutcome::Broken, Outcome::UpstreamFailed, None),
+        };
+        if done.status == Status::Failed {
+            self.fail(done.error_code.as_deref());
+        }
+        turn.finish = finish;
+        turn.end_attempt(attempt, &bill, Instant::now());
+        turn.end(outcome, (done.status == Status::Failed).then_some(GatewayCode::UpstreamError));
+    }
+
+    fn transcribed(&mut self, transcribed: &Transcribed, model: Option<&str>) {
+        let mut deployment = DeploymentPolicy::clone(&self.billing.deployment);
+        if let Some(model) = model {
+            model.clone_into(&mut deployment.upstream_model);
+        }
+        let mut turn = self.begin(&deployment, &transcribed.item);
+        turn.served = Some(Served {
+            deployment: deployment.id,
+            provider: deployment.provider.clone(),
+            upstream_model: deployment.upstream_model.clone(),
+        });
+        let billing = Billing { deployment: Arc::new(deployment), ..self.billing.clone() };
+        let Transcribed { usage, modal, units, is_counted, .. } = *transcribed;
+        let mut bill = bill(&billing, (usage, modal), units, &mut turn);
+        bill.is_estimated |= !is_counted;
+        turn.end_attempt(AttemptOutcome::Success, &bill, Instant::now());
+        turn.end(Outcome::Success, None);
+    }
+
+    fn failed(&mut self, error: &UpstreamError) {
+        // A turn that was asked for may have been refused; then its place is free again.
+        self.granted.pop_front();
+        tracing::debug!(
+            request.id = %self.meter.request_id,
+            error.kind = %error.kind,
+            error.code = %error.code,
+            "an upstream complains in a session",
+        );
+        if matches!(&*error.kind, "server_error" | "api_error") {
+            self.fail(None);
+        }
+    }
+
+    fn exhausted(&mut self, pause: Duration) {
+        let now = self.worker.shared.clock.now();
+        self.worker.shared.health.target(self.billing.deployment.id).pause(now, pause);
+    }
+
+    fn may_go_on(&mut self) -> Result<(), Refusal> {
+        match self.check() {
+            Err(rejection) if is_final(rejection.code) => Err(self.refusal(&rejection)),
+            // What passes keeps turns from being made, and no session from going on.
+            _ => Ok(()),
+        }
+    }
+
+    fn explain(&mut self, end: &End) -> Option<Refusal> {
+        let (code, detail) = match end {
+            End::ClientClosed(_) | End::ClientGone | End::ClientBroke(_) | End::UpstreamClosed(_) | End::Refused(_) => {
+                return None;
+            }
+            End::TooLarge => {
+                (GatewayCode::RequestTooLarge, "the message is larger than this gateway accepts; send less at a time")
+            }
+            End::UpstreamGone => (GatewayCode::UpstreamError, "the upstream broke the session off; connect again"),
+            End::Draining => (GatewayCode::Draining, "this gateway node is shutting down; connect again"),
+            End::Idle => (GatewayCode::SessionExpired, "nothing was said for too long; connect again"),
+            End::Expired => (GatewayCode::SessionExpired, "the session has lasted as long as one may; connect again"),
+        };
+        Some(self.refusal(&Rejection::new(code, detail)))
+    }
+}
+
+/// Bills what a turn used, and notes which parts of it were sound or pictures.
+fn bill(billing: &Billing, (usage, modal): (TokenUsage, ModalUsage), units: UnitUsage, turn: &mut Meter) -> Bill {
+    let mut bill = billing.bill_known(usage, units, turn.started_at);
+    if modal.is_empty() {
+        return bill;
+    }
+    if let Some(record) = turn.current_attempt() {
+        record.modal = Some(Box::new(modal));
+    }
+    let Billing { organization, deployment, .. } = billing;
+    if let Some(price) = organization.price(&deployment.provider, &deployment.upstream_model, turn.started_at) {
+        let tokens = pricing::modal_cost(usage, modal, &price.rates, &price.long_context).total();
+        bill.cost = tokens.saturating_add(pricing::unit_cost(units, &price.rates.units));
+    }
+    bill
+}
+
+/// Says whether a refusal ends the session: what will not pass by itself.
+const fn is_final(code: GatewayCode) -> bool {
+    matches!(
+        code,
+        GatewayCode::KeyInvalid
+            | GatewayCode::KeyExpired
+            | GatewayCode::KeyRevoked
+            | GatewayCode::ModelNotAllowed
+            | GatewayCode::ModelUnknown
+            | GatewayCode::NoHealthyTarget
+    )
+}
+
+/// How a session ended, for the ledger.
+fn outcome_of(end: &End) -> (Outcome, Option<GatewayCode>) {
+    let is_orderly = |code: CloseCode| matches!(code, CloseCode::Normal | CloseCode::Away);
+    match end {
+        End::ClientClosed(_) => (Outcome::Success, None),
+        End::ClientGone => (Outcome::ClientClosed, None),
+        End::UpstreamClosed(frame) if frame.as_ref().is_none_or(|frame| is_orderly(frame.code)) => {
+            (Outcome::Success, None)
+        }
+        End::UpstreamClosed(_) | End::UpstreamGone => (Outcome::UpstreamBroken, Some(GatewayCode::UpstreamError)),
+        End::ClientBroke(_) => (Outcome::Rejected, Some(GatewayCode::RequestInvalid)),
+        End::TooLarge => (Outcome::Rejected, Some(GatewayCode::RequestTooLarge)),
+        End::Refused(refusal) => {
+            let code = refusal.error.get("code").and_then(|code| code.as_str()).and_then(|code| code.parse().ok());
+            (Outcome::Rejected, code)
+        }
+        End::Draining => (Outcome::Rejected, Some(GatewayCode::Draining)),
+        End::Idle | End::Expired => (Outcome::Rejected, Some(GatewayCode::SessionExpired)),
+    }
+}
