@@ -12,6 +12,7 @@ mod first_start;
 mod hostile;
 mod operator;
 mod planes;
+mod realtime;
 mod rolling;
 mod sdks;
 mod spool;

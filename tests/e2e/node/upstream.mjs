@@ -4,6 +4,7 @@
 // line of JSON when ready: {"url"}. `GET /__record` gives what was seen, `DELETE /__record` forgets it. Ends with stdin.
 
 import http from "node:http";
+import net from "node:net";
 import { LLMock } from "@copilotkit/aimock";
 
 const USAGE = { prompt_tokens: 12, completion_tokens: 5, input_tokens: 12, output_tokens: 5 };
@@ -94,6 +95,24 @@ const recorder = http.createServer(async (request, response) => {
   onward.on("error", () => response.destroy());
   response.on("close", () => onward.destroy());
   onward.end(asked);
+});
+
+// WebSockets are recorded by their handshake and handed on as bytes.
+recorder.on("upgrade", (request, socket, head) => {
+  const entry = { method: request.method, path: request.url, headers: request.headers, body: null, status: 101, ended: null };
+  record.push(entry);
+  const onward = net.connect(Number(target.port), target.hostname, () => {
+    const lines = [`GET ${request.url} HTTP/1.1`, `host: ${target.host}`];
+    for (const [name, value] of Object.entries(request.headers)) if (name !== "host") lines.push(`${name}: ${value}`);
+    onward.write(`${lines.join("\r\n")}\r\n\r\n`);
+    onward.write(head);
+    onward.pipe(socket).pipe(onward);
+  });
+  for (const [one, other] of [[socket, onward], [onward, socket]]) {
+    one.on("error", () => other.destroy());
+    one.on("close", () => other.destroy());
+  }
+  socket.on("close", () => (entry.ended = "hung up"));
 });
 
 function parse(body) {

@@ -1,0 +1,85 @@
+//! Realtime sessions: the vendor's own SDK, a WebSocket to a real upstream, the bill of each turn, a key that is revoked meanwhile.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use testkit::{Aimock, Control, Gateway, Script, until};
+
+use crate::chat::{LEDGER_WITHIN, MODEL, openai_at};
+
+/// The model that is built in.
+const ECHO: &str = "echo/echo-1";
+
+fn script(gateway: &Gateway, key: &str, model: &str, scenario: &str) -> Result<Script> {
+    let script = Script::new("python/realtime_client.py")?;
+    let url = gateway.process.field("gateway_url").trim_end_matches('/').to_owned();
+    Ok(script.arg(&url).arg(key).arg(model).arg(scenario))
+}
+
+/// The sessions that reached the upstream.
+async fn sessions_at(aimock: &Aimock) -> Result<Vec<Value>> {
+    let calls = aimock.calls().await?;
+    Ok(calls
+        .into_iter()
+        .filter(|call| call["path"].as_str().is_some_and(|path| path.starts_with("/v1/realtime")))
+        .collect())
+}
+
+/// The events of an endpoint in the ledger, oldest first.
+async fn booked(control: &Control, endpoint: &str, n: usize) -> Result<Vec<Value>> {
+    until(&format!("{n} events of {endpoint}"), LEDGER_WITHIN, || async {
+        let events = control.ledger().await?;
+        let found: Vec<Value> = events.into_iter().filter(|event| event["endpoint"] == endpoint).collect();
+        Ok((found.len() >= n).then_some(found))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_vendors_sdk_holds_sessions_that_are_billed_by_turns_and_end_with_their_key() -> Result<()> {
+    let aimock = Aimock::start().await?;
+    let variables = openai_at(aimock.url());
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let control = Control::start(&variables).await?;
+    let gateway = Gateway::join(&control, control.sync_address()).await?;
+    let (key_id, key) = control.issue_key("voice").await?;
+    let client = gateway.as_client(&key)?;
+    until("the node knows the key", Duration::from_secs(10), || async {
+        Ok(client.get("/v1/models").await.is_ok().then_some(()))
+    })
+    .await?;
+
+    let said = script(&gateway, &key, ECHO, "main")?.run().await?;
+    assert_eq!(said["texts"], json!(["Hello there", "And once more"]), "{said}");
+    assert!(said["refused"].as_str().is_some_and(|text| text.contains("404")), "{said}");
+    let turns = booked(&control, "realtime", 2).await?;
+    for (turn, usage) in turns.iter().zip(said["usages"].as_array().into_iter().flatten()) {
+        let (input, output) = (&turn["usage"]["input"], &turn["usage"]["output"]);
+        assert_eq!((input, output), (&usage["input"], &usage["output"]), "as the client was told: {turn}");
+        assert_eq!((&turn["outcome"], &turn["model"]), (&json!("success"), &json!(ECHO)));
+    }
+    let sessions = booked(&control, "realtime_session", 1).await?;
+    assert_eq!((&sessions[0]["outcome"], &sessions[0]["status"]), (&json!("success"), &json!(101)), "{}", sessions[0]);
+
+    let said = script(&gateway, &key, MODEL, "main")?.run().await?;
+    assert_eq!(said["texts"], json!(["Hello from the upstream.", "Hello from the upstream."]), "{said}");
+    let reached = sessions_at(&aimock).await?;
+    assert_eq!(reached[0]["path"], format!("/v1/realtime?model={MODEL}"));
+    assert_eq!(reached[0]["headers"]["authorization"], "Bearer sk-upstream-secret-000000");
+    assert!(!json!(reached).to_string().contains(&key), "the virtual key was forwarded");
+
+    let talking = script(&gateway, &key, MODEL, "revoked")?.run();
+    let revoking = async {
+        until("the session is open", Duration::from_secs(20), || async {
+            Ok((sessions_at(&aimock).await?.len() >= 2).then_some(()))
+        })
+        .await?;
+        let path = format!("/api/v1/workspaces/{}/virtual-keys/{key_id}/revoke", control.first("workspace_id"));
+        control.as_admin()?.post(&path, &json!({})).await
+    };
+    let (told, revoked) = tokio::join!(talking, revoking);
+    revoked?;
+    assert_eq!(told?, json!({"code": "key_revoked", "close": 1008}));
+    Ok(())
+}
