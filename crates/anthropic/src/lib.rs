@@ -41,7 +41,7 @@ pub fn decoder(mode: Mode, undo: Undo) -> Box<dyn Decoder> {
 #[must_use]
 pub fn encoder(mode: Mode, options: AnswerOptions) -> Box<dyn Encoder> {
     match mode {
-        Mode::Whole => Box::new(write_answer::WholeEncoder::new(options)),
+        Mode::Whole => whole::encoder(write_answer::WholeEncoder::new(options)),
         Mode::Stream => Box::new(write_stream::StreamEncoder::new(options)),
     }
 }

@@ -2,13 +2,13 @@
 
 use bytes::BytesMut;
 
-use hub::canonical::answer::{Answer, Fold};
+use hub::canonical::answer::Answer;
 use hub::canonical::content::{Block, Content};
-use hub::canonical::event::{Event, FinishReason};
+use hub::canonical::event::FinishReason;
 use hub::canonical::json::Raw;
 use hub::canonical::loss::Loss;
 use hub::codec::json::{ArrayWriter, ObjectWriter, write_object};
-use hub::dialect::{AnswerOptions, Dialect, Encoder, annotation};
+use hub::dialect::{AnswerOptions, Dialect, annotation, whole};
 
 use super::error::write_error;
 
@@ -17,21 +17,15 @@ pub(super) const NO_SOURCE: &str = "the citation names no source";
 /// How citations of others differ.
 pub(super) const WHOLE_BLOCKS: &str = "Anthropic cites for whole blocks of text";
 
-/// Collects the events and writes at the end.
+/// Writes a whole body.
 pub(super) struct WholeEncoder {
     options: AnswerOptions,
     origin: Dialect,
-    fold: Fold,
-    extra: Option<Raw>,
     losses: Vec<Loss>,
 }
 
-impl WholeEncoder {
-    pub(super) fn new(options: AnswerOptions) -> Self {
-        Self { options, origin: Dialect::OpenAiChat, fold: Fold::default(), extra: None, losses: Vec::new() }
-    }
-
-    fn write(&mut self, answer: &Answer, out: &mut BytesMut) {
+impl whole::WriteAnswer for WholeEncoder {
+    fn write(&mut self, answer: &Answer, extra: Option<&Raw>, out: &mut BytesMut) {
         self.origin = answer.start.origin;
         let is_ours = self.origin == Dialect::AnthropicMessages;
         write_object(out, |object| {
@@ -40,8 +34,18 @@ impl WholeEncoder {
             } else {
                 self.write_message(answer, is_ours, object);
             }
-            object.opt_raw("x_headgate", self.extra.as_ref());
+            object.opt_raw("x_headgate", extra);
         });
+    }
+
+    fn losses(&self) -> &[Loss] {
+        &self.losses
+    }
+}
+
+impl WholeEncoder {
+    pub(super) fn new(options: AnswerOptions) -> Self {
+        Self { options, origin: Dialect::OpenAiChat, losses: Vec::new() }
     }
 
     fn write_message(&mut self, answer: &Answer, is_ours: bool, object: &mut ObjectWriter<'_>) {
@@ -177,24 +181,5 @@ pub(super) fn write_stop_sequence(reason: FinishReason, text: Option<&str>, obje
     match text {
         Some(text) if reason == FinishReason::StopSequence => object.str("stop_sequence", text),
         _ => object.null("stop_sequence"),
-    }
-}
-
-impl Encoder for WholeEncoder {
-    fn push(&mut self, event: Event, out: &mut BytesMut) {
-        let is_last = matches!(event, Event::Done | Event::Error(_));
-        self.fold.push(event);
-        if is_last {
-            let answer = std::mem::take(&mut self.fold).finish();
-            self.write(&answer, out);
-        }
-    }
-
-    fn annotate(&mut self, extra: Raw) {
-        self.extra = Some(extra);
-    }
-
-    fn losses(&self) -> &[Loss] {
-        &self.losses
     }
 }

@@ -31,7 +31,7 @@ use hub::canonical::request::ChatRequest;
 use hub::canonical::usage::Usage;
 use hub::codec::json::{self, Object, ObjectWriter, write_object};
 
-use hub::dialect::{AnswerOptions, Decoder, Dialect, Encoder, Mode, Undo};
+use hub::dialect::{AnswerOptions, Decoder, Dialect, Encoder, Mode, Undo, whole};
 
 pub use error::{decode_error, encode_error, encode_error_event, encode_model, encode_models};
 pub use read_request::{decode_count_request, decode_request};
@@ -57,7 +57,7 @@ pub fn decoder(mode: Mode, undo: Undo) -> Box<dyn Decoder> {
 #[must_use]
 pub fn encoder(mode: Mode, options: AnswerOptions) -> Box<dyn Encoder> {
     match mode {
-        Mode::Whole => Box::new(write_answer::WholeEncoder::new(options)),
+        Mode::Whole => whole::encoder(write_answer::WholeEncoder::new(options)),
         Mode::Stream => Box::new(write_answer::StreamEncoder::new(options, write_answer::Framing::Events)),
     }
 }

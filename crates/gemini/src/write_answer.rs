@@ -5,7 +5,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use hub::canonical::answer::{Answer, Choice, Fold};
+use hub::canonical::answer::{Answer, Choice};
 use hub::canonical::citation::Citation;
 use hub::canonical::content::{Content, Reasoning};
 use hub::canonical::event::{BlockStart, Delta, Event, Finish, FinishReason, Start};
@@ -15,7 +15,7 @@ use hub::canonical::usage::Usage;
 use hub::codec::json::{self, ArrayWriter, ObjectWriter, write_array, write_object};
 use hub::codec::sse;
 use hub::dialect::annotation::{self, Ruler};
-use hub::dialect::{AnswerOptions, Dialect, Encoder, call_id};
+use hub::dialect::{AnswerOptions, Dialect, Encoder, call_id, whole};
 
 use super::error::{encode_error, write_error};
 use super::proof;
@@ -107,25 +107,19 @@ fn feedback(finish: &Finish) -> Option<&Raw> {
     finish.rest.find("promptFeedback")
 }
 
-/// Collects the events and writes at the end.
+/// Writes a whole body.
 pub(super) struct WholeEncoder {
     frame: Frame,
-    fold: Fold,
-    extra: Option<Raw>,
 }
 
-impl WholeEncoder {
-    pub(super) fn new(options: AnswerOptions) -> Self {
-        Self { frame: Frame::new(options), fold: Fold::default(), extra: None }
-    }
-
-    fn write(&mut self, answer: &Answer, out: &mut BytesMut) {
+impl whole::WriteAnswer for WholeEncoder {
+    fn write(&mut self, answer: &Answer, extra: Option<&Raw>, out: &mut BytesMut) {
         self.frame.start = answer.start.clone();
         let is_ours = self.frame.is_ours();
         write_object(out, |object| {
             if let Some(error) = &answer.error {
                 write_error(error, object);
-                object.opt_raw("x_headgate", self.extra.as_ref());
+                object.opt_raw("x_headgate", extra);
                 return;
             }
             let finishes = answer.choices.iter().filter_map(|choice| choice.finish.as_ref());
@@ -145,8 +139,18 @@ impl WholeEncoder {
             if is_ours {
                 object.rest(&answer.start.rest);
             }
-            object.opt_raw("x_headgate", self.extra.as_ref());
+            object.opt_raw("x_headgate", extra);
         });
+    }
+
+    fn losses(&self) -> &[Loss] {
+        &self.frame.losses
+    }
+}
+
+impl WholeEncoder {
+    pub(super) fn new(options: AnswerOptions) -> Self {
+        Self { frame: Frame::new(options) }
     }
 
     fn write_candidate(&mut self, choice: &Choice, object: &mut ObjectWriter<'_>) {
@@ -244,25 +248,6 @@ impl Sources {
     fn write(&self, object: &mut ObjectWriter<'_>) {
         object.rest(&self.fields);
         object.opt_raw("groundingMetadata", annotation::write_gemini(&self.cited).as_ref());
-    }
-}
-
-impl Encoder for WholeEncoder {
-    fn push(&mut self, event: Event, out: &mut BytesMut) {
-        let is_last = matches!(event, Event::Done | Event::Error(_));
-        self.fold.push(event);
-        if is_last {
-            let answer = std::mem::take(&mut self.fold).finish();
-            self.write(&answer, out);
-        }
-    }
-
-    fn annotate(&mut self, extra: Raw) {
-        self.extra = Some(extra);
-    }
-
-    fn losses(&self) -> &[Loss] {
-        &self.frame.losses
     }
 }
 

@@ -2,36 +2,29 @@
 
 use bytes::BytesMut;
 
-use hub::canonical::answer::{Answer, Choice, Fold};
+use hub::canonical::answer::{Answer, Choice};
 use hub::canonical::content::{Block, Content};
-use hub::canonical::event::Event;
 use hub::canonical::json::Raw;
 use hub::canonical::loss::Loss;
 use hub::codec::json::{ArrayWriter, ObjectWriter, write_object};
 use hub::dialect::annotation::{self, Ruler};
-use hub::dialect::{AnswerOptions, Dialect, Encoder};
+use hub::dialect::{AnswerOptions, Dialect, whole};
 
 use super::error::write_error;
 
-/// Collects the events and writes at the end.
+/// Writes a whole body.
 pub(super) struct WholeEncoder {
     options: AnswerOptions,
-    fold: Fold,
-    extra: Option<Raw>,
     losses: Vec<Loss>,
 }
 
-impl WholeEncoder {
-    pub(super) fn new(options: AnswerOptions) -> Self {
-        Self { options, fold: Fold::default(), extra: None, losses: Vec::new() }
-    }
-
-    fn write(&mut self, answer: &Answer, out: &mut BytesMut) {
+impl whole::WriteAnswer for WholeEncoder {
+    fn write(&mut self, answer: &Answer, extra: Option<&Raw>, out: &mut BytesMut) {
         let is_ours = answer.start.origin == Dialect::OpenAiChat;
         write_object(out, |object| {
             if let Some(error) = &answer.error {
                 write_error(error, object);
-                object.opt_raw("x_headgate", self.extra.as_ref());
+                object.opt_raw("x_headgate", extra);
                 return;
             }
             let start = &answer.start;
@@ -50,8 +43,18 @@ impl WholeEncoder {
             if is_ours {
                 object.rest(&start.rest);
             }
-            object.opt_raw("x_headgate", self.extra.as_ref());
+            object.opt_raw("x_headgate", extra);
         });
+    }
+
+    fn losses(&self) -> &[Loss] {
+        &self.losses
+    }
+}
+
+impl WholeEncoder {
+    pub(super) fn new(options: AnswerOptions) -> Self {
+        Self { options, losses: Vec::new() }
     }
 
     fn write_choice(&mut self, choice: &Choice, origin: Dialect, object: &mut ObjectWriter<'_>) {
@@ -198,23 +201,4 @@ fn write_detail(index: usize, block: &Content, object: &mut ObjectWriter<'_>) {
         _ => {}
     }
     object.u64("index", u64::try_from(index).unwrap_or(u64::MAX));
-}
-
-impl Encoder for WholeEncoder {
-    fn push(&mut self, event: Event, out: &mut BytesMut) {
-        let is_last = matches!(event, Event::Done | Event::Error(_));
-        self.fold.push(event);
-        if is_last {
-            let answer = std::mem::take(&mut self.fold).finish();
-            self.write(&answer, out);
-        }
-    }
-
-    fn annotate(&mut self, extra: Raw) {
-        self.extra = Some(extra);
-    }
-
-    fn losses(&self) -> &[Loss] {
-        &self.losses
-    }
 }
