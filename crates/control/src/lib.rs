@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod operator;
 pub mod publisher;
 pub mod queries;
+mod remotes;
 pub mod root_key;
 pub mod rotation;
 pub mod server;

@@ -19,6 +19,7 @@ use domain::node::{Node, NodeGroup};
 use domain::{ActorKind, AuditEntryId, OrganizationId};
 use proto::v1::node_enrolment_server::NodeEnrolmentServer;
 use proto::v1::node_sync_server::NodeSyncServer;
+use proto::v1::remote_keeping_server::RemoteKeepingServer;
 use proto::v1::response_keeping_server::ResponseKeepingServer;
 use proto::v1::usage_ingest_server::UsageIngestServer;
 use runtime::tasks::Group;
@@ -38,6 +39,7 @@ use crate::cx::Cx;
 use crate::ingest::Ingest;
 use crate::keeping::Keeping;
 use crate::publisher::{PolicySigner, Publisher};
+use crate::remotes::Remotes;
 use crate::sync_service::{Enrolment, SyncService};
 
 /// Connections that wait for a free place; more are refused by the pipe or the listener's backlog.
@@ -171,6 +173,7 @@ async fn serve(
     let ingest = UsageIngestServer::new(Ingest::new(Arc::clone(&plane))).max_decoding_message_size(MAX_MESSAGE);
     let sync = NodeSyncServer::new(SyncService::new(Arc::clone(&plane))).max_decoding_message_size(MAX_MESSAGE);
     let keeping = ResponseKeepingServer::new(Keeping::new(Arc::clone(&plane))).max_decoding_message_size(MAX_MESSAGE);
+    let remotes = RemoteKeepingServer::new(Remotes::new(Arc::clone(&plane))).max_decoding_message_size(MAX_MESSAGE);
     let served = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(15)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
@@ -181,6 +184,7 @@ async fn serve(
         .add_service(sync)
         .add_service(ingest)
         .add_service(keeping)
+        .add_service(remotes)
         .serve_with_incoming_shutdown(incoming, stop.cancelled())
         .await;
     if let Err(error) = served {

@@ -204,6 +204,8 @@ ids! {
     JoinTokenId "jt",
     /// One client call.
     RequestId "req",
+    /// A file or a batch that lies at an upstream.
+    RemoteId "rem",
     /// One line of the audit log.
     AuditEntryId "aud",
 }

@@ -24,6 +24,7 @@ pub mod organization;
 pub mod page;
 pub mod price;
 pub mod rbac;
+pub mod remote;
 pub mod rng;
 pub mod route;
 #[cfg(feature = "schema")]

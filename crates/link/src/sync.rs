@@ -40,6 +40,7 @@ use self::identity::{Identity, IdentityError};
 use self::last_known_good::Vault;
 use self::status::SyncStatus;
 use self::transport::{ControlAddress, LinkError, Tls};
+use crate::remotes::Remotes;
 use crate::responses::Responses;
 
 /// Settings of the link.
@@ -246,6 +247,12 @@ impl Link {
     #[must_use]
     pub fn responses(&self) -> Responses {
         Responses::new(self.channel(), Arc::clone(&self.keys), Arc::clone(&self.ports.entropy))
+    }
+
+    /// Returns the way to what is known of files and batches at upstreams.
+    #[must_use]
+    pub fn remotes(&self) -> Remotes {
+        Remotes::new(self.channel())
     }
 
     /// Returns a connection to the control plane for other streams of this node; it connects when used, and again when lost.

@@ -5,6 +5,7 @@
 
 pub mod content;
 pub mod frame;
+pub mod remote;
 pub mod usage;
 
 pub use content::{decode, encode};

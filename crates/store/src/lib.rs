@@ -30,6 +30,7 @@ pub mod nodes;
 pub mod organizations;
 mod pool;
 pub mod prices;
+pub mod remote_objects;
 pub mod root_secrets;
 pub mod routes;
 mod row;

@@ -44,6 +44,7 @@ migrations! {
     10 "0010_answers_given_again.sql",
     11 "0011_kept_responses.sql",
     12 "0012_units.sql",
+    13 "0013_remote_objects.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

@@ -7,6 +7,7 @@ mod isolation;
 mod kept_responses;
 mod migrations;
 mod nodes;
+mod remote_objects;
 mod routing;
 mod row_security;
 mod statements;

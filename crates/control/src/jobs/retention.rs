@@ -30,8 +30,18 @@ pub(super) async fn run(cx: &Cx) -> Outcome<()> {
         }
     }
     let responses = store::kept_responses::delete_expired(&mut tx, now).await?;
+    let remotes = store::remote_objects::delete_expired(&mut tx, now).await?;
     let days = store::usage::drop_days_until(&mut tx, now.minus(cx.config.usage_retention)).await?;
     tx.commit().await?;
-    tracing::info!(answers, sessions, tokens, changes, responses, days, "what had passed its time was deleted");
+    tracing::info!(
+        answers,
+        sessions,
+        tokens,
+        changes,
+        responses,
+        remotes,
+        days,
+        "what had passed its time was deleted"
+    );
     Ok(())
 }

@@ -9,6 +9,7 @@ mod ledger;
 pub(crate) mod push;
 mod raw;
 mod rejoin;
+mod remotes;
 mod restored;
 mod silence;
 mod stories;
