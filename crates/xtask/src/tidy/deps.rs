@@ -21,11 +21,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("policy", &["domain", "proto"]),
     ("store", &["domain"]),
+    ("batch", &["domain", "llm", "provider"]),
     ("state", &["domain"]),
     ("runtime", &["domain"]),
     ("realtime", &["domain"]),
     ("link", &["domain", "policy", "proto", "runtime"]),
-    ("gateway", &["domain", "link", "llm", "policy", "provider", "realtime", "runtime", "state"]),
+    ("gateway", &["batch", "domain", "link", "llm", "policy", "provider", "realtime", "runtime", "state"]),
     // `provider` for the model catalog and its prices, which control copies into an organization.
     ("control", &["domain", "api", "policy", "proto", "provider", "store", "runtime"]),
     ("server", &["control", "domain", "gateway", "link", "policy", "runtime", "state", "store"]),
@@ -54,7 +55,8 @@ const RESERVED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that decide without IO, and what their whole tree may not contain.
-const PURE: &[&str] = &["domain", "hub", "anthropic", "gemini", "openai", "llm", "wire", "provider", "policy", "api"];
+const PURE: &[&str] =
+    &["batch", "domain", "hub", "anthropic", "gemini", "openai", "llm", "wire", "provider", "policy", "api"];
 const IMPURE: &[&str] = &["tokio", "sqlx", "redis", "axum", "hyper", "reqwest"];
 
 const FEATURES: &[(&str, &str)] =

@@ -6,8 +6,8 @@ use super::File;
 
 const LONGEST_FILE: usize = 800;
 const LARGEST_CRATE: usize = 10_000;
-/// Crates that may be larger, and why: `gateway` until HTTP/1.1 has moved out of it.
-const LARGER_CRATES: [(&str, usize); 1] = [("gateway", 11_500)];
+/// Crates that may be larger, and why: `gateway` until HTTP/1.1, and files and batches, have moved out of it.
+const LARGER_CRATES: [(&str, usize); 1] = [("gateway", 13_000)];
 
 pub(crate) fn check(tree: &[File]) -> Vec<String> {
     let mut findings = Vec::new();

@@ -1,0 +1,25 @@
+//! Many calls at once: the forms in which vendors take files and batches, and what is known of them. **Sans-IO.**
+//!
+//! ```text
+//! upload ──▶ form ──▶ split ──▶ request: each line's model is looked up and named as the upstream names it
+//! output ──▶ split ──▶ output: each line's usage is counted, its model named as the client named it
+//! ```
+//!
+//! Whatever is read is read as it comes and never held but for one line. Not here: where bytes come from and go to, whose a batch
+//! is, prices (`gateway`).
+//!
+//! # Invariants
+//!
+//! - No clock, no socket, no randomness: the same inputs give the same bytes.
+//! - Any split of the same bytes gives the same lines.
+//! - What is not understood is handed on untouched, or refused; never changed.
+
+pub mod facts;
+pub mod form;
+pub mod ids;
+pub mod object;
+pub mod output;
+pub mod request;
+pub mod split;
+
+pub use facts::{Facts, Model};
