@@ -101,6 +101,8 @@ codes! {
         ModelUnknown = "model_unknown", 404, Client, "The model does not exist";
         /// No such response is kept for the caller.
         ResponseUnknown = "response_unknown", 404, Client, "The response does not exist";
+        /// No such file or batch is known to the caller.
+        ObjectUnknown = "object_unknown", 404, Client, "The file or batch does not exist";
         /// The gateway has no such path.
         EndpointUnknown = "endpoint_unknown", 404, Client, "The endpoint does not exist";
         /// The path exists, the method does not.
@@ -127,6 +129,8 @@ codes! {
         PolicyInvalid = "policy_invalid", 503, Headgate, "The workspace's policy is not valid";
         /// Kept responses cannot be reached.
         ResponsesAway = "responses_away", 503, Headgate, "Kept responses cannot be reached at the moment";
+        /// What is known of files and batches cannot be reached.
+        ObjectsAway = "objects_away", 503, Headgate, "Files and batches cannot be reached at the moment";
         /// The node has no room to note what calls use, and is told not to serve then.
         UsageFull = "usage_full", 503, Headgate, "The node cannot keep usage at the moment";
         /// The node is shutting down.

@@ -282,6 +282,10 @@ text_enum! {
         Realtime = "realtime",
         /// A realtime session from its connection to its end; what it used is in its turns.
         RealtimeSession = "realtime_session",
+        /// Files for batches, and their output.
+        Files = "files",
+        /// Batches of calls, of either form.
+        Batches = "batches",
         /// The list of models.
         Models = "models",
         /// Anthropic messages.

@@ -56,6 +56,8 @@ pub struct Limits {
     pub body_read_ms: u64,
     /// Most concurrent streams of one HTTP/2 connection.
     pub max_h2_streams: u32,
+    /// Largest file or batch that is sent on as it arrives; what Anthropic takes at most.
+    pub max_upload_bytes: usize,
     /// Largest answer of an upstream that is read as a whole.
     pub max_answer_bytes: usize,
     /// Most pictures and documents that are fetched for one call.
@@ -118,6 +120,7 @@ impl Default for Limits {
             idle_ms: 75_000,
             body_read_ms: 60_000,
             max_h2_streams: 250,
+            max_upload_bytes: 256 * 1024 * 1024,
             max_answer_bytes: 64 * 1024 * 1024,
             max_fetches: 16,
             max_fetched_bytes: 20 * 1024 * 1024,

@@ -55,6 +55,8 @@ pub(crate) enum Endpoint<'a> {
     },
     /// OpenAI `GET /v1/realtime`, which opens a WebSocket; the query names the model.
     Realtime,
+    /// Files and batches, in OpenAI's or Anthropic's form.
+    Batches(BatchCall<'a>),
     /// `GET /v1/models`.
     Models,
     /// `GET /v1/models/{id}`; the id still percent-encoded.
@@ -63,6 +65,31 @@ pub(crate) enum Endpoint<'a> {
     Limits,
     /// `POST /v1/headgate/transform`.
     Transform,
+}
+
+/// What is asked of files and batches. Ids are as the path has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BatchCall<'a> {
+    /// OpenAI `GET` and `POST /v1/files`.
+    Files,
+    /// OpenAI `GET /v1/files/{id}`, or `DELETE`.
+    File(&'a str),
+    /// OpenAI `GET /v1/files/{id}/content`.
+    Content(&'a str),
+    /// OpenAI `GET` and `POST /v1/batches`.
+    Batches,
+    /// OpenAI `GET /v1/batches/{id}`.
+    Batch(&'a str),
+    /// OpenAI `POST /v1/batches/{id}/cancel`.
+    CancelBatch(&'a str),
+    /// Anthropic `GET` and `POST /v1/messages/batches`.
+    MessageBatches,
+    /// Anthropic `GET /v1/messages/batches/{id}`, or `DELETE`.
+    MessageBatch(&'a str),
+    /// Anthropic `POST /v1/messages/batches/{id}/cancel`.
+    CancelMessageBatch(&'a str),
+    /// Anthropic `GET /v1/messages/batches/{id}/results`.
+    Results(&'a str),
 }
 
 /// An address that leads somewhere.
@@ -88,6 +115,7 @@ pub(crate) enum Miss {
 const POST: &str = "POST";
 const GET: &str = "GET";
 const GET_OR_DELETE: &str = "GET, DELETE";
+const GET_OR_POST: &str = "GET, POST";
 
 /// Finds the endpoint of a request line.
 pub(crate) fn find_endpoint<'a>(method: &Method, path: &'a str) -> Result<Found<'a>, Miss> {
@@ -97,8 +125,8 @@ pub(crate) fn find_endpoint<'a>(method: &Method, path: &'a str) -> Result<Found<
     }
     let (found, allow) = find_path(path).ok_or(Miss::Path)?;
     let is_allowed = match *method {
-        Method::POST => allow == POST,
-        Method::GET | Method::HEAD => allow == GET || allow == GET_OR_DELETE,
+        Method::POST => allow == POST || allow == GET_OR_POST,
+        Method::GET | Method::HEAD => allow != POST,
         Method::DELETE => allow == GET_OR_DELETE,
         _ => false,
     };
@@ -110,6 +138,8 @@ fn find_path(path: &str) -> Option<(Found<'_>, &'static str)> {
     if let Some(rest) = path.strip_prefix("/v1/") {
         return find_openai(rest)
             .or_else(|| find_own(rest))
+            .or_else(|| find_files(rest))
+            .or_else(|| find_message_batches(rest))
             .map(plain)
             .or_else(|| find_named(rest.strip_prefix("engines/")?))
             .or_else(|| find_gemini(rest))
@@ -125,7 +155,7 @@ fn find_path(path: &str) -> Option<(Found<'_>, &'static str)> {
         return find_named(rest);
     }
     let rest = rest.strip_prefix("v1/").unwrap_or(rest);
-    find_openai(rest).or_else(|| find_model(rest)).map(plain)
+    find_openai(rest).or_else(|| find_files(rest)).or_else(|| find_model(rest)).map(plain)
 }
 
 /// OpenAI's operations, below the version.
@@ -156,6 +186,36 @@ fn find_response(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
         Some((id, "input_items")) if !id.is_empty() => (Endpoint::ResponseInput(id), GET),
         _ => return None,
     })
+}
+
+/// OpenAI's files and batches.
+fn find_files(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
+    let (collection, below) = rest.split_once('/').map_or((rest, None), |(name, below)| (name, Some(below)));
+    let (call, allow) = match (collection, below.map(|below| below.split_once('/').unwrap_or((below, "")))) {
+        (_, Some(("", _))) => return None,
+        ("files", None) => (BatchCall::Files, GET_OR_POST),
+        ("files", Some((id, ""))) => (BatchCall::File(id), GET_OR_DELETE),
+        ("files", Some((id, "content"))) => (BatchCall::Content(id), GET),
+        ("batches", None) => (BatchCall::Batches, GET_OR_POST),
+        ("batches", Some((id, ""))) => (BatchCall::Batch(id), GET),
+        ("batches", Some((id, "cancel"))) => (BatchCall::CancelBatch(id), POST),
+        _ => return None,
+    };
+    Some((Endpoint::Batches(call), allow))
+}
+
+/// Anthropic's batches.
+fn find_message_batches(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
+    let below = rest.strip_prefix("messages/batches")?;
+    let (call, allow) = match below.strip_prefix('/').map(|below| below.split_once('/').unwrap_or((below, ""))) {
+        None if below.is_empty() => (BatchCall::MessageBatches, GET_OR_POST),
+        None | Some(("", _)) => return None,
+        Some((id, "")) => (BatchCall::MessageBatch(id), GET_OR_DELETE),
+        Some((id, "cancel")) => (BatchCall::CancelMessageBatch(id), POST),
+        Some((id, "results")) => (BatchCall::Results(id), GET),
+        _ => return None,
+    };
+    Some((Endpoint::Batches(call), allow))
 }
 
 /// Anthropic's operations, and Headgate's own.
@@ -285,9 +345,37 @@ mod tests {
             "/v1/responses/r/cancel",
             "/openai/deployments/gpt/responses/r",
             "/engines/gpt/completions",
+            "/v1/files/",
+            "/v1/files/f/x",
+            "/v1/files//content",
+            "/v1/messages/batches/",
+            "/v1/messages/batchesx",
+            "/openai/deployments/gpt/files",
+            "/openai/deployments/gpt/batches/b/cancel",
         ] {
             assert_eq!(find("POST", path), Err(Miss::Path), "{path}");
         }
+    }
+
+    #[test]
+    fn files_and_batches_are_found_at_the_vendors_addresses() {
+        for (method, path, call) in [
+            ("POST", "/v1/files", BatchCall::Files),
+            ("GET", "/openai/v1/files", BatchCall::Files),
+            ("DELETE", "/v1/files/f", BatchCall::File("f")),
+            ("GET", "/v1/files/f/content", BatchCall::Content("f")),
+            ("GET", "/openai/batches", BatchCall::Batches),
+            ("GET", "/v1/batches/b", BatchCall::Batch("b")),
+            ("POST", "/v1/batches/b/cancel", BatchCall::CancelBatch("b")),
+            ("POST", "/v1/messages/batches", BatchCall::MessageBatches),
+            ("DELETE", "/v1/messages/batches/m", BatchCall::MessageBatch("m")),
+            ("POST", "/v1/messages/batches/m/cancel", BatchCall::CancelMessageBatch("m")),
+            ("GET", "/v1/messages/batches/m/results", BatchCall::Results("m")),
+        ] {
+            assert_eq!(find(method, path), Ok((Endpoint::Batches(call), None)), "{path}");
+        }
+        assert_eq!(find("DELETE", "/v1/files"), Err(Miss::Method { allow: "GET, POST" }));
+        assert_eq!(find("DELETE", "/v1/batches/b"), Err(Miss::Method { allow: "GET" }));
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod ingress;
 pub mod metrics;
 mod pipeline;
 mod rejection;
+pub mod remotes;
 pub mod responses;
 mod server;
 pub mod upstream;
@@ -51,6 +52,7 @@ pub use crate::metrics::Metrics;
 pub use crate::pipeline::settle::{CLIENT_CLOSED, UsageSink};
 pub use crate::pipeline::trace::TARGET as REQUEST_SPAN;
 use crate::pipeline::{Shared, Worker};
+use crate::remotes::RemoteStore;
 use crate::responses::ResponseStore;
 use crate::server::Stop;
 use crate::upstream::dial::Dial;
@@ -73,6 +75,8 @@ pub struct Parts {
     pub usage: Arc<dyn UsageSink>,
     /// Where answers are kept that later calls continue.
     pub responses: Arc<dyn ResponseStore>,
+    /// Where it is noted whose the files and batches at upstreams are.
+    pub remotes: Arc<dyn RemoteStore>,
     /// Opens upstream connections.
     pub dial: Arc<dyn Dial>,
     /// Opens connections to addresses that clients name; to public ones only, whatever upstreams may be at.
@@ -173,6 +177,8 @@ pub async fn start(parts: Parts) -> Result<GatewayHandle, StartError> {
     }
     let metrics = shared.metrics.clone();
     let admin = runtime::tasks::Group::new();
+    let booker = Arc::new(Worker::new(shared.clone(), 0, dial, entropy));
+    admin.spawn("gateway.batches", |stop| pipeline::batches::keep_booking(booker, stop));
     let state = admin::Admin::new(shared.clone(), readiness.clone(), more_metrics);
     admin.spawn("gateway.admin", |stop| admin::serve(admin_listener, state, stop));
     let (grace, drain) = (config.drain_grace(), config.drain());
@@ -234,6 +240,7 @@ impl Gateway {
             policy,
             usage,
             responses,
+            remotes,
             dial,
             media_dial,
             clock,
@@ -252,6 +259,7 @@ impl Gateway {
             clock,
             usage,
             responses,
+            remotes,
             health: upstream::health::Health::default(),
             exchanges: upstream::exchanges::Exchanges::default(),
             metrics,
@@ -273,6 +281,12 @@ impl Gateway {
     /// Returns what takes the pauses that upstreams asked other nodes for.
     pub fn heed(&self) -> impl Fn(DeploymentId, Timestamp) + Send + Sync + use<> {
         heed(Arc::clone(&self.shared))
+    }
+
+    /// Looks after the batches that are due now, and returns how many they were.
+    pub async fn book_due(&self) -> usize {
+        let worker = Arc::new(Worker::new(self.shared.clone(), 0, self.dial.clone(), self.entropy.clone()));
+        Box::pin(pipeline::batches::book_due(&worker)).await
     }
 
     /// Makes a worker with its own upstream connections.

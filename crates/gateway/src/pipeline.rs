@@ -17,6 +17,7 @@
 
 pub(crate) mod admit;
 pub(crate) mod again;
+pub(crate) mod batches;
 pub(crate) mod body;
 mod choice;
 pub(crate) mod decisions;
@@ -64,9 +65,10 @@ use self::settle::{CallerIds, Meter, UsageSink};
 use self::surface::Surface;
 use crate::Ephemeral;
 use crate::config::GatewayConfig;
-use crate::ingress::{self, Endpoint};
+use crate::ingress::{self, BatchCall, Endpoint};
 use crate::metrics::{Metrics, Shard};
 use crate::rejection::Rejection;
+use crate::remotes::RemoteStore;
 use crate::responses::ResponseStore;
 use crate::server::body::Incoming;
 use crate::upstream::client::Client;
@@ -89,6 +91,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) usage: Arc<dyn UsageSink>,
     pub(crate) responses: Arc<dyn ResponseStore>,
+    pub(crate) remotes: Arc<dyn RemoteStore>,
     pub(crate) health: Health,
     pub(crate) exchanges: Exchanges,
     pub(crate) metrics: Metrics,
@@ -195,6 +198,9 @@ async fn run(
             meter.notes = admit::Notes::read(&parts.headers)?;
             return Box::pin(realtime::open(worker, &caller, &head, parts, presented, meter)).await;
         }
+        Endpoint::Batches(call) => {
+            return batches::boxed(worker, &caller, call, &head, parts, body, meter).await;
+        }
         Endpoint::Transform => return transform::show(worker, &caller, &head, parts, body, meter).await,
         _ => {}
     }
@@ -255,6 +261,8 @@ const fn endpoint_name(endpoint: Endpoint<'_>) -> EndpointName {
         (None, Endpoint::Models | Endpoint::Model(_)) => EndpointName::Models,
         (None, Endpoint::Passthrough { .. }) => EndpointName::Passthrough,
         (None, Endpoint::Realtime) => EndpointName::RealtimeSession,
+        (None, Endpoint::Batches(BatchCall::Files | BatchCall::File(_) | BatchCall::Content(_))) => EndpointName::Files,
+        (None, Endpoint::Batches(_)) => EndpointName::Batches,
         (None, _) => EndpointName::Own,
     }
 }

@@ -7,3 +7,4 @@ mod h1;
 pub mod health;
 pub mod load;
 pub mod proxy;
+pub(crate) mod upload;

@@ -64,7 +64,7 @@ use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Speak as _, Undo};
 pub use base::{Base, BaseUrlError, ModelNameError, PathError};
 pub use own::{Counting, Known, count_named, reader, recognise};
 pub use rules::{Action, Rule};
-pub use spec::{Place, Quirks, Spec, Surface};
+pub use spec::{BatchForm, Batches, Place, Quirks, Spec, Surface};
 pub use wire::WIRE_DIALECT;
 
 /// Every provider, by name. The one line to add.

@@ -15,7 +15,7 @@ use super::again::Wish;
 use super::surface::Surface;
 use super::trace::TRACEPARENT;
 use crate::config::Limits;
-use crate::ingress::{self, Endpoint, Found, Miss};
+use crate::ingress::{self, BatchCall, Endpoint, Found, Miss};
 use crate::rejection::Rejection;
 
 const DEBUG: HeaderName = HeaderName::from_static("x-headgate-debug");
@@ -92,7 +92,7 @@ pub(crate) fn admit<'a>(
         model,
         wants_array: is_gemini_stream && !ingress::wants_events(uri.query()),
         encoding: encoding(headers)?,
-        length: declared_length(headers, limits)?,
+        length: declared_length(headers, max_length(endpoint, limits))?,
         timeout: timeout(headers)?,
         is_debug: headers.get(DEBUG).is_some_and(|value| value == "1" || value == "true"),
     })
@@ -164,7 +164,15 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Rejection> {
     }
 }
 
-fn declared_length(headers: &HeaderMap, limits: &Limits) -> Result<Option<u64>, Rejection> {
+/// Files and batches are sent on as they arrive; everything else is held.
+const fn max_length(endpoint: Endpoint<'_>, limits: &Limits) -> usize {
+    match endpoint {
+        Endpoint::Batches(BatchCall::Files | BatchCall::MessageBatches) => limits.max_upload_bytes,
+        _ => limits.max_body_bytes,
+    }
+}
+
+fn declared_length(headers: &HeaderMap, max_bytes: usize) -> Result<Option<u64>, Rejection> {
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
         return Err(refuse_double_framing());
     }
@@ -173,8 +181,8 @@ fn declared_length(headers: &HeaderMap, limits: &Limits) -> Result<Option<u64>, 
     let Some(length) = length else {
         return Err(Rejection::new(GatewayCode::RequestInvalid, "the content-length is not a number").closing());
     };
-    if length > limits.max_body_bytes as u64 {
-        return Err(Rejection::too_large(limits.max_body_bytes).closing());
+    if length > max_bytes as u64 {
+        return Err(Rejection::too_large(max_bytes).closing());
     }
     Ok(Some(length))
 }

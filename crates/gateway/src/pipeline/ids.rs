@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::id::uuid_v7;
-use domain::{Entropy, RequestId, Timestamp};
+use domain::{Entropy, RemoteId, RequestId, Timestamp};
 use parking_lot::Mutex;
 
 /// Random bytes drawn at once: enough for about a hundred ids.
@@ -22,6 +22,11 @@ impl Ids {
     /// Mints the id of a request that arrived at `at`.
     pub(crate) fn next_request(&self, at: Timestamp) -> RequestId {
         RequestId::from_uuid(uuid_v7(at, self.draw()))
+    }
+
+    /// Mints the id of a file or batch that was made at `at`.
+    pub(crate) fn next_remote(&self, at: Timestamp) -> RemoteId {
+        RemoteId::from_uuid(uuid_v7(at, self.draw()))
     }
 
     /// Draws a seed for choices that need not be secret.

@@ -113,7 +113,7 @@ pub(crate) fn look_up(
 }
 
 /// Finds a model that the key may use, and what a variant of its name asks for.
-pub(super) fn find(caller: &Caller<'_>, name: &str) -> Result<(Arc<ModelPolicy>, Option<Sort>), Rejection> {
+pub(crate) fn find(caller: &Caller<'_>, name: &str) -> Result<(Arc<ModelPolicy>, Option<Sort>), Rejection> {
     let known = caller.workspace.model(name).map(|model| (model, name, None));
     let (model, base, variant) = known
         .or_else(|| {

@@ -496,7 +496,8 @@ pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn add(left: TokenUsage, right: TokenUsage) -> TokenUsage {
+/// Adds kind by kind.
+pub(crate) fn add(left: TokenUsage, right: TokenUsage) -> TokenUsage {
     TokenUsage {
         input: left.input.saturating_add(right.input),
         cached_input: left.cached_input.saturating_add(right.cached_input),

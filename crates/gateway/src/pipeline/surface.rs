@@ -63,6 +63,7 @@ impl Surface {
             Endpoint::Task(task) => Self::Task(task),
             Endpoint::Passthrough { .. }
             | Endpoint::Realtime
+            | Endpoint::Batches(_)
             | Endpoint::Models
             | Endpoint::Model(_)
             | Endpoint::Response(_)

@@ -125,7 +125,9 @@ const fn operation(endpoint: Endpoint) -> &'static str {
         | Endpoint::Translations
         | Endpoint::Passthrough
         | Endpoint::Realtime
-        | Endpoint::RealtimeSession => endpoint.as_str(),
+        | Endpoint::RealtimeSession
+        | Endpoint::Files
+        | Endpoint::Batches => endpoint.as_str(),
         Endpoint::CountTokens => "count_tokens",
         Endpoint::Models => "list_models",
         Endpoint::Own => "headgate",

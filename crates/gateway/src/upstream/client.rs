@@ -207,6 +207,11 @@ impl Client {
         }
     }
 
+    /// Returns what opens connections.
+    pub(super) fn dial(&self) -> &dyn Dial {
+        &*self.dial
+    }
+
     fn pool(&self, uri: &Uri) -> Result<Arc<Pool>, SendError> {
         let authority = uri.authority().ok_or(SendError::Url { reason: "it has no host" })?.as_str();
         let is_tls = match uri.scheme_str() {

@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod kept;
 pub(crate) mod policy;
 pub(crate) mod raw;
+pub(crate) mod remotes;
 pub(crate) mod upstream;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 
 use self::kept::Kept;
 use self::policy::World;
+use self::remotes::Remotes;
 use self::upstream::Upstreams;
 
 /// Keeps what is settled.
@@ -82,6 +84,7 @@ pub(crate) struct Bench {
     pub upstreams: Upstreams,
     pub ledger: Arc<Ledger>,
     pub kept: Kept,
+    pub remotes: Remotes,
     pub policy: Arc<ArcSwap<::policy::Snapshot>>,
     pub gateway: Gateway,
     pub lane: Lane,
@@ -97,20 +100,25 @@ impl Bench {
     }
 
     pub(crate) fn with(config: GatewayConfig, world: &World) -> Self {
-        Self::among((Ephemeral::default(), Kept::default()), config, world)
+        Self::among((Ephemeral::default(), Kept::default(), Remotes::default()), config, world)
     }
 
     /// Another node beside those that share what nodes may lose.
     pub(crate) fn beside(ephemeral: Ephemeral, config: GatewayConfig, world: &World) -> Self {
-        Self::among((ephemeral, Kept::default()), config, world)
+        Self::among((ephemeral, Kept::default(), Remotes::default()), config, world)
     }
 
     /// Another node of the fleet that keeps responses there.
     pub(crate) fn keeping(kept: Kept, world: &World) -> Self {
-        Self::among((Ephemeral::default(), kept), GatewayConfig::default(), world)
+        Self::among((Ephemeral::default(), kept, Remotes::default()), GatewayConfig::default(), world)
     }
 
-    fn among((ephemeral, kept): (Ephemeral, Kept), config: GatewayConfig, world: &World) -> Self {
+    /// Another node of the fleet that notes files and batches there.
+    pub(crate) fn noting(remotes: Remotes, world: &World) -> Self {
+        Self::among((Ephemeral::default(), Kept::default(), remotes), GatewayConfig::default(), world)
+    }
+
+    fn among((ephemeral, kept, remotes): (Ephemeral, Kept, Remotes), config: GatewayConfig, world: &World) -> Self {
         let (upstreams, ledger) = (Upstreams::default(), Arc::new(Ledger::default()));
         let policy = Arc::new(ArcSwap::from_pointee(world.snapshot()));
         let parts = Parts {
@@ -119,6 +127,7 @@ impl Bench {
             policy: policy.clone(),
             usage: ledger.clone(),
             responses: Arc::new(kept.clone()),
+            remotes: Arc::new(remotes.clone()),
             dial: Arc::new(upstreams.clone()),
             media_dial: Arc::new(upstreams.clone()),
             clock: Arc::new(VirtualClock { started: Instant::now() }),
@@ -129,7 +138,7 @@ impl Bench {
         };
         let gateway = Gateway::new(parts);
         let lane = gateway.lane();
-        Self { upstreams, ledger, kept, policy, gateway, lane }
+        Self { upstreams, ledger, kept, remotes, policy, gateway, lane }
     }
 
     /// Waits for the single event of a test that makes one call.

@@ -23,6 +23,7 @@ use crate::harness::Ledger;
 use crate::harness::client::next;
 use crate::harness::kept::Kept;
 use crate::harness::policy::{World, token};
+use crate::harness::remotes::Remotes;
 use crate::harness::upstream::{Step, Upstreams, chunk, openai_end, stream};
 
 struct Running {
@@ -50,6 +51,7 @@ async fn start_in(config: GatewayConfig, mut world: World) -> Running {
         policy: Arc::new(ArcSwap::from_pointee(world.snapshot())),
         usage: ledger.clone(),
         responses: Arc::new(Kept::default()),
+        remotes: Arc::new(Remotes::default()),
         dial: Arc::new(upstreams.clone()),
         media_dial: Arc::new(upstreams.clone()),
         clock: Arc::new(SystemClock),
@@ -218,6 +220,7 @@ async fn a_port_in_use_is_an_error() {
         policy: Arc::default(),
         usage: running.ledger.clone(),
         responses: Arc::new(Kept::default()),
+        remotes: Arc::new(Remotes::default()),
         dial: Arc::new(running.upstreams.clone()),
         media_dial: Arc::new(running.upstreams.clone()),
         clock: Arc::new(SystemClock),

@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::kept::Kept;
 use crate::harness::policy::{World, token};
+use crate::harness::remotes::Remotes;
 
 /// Calls counted, after as many that warm up pools and buffers.
 const N_CALLS: usize = 50;
@@ -133,6 +134,7 @@ fn lane(upstream: SocketAddr, folder: &std::path::Path) -> Lane {
         policy: Arc::new(ArcSwap::from_pointee(world.snapshot())),
         usage: Arc::new(spool),
         responses: Arc::new(Kept::default()),
+        remotes: Arc::new(Remotes::default()),
         dial: Arc::new(To(upstream)),
         media_dial: Arc::new(To(upstream)),
         clock: Arc::new(SystemClock),

@@ -5,6 +5,7 @@ mod allocations;
 mod attempts;
 mod bad_inputs;
 mod basics;
+mod batches;
 mod cache;
 mod conversations;
 mod cooldowns;

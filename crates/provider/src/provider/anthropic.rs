@@ -3,7 +3,7 @@
 use llm::dialect::Dialect;
 
 use super::spec::Data;
-use super::{Place, Quirks, Spec, Surface};
+use super::{BatchForm, Batches, Place, Quirks, Spec, Surface};
 use crate::auth::Scheme;
 
 /// The registry's entry.
@@ -23,6 +23,11 @@ pub(super) static ANTHROPIC: Data = Data(&Spec {
     // Required by the API; the only version there has been since June 2023.
     defaults: &[("anthropic-version", "2023-06-01")],
     request_id_header: "request-id",
+    batches: Some(Batches {
+        form: BatchForm::Anthropic,
+        root: "v1/messages/batches",
+        dated_root: "v1/messages/batches",
+    }),
     quirks: Quirks::NONE,
     ..Spec::OPENAI_LIKE
 });

@@ -7,7 +7,7 @@
 use llm::dialect::{Dialect, MaxTokensStyle};
 
 use super::spec::Data;
-use super::{Place, Quirks, Spec, Surface, openai};
+use super::{BatchForm, Batches, Place, Quirks, Spec, Surface, openai};
 use crate::auth::Scheme;
 use crate::task::Task;
 
@@ -49,6 +49,7 @@ pub(super) static AZURE_OPENAI: Data = Data(&Spec {
     ],
     base_query: Some("api-version"),
     request_id_header: "apim-request-id",
+    batches: Some(Batches { form: BatchForm::OpenAi, root: "openai/v1/", dated_root: "openai/" }),
     quirks: Quirks { max_tokens: MaxTokensStyle::MaxCompletionTokens, rules: openai::RULES, ..Quirks::NONE },
     ..Spec::OPENAI_LIKE
 });

@@ -1,7 +1,7 @@
 //! Groq. Facts: the vendor's SDK types (groq 1.7.0) and API reference, read November 2026.
 
 use super::spec::Data;
-use super::{Place, Quirks, Rule, Spec};
+use super::{Batches, Place, Quirks, Rule, Spec};
 use crate::task::Task;
 use llm::dialect::MaxTokensStyle;
 
@@ -44,6 +44,7 @@ pub(super) static GROQ: Data = Data(&Spec {
         Place::task(Task::Transcription),
         Place::task(Task::Translation),
     ],
+    batches: Some(Batches::OPENAI),
     quirks: Quirks { max_tokens: MaxTokensStyle::MaxCompletionTokens, rules: RULES, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE
 });

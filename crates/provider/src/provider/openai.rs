@@ -3,7 +3,7 @@
 use llm::dialect::{Dialect, MaxTokensStyle};
 
 use super::spec::Data;
-use super::{Action, Place, Quirks, Rule, Spec};
+use super::{Action, Batches, Place, Quirks, Rule, Spec};
 use crate::task::Task;
 
 /// Models that reason before every answer, and so take no sampling.
@@ -49,6 +49,7 @@ pub(super) static OPENAI: Data = Data(&Spec {
     ],
     // Organization and project headers choose who pays, so they come from the credential's key, never from the client.
     forwarded: &["openai-beta", "idempotency-key"],
+    batches: Some(Batches::OPENAI),
     // Reasoning models refuse `max_tokens`; all models take the newer name.
     quirks: Quirks { max_tokens: MaxTokensStyle::MaxCompletionTokens, rules: RULES, ..Quirks::NONE },
     ..Spec::OPENAI_LIKE

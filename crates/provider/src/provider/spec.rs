@@ -52,8 +52,35 @@ pub struct Spec {
     pub tier_header: Option<&'static str>,
     /// Whether it understands what a request asks of the choice of targets (`models`, `provider`) itself.
     pub takes_choice: bool,
+    /// Where it takes many calls at once, if it does.
+    pub batches: Option<Batches>,
     /// Where it differs from the vendor whose dialect it speaks.
     pub quirks: Quirks,
+}
+
+/// Where a provider takes many calls at once, and in which form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batches {
+    /// The form.
+    pub form: BatchForm,
+    /// What stands before `files` and `batches` below the base; the path of batches themselves in Anthropic's form.
+    pub root: &'static str,
+    /// The same where the base address has the query `base_query`.
+    pub dated_root: &'static str,
+}
+
+/// How a provider takes many calls at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchForm {
+    /// A file of lines, and a batch made of it.
+    OpenAi,
+    /// A batch made of its calls, with results in lines.
+    Anthropic,
+}
+
+impl Batches {
+    /// As OpenAI has them.
+    pub const OPENAI: Self = Self { form: BatchForm::OpenAi, root: "", dated_root: "" };
 }
 
 impl Spec {
@@ -77,6 +104,7 @@ impl Spec {
         request_id_header: "x-request-id",
         tier_header: None,
         takes_choice: false,
+        batches: None,
         quirks: Quirks::OPENAI_LIKE,
     };
 

@@ -162,6 +162,7 @@ impl Running {
             policy: link.policy(),
             usage: Arc::new(spool.clone()),
             responses: Arc::new(link.responses()),
+            remotes: Arc::new(link.remotes()),
             dial: Arc::new(dial),
             media_dial: Arc::new(media_dial),
             clock: Arc::clone(&clock),

@@ -2,6 +2,7 @@
 //!
 //! No IO and no clock. Whatever the way, what the answer says about itself ends up in one [`Skimmed`].
 
+use crate::pipeline::batches::Lines;
 use bytes::{Bytes, BytesMut};
 use llm::canonical::error::{AnswerError, DecodeError};
 use llm::canonical::event::Event;
@@ -31,6 +32,8 @@ pub(crate) enum Writer {
     Passing(Box<Passing>),
     /// An answer in a form that only its upstream speaks, as it comes.
     Watched(Box<Watch>),
+    /// The output of a batch.
+    Lines(Box<Lines>),
 }
 
 /// An answer that is handed on as it comes.
@@ -158,6 +161,7 @@ impl Writer {
                 watch.push(&chunk);
                 Ok(chunk)
             }
+            Self::Lines(lines) => lines.push(&chunk).map_err(|_| DecodeError::Truncated),
         }
     }
 
@@ -186,6 +190,7 @@ impl Writer {
                 Ok(Bytes::new())
             }
             Self::Watched(watch) => watch.finish().map(|()| Bytes::new()),
+            Self::Lines(lines) => Ok(lines.finish()),
         }
     }
 
@@ -193,7 +198,7 @@ impl Writer {
     pub(crate) fn is_said(&self) -> bool {
         match self {
             // Its last event is only known by the connection's end: a reason to stop may be followed by more usage.
-            Self::Untouched { dialect: Dialect::Gemini, .. } | Self::Passing(_) => false,
+            Self::Untouched { dialect: Dialect::Gemini, .. } | Self::Passing(_) | Self::Lines(_) => false,
             Self::Untouched { .. } | Self::Translated(_) | Self::Watched(_) => self.found().is_complete,
         }
     }
@@ -205,6 +210,7 @@ impl Writer {
             Self::Translated(translation) => translation.found(),
             Self::Passing(passing) => &passing.found,
             Self::Watched(watch) => watch.found(),
+            Self::Lines(lines) => lines.found(),
         }
     }
 
@@ -230,7 +236,7 @@ impl Writer {
             Self::Passing(passing) if passing.skim.is_some() => {
                 [&b"\n\n"[..], &Dialect::OpenAiChat.encode_error_event(&error)].concat().into()
             }
-            Self::Passing(_) | Self::Watched(_) => Bytes::new(),
+            Self::Passing(_) | Self::Lines(_) | Self::Watched(_) => Bytes::new(),
         }
     }
 }

@@ -1,0 +1,247 @@
+//! What a batch used, into the ledger: one event for each of its models, at the rates for batches.
+//!
+//! Counted while the output is read, whoever reads it, and booked when all of it was read. The id of an event is made of the batch
+//! and the model, so the ledger takes it once, however often and wherever the output is read. Invariant: an output that was not
+//! read to its end books nothing; it is read again.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use batch::facts::Facts;
+use batch::object::{Progress, event_id};
+use batch::output::{Answer, Form, Output};
+use domain::price::ServiceTier;
+use domain::remote::{RemoteKind, RemoteObject};
+use domain::usage::{AttemptOutcome, AttemptRecord, CacheUse, Endpoint, Outcome, TokenUsage, UnitUsage, UsageEvent};
+use domain::{NanoUsd, PriceId, Timestamp};
+use http::{HeaderMap, Method};
+use policy::snapshot::{CredentialUse, DeploymentPolicy, OrganizationPolicy};
+use tokio::time::timeout;
+
+use super::upstream::{Trouble, Upstream};
+use super::{Asking, Found, look};
+use crate::pipeline::relay::{Billing, End};
+use crate::pipeline::settle;
+use crate::pipeline::{Shared, Worker};
+
+/// After what time an event that was handed to the spool is surely on its disk: the mark that it is booked comes later, so that a
+/// node that dies in between leaves the batch to be read again.
+const ON_DISK: Duration = Duration::from_secs(10);
+/// Longest silence of an upstream in the middle of an output.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What one model of a batch used.
+struct Sum {
+    billing: Billing,
+    usage: TokenUsage,
+    units: UnitUsage,
+    cost: NanoUsd,
+    price: Option<PriceId>,
+    is_estimated: bool,
+    n_answers: u64,
+}
+
+/// Counts one output.
+pub(crate) struct Tally {
+    shared: Arc<Shared>,
+    organization: Arc<OrganizationPolicy>,
+    object: RemoteObject,
+    facts: Facts,
+    ended_at: Timestamp,
+    sums: Vec<Sum>,
+}
+
+impl Tally {
+    /// Starts to count the output of a batch that is over.
+    pub(super) fn new(
+        worker: &Worker,
+        organization: &Arc<OrganizationPolicy>,
+        (object, facts): (&RemoteObject, &Facts),
+        progress: &Progress,
+    ) -> Box<Self> {
+        let sum = |model: &batch::Model| Sum {
+            billing: Billing {
+                organization: organization.clone(),
+                deployment: Arc::new(DeploymentPolicy {
+                    id: model.deployment,
+                    name: model.name.clone(),
+                    provider: object.provider.clone(),
+                    upstream_model: model.upstream.clone(),
+                    // Nothing is sent with it.
+                    credential: CredentialUse::None,
+                    is_enabled: true,
+                }),
+                input_guess: 0,
+                tier: None,
+                is_stream: false,
+            },
+            usage: TokenUsage::default(),
+            units: UnitUsage::default(),
+            cost: NanoUsd::ZERO,
+            price: None,
+            is_estimated: false,
+            n_answers: 0,
+        };
+        Box::new(Self {
+            shared: worker.shared.clone(),
+            organization: organization.clone(),
+            sums: facts.models.iter().map(sum).collect(),
+            ended_at: ended_at(object, progress),
+            object: object.clone(),
+            facts: facts.clone(),
+        })
+    }
+
+    /// Counts an answer.
+    pub(super) fn count(&mut self, mut answer: Answer) {
+        let Some(sum) = self.sums.get_mut(answer.model) else { return };
+        answer.found.tier = Some(ServiceTier::Batch);
+        let bill = sum.billing.bill(&answer.found, End::Complete, self.ended_at);
+        sum.usage = settle::add(sum.usage, bill.usage);
+        sum.units = sum.units.plus(bill.units);
+        sum.cost = sum.cost.saturating_add(bill.cost);
+        sum.price = bill.price.or(sum.price);
+        sum.is_estimated |= bill.is_estimated;
+        sum.n_answers += 1;
+    }
+
+    /// Books what was counted; the whole output was read.
+    pub(super) fn book(mut self: Box<Self>) {
+        let mut is_kept = true;
+        for at in 0..self.sums.len() {
+            if self.sums[at].n_answers > 0 {
+                let event = self.event(at);
+                is_kept &= self.shared.usage.record(event).is_ok();
+            }
+        }
+        if !is_kept {
+            tracing::warn!(batch = %self.object.id, "the usage spool is full; the batch is counted again later");
+            return;
+        }
+        let (remotes, scope, id) = (self.shared.remotes.clone(), self.object.scope, self.object.id);
+        runtime::tasks::spawn("gateway.booked", async move {
+            tokio::time::sleep(ON_DISK).await;
+            if let Err(error) = remotes.settle(scope, id, None).await {
+                // It stays due, and is counted again under the same ids.
+                tracing::debug!(error = runtime::telemetry::chain(&error), "a booked batch could not be marked");
+            }
+        });
+    }
+
+    fn event(&mut self, at: usize) -> UsageEvent {
+        let (object, model, sum) = (&self.object, &self.facts.models[at], &self.sums[at]);
+        let attempt = AttemptRecord {
+            n: 1,
+            deployment_id: model.deployment,
+            credential_id: Some(object.credential),
+            provider: object.provider.clone(),
+            upstream_model: model.upstream.clone(),
+            started_at: self.ended_at,
+            duration_us: 0,
+            first_byte_us: None,
+            outcome: AttemptOutcome::Success,
+            status: Some(200),
+            upstream_request_id: None,
+            usage: sum.usage,
+            modal: None,
+            units: sum.units,
+            cost: sum.cost,
+        };
+        let named = match object.kind {
+            RemoteKind::MessageBatch => batch::ids::Named::MessageBatch(object.id),
+            RemoteKind::File | RemoteKind::Batch => batch::ids::Named::Batch(object.id),
+        };
+        UsageEvent {
+            id: event_id(object.id, at, self.ended_at),
+            organization_id: object.scope.organization,
+            workspace_id: object.scope.workspace,
+            environment_id: object.scope.environment,
+            virtual_key_id: object.virtual_key,
+            node_id: self.shared.node_id,
+            endpoint: Endpoint::Batches,
+            model: model.name.clone(),
+            route_id: None,
+            deployment_id: Some(model.deployment),
+            provider: Some(object.provider.clone()),
+            upstream_model: Some(model.upstream.clone()),
+            is_stream: false,
+            outcome: Outcome::Success,
+            status: 200,
+            code: None,
+            finish_reason: None,
+            started_at: self.ended_at,
+            duration_us: 0,
+            first_byte_us: None,
+            overhead_us: 0,
+            usage: sum.usage,
+            units: sum.units,
+            is_estimated: sum.is_estimated,
+            is_unmetered: false,
+            cost: sum.cost,
+            price_id: sum.price,
+            cache: CacheUse::default(),
+            policy_revision: self.organization.revision,
+            end_user: None,
+            conversation_id: None,
+            trace_id: None,
+            metadata: vec![
+                ("headgate.batch".to_owned(), named.to_string()),
+                ("headgate.calls".to_owned(), sum.n_answers.to_string()),
+            ],
+            routing: None,
+            tags: Vec::new(),
+            dropped: Vec::new(),
+            attempts: vec![attempt],
+        }
+    }
+}
+
+/// When a batch was over, as its upstream says: the same for whoever asks. What cannot be is taken for the time it was made.
+pub(super) fn ended_at(object: &RemoteObject, progress: &Progress) -> Timestamp {
+    let earliest = object.created_at.minus(Duration::from_secs(86_400));
+    let said = progress.ended_at.filter(|at| (earliest..=object.expires_at).contains(at));
+    said.unwrap_or(object.created_at)
+}
+
+/// Reads the output of a batch that is over, to count and book it. Nothing is left to do when there is none.
+pub(super) async fn read_through(
+    upstream: &Upstream,
+    object: &RemoteObject,
+    progress: &Progress,
+    mut tally: Box<Tally>,
+) -> Result<(), Trouble> {
+    let Some(output) = &progress.output else {
+        tally.book();
+        return Ok(());
+    };
+    let (below, form) = match object.kind {
+        RemoteKind::MessageBatch => {
+            (look::place(upstream, object.kind, &object.upstream_id, "/results"), Form::Anthropic)
+        }
+        RemoteKind::File | RemoteKind::Batch => {
+            (look::place(upstream, RemoteKind::File, output, "/content"), Form::OpenAi)
+        }
+    };
+    let mut lines = Output::new(form, tally.facts.clone());
+    let (_, mut answer) = upstream.open(Method::GET, &below, &HeaderMap::new(), None).await?.into_parts();
+    loop {
+        let chunk = timeout(PATIENCE, poll_fn(|cx| answer.poll_chunk(cx))).await.map_err(|_| Trouble::TimedOut)?;
+        let Some(chunk) = chunk else { break };
+        let chunk = chunk.map_err(|_| Trouble::Broken)?;
+        lines.push(&chunk, &mut |answer| tally.count(answer)).map_err(|_| Trouble::Broken)?;
+    }
+    lines.finish(&mut |answer| tally.count(answer));
+    tally.book();
+    Ok(())
+}
+
+/// Books a batch whose output is about to go.
+pub(super) async fn surely(asking: &Asking<'_>, found: &Found, progress: &Progress) -> Result<(), Trouble> {
+    if !progress.is_over || found.object.booked_at.is_some() {
+        return Ok(());
+    }
+    let of = (&found.object, &found.facts);
+    let tally = Tally::new(asking.worker, asking.caller.organization, of, progress);
+    read_through(&found.upstream, &found.object, progress, tally).await
+}

@@ -1,0 +1,366 @@
+//! Looks at files and batches, cancels and deletes them, and lists those of an environment.
+//!
+//! Lists are made of what was noted here, never of an upstream's own: its account may be shared by many tenants.
+
+use std::time::Duration;
+
+use batch::facts::Facts;
+use batch::ids::Named;
+use batch::object::Object;
+use domain::RemoteId;
+use domain::remote::{RemoteKind, RemoteObject};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use http::{HeaderMap, Method, StatusCode};
+use provider::BatchForm;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::upstream::{Trouble, Upstream};
+use super::{Asking, Found, away, book, invalid, named, unknown};
+use crate::pipeline::reply::Reply;
+use crate::pipeline::settle::Meter;
+use crate::rejection::Rejection;
+use crate::remotes::Listing;
+
+/// Tries to note what an upstream has made.
+const TRIES: u32 = 3;
+const BETWEEN: Duration = Duration::from_millis(200);
+/// Calls of upstreams at a time for one list.
+const AT_ONCE: usize = 8;
+
+/// Where an object is below the upstream's place for batches.
+pub(super) fn place(upstream: &Upstream, kind: RemoteKind, upstream_id: &str, more: &str) -> String {
+    // An id is one segment; the address is checked when it is made.
+    let id = upstream_id.replace('/', "%2F");
+    match (upstream.form(), kind) {
+        (BatchForm::Anthropic, _) => format!("/{id}{more}"),
+        (BatchForm::OpenAi, RemoteKind::File) => format!("files/{id}{more}"),
+        (BatchForm::OpenAi, RemoteKind::Batch | RemoteKind::MessageBatch) => format!("batches/{id}{more}"),
+    }
+}
+
+/// Notes what was just made at the upstream. What cannot be noted is taken back there: nobody would ever find or pay it.
+pub(super) async fn note(
+    asking: &Asking<'_>,
+    upstream: &Upstream,
+    object: RemoteObject,
+    meter: &mut Meter,
+) -> Result<(), Rejection> {
+    let since = Instant::now();
+    let (kind, upstream_id) = (object.kind, object.upstream_id.clone());
+    let mut tries = 1;
+    let error = loop {
+        match asking.worker.shared.remotes.note(object.clone()).await {
+            Ok(()) => break None,
+            Err(error) if tries == TRIES => break Some(error),
+            Err(_) => tries += 1,
+        }
+        tokio::time::sleep(BETWEEN).await;
+    };
+    meter.waited += since.elapsed();
+    let Some(error) = error else { return Ok(()) };
+    let (method, more) = if kind == RemoteKind::File { (Method::DELETE, "") } else { (Method::POST, "/cancel") };
+    let undone = upstream.call(method, &place(upstream, kind, &upstream_id, more), &HeaderMap::new(), None).await;
+    if let Err(trouble) = undone {
+        tracing::error!(
+            ?trouble,
+            upstream_id,
+            "what could not be noted could not be taken back at the upstream either"
+        );
+    }
+    Err(away(&error))
+}
+
+fn ids<'a>(object: &'a RemoteObject, shown: &'a str) -> [(&'a str, &'a str); 1] {
+    [(object.upstream_id.as_str(), shown)]
+}
+
+fn unreadable() -> Rejection {
+    Trouble::Broken.said(&[])
+}
+
+// === Batches ===
+
+/// Asks the upstream for a batch.
+pub(super) async fn ask(upstream: &Upstream, object: &RemoteObject) -> Result<Object, Trouble> {
+    let below = place(upstream, object.kind, &object.upstream_id, "");
+    let body = upstream.call(Method::GET, &below, &HeaderMap::new(), None).await?;
+    Object::read(&body).ok_or(Trouble::Broken)
+}
+
+fn show(object: &RemoteObject, input: Option<RemoteId>, shown: Object) -> Value {
+    match object.kind {
+        RemoteKind::MessageBatch => shown.as_message_batch(object.id),
+        RemoteKind::File | RemoteKind::Batch => shown.as_batch(object.id, input),
+    }
+}
+
+async fn find(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<Found, Rejection> {
+    match (named(id)?, is_of_messages(asking)) {
+        (Named::Batch(id), false) => asking.find(id, RemoteKind::Batch, meter).await,
+        (Named::MessageBatch(id), true) => asking.find(id, RemoteKind::MessageBatch, meter).await,
+        _ => Err(unknown()),
+    }
+}
+
+fn is_of_messages(asking: &Asking<'_>) -> bool {
+    asking.parts.uri.path().starts_with("/v1/messages/")
+}
+
+/// Serves `GET` of a batch.
+pub(super) async fn batch(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<Reply, Rejection> {
+    let Found { object, facts, upstream } = find(asking, id, meter).await?;
+    let since = Instant::now();
+    let shown = ask(&upstream, &object).await;
+    meter.waited += since.elapsed();
+    let shown = shown.map_err(|trouble| trouble.said(&ids(&object, id)))?;
+    Ok(Reply::own(show(&object, facts.input, shown).to_string().into()))
+}
+
+/// Serves `POST …/cancel`.
+pub(super) async fn cancel(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<Reply, Rejection> {
+    let Found { object, facts, upstream } = find(asking, id, meter).await?;
+    let below = place(&upstream, object.kind, &object.upstream_id, "/cancel");
+    let since = Instant::now();
+    let body = upstream.call(Method::POST, &below, &asking.parts.headers, None).await;
+    meter.waited += since.elapsed();
+    let body = body.map_err(|trouble| trouble.said(&ids(&object, id)))?;
+    let shown = Object::read(&body).ok_or_else(unreadable)?;
+    Ok(Reply::own(show(&object, facts.input, shown).to_string().into()))
+}
+
+/// Serves `DELETE` of a batch of messages: booked before it goes.
+pub(super) async fn delete_batch(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<Reply, Rejection> {
+    let found = find(asking, id, meter).await?;
+    let since = Instant::now();
+    let done = async {
+        let progress = ask(&found.upstream, &found.object).await?.message_progress();
+        book::surely(asking, &found, &progress).await?;
+        let below = place(&found.upstream, found.object.kind, &found.object.upstream_id, "");
+        found.upstream.call(Method::DELETE, &below, &asking.parts.headers, None).await
+    };
+    let done = done.await;
+    meter.waited += since.elapsed();
+    done.map_err(|trouble| trouble.said(&ids(&found.object, id)))?;
+    forget(asking, found.object.id).await?;
+    Ok(Reply::own(json!({ "id": id, "type": "message_batch_deleted" }).to_string().into()))
+}
+
+async fn forget(asking: &Asking<'_>, id: RemoteId) -> Result<(), Rejection> {
+    asking.worker.shared.remotes.forget(asking.scope(), id).await.map(drop).map_err(|error| away(&error))
+}
+
+// === Files ===
+
+/// A file, and what it is called at its upstream.
+pub(super) struct FoundFile {
+    pub(super) found: Found,
+    pub(super) upstream_id: String,
+    /// Of an output or errors: how far the batch is.
+    pub(super) progress: Option<batch::object::Progress>,
+}
+
+/// Finds a file: one that was uploaded, or what a batch gave.
+pub(super) async fn find_file(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<FoundFile, Rejection> {
+    let named = named(id)?;
+    if let Named::File(file) = named {
+        let found = asking.find(file, RemoteKind::File, meter).await?;
+        return Ok(FoundFile { upstream_id: found.object.upstream_id.clone(), found, progress: None });
+    }
+    let (Named::Output(of) | Named::Errors(of)) = named else { return Err(unknown()) };
+    let found = asking.find(of, RemoteKind::Batch, meter).await?;
+    let since = Instant::now();
+    let batch = ask(&found.upstream, &found.object).await;
+    meter.waited += since.elapsed();
+    let progress = batch.map_err(|trouble| trouble.said(&ids(&found.object, id)))?.progress();
+    let upstream_id = if matches!(named, Named::Output(_)) { &progress.output } else { &progress.errors };
+    let upstream_id = upstream_id.clone().ok_or_else(unknown)?;
+    Ok(FoundFile { found, upstream_id, progress: Some(progress) })
+}
+
+/// Serves `GET /v1/files/{id}`.
+pub(super) async fn file(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<Reply, Rejection> {
+    let file = find_file(asking, id, meter).await?;
+    let upstream = &file.found.upstream;
+    let below = place(upstream, RemoteKind::File, &file.upstream_id, "");
+    let since = Instant::now();
+    let body = upstream.call(Method::GET, &below, &asking.parts.headers, None).await;
+    meter.waited += since.elapsed();
+    let body = body.map_err(|trouble| trouble.said(&[(&file.upstream_id, id)]))?;
+    let mut shown = Object::read(&body).ok_or_else(unreadable)?;
+    shown.put("id", id);
+    Ok(Reply::own(shown.write().to_string().into()))
+}
+
+/// Serves `DELETE /v1/files/{id}`. An output is booked before it goes.
+pub(super) async fn delete_file(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<Reply, Rejection> {
+    let file = find_file(asking, id, meter).await?;
+    let upstream = &file.found.upstream;
+    let below = place(upstream, RemoteKind::File, &file.upstream_id, "");
+    let since = Instant::now();
+    let done = async {
+        if let Some(progress) = file.progress.as_ref().filter(|of| of.output.as_ref() == Some(&file.upstream_id)) {
+            book::surely(asking, &file.found, progress).await?;
+        }
+        upstream.call(Method::DELETE, &below, &asking.parts.headers, None).await
+    };
+    let done = done.await;
+    meter.waited += since.elapsed();
+    match done {
+        Ok(_) => {}
+        // It expired there.
+        Err(Trouble::Refused(StatusCode::NOT_FOUND, _)) if file.progress.is_none() => {}
+        Err(trouble) => return Err(trouble.said(&[(&file.upstream_id, id)])),
+    }
+    if file.progress.is_none() {
+        forget(asking, file.found.object.id).await?;
+    }
+    Ok(Reply::own(json!({ "id": id, "object": "file", "deleted": true }).to_string().into()))
+}
+
+// === Lists ===
+
+/// What a list's query asks for.
+struct Query<'q> {
+    after: Option<&'q str>,
+    before: Option<&'q str>,
+    limit: Option<u32>,
+    is_ascending: bool,
+    purpose: Option<&'q str>,
+}
+
+impl<'q> Query<'q> {
+    fn read(query: Option<&'q str>) -> Result<Self, Rejection> {
+        let mut read = Self { after: None, before: None, limit: None, is_ascending: false, purpose: None };
+        for pair in query.unwrap_or_default().split('&') {
+            match pair.split_once('=').unwrap_or((pair, "")) {
+                (_, "") => {}
+                ("after" | "after_id", value) => read.after = Some(value),
+                ("before_id", value) => read.before = Some(value),
+                ("order", value) => read.is_ascending = value == "asc",
+                ("purpose", value) => read.purpose = Some(value),
+                ("limit", value) => {
+                    let limit = value.parse().ok().filter(|limit| *limit > 0);
+                    let wrong = || invalid("\"limit\" must be a whole number above zero").with_param("limit");
+                    read.limit = Some(limit.ok_or_else(wrong)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+}
+
+fn cursor(id: Option<&str>) -> Result<Option<RemoteId>, Rejection> {
+    id.map(|id| named(id).map(Named::object)).transpose()
+}
+
+/// Lists one more than is wanted, which proves that there are more.
+async fn list(
+    asking: &Asking<'_>,
+    listing: Listing,
+    meter: &mut Meter,
+) -> Result<(Vec<RemoteObject>, bool), Rejection> {
+    let since = Instant::now();
+    let asked = Listing { limit: listing.limit.saturating_add(1), ..listing };
+    let listed = asking.worker.shared.remotes.list(asking.scope(), asked).await;
+    meter.waited += since.elapsed();
+    let mut listed = listed.map_err(|error| away(&error))?;
+    let has_more = listed.len() > listing.limit as usize;
+    listed.truncate(listing.limit as usize);
+    Ok((listed, has_more))
+}
+
+/// Serves `GET /v1/files`: what was uploaded. A batch names its output itself.
+pub(super) async fn list_files(asking: &Asking<'_>, meter: &mut Meter) -> Result<Reply, Rejection> {
+    let query = Query::read(asking.parts.uri.query())?;
+    let listing = Listing {
+        kind: RemoteKind::File,
+        after: cursor(query.after)?,
+        limit: query.limit.unwrap_or(999).min(999),
+        is_ascending: query.is_ascending,
+    };
+    let is_wanted = query.purpose.is_none_or(|purpose| purpose == "batch");
+    let (listed, has_more) = if is_wanted { list(asking, listing, meter).await? } else { (Vec::new(), false) };
+    let data: Vec<Value> = listed.iter().map(shown_file).collect();
+    Ok(Reply::own(page(&data, has_more, true).to_string().into()))
+}
+
+fn shown_file(object: &RemoteObject) -> Value {
+    let facts = Facts::read(&object.facts).unwrap_or_default();
+    json!({
+        "id": Named::File(object.id).to_string(),
+        "object": "file",
+        "bytes": facts.bytes,
+        "created_at": object.created_at.as_micros() / 1_000_000,
+        "expires_at": object.expires_at.as_micros() / 1_000_000,
+        "filename": facts.file_name,
+        "purpose": "batch",
+        "status": "processed",
+        "status_details": null,
+    })
+}
+
+fn page(data: &[Value], has_more: bool, is_openai: bool) -> Value {
+    let id = |entry: Option<&Value>| entry.map_or(Value::Null, |entry| entry["id"].clone());
+    let (first, last) = (id(data.first()), id(data.last()));
+    let mut page = json!({ "data": data, "first_id": first, "last_id": last, "has_more": has_more });
+    if is_openai {
+        page["object"] = "list".into();
+    }
+    page
+}
+
+/// Shows each batch as its upstream has it now.
+async fn show_all(asking: &Asking<'_>, listed: Vec<RemoteObject>, meter: &mut Meter) -> Result<Vec<Value>, Rejection> {
+    let mut found = Vec::with_capacity(listed.len());
+    for object in listed {
+        found.push(asking.open(object, meter)?);
+    }
+    let since = Instant::now();
+    let shown = futures_util::stream::iter(found).map(|Found { object, facts, upstream }| async move {
+        let id = match object.kind {
+            RemoteKind::MessageBatch => Named::MessageBatch(object.id),
+            RemoteKind::File | RemoteKind::Batch => Named::Batch(object.id),
+        };
+        let shown = ask(&upstream, &object).await;
+        let shown = shown.map_err(|trouble| trouble.said(&ids(&object, &id.to_string())))?;
+        Ok(show(&object, facts.input, shown))
+    });
+    let shown = shown.buffered(AT_ONCE).try_collect().await;
+    meter.waited += since.elapsed();
+    shown
+}
+
+/// Serves `GET /v1/batches`.
+pub(super) async fn list_batches(asking: &Asking<'_>, meter: &mut Meter) -> Result<Reply, Rejection> {
+    let query = Query::read(asking.parts.uri.query())?;
+    let listing = Listing {
+        kind: RemoteKind::Batch,
+        after: cursor(query.after)?,
+        limit: query.limit.unwrap_or(20).min(100),
+        is_ascending: false,
+    };
+    let (listed, has_more) = list(asking, listing, meter).await?;
+    let data = show_all(asking, listed, meter).await?;
+    Ok(Reply::own(page(&data, has_more, true).to_string().into()))
+}
+
+/// Serves `GET /v1/messages/batches`.
+pub(super) async fn list_messages(asking: &Asking<'_>, meter: &mut Meter) -> Result<Reply, Rejection> {
+    let query = Query::read(asking.parts.uri.query())?;
+    // The page before an entry is the one after it the other way round.
+    let is_ascending = query.before.is_some();
+    let listing = Listing {
+        kind: RemoteKind::MessageBatch,
+        after: cursor(query.before.or(query.after))?,
+        limit: query.limit.unwrap_or(20).min(100),
+        is_ascending,
+    };
+    let (mut listed, has_more) = list(asking, listing, meter).await?;
+    if is_ascending {
+        listed.reverse();
+    }
+    let data = show_all(asking, listed, meter).await?;
+    Ok(Reply::own(page(&data, has_more, false).to_string().into()))
+}

@@ -1,0 +1,229 @@
+//! Calls of the upstream under whose credential a file or batch lies.
+//!
+//! Invariant: only paths below the credential's base are called, with its secret and no header of the client's but those on the
+//! provider's list.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use domain::code::GatewayCode;
+use domain::remote::RemoteObject;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use policy::snapshot::{CredentialPolicy, CredentialUse, OrganizationPolicy};
+use provider::{Base, BatchForm, Batches, Provider};
+use tokio::time::{Instant, timeout_at};
+
+use crate::pipeline::Worker;
+use crate::rejection::Rejection;
+use crate::upstream::client::{Answer, SendError};
+use crate::upstream::exchanges::Exchanges;
+use crate::upstream::upload::Chunks;
+
+/// Longest wait for a connection.
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
+/// Longest wait for an answer.
+const ANSWER: Duration = Duration::from_secs(120);
+/// Most of an answer that is read as a whole: a batch's object, an error.
+const MAX_ANSWER: usize = 1024 * 1024;
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("headgate/", env!("CARGO_PKG_VERSION")));
+
+/// An upstream that takes files and batches.
+#[derive(Clone)]
+pub(super) struct Upstream {
+    worker: Arc<Worker>,
+    pub(super) provider: &'static dyn Provider,
+    pub(super) credential: Arc<CredentialPolicy>,
+    base: Arc<Base>,
+    batches: Batches,
+}
+
+/// What went wrong with a call.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It could not be sent.
+    Unsendable(&'static str),
+    /// No connection, or it broke.
+    Broken,
+    TimedOut,
+    /// It was answered with another status than success.
+    Refused(StatusCode, Bytes),
+}
+
+impl Upstream {
+    /// Makes it of a credential.
+    pub(super) fn new(
+        worker: &Arc<Worker>,
+        provider: &'static dyn Provider,
+        credential: &Arc<CredentialPolicy>,
+    ) -> Result<Self, Rejection> {
+        let spec = provider.spec();
+        let base = worker.bases.base(spec, &CredentialUse::Ready(credential.clone())).map_err(|_| {
+            let detail = "this provider's base address cannot be used; an administrator has to correct it";
+            Rejection::new(GatewayCode::UpstreamError, detail)
+        })?;
+        let batches = spec.batches.ok_or_else(Rejection::internal)?;
+        Ok(Self { worker: worker.clone(), provider, credential: credential.clone(), base, batches })
+    }
+
+    /// Finds that of an object.
+    pub(super) fn of(
+        worker: &Arc<Worker>,
+        organization: &OrganizationPolicy,
+        object: &RemoteObject,
+    ) -> Result<Self, Rejection> {
+        let gone = || {
+            let detail =
+                "the credential under which this lies is no longer there; an administrator can tell which one it was";
+            Rejection::new(GatewayCode::NoHealthyTarget, detail)
+        };
+        let credential = organization.credential(object.credential).ok_or_else(gone)?;
+        let provider = provider::find(&object.provider).filter(|_| credential.provider == object.provider);
+        Self::new(worker, provider.ok_or_else(gone)?, credential)
+    }
+
+    pub(super) const fn form(&self) -> BatchForm {
+        self.batches.form
+    }
+
+    /// Makes a request. `below` is put below the provider's place for batches.
+    fn request<B>(&self, method: Method, below: &str, headers: &HeaderMap, body: B) -> Result<Request<B>, Trouble> {
+        let root = if self.base.is_dated() { self.batches.dated_root } else { self.batches.root };
+        let uri = self.base.below(&format!("{root}{below}"), None);
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() =
+            uri.map_err(|_| Trouble::Unsendable("what is asked for cannot be an upstream's address"))?;
+        let to = request.headers_mut();
+        let spec = self.provider.spec();
+        to.insert(USER_AGENT, AGENT);
+        to.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        for (name, value) in spec.defaults {
+            to.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        for name in spec.forwarded {
+            if let Some(value) = headers.get(*name) {
+                to.insert(HeaderName::from_static(name), value.clone());
+            }
+        }
+        Ok(request)
+    }
+
+    async fn sign(&self, request: &mut Request<Bytes>, until: Instant) -> Result<(), Trouble> {
+        let given = Exchanges::get(&self.worker, self.provider, &self.credential, until).await;
+        let given = given.map_err(|error| Trouble::Unsendable(error.detail()))?;
+        let secret = given.as_ref().map(|given| &given.secret).or(self.credential.secret.as_ref());
+        self.provider.sign(request, secret, self.worker.shared.clock.now()).map_err(|error| {
+            tracing::warn!(credential.id = %self.credential.id, %error, "a credential's secret cannot be used");
+            Trouble::Unsendable("this provider's credential cannot be used; an administrator has to enter it again")
+        })
+    }
+
+    /// Calls and returns the head of a good answer, with its body still arriving.
+    pub(super) async fn open(
+        &self,
+        method: Method,
+        below: &str,
+        headers: &HeaderMap,
+        body: Option<Bytes>,
+    ) -> Result<Response<Answer>, Trouble> {
+        let until = Instant::now() + ANSWER;
+        let has_body = body.is_some();
+        let mut request = self.request(method, below, headers, body.unwrap_or_default())?;
+        if has_body {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        self.sign(&mut request, until).await?;
+        let sent = timeout_at(until, self.worker.client.send(Box::new(request), CONNECT)).await;
+        let response = sent.map_err(|_| Trouble::TimedOut)?.map_err(|error| trouble(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let (head, mut answer) = response.into_parts();
+        let body = collect(&mut answer, until).await.unwrap_or_default();
+        Err(Trouble::Refused(head.status, body))
+    }
+
+    /// Calls and returns the whole answer.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        below: &str,
+        headers: &HeaderMap,
+        body: Option<Bytes>,
+    ) -> Result<Bytes, Trouble> {
+        let until = Instant::now() + ANSWER;
+        let (_, mut answer) = self.open(method, below, headers, body).await?.into_parts();
+        collect(&mut answer, until).await
+    }
+
+    /// Sends a body that is still arriving, and returns the whole answer. The wait for it is the caller's to bound.
+    pub(super) async fn upload(
+        &self,
+        below: &str,
+        headers: &HeaderMap,
+        content_type: &str,
+        body: Chunks,
+    ) -> Result<Bytes, Trouble> {
+        let mut request = self.request(Method::POST, below, headers, Bytes::new())?;
+        let content_type = HeaderValue::from_str(content_type).map_err(|_| Trouble::Broken)?;
+        request.headers_mut().insert(CONTENT_TYPE, content_type);
+        self.sign(&mut request, Instant::now() + ANSWER).await?;
+        let request = request.map(|_| body);
+        let response = self.worker.client.upload(request, CONNECT).await.map_err(|error| trouble(&error))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|_| Trouble::Broken)?;
+        let body = body.to_bytes();
+        if status.is_success() { Ok(body) } else { Err(Trouble::Refused(status, body)) }
+    }
+}
+
+async fn collect(answer: &mut Answer, until: Instant) -> Result<Bytes, Trouble> {
+    let mut whole = BytesMut::new();
+    loop {
+        match timeout_at(until, poll_fn(|cx| answer.poll_chunk(cx))).await.map_err(|_| Trouble::TimedOut)? {
+            None => return Ok(whole.freeze()),
+            Some(Ok(chunk)) if whole.len() + chunk.len() <= MAX_ANSWER => whole.extend_from_slice(&chunk),
+            Some(_) => return Err(Trouble::Broken),
+        }
+    }
+}
+
+fn trouble(error: &SendError) -> Trouble {
+    tracing::debug!(%error, "a call of files and batches failed");
+    match error {
+        SendError::ConnectTimeout { .. } => Trouble::TimedOut,
+        _ => Trouble::Broken,
+    }
+}
+
+impl Trouble {
+    /// Says it to a client, with our id in place of the upstream's.
+    pub(super) fn said(self, ids: &[(&str, &str)]) -> Rejection {
+        let upstream = |detail| Rejection::new(GatewayCode::UpstreamError, detail);
+        match self {
+            Self::Unsendable(detail) => upstream(detail),
+            Self::Broken => upstream("the upstream could not be reached, or broke off; try again shortly"),
+            Self::TimedOut => {
+                Rejection::new(GatewayCode::UpstreamTimeout, "the upstream did not answer in time; try again")
+            }
+            Self::Refused(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
+                // What an upstream says of our credential is for administrators.
+                upstream(
+                    "the upstream refused the credential that Headgate holds for it; an administrator has to enter a valid one",
+                )
+            }
+            Self::Refused(status, body) if status.is_client_error() => {
+                let mut text = String::from_utf8_lossy(&body).into_owned();
+                for (theirs, ours) in ids.iter().filter(|(theirs, _)| !theirs.is_empty()) {
+                    text = text.replace(theirs, ours);
+                }
+                Rejection::upstream(status, text.into(), "the upstream refused the call".to_owned())
+            }
+            Self::Refused(..) => upstream("the upstream failed; try again shortly"),
+        }
+    }
+}
