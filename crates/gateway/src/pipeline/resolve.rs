@@ -12,7 +12,9 @@ use http::HeaderMap;
 use llm::canonical::json::Rest;
 use policy::Caller;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy};
+use provider::catalog::{self, ModelKind};
 use provider::scan::{Scan, scan};
+use provider::task::Task;
 use provider::{Call, Operation};
 use tokio::time::Instant;
 
@@ -89,7 +91,13 @@ pub(crate) fn look_up(
     address: Option<&str>,
     meter: &mut Meter,
 ) -> Result<Wanted, Rejection> {
-    let Ready { body, scan, name, dropped } = surface.make_ready(body, address)?;
+    let mut ready = surface.make_ready(body, address)?;
+    if ready.name.is_none() && surface == Surface::Task(Task::Moderation) {
+        // The vendor has a default here, and clients that rely on it.
+        let only = find_moderation(caller)?;
+        ready = surface.make_ready(ready.body, Some(&only))?;
+    }
+    let Ready { body, scan, name, dropped } = ready;
     let mut models = choice::read_models(&body, &scan)?;
     let name = match name {
         Some(name) => name,
@@ -110,6 +118,24 @@ pub(crate) fn look_up(
         wanted.choose(caller, &models, variant)?;
     }
     Ok(wanted)
+}
+
+/// Finds the one model that the key may use and that is known to moderate.
+fn find_moderation(caller: &Caller<'_>) -> Result<String, Rejection> {
+    let moderates = |deployment: &DeploymentPolicy| {
+        let known = catalog::find(&deployment.provider, &deployment.upstream_model);
+        known.is_some_and(|model| model.kind == ModelKind::Moderation)
+    };
+    let mut found = caller.workspace.models().filter(|model| {
+        let is_fit = !model.targets.is_empty() && model.targets.iter().all(|target| moderates(&target.deployment));
+        is_fit && caller.key.allows(&model.name)
+    });
+    let detail = match (found.next(), found.next()) {
+        (Some(only), None) => return Ok(only.name.to_string()),
+        (None, _) => "the body has no \"model\", and none that this key may use is known to moderate; name one",
+        _ => "the body has no \"model\", and several that this key may use moderate; name one of them",
+    };
+    Err(Rejection::new(GatewayCode::RequestInvalid, detail).with_param("model"))
 }
 
 /// Finds a model that the key may use, and what a variant of its name asks for.

@@ -131,3 +131,13 @@ async fn an_answer_that_could_not_be_kept_says_so() {
     assert_eq!((away.status.as_u16(), away.code().as_str()), (503, "responses_away"), "{}", away.text());
     assert!(!away.header("retry-after").is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn answers_made_here_have_the_ids_of_their_surface() {
+    let bench = Bench::new();
+    let answer = bench.ask(responses("echo/echo-1", &json!({}))).await;
+    let id = answer.header("x-headgate-request-id").replacen("req_", "resp_", 1);
+    assert_eq!(answer.json()["id"], json!(id));
+    let stream = bench.ask(responses("echo/echo-1", &json!({"stream": true}))).await;
+    assert!(stream.text().contains("\"id\":\"resp_") && !stream.text().contains("\"id\":\"req_"), "{}", stream.text());
+}

@@ -305,3 +305,37 @@ async fn a_tier_of_service_has_its_own_price() {
     let costs: Vec<_> = events.iter().map(|event| event.cost.to_string()).collect();
     assert_eq!(costs, ["0.00001", "0.00001"], "10 in and 5 out at half price, untouched and translated");
 }
+
+/// The standard policy with these deployments of a model that the catalog knows to moderate.
+fn moderating(deployments: &[u128]) -> Bench {
+    let mut world = World::standard();
+    for n in deployments {
+        world.deployment(*n, &format!("guard-{n}"), "openai", "http://guard.test/v1");
+    }
+    for content in &mut world.contents {
+        if let Content::Deployment(deployment) = content
+            && deployment.name.as_str().starts_with("guard-")
+        {
+            "omni-moderation-latest".clone_into(&mut deployment.upstream_model);
+        }
+    }
+    Bench::of(&world)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moderation_without_a_model_goes_to_the_only_one_there_is() {
+    let ask = || Ask::post("/v1/moderations", json!({"input": "I am calm"}).to_string());
+    let bench = moderating(&[30]);
+    bench
+        .upstreams
+        .play("guard.test", json_answer(200, &json!({"id": "modr-1", "model": "m", "results": [{"flagged": false}]})));
+    assert_eq!(bench.ask(ask()).await.status, 200);
+    let sent: serde_json::Value = serde_json::from_slice(&bench.upstreams.calls()[0].body).expect("JSON");
+    assert_eq!((&sent["model"], &sent["input"]), (&json!("omni-moderation-latest"), &json!("I am calm")));
+    assert_eq!(bench.event().await.model, "guard-30");
+    for (deployments, why) in [(&[][..], "none"), (&[30, 31][..], "several")] {
+        let refused = moderating(deployments).ask(ask()).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (400, "request_invalid"));
+        assert!(refused.text().contains(why), "{}", refused.text());
+    }
+}

@@ -107,8 +107,8 @@ async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, m
         tier: None,
     };
     let making = Making { context, provider, billing, id: meter.id_text.to_str().unwrap_or_default().into() };
-    let stamp = Stamp { id: &making.id, now: meter.started_at };
-    if let Some(answered) = provider.local(&context.call, &deployment.upstream_model, &stamp) {
+    // Made apart: nothing of it is kept while an upstream is waited for.
+    if let Some(answered) = making.local(&deployment.upstream_model, meter) {
         let local = answered.map_err(|error| refuse_prepare(&error))?;
         return answer_locally(&making, local, meter);
     }
@@ -514,14 +514,24 @@ impl Making<'_> {
         self.context.client
     }
 
-    fn answer_options(&self, meter: &Meter) -> AnswerOptions {
-        let id = match self.client() {
+    /// Has the provider answer by itself, if it can.
+    fn local(&self, upstream_model: &str, meter: &Meter) -> Option<Result<LocalAnswer, PrepareError>> {
+        let stamp = Stamp { id: &self.answer_id(), now: meter.started_at };
+        self.provider.local(&self.context.call, upstream_model, &stamp)
+    }
+
+    /// The id of an answer that is made here.
+    fn answer_id(&self) -> Box<str> {
+        match self.client() {
             Dialect::OpenAiResponses => response_id(&self.id),
             _ => self.id.clone(),
-        };
+        }
+    }
+
+    fn answer_options(&self, meter: &Meter) -> AnswerOptions {
         AnswerOptions {
             model: None,
-            id,
+            id: self.answer_id(),
             created: meter.started_at.as_secs(),
             include_usage: self.context.call.scan.wants_usage(),
             echo: self.context.echo.clone(),
