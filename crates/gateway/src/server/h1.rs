@@ -210,12 +210,16 @@ impl<'l, A: Answers> Connection<'l, A> {
             && !self.wire.lock().is_asked();
         let mut sending = Sending::new(ending);
         let mut body = pin!(body);
-        let mut has_head = false;
+        // Gone once it is written: a stream has no use of it.
+        let mut head = Some((status, headers));
         let mut n_written = None;
         poll_fn(|cx| {
             let mut wire = self.wire.lock();
-            let write_head = (!std::mem::replace(&mut has_head, true)).then_some(|out: &mut Vec<u8>| {
-                head::write(out, (status, &headers), (asked.version, ending, is_kept), self.answers.now());
+            let write_head = head.take().map(|(status, headers)| {
+                let now = self.answers.now();
+                move |out: &mut Vec<u8>| {
+                    head::write(out, (status, &headers), (asked.version, ending, is_kept), now);
+                }
             });
             let polled = sending.poll(&mut wire.stream, body.as_mut(), write_head, cx);
             drop(wire);

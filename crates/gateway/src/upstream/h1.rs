@@ -22,6 +22,8 @@ use crate::h1::framing::Framing;
 
 /// Bytes read at once, to begin with: most answers with their heads, and every chunk of a stream.
 const READ: usize = 3 * 1024;
+/// Bytes read at once of a body in chunks, to begin with: some of a stream's events, which is as long as the buffer is kept.
+const READ_CHUNKS: usize = 1024;
 /// Bytes read at once when reads come back full.
 const READ_MORE: usize = 16 * 1024;
 /// Bytes read at once when a length says that they will come.
@@ -187,6 +189,7 @@ impl Reading {
                     // Whatever length it has, an answer to this has no body (RFC 9110, section 9.3.2).
                     self.framing = if is_head { Framing::Length(0) } else { head.framing };
                     self.is_kept = head.is_kept;
+                    self.settle_down();
                     return Poll::Ready(Ok(head.answer));
                 }
                 Poll::Ready(Ok(_)) => return Poll::Ready(Err(first_error(sent, Broken::Closed))),
@@ -197,6 +200,18 @@ impl Reading {
                         _ => Poll::Pending,
                     };
                 }
+            }
+        }
+    }
+
+    /// Leaves the room that was made for a head: what comes in chunks may come slowly, and keeps its buffer for long.
+    fn settle_down(&mut self) {
+        if matches!(self.framing, Framing::Chunked(_)) {
+            self.read_next = READ_CHUNKS;
+            if self.buf.len() < READ_CHUNKS {
+                let mut buf = BytesMut::with_capacity(READ_CHUNKS);
+                buf.extend_from_slice(&self.buf);
+                self.buf = buf;
             }
         }
     }
@@ -214,7 +229,8 @@ impl Reading {
         let room = self.room();
         let polled = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.buf);
         if let Poll::Ready(Ok(n)) = polled {
-            self.read_next = if n == room { (self.read_next * 2).min(READ_MORE) } else { READ };
+            let least = if matches!(self.framing, Framing::Chunked(_)) { READ_CHUNKS } else { READ };
+            self.read_next = if n == room { (self.read_next * 2).min(READ_MORE) } else { least };
         }
         polled
     }

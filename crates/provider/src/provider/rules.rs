@@ -75,8 +75,8 @@ impl Rule {
         Self { models, ..self }
     }
 
-    fn holds_for(&self, model: &str) -> bool {
-        let family = model.rsplit('/').next().unwrap_or(model);
+    /// `family` is the model's name after the last `/`.
+    fn holds_for(&self, family: &str) -> bool {
         self.models.is_empty() || self.models.iter().any(|prefix| family.starts_with(prefix))
     }
 }
@@ -98,7 +98,8 @@ pub(super) fn apply(
         Some(call) => call.scan.has_field(field, call.body) || SPLICED.contains(&field),
         None => has_key(&body, field),
     };
-    let rules: Vec<&Rule> = rules.iter().filter(|rule| rule.holds_for(model) && has(rule.field)).collect();
+    let family = model.rsplit('/').next().unwrap_or(model);
+    let rules: Vec<&Rule> = rules.iter().filter(|rule| rule.holds_for(family) && has(rule.field)).collect();
     let without = place.without.iter().any(|field| has(field));
     if rules.is_empty() && !without && place.with.is_empty() {
         return body;
