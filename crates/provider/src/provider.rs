@@ -9,6 +9,7 @@ mod anthropic;
 mod azure_openai;
 mod base;
 mod bedrock;
+mod betas;
 mod cerebras;
 mod cloudflare;
 mod cohere;
@@ -291,8 +292,12 @@ pub trait Provider: Sync {
         {
             prepared.relay = Relay::Translated { dialect, undo: Undo::default() };
         }
+        self.adorn(call, &mut prepared);
         Ok(prepared)
     }
+
+    /// Puts into a chat request what this upstream has its own place for.
+    fn adorn(&self, _call: &Call<'_>, _prepared: &mut Prepared) {}
 
     /// Says whether an answer in the client's dialect can be relayed as it comes.
     fn relays_untouched(&self, _call: &Call<'_>, _upstream_model: &str) -> bool {

@@ -6,6 +6,7 @@
 //! tools are opaque: they return to OpenAI whole and are a loss elsewhere.
 
 pub mod conversation;
+mod custom;
 mod failure;
 mod read_answer;
 mod read_items;
@@ -27,6 +28,7 @@ use super::openai_usage::{RESPONSES as USAGE, fields_of};
 use hub::dialect::{AnswerOptions, Decoder, Dialect, Encoder, Mode, Undo};
 
 pub use super::openai_chat::{decode_error, encode_error, encode_model, encode_models};
+pub use custom::as_functions;
 pub use failure::encode_error_event;
 pub use read_request::decode_request;
 pub use write_request::encode_request;

@@ -26,7 +26,15 @@ pub(super) struct Item {
 pub(super) enum ItemKind {
     Message,
     Reasoning,
-    Call { call_id: Box<str>, name: Box<str> },
+    Call {
+        call_id: Box<str>,
+        name: Box<str>,
+    },
+    /// A call of a tool that takes free text.
+    Custom {
+        call_id: Box<str>,
+        name: Box<str>,
+    },
     Opaque(Raw),
 }
 
@@ -52,18 +60,23 @@ pub(super) enum PartKind {
     /// Reasoning that nobody reads here.
     Hidden,
     Arguments,
+    /// Free text for a tool; until it is whole, the JSON that it is in.
+    Input,
     Opaque,
 }
 
 impl ItemKind {
     /// The item and part that a block becomes.
-    pub(super) fn of(start: &BlockStart, fields: &Rest) -> (Self, PartKind) {
+    pub(super) fn of(start: &BlockStart, fields: &Rest, custom: &[Box<str>]) -> (Self, PartKind) {
         match start {
             BlockStart::Text => (Self::Message, PartKind::Text),
             BlockStart::Refusal => (Self::Message, PartKind::Refusal),
             BlockStart::Reasoning if fields.find("type").is_some() => (Self::Reasoning, PartKind::Thought),
             BlockStart::Reasoning => (Self::Reasoning, PartKind::Summary),
             BlockStart::RedactedReasoning(_) => (Self::Reasoning, PartKind::Hidden),
+            BlockStart::ToolUse { id, name } if custom.contains(name) => {
+                (Self::Custom { call_id: id.clone(), name: name.clone() }, PartKind::Input)
+            }
             BlockStart::ToolUse { id, name } => {
                 (Self::Call { call_id: id.clone(), name: name.clone() }, PartKind::Arguments)
             }
@@ -90,6 +103,7 @@ impl ItemKind {
             Self::Message => "msg",
             Self::Reasoning => "rs",
             Self::Call { .. } => "fc",
+            Self::Custom { .. } => "ctc",
             Self::Opaque(_) => "item",
         }
     }
@@ -101,7 +115,7 @@ impl PartKind {
         match self {
             Self::Text | Self::Refusal | Self::Thought => Some("response.content_part"),
             Self::Summary => Some("response.reasoning_summary_part"),
-            Self::Hidden | Self::Arguments | Self::Opaque => None,
+            Self::Hidden | Self::Arguments | Self::Input | Self::Opaque => None,
         }
     }
 
@@ -113,6 +127,7 @@ impl PartKind {
             Self::Summary => Some(("response.reasoning_summary_text.done", "text")),
             Self::Thought => Some(("response.reasoning_text.done", "text")),
             Self::Arguments => Some(("response.function_call_arguments.done", "arguments")),
+            Self::Input => Some(("response.custom_tool_call_input.done", "input")),
             Self::Hidden | Self::Opaque => None,
         }
     }
@@ -203,6 +218,7 @@ impl Item {
             ItemKind::Message => "message",
             ItemKind::Reasoning => "reasoning",
             ItemKind::Call { .. } => "function_call",
+            ItemKind::Custom { .. } => "custom_tool_call",
         };
         object.str("id", &self.id);
         object.str("type", kind);
@@ -234,6 +250,12 @@ impl Item {
                 object.str("call_id", call_id);
                 object.str("name", name);
                 object.str("arguments", self.parts.first().map_or("", |part| &part.text));
+            }
+            ItemKind::Custom { call_id, name } => {
+                object.str("status", status);
+                object.str("call_id", call_id);
+                object.str("name", name);
+                object.str("input", self.parts.first().map_or("", |part| &part.text));
             }
             ItemKind::Opaque(_) => {}
         }

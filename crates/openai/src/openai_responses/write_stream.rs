@@ -17,6 +17,7 @@ use hub::codec::sse;
 use hub::dialect::annotation::{self, Ruler};
 use hub::dialect::{AnswerOptions, Dialect, Encoder, Mode, proof};
 
+use super::custom::{input_of, list_custom};
 use super::failure;
 use super::write_items::{Item, ItemKind, Part, PartKind};
 
@@ -36,6 +37,8 @@ pub(super) struct AnswerEncoder {
     finish: Option<Finish>,
     extra: Option<Raw>,
     losses: Vec<Loss>,
+    /// The request's tools that take free text.
+    custom: Vec<Box<str>>,
     /// Reused for the JSON of each event.
     data: BytesMut,
 }
@@ -57,9 +60,11 @@ struct Place {
 
 impl AnswerEncoder {
     pub(super) fn new(mode: Mode, options: AnswerOptions) -> Self {
+        let custom = list_custom(&options.echo);
         Self {
             mode,
             options,
+            custom,
             start: None,
             is_ours: false,
             number: 0,
@@ -234,7 +239,7 @@ impl AnswerEncoder {
             fields = Rest::default();
         }
         let mark = fields.find(CanonicalBlock::ITEM).cloned();
-        let (kind, part) = ItemKind::of(&block.start, &fields);
+        let (kind, part) = ItemKind::of(&block.start, &fields, &self.custom);
         let goes_on = self.current.filter(|&item| {
             mark.is_none() && self.items[item].kind.is_same_list(&kind, self.is_ours) && !self.items[item].is_done
         });
@@ -302,6 +307,7 @@ impl AnswerEncoder {
             (PartKind::Summary, Delta::Reasoning(text)) => ("response.reasoning_summary_text.delta", text),
             (PartKind::Thought, Delta::Reasoning(text)) => ("response.reasoning_text.delta", text),
             (PartKind::Arguments, Delta::Arguments(text)) => ("response.function_call_arguments.delta", text),
+            (PartKind::Input, Delta::Arguments(text)) => return item.parts[place.part].text.push_str(&text),
             (_, Delta::Signature(proof)) => {
                 item.encrypted = Some(proof::write(&proof).into());
                 return;
@@ -432,6 +438,10 @@ impl AnswerEncoder {
         // A call without arguments streams nothing; clients parse the joined text and need an object.
         if kind == PartKind::Arguments && self.items[at].parts[part].text.is_empty() {
             self.write_text(Place { item: at, part }, "response.function_call_arguments.delta", "{}", out);
+        }
+        if kind == PartKind::Input {
+            let input = input_of(&std::mem::take(&mut self.items[at].parts[part].text));
+            self.write_text(Place { item: at, part }, "response.custom_tool_call_input.delta", &input, out);
         }
         if let Some((name, field)) = kind.done_event() {
             self.write(name, out, |this, object| {

@@ -3,7 +3,7 @@
 //! The base address is the region's (`https://bedrock-runtime.eu-west-1.amazonaws.com`). Facts: the service model in the vendor's
 //! SDK (botocore 1.44.5) and field notes, read November 2026.
 
-use llm::canonical::error::DecodeError;
+use llm::canonical::error::{AnswerError, DecodeError};
 use llm::canonical::event::Event;
 use llm::codec::{json, sse};
 use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Speak as _, Undo};
@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 
-use super::{Call, Place, Provider, Quirks, Spec, Speech, Surface, prepare};
+use super::{Call, Operation, Place, Prepared, Provider, Quirks, Relay, Spec, Speech, Surface, betas, prepare, rules};
 use crate::auth::Scheme;
 use crate::catalog::Model;
 use crate::media::Fetches;
@@ -72,6 +72,28 @@ impl Provider for Bedrock {
     /// The vendor's own Claude fetches; this cloud's does not.
     fn fetches(&self, _: Speech) -> Fetches {
         Fetches::NOTHING
+    }
+
+    /// The switches of Claude's own form stand in the body.
+    fn adorn(&self, call: &Call<'_>, prepared: &mut Prepared) {
+        if call.operation == Operation::Chat(Dialect::AnthropicMessages)
+            && matches!(
+                prepared.relay,
+                Relay::Untouched { .. } | Relay::Translated { dialect: Dialect::AnthropicMessages, .. }
+            )
+            && let Some(body) = betas::write_known(call.headers, betas::BEDROCK, prepared.request.body())
+        {
+            *prepared.request.body_mut() = body;
+        }
+    }
+
+    /// Amazon refuses in words of its own, whatever the form of the call.
+    fn decode_error(&self, _client: Dialect, _upstream_model: &str, status: u16, body: &[u8]) -> AnswerError {
+        if rules::has_key(body, "error") {
+            Dialect::AnthropicMessages.decode_error(status, body)
+        } else {
+            CONVERSE.decode_error(status, body)
+        }
     }
 
     /// Streams come in frames, so even a client of the same dialect gets them written anew.

@@ -12,8 +12,10 @@ use super::{
 };
 use crate::catalog::{Capability, Model};
 use crate::scan::Patch;
+use llm::canonical::content::{Content, Role};
 use llm::canonical::error::EncodeError;
 use llm::canonical::loss::Loss;
+use llm::canonical::request::ChatRequest;
 use llm::dialect::{Dialect, ReasoningStyle, RequestOptions, SchemaStyle, Speak as _, Undo, openai_responses};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -92,7 +94,13 @@ fn translated(
     options: &RequestOptions,
     losses: &mut Vec<Loss>,
 ) -> Result<(Bytes, Relay), PrepareError> {
-    let request = call.decode(client, model)?;
+    let mut request = call.decode(client, model)?;
+    if client == Dialect::AnthropicMessages {
+        losses.extend(without_marks(&mut request));
+    }
+    if client == Dialect::OpenAiResponses {
+        losses.extend(openai_responses::as_functions(&mut request));
+    }
     let (dialect, encoded) = match speech {
         Speech::Dialect(upstream) => (upstream, upstream.encode_request(&request, options)?),
         Speech::Wire(wire) => {
@@ -102,6 +110,23 @@ fn translated(
     };
     losses.extend(encoded.losses);
     Ok((encoded.body, Relay::Translated { dialect, undo: encoded.undo }))
+}
+
+/// How the line begins in which Anthropic's command line tells its vendor what calls.
+const MARK: &str = "x-anthropic-billing-header:";
+
+/// Takes out of the instructions what is no instruction: a line for the client's own vendor that is another in every call, and
+/// so would spoil every other vendor's cache of the prompt.
+fn without_marks(request: &mut ChatRequest) -> Option<Loss> {
+    let first = request.messages.first_mut().filter(|message| message.role == Role::System)?;
+    let n_before = first.content.len();
+    first.content.retain(|block| !matches!(&block.content, Content::Text(text) if text.text.starts_with(MARK)));
+    let n_after = first.content.len();
+    if n_after == 0 {
+        request.messages.remove(0);
+    }
+    (n_after < n_before)
+        .then(|| Loss::dropped("system[0]", "says to the client's own vendor what calls, and is no instruction"))
 }
 
 /// Says whether usage is asked for in a stream that may have been asked for without.

@@ -108,7 +108,7 @@ pub(super) fn apply(
 }
 
 /// Says whether a quoted word is anywhere in the body: a search without reading, so a field below the top is found too.
-fn has_key(body: &[u8], field: &str) -> bool {
+pub(super) fn has_key(body: &[u8], field: &str) -> bool {
     let is_quoted = |at: usize| {
         at.checked_sub(1).and_then(|before| body.get(before)) == Some(&b'"')
             && body.get(at + field.len()) == Some(&b'"')

@@ -6,7 +6,7 @@
 
 use llm::dialect::{Dialect, RequestOptions};
 
-use super::{Place, Provider, Quirks, Spec, Speech, Surface, prepare};
+use super::{Call, Place, Prepared, Provider, Quirks, Spec, Speech, Surface, betas, prepare};
 use crate::auth::Scheme;
 use crate::catalog::Model;
 use crate::media::Fetches;
@@ -65,6 +65,11 @@ impl Provider for Vertex {
             Speech::Dialect(Dialect::OpenAiChat) => Fetches::IMAGES,
             _ => Fetches::NOTHING,
         }
+    }
+
+    /// Google refuses calls with switches that it does not know.
+    fn adorn(&self, _call: &Call<'_>, prepared: &mut Prepared) {
+        betas::keep_known(prepared.request.headers_mut(), betas::VERTEX);
     }
 
     /// Each publisher's models speak one dialect, whatever the client speaks. Open models are named with their publisher.

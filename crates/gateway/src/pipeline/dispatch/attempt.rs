@@ -449,7 +449,7 @@ impl Exchange<'_, '_> {
         let is_same = matches!(self.making.provider.speech(client, model), Speech::Dialect(spoken) if spoken == client);
         // The statuses that the public contract keeps; others of the client's making are 400.
         let status = if matches!(status, 400 | 404 | 413 | 422) { parts.status } else { StatusCode::BAD_REQUEST };
-        let body = if is_same && is_json(&parts.headers) && status == parts.status {
+        let body = if is_same && is_json(&parts.headers) && status == parts.status && is_in_form(client, &body) {
             body
         } else {
             let mut error = self.making.provider.decode_error(client, model, status.as_u16(), &body);
@@ -722,6 +722,15 @@ fn check_in_band(found: &Skimmed) -> Tried<()> {
             let failure = failure::classify_in_band(&error.kind, &error.code, &error.message);
             Err(Failed::upstream(failure, AttemptOutcome::Broken))
         }
+    }
+}
+
+/// Says whether an error body is of the dialect's own form: clouds refuse another vendor's dialect in words of their own.
+fn is_in_form(client: Dialect, body: &[u8]) -> bool {
+    let said: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    match client {
+        Dialect::AnthropicMessages => said["type"] == "error" && said["error"].is_object(),
+        _ => said["error"].is_object() || said.is_array(),
     }
 }
 
