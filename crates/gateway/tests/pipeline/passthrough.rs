@@ -11,9 +11,9 @@ use provider::wire::event_stream;
 use serde_json::{Value, json};
 
 use crate::harness::Bench;
-use crate::harness::client::{Ask, Connection};
+use crate::harness::client::{Ask, Connection, next};
 use crate::harness::policy::{SECRET, World, token};
-use crate::harness::upstream::{OPENAI_WHOLE, Play, Step, json_answer, openai_stream, raw_answer};
+use crate::harness::upstream::{OPENAI_WHOLE, Play, Step, Upstreams, json_answer, openai_stream, raw_answer};
 
 fn world() -> World {
     let mut world = World::empty();
@@ -331,10 +331,14 @@ async fn what_breaks_inside_a_binary_stream_is_the_clients_to_read_and_known_her
     // Its end in the middle: nothing of ours is written into it, and it does not look whole.
     let bench = Bench::of(&own("bedrock", BEDROCK, NOVA));
     let headers = vec![("content-type", FRAMES.to_owned())];
-    let steps = vec![Step::Chunk(half.clone()), Step::Break];
+    let gate = Upstreams::gate();
+    let steps = vec![Step::Chunk(half.clone()), Step::Gate(gate.clone()), Step::Break];
     bench.upstreams.play("bedrock.test", Play::Answer { status: 200, headers, steps });
     let answer = Connection::open(&bench.lane).await.start(ask(Method::POST, path, "{}")).await;
-    assert!(answer.into_body().collect().await.is_err(), "the end of half a stream is not an end");
+    let mut body = answer.into_body();
+    assert_eq!(next(&mut body).await, Some(half));
+    gate.notify_one();
+    assert!(body.collect().await.is_err(), "the end of half a stream is not an end");
     let event = bench.event().await;
     assert_eq!((event.outcome, event.is_unmetered), (Outcome::UpstreamBroken, false));
     // Bytes of another kind: they go on, and the call says that nothing was counted.

@@ -3,7 +3,9 @@
 //! Each case is an answer as one vendor writes it, asked for by clients of all languages. The ledger must have its count in
 //! kinds that do not overlap, at the price of each; the client is told the same count in its own form.
 
+use bytes::Bytes;
 use domain::usage::{Outcome, TokenUsage};
+use provider::wire::event_stream;
 use serde_json::{Value, json};
 
 use crate::harness::Bench;
@@ -17,7 +19,7 @@ struct Case {
     provider: &'static str,
     base_path: &'static str,
     kind: &'static str,
-    body: String,
+    body: Bytes,
     /// `None` when the upstream says nothing that can be believed: then it is estimated.
     counted: Option<TokenUsage>,
 }
@@ -25,6 +27,7 @@ struct Case {
 const WHOLE: &str = "application/json";
 const STREAM: &str = "text/event-stream";
 const LINES: &str = "application/x-ndjson";
+const FRAMES: &str = "application/vnd.amazon.eventstream";
 
 fn tokens(input: u64, cached_input: u64, output: u64, reasoning: u64) -> TokenUsage {
     TokenUsage { input, cached_input, output, reasoning, ..TokenUsage::default() }
@@ -100,7 +103,14 @@ fn gemini_stream(usages: &[Value; 3]) -> String {
 }
 
 fn openai_cases() -> Vec<Case> {
-    let case = |name, provider, kind, body, counted| Case { name, provider, base_path: "/v1", kind, body, counted };
+    let case = |name, provider, kind, body: String, counted| Case {
+        name,
+        provider,
+        base_path: "/v1",
+        kind,
+        body: body.into(),
+        counted,
+    };
     let plain = |input: u64, output: u64| json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output});
     let details = json!({"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120,
         "prompt_tokens_details": {"cached_tokens": 40}, "completion_tokens_details": {"reasoning_tokens": 5}});
@@ -165,8 +175,73 @@ fn openai_cases() -> Vec<Case> {
     ]
 }
 
+/// Vendors that speak OpenAI's language and count in ways of their own.
+fn resembling_cases() -> Vec<Case> {
+    let case = |name, provider, kind, body: String, counted| Case {
+        name,
+        provider,
+        base_path: "/v1",
+        kind,
+        body: body.into(),
+        counted,
+    };
+    let with_end = |usage: Value| openai_stream([Value::Null, Value::Null, usage, Value::Null]);
+    vec![
+        case(
+            "xAI, reasoning beside the completion",
+            "xai",
+            WHOLE,
+            openai(
+                &json!({"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 135, "completion_tokens_details": {"reasoning_tokens": 94}}),
+            ),
+            Some(tokens(32, 0, 103, 94)),
+        ),
+        case(
+            "Together, cached tokens at the top",
+            "together",
+            STREAM,
+            with_end(json!({"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105, "cached_tokens": 30})),
+            Some(tokens(70, 30, 5, 0)),
+        ),
+        case(
+            "Groq, cached tokens inside, with the end",
+            "groq",
+            STREAM,
+            with_end(
+                json!({"queue_time": 0.1, "prompt_tokens": 100, "prompt_time": 0.1, "completion_tokens": 5, "completion_time": 0.1,
+                "total_tokens": 105, "total_time": 0.2, "prompt_tokens_details": {"cached_tokens": 64}}),
+            ),
+            Some(tokens(36, 64, 5, 0)),
+        ),
+        case(
+            "OpenRouter, written and read caches inside",
+            "openrouter",
+            WHOLE,
+            openai(
+                &json!({"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "cost": 0.01, "is_byok": false,
+                "prompt_tokens_details": {"cached_tokens": 30, "cache_write_tokens": 20, "audio_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 5}}),
+            ),
+            Some(TokenUsage { cache_write_5m: 20, ..tokens(50, 30, 20, 5) }),
+        ),
+        case(
+            "Mistral, with the end, nothing after",
+            "mistral",
+            STREAM,
+            with_end(json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15})),
+            Some(tokens(10, 0, 5, 0)),
+        ),
+    ]
+}
+
 fn anthropic_cases() -> Vec<Case> {
-    let case = |name, kind, body, counted| Case { name, provider: "anthropic", base_path: "", kind, body, counted };
+    let case = |name, kind, body: String, counted| Case {
+        name,
+        provider: "anthropic",
+        base_path: "",
+        kind,
+        body: body.into(),
+        counted,
+    };
     let usage = json!({"input_tokens": 10, "cache_read_input_tokens": 30, "cache_creation_input_tokens": 20, "output_tokens": 7,
         "cache_creation": {"ephemeral_5m_input_tokens": 15, "ephemeral_1h_input_tokens": 5}});
     let counted = TokenUsage { cache_write_5m: 15, cache_write_1h: 5, ..tokens(10, 30, 7, 0) };
@@ -191,8 +266,65 @@ fn anthropic_cases() -> Vec<Case> {
     ]
 }
 
+fn cohere_stream() -> String {
+    sse(&[
+        json!({"type": "message-start", "id": "c", "delta": {"message": {"role": "assistant"}}}),
+        json!({"type": "content-start", "index": 0, "delta": {"message": {"content": {"type": "text", "text": ""}}}}),
+        json!({"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "Hello"}}}}),
+        json!({"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": " there"}}}}),
+        json!({"type": "content-end", "index": 0}),
+        json!({"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": {"billed_units": {"input_tokens": 8.0, "output_tokens": 3.0},
+            "tokens": {"input_tokens": 900, "output_tokens": 3}}}}),
+    ])
+}
+
+/// Bedrock's count stands beside the cache's, and in a stream after the end.
+fn bedrock_cases() -> Vec<Case> {
+    let usage = json!({"inputTokens": 10, "outputTokens": 7, "totalTokens": 67, "cacheReadInputTokens": 30, "cacheWriteInputTokens": 20,
+        "cacheDetails": [{"ttl": "5m", "inputTokens": 15}, {"ttl": "1h", "inputTokens": 5}]});
+    let counted = TokenUsage { cache_write_5m: 15, cache_write_1h: 5, ..tokens(10, 30, 7, 0) };
+    let whole = |usage: &Value| {
+        let mut body = json!({"output": {"message": {"role": "assistant", "content": [{"text": "Hello there"}]}}, "stopReason": "end_turn", "metrics": {"latencyMs": 7}});
+        if !usage.is_null() {
+            body["usage"] = usage.clone();
+        }
+        Bytes::from(body.to_string())
+    };
+    let stream = |usage: &Value| {
+        let mut events = vec![
+            ("messageStart", json!({"role": "assistant"})),
+            ("contentBlockDelta", json!({"contentBlockIndex": 0, "delta": {"text": "Hello"}})),
+            ("contentBlockDelta", json!({"contentBlockIndex": 0, "delta": {"text": " there"}})),
+            ("contentBlockStop", json!({"contentBlockIndex": 0})),
+            ("messageStop", json!({"stopReason": "end_turn"})),
+        ];
+        if !usage.is_null() {
+            events.push(("metadata", json!({"usage": usage, "metrics": {"latencyMs": 7}})));
+        }
+        let frame = |(kind, payload): &(&str, Value)| {
+            let headers = [(":event-type", *kind), (":content-type", "application/json"), (":message-type", "event")];
+            event_stream::write(&headers, payload.to_string().as_bytes())
+        };
+        events.iter().flat_map(frame).collect::<Bytes>()
+    };
+    let case = |name, kind, body, counted| Case { name, provider: "bedrock", base_path: "", kind, body, counted };
+    vec![
+        case("Bedrock, the cache beside", WHOLE, whole(&usage), Some(counted)),
+        case("Bedrock, none", WHOLE, whole(&Value::Null), None),
+        case("Bedrock, after the end", FRAMES, stream(&usage), Some(counted)),
+        case("Bedrock, none in a stream", FRAMES, stream(&Value::Null), None),
+    ]
+}
+
 fn other_cases() -> Vec<Case> {
-    let case = |name, provider, kind, body, counted| Case { name, provider, base_path: "", kind, body, counted };
+    let case = |name, provider, kind, body: String, counted| Case {
+        name,
+        provider,
+        base_path: "",
+        kind,
+        body: body.into(),
+        counted,
+    };
     let gem = |candidates: u64, thoughts: u64| {
         json!({"promptTokenCount": 100, "cachedContentTokenCount": 40, "candidatesTokenCount": candidates,
             "thoughtsTokenCount": thoughts, "totalTokenCount": 100 + candidates + thoughts})
@@ -223,6 +355,15 @@ fn other_cases() -> Vec<Case> {
             Some(tokens(60, 40, 25, 5)),
         ),
         case("Cohere, billed units before tokens", "cohere", WHOLE, cohere.to_string(), Some(tokens(8, 0, 3, 0))),
+        case("Gemini, none", "gemini", WHOLE, gemini(&Value::Null).to_string(), None),
+        case(
+            "Vertex, with the end only",
+            "vertex",
+            STREAM,
+            gemini_stream(&[Value::Null, Value::Null, gem(20, 5)]),
+            Some(tokens(60, 40, 25, 5)),
+        ),
+        case("Cohere, in the last event", "cohere", STREAM, cohere_stream(), Some(tokens(8, 0, 3, 0))),
         case("Ollama, whole", "ollama", WHOLE, whole_ollama.to_string(), Some(tokens(11, 0, 6, 0))),
         case("Ollama, in the last line", "ollama", LINES, ollama(done), Some(tokens(11, 0, 6, 0))),
     ]
@@ -282,7 +423,11 @@ impl Client {
             };
             let sum = |names: &[&str]| names.iter().filter_map(|name| usage[*name].as_u64()).sum::<u64>();
             let (input, output) = match self {
-                Self::Chat => (sum(&["prompt_tokens"]), sum(&["completion_tokens"])),
+                // What comes untouched may count reasoning beside the completion, as the total tells.
+                Self::Chat => {
+                    let (input, completion) = (sum(&["prompt_tokens"]), sum(&["completion_tokens"]));
+                    (input, completion.max(sum(&["total_tokens"]).saturating_sub(input)))
+                }
                 Self::Responses => (sum(&["input_tokens"]), sum(&["output_tokens"])),
                 Self::Messages => (
                     sum(&["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"]),
@@ -300,15 +445,21 @@ fn bench(case: &Case, end: End, cut: usize) -> Bench {
     let mut world = World::empty();
     world.deployment(1, "m", case.provider, &format!("http://up.test{}", case.base_path));
     let bench = Bench::of(&world);
-    let body = &case.body[..case.body.len() - cut];
+    let body = case.body.slice(..case.body.len() - cut);
     let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n", case.kind, case.body.len());
-    bench.upstreams.fault("up.test", Raw::of(head + body, end));
+    bench.upstreams.fault("up.test", Raw::of([head.as_bytes(), &body].concat(), end));
     bench
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_booked_is_what_the_upstream_counted() {
-    for case in openai_cases().iter().chain(&anthropic_cases()).chain(&other_cases()) {
+    for case in openai_cases()
+        .iter()
+        .chain(&resembling_cases())
+        .chain(&anthropic_cases())
+        .chain(&other_cases())
+        .chain(&bedrock_cases())
+    {
         let is_stream = case.kind != WHOLE;
         for client in [Client::Chat, Client::Responses, Client::Messages, Client::Gemini] {
             if matches!(client, Client::Responses) && case.provider == "openai" {
@@ -336,10 +487,15 @@ async fn what_is_booked_is_what_the_upstream_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_cut_before_its_count_is_booked_as_far_as_it_is_known() {
-    let cases = [openai_cases().swap_remove(1), anthropic_cases().swap_remove(1), other_cases().swap_remove(1)];
-    for (case, known_input) in cases.iter().zip([0, 60, 100]) {
+    let cases = [
+        openai_cases().swap_remove(1),
+        anthropic_cases().swap_remove(1),
+        other_cases().swap_remove(1),
+        bedrock_cases().swap_remove(2),
+    ];
+    for (case, known_input) in cases.iter().zip([0, 60, 100, 0]) {
         // What the last 40 bytes hold is the end in each of them; the OpenAI count stands there alone.
-        let cut = case.body.len() - case.body.find(" there").expect("two words") + 1;
+        let cut = case.body.len() - memchr::memmem::find(&case.body, b" there").expect("two words") + 1;
         for client in [Client::Chat, Client::Messages] {
             let bench = bench(case, End::Reset, cut);
             let answer = bench.ask(client.ask(true)).await;
