@@ -27,12 +27,13 @@ fn scripts() -> PathBuf {
 }
 
 impl Script {
-    /// A script by its path below `tests/e2e`: `node/openai_client.mjs`, `python/openai_client.py`.
+    /// A script by its path below `tests/e2e`: `node/openai_client.mjs`, `python/openai_client.py`. A folder of Python scripts
+    /// has an environment of its own.
     pub fn new(path: &str) -> Result<Self> {
         let file = scripts().join(path);
         let (program, needs) = match path.split('/').next() {
             Some("python") => {
-                let python = scripts().join("python/.venv/bin/python");
+                let python = file.with_file_name(".venv").join("bin/python");
                 (python.clone(), python)
             }
             _ => (PathBuf::from("node"), scripts().join("node/node_modules")),
@@ -42,12 +43,22 @@ impl Script {
         }
         let mut command = Command::new(program);
         command.arg(file).stdin(Stdio::null()).kill_on_drop(true);
+        // What all of them share lies beside the first folder's.
+        command.env("PYTHONPATH", scripts().join("python"));
         // The SDKs read these; only what the test says may count.
         for name in [
             "OPENAI_API_KEY",
             "OPENAI_BASE_URL",
             "ANTHROPIC_API_KEY",
             "ANTHROPIC_BASE_URL",
+            "AWS_BEARER_TOKEN_BEDROCK",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "AWS_PROFILE",
+            "AWS_ENDPOINT_URL",
+            "CO_API_KEY",
+            "CO_API_URL",
             "HTTP_PROXY",
             "HTTPS_PROXY",
         ] {

@@ -20,7 +20,9 @@ const FEATURES: &str = "headgate-server/console,headgate-api/schema";
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     install_packages()?;
     link_node_modules()?;
-    link_python()?;
+    // What frameworks allow of the vendors' SDKs is older than these are.
+    link_python("tests/e2e/python")?;
+    link_python("tests/e2e/python/frameworks")?;
     console::build(Profile::Debug)?;
     // The runner builds the executable, too: `crates/server` has integration tests, and cargo builds a package's programs for
     // those. A build of its own would resolve other features and compile everything twice.
@@ -78,20 +80,30 @@ fn link_node_modules() -> Result<()> {
     link(&scripts.join("node_modules"), &kept.join("node_modules"))
 }
 
-/// Makes a Python environment with the packages of `tests/e2e/python` in the cache, once per lock file, and links it.
-fn link_python() -> Result<()> {
-    let scripts = root().join("tests/e2e/python");
+/// Makes a Python environment with the packages that a folder of scripts lists in the cache, once per list, and links it.
+fn link_python(folder: &str) -> Result<()> {
+    let scripts = root().join(folder);
     let requirements = scripts.join("requirements.txt");
     let kept = cached("python", &requirements)?;
     if !kept.join("done").is_file() {
         let folder = kept.to_string_lossy().into_owned();
         Step::new("python3").args(&["-m", "venv", "--clear", &folder]).run().context("making a Python environment")?;
         let listed = requirements.to_string_lossy().into_owned();
-        let install = ["install", "--quiet", "--disable-pip-version-check", "--requirement", &listed];
-        Step::new(kept.join("bin/pip")).args(&install).run().context("installing the PyPI packages of the tests")?;
+        let install = ["install", "--quiet", "--disable-pip-version-check", "--retries", "2", "--requirement", &listed];
+        Step::new(kept.join("bin/pip")).args(&install).run().with_context(|| unreachable_packages(&listed))?;
         fs::write(kept.join("done"), "")?;
     }
     link(&scripts.join(".venv"), &kept)
+}
+
+/// Says what to do when packages cannot be had.
+fn unreachable_packages(listed: &str) -> String {
+    format!(
+        "the packages of {listed} could not be installed. If no package index can be reached from here, run this once where one \
+         can, or name one in PIP_INDEX_URL; what is installed is kept in {} and used without a network from then on. Tests that \
+         need no vendor's SDK run without it: `cargo nextest run -p <crate>`",
+        cache_dir().map_or_else(|_| "the cache".to_owned(), |folder| folder.display().to_string())
+    )
 }
 
 fn cached(kind: &str, lock_file: &Path) -> Result<PathBuf> {

@@ -5,6 +5,7 @@
 
 import http from "node:http";
 import net from "node:net";
+import { crc32 } from "node:zlib";
 import { LLMock } from "@copilotkit/aimock";
 
 const USAGE = { prompt_tokens: 12, completion_tokens: 5, input_tokens: 12, output_tokens: 5 };
@@ -34,7 +35,6 @@ mock.on(says("long story"), { content: STORY, usage: USAGE }, { chunkSize: 24, s
 mock.on(says("Cut this off"), { content: STORY, usage: USAGE }, { chunkSize: 24, truncateAfterChunks: 8, streamingProfile: { ttft: 1, tps: 50 } });
 mock.on(says("Think first"), { content: "The answer is 42.", reasoning: "Six times seven.", usage: USAGE });
 mock.on(says(""), { content: "Hello from the upstream.", usage: USAGE }, { chunkSize: 6 });
-mock.onEmbedding(/.*/, { embedding: [0.25, -0.5, 0.125] });
 await mock.start();
 const target = new URL(mock.url);
 
@@ -55,6 +55,64 @@ function asTheVendorReadsIt(body) {
   return Buffer.from(JSON.stringify({ ...body, stream_options: { include_usage: true } }));
 }
 
+// What aimock has no part for, or without a count, in the vendor's own form.
+const VECTOR = [0.25, -0.5, 0.125];
+const N_TEXT = 7;
+const ranked = (name, count) => (body) => ({
+  ...count,
+  [name]: body.documents
+    .map((_, index) => ({ index, relevance_score: index === 1 ? 0.9 : 0.1 }))
+    .sort((a, b) => b.relevance_score - a.relevance_score)
+    .slice(0, body.top_n ?? body.top_k),
+});
+const OURS = [
+  [/^\/v1\/messages\/count_tokens/, () => ({ input_tokens: 4242 })],
+  [
+    /\/embeddings$/,
+    ({ model, input, encoding_format }) => {
+      const embedding = encoding_format === "base64" ? Buffer.from(new Float32Array(VECTOR).buffer).toString("base64") : VECTOR;
+      const data = [input].flat().map((_, index) => ({ object: "embedding", index, embedding }));
+      return { object: "list", data, model, usage: { prompt_tokens: N_TEXT, total_tokens: N_TEXT } };
+    },
+  ],
+  [/^\/api\/embed$/, ({ model, input }) => ({ model, embeddings: [input].flat().map(() => VECTOR), prompt_eval_count: N_TEXT })],
+  [/:batchEmbedContents$/, (body) => ({ embeddings: body.requests.map(() => ({ values: VECTOR })), usageMetadata: { promptTokenCount: N_TEXT } })],
+  [
+    /\/publishers\/google\/models\/[^/]+:predict$/,
+    (body) => ({ predictions: body.instances.map(() => ({ embeddings: { values: VECTOR, statistics: { token_count: N_TEXT / body.instances.length, truncated: false } } })) }),
+  ],
+  [/^\/model\/amazon\.titan-embed[^/]*\/invoke$/, () => ({ embedding: VECTOR, inputTextTokenCount: N_TEXT })],
+  [/^\/v2\/embed$/, (body) => ({ id: "e", embeddings: { float: body.texts.map(() => VECTOR) }, texts: body.texts, response_type: "embeddings_by_type", meta: { billed_units: { input_tokens: N_TEXT } } })],
+  [/^\/v2\/rerank$/, ranked("results", { id: "r", meta: { billed_units: { search_units: 1 } } })],
+  [/^\/v1\/rerank$/, (body) => ranked(body.model.startsWith("rerank-2") ? "data" : "results", { model: body.model, usage: { total_tokens: N_TEXT } })(body)],
+];
+
+// Claude on Vertex and OpenAI's completions are aimock's messages and chat under other names.
+function asAimockHasIt(path, body) {
+  const claude = path.match(/\/publishers\/anthropic\/models\/([^/:]+):(?:raw|streamRaw)Predict$/);
+  if (claude) return { path: "/v1/messages", body: { model: decodeURIComponent(claude[1]), ...body } };
+  if (path.endsWith("/v1/completions")) {
+    const { prompt, ...rest } = body;
+    return { path: "/v1/chat/completions", body: { ...rest, messages: [{ role: "user", content: prompt }] }, told: asCompletion };
+  }
+  return null;
+}
+
+// A line of a chat answer, or all of it, as one of a completion.
+function asCompletion(line) {
+  const [, prefix, data] = line.match(/^(data: )?(.*)$/s);
+  if (!data.startsWith("{")) return line;
+  const told = JSON.parse(data);
+  if (!told.choices) return line;
+  const choices = told.choices.map(({ index, delta, message, finish_reason }) => ({
+    index,
+    text: (delta ?? message).content ?? "",
+    logprobs: null,
+    finish_reason: finish_reason ?? null,
+  }));
+  return (prefix ?? "") + JSON.stringify({ ...told, object: "text_completion", choices });
+}
+
 let record = [];
 
 const recorder = http.createServer(async (request, response) => {
@@ -69,28 +127,45 @@ const recorder = http.createServer(async (request, response) => {
   const entry = { method: request.method, path: request.url, headers: request.headers, body: parse(body), status: null, ended: null };
   record.push(entry);
   response.on("close", () => (entry.ended = response.writableFinished ? "whole" : "hung up"));
-  if (request.url.startsWith("/v1/messages/count_tokens")) {
-    // aimock has no token counter; the answer only has to be recognisable.
+  const path = request.url.split("?")[0];
+  const ours = OURS.find(([form]) => form.test(path));
+  if (ours) {
     entry.status = 200;
     response.writeHead(200, { "content-type": "application/json" });
-    return response.end(JSON.stringify({ input_tokens: 4242 }));
+    return response.end(JSON.stringify(ours[1](entry.body)));
   }
-  const asked = asTheVendorReadsIt(entry.body) ?? body;
+  const renamed = asAimockHasIt(path, entry.body);
+  const asked = renamed ? Buffer.from(JSON.stringify(renamed.body)) : asTheVendorReadsIt(entry.body) ?? body;
   const headers = { ...request.headers, host: target.host, "content-length": String(asked.length) };
-  const put_right = VENDORS.find(({ path }) => request.url.startsWith(path))?.put_right;
-  const options = { host: target.hostname, port: target.port, method: request.method, path: request.url, headers };
+  const vendor = VENDORS.find(({ path }) => request.url.startsWith(path));
+  const options = { host: target.hostname, port: target.port, method: request.method, path: renamed?.path ?? request.url, headers };
   const onward = http.request(options, (answer) => {
     entry.status = answer.statusCode;
     answer.on("error", () => response.destroy());
-    if (!put_right) {
+    const { "content-length": _, ...rest } = answer.headers;
+    if (path.startsWith("/model/") && answer.statusCode >= 400) return refuseAsAws(answer, rest, response);
+    const pack = answer.statusCode === 200 && PACKERS.find(([end]) => path.endsWith(end))?.[1];
+    if (pack) {
+      response.writeHead(200, rest);
+      return repack(answer, response, pack);
+    }
+    if (!vendor && !renamed?.told) {
       response.writeHead(answer.statusCode, answer.headers);
       return answer.pipe(response);
     }
-    const { "content-length": _, ...rest } = answer.headers;
     response.writeHead(answer.statusCode, rest);
     answer.setEncoding("utf8");
-    answer.on("data", (text) => response.write(put_right(text)));
-    answer.on("end", () => response.end());
+    if (vendor) {
+      answer.on("data", (text) => response.write(vendor.put_right(text)));
+      return answer.on("end", () => response.end());
+    }
+    let line = "";
+    answer.on("data", (text) => {
+      const lines = (line + text).split("\n");
+      line = lines.pop();
+      if (lines.length) response.write(lines.map((whole) => `${renamed.told(whole)}\n`).join(""));
+    });
+    answer.on("end", () => response.end(line && renamed.told(line)));
   });
   onward.on("error", () => response.destroy());
   response.on("close", () => onward.destroy());
@@ -114,6 +189,55 @@ recorder.on("upgrade", (request, socket, head) => {
   }
   socket.on("close", () => (entry.ended = "hung up"));
 });
+
+// AWS packs what a model says in its own form as base64 into its frames, and tells of no start but that of a tool; aimock puts
+// it there bare, and tells of every start.
+const PACKERS = [
+  ["/invoke-with-response-stream", (payload) => ({ bytes: payload.toString("base64") })],
+  [
+    "/converse-stream",
+    (payload) => {
+      const said = JSON.parse(payload);
+      return "start" in said && !said.start.toolUse ? null : said;
+    },
+  ],
+];
+
+function repack(answer, response, pack) {
+  let held = Buffer.alloc(0);
+  answer.on("data", (chunk) => {
+    held = Buffer.concat([held, chunk]);
+    while (held.length >= 4 && held.length >= held.readUInt32BE(0)) {
+      const frame = held.subarray(0, held.readUInt32BE(0));
+      held = held.subarray(frame.length);
+      const headers = frame.subarray(12, 12 + frame.readUInt32BE(4));
+      const packed = pack(frame.subarray(12 + headers.length, frame.length - 4));
+      if (packed) response.write(frameOf(headers, Buffer.from(JSON.stringify(packed))));
+    }
+  });
+  answer.on("end", () => response.end());
+}
+
+function frameOf(headers, payload) {
+  const frame = Buffer.alloc(16 + headers.length + payload.length);
+  frame.writeUInt32BE(frame.length, 0);
+  frame.writeUInt32BE(headers.length, 4);
+  frame.writeUInt32BE(crc32(frame.subarray(0, 8)), 8);
+  headers.copy(frame, 12);
+  payload.copy(frame, 12 + headers.length);
+  frame.writeUInt32BE(crc32(frame.subarray(0, frame.length - 4)), frame.length - 4);
+  return frame;
+}
+
+// AWS says in a header what kind of error it is.
+async function refuseAsAws(answer, headers, response) {
+  const kinds = { 400: "ValidationException", 500: "InternalServerException" };
+  const chunks = [];
+  for await (const chunk of answer) chunks.push(chunk);
+  const { message } = JSON.parse(Buffer.concat(chunks)).error;
+  response.writeHead(answer.statusCode, { ...headers, "x-amzn-errortype": kinds[answer.statusCode] ?? "ServiceException" });
+  response.end(JSON.stringify({ message }));
+}
 
 function parse(body) {
   try {

@@ -68,8 +68,12 @@ def variant():
 
 
 def run(scenarios):
-    """Runs every scenario with every model, several at a time, and tells the results."""
+    """Runs every scenario with every model, several at a time, and tells the results.
+
+    `scenarios` are functions of the scenarios' names, or such functions by name.
+    """
     base_url, api_key, models = sys.argv[1:4]
+    named = scenarios if isinstance(scenarios, dict) else {scenario.__name__: scenario for scenario in scenarios}
 
     def one(model, scenario):
         try:
@@ -80,7 +84,7 @@ def run(scenarios):
 
     with ThreadPoolExecutor(6) as pool:
         waiting = {
-            model: {scenario.__name__: pool.submit(one, model, scenario) for scenario in scenarios}
+            model: {name: pool.submit(one, model, scenario) for name, scenario in named.items()}
             for model in models.split(",")
         }
         results = {

@@ -6,189 +6,32 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-/// A deployment whose upstream is aimock in the part of one provider.
-pub(super) struct Provider {
-    /// The model name that clients ask for.
-    pub name: &'static str,
-    pub title: &'static str,
-    /// Its name in Headgate.
-    pub kind: &'static str,
-    pub model: &'static str,
-    /// The base address below aimock's.
-    pub base: &'static str,
-    pub secret: &'static str,
-    pub mark: Mark,
-    /// What the marked header must hold.
-    pub sends: &'static str,
+use super::rows::{Group, PROVIDERS, Provider};
+
+/// What one table holds.
+pub(super) struct Table {
+    pub rows: Rows,
+    /// What is tried, and the name that scripts give it.
+    columns: &'static [(&'static str, &'static str)],
 }
 
-/// How a call to a provider is told from the others.
-pub(super) struct Mark {
-    pub path: &'static str,
-    pub body: &'static str,
-    pub header: &'static str,
+/// The providers of a table.
+pub(super) enum Rows {
+    Of(&'static [Group]),
+    /// The one whose own API it is.
+    Own(&'static str),
 }
 
-const BEARER: &str = "authorization";
-
-pub(super) const PROVIDERS: &[Provider] = &[
-    Provider {
-        name: "openai",
-        title: "OpenAI",
-        kind: "openai",
-        model: "gpt-4o-mini",
-        base: "/v1",
-        secret: "sk-openai-000000000000",
-        mark: Mark { path: "/v1/", body: "\"gpt-4o-mini\"", header: BEARER },
-        sends: "Bearer sk-openai-000000000000",
-    },
-    Provider {
-        name: "anthropic",
-        title: "Anthropic",
-        kind: "anthropic",
-        model: "claude-opus-4-5",
-        base: "",
-        secret: "sk-ant-000000000000",
-        mark: Mark { path: "/v1/messages", body: "", header: "x-api-key" },
-        sends: "sk-ant-000000000000",
-    },
-    Provider {
-        name: "gemini",
-        title: "Gemini (AI Studio)",
-        kind: "gemini",
-        model: "gemini-2.5-flash",
-        base: "",
-        secret: "AIza-gemini-000000",
-        mark: Mark { path: "/v1beta/models/gemini-2.5-flash:", body: "", header: "x-goog-api-key" },
-        sends: "AIza-gemini-000000",
-    },
-    Provider {
-        name: "vertex",
-        title: "Vertex AI (Gemini)",
-        kind: "vertex",
-        model: "gemini-2.5-flash",
-        base: "/v1/projects/p/locations/us-central1",
-        secret: "ya29.vertex-000000",
-        mark: Mark { path: "/v1/projects/p/", body: "", header: BEARER },
-        sends: "Bearer ya29.vertex-000000",
-    },
-    Provider {
-        name: "bedrock",
-        title: "Bedrock (Converse)",
-        kind: "bedrock",
-        model: "amazon.nova-pro-v1:0",
-        base: "",
-        secret: r#"{"access_key_id":"AKIA00000000","secret_access_key":"s0000000000","region":"eu-west-1"}"#,
-        mark: Mark { path: "/model/amazon.nova", body: "", header: BEARER },
-        sends: "AWS4-HMAC-SHA256 Credential=AKIA00000000/",
-    },
-    Provider {
-        name: "azure",
-        title: "Azure OpenAI (dated)",
-        kind: "azure_openai",
-        model: "gpt-4o",
-        base: "?api-version=2024-10-21",
-        secret: "azure-key-000000000000",
-        mark: Mark { path: "/openai/", body: "", header: "api-key" },
-        sends: "azure-key-000000000000",
-    },
-    Provider {
-        name: "mistral",
-        title: "Mistral",
-        kind: "mistral",
-        model: "mistral-large-latest",
-        base: "/v1",
-        secret: "mistral-000000000000",
-        mark: Mark { path: "/v1/chat/completions", body: "\"mistral-large-latest\"", header: BEARER },
-        sends: "Bearer mistral-000000000000",
-    },
-    Provider {
-        name: "cohere",
-        title: "Cohere",
-        kind: "cohere",
-        model: "command-a-03-2025",
-        base: "",
-        secret: "cohere-000000000000",
-        mark: Mark { path: "/v2/chat", body: "", header: BEARER },
-        sends: "Bearer cohere-000000000000",
-    },
-    Provider {
-        name: "ollama",
-        title: "Ollama",
-        kind: "ollama",
-        model: "qwen3",
-        base: "",
-        secret: "ollama-000000000000",
-        mark: Mark { path: "/api/chat", body: "", header: BEARER },
-        sends: "Bearer ollama-000000000000",
-    },
-    Provider {
-        name: "openrouter",
-        title: "OpenRouter",
-        kind: "openrouter",
-        model: "deepseek/deepseek-r1",
-        base: "/api/v1",
-        secret: "sk-or-000000000000",
-        mark: Mark { path: "/api/v1/chat/completions", body: "", header: BEARER },
-        sends: "Bearer sk-or-000000000000",
-    },
-    Provider {
-        name: "compatible",
-        title: "Any OpenAI-compatible server",
-        kind: "openai_compatible",
-        model: "local-model",
-        base: "/v1",
-        secret: "local-000000000000",
-        mark: Mark { path: "/v1/chat/completions", body: "\"local-model\"", header: BEARER },
-        sends: "Bearer local-000000000000",
-    },
-];
-
-/// A script, and what it stands for.
-pub(super) struct Client {
-    pub title: &'static str,
-    /// The packages whose versions the page names, with the registry in front: `pypi openai`.
-    pub packages: &'static [&'static str],
-    pub surface: &'static str,
-    pub script: &'static str,
-    pub variant: &'static str,
+impl Rows {
+    pub(super) fn list(&self) -> impl Iterator<Item = &'static Provider> {
+        PROVIDERS.iter().filter(|provider| match self {
+            Self::Of(groups) => groups.contains(&provider.group),
+            Self::Own(name) => provider.name == *name,
+        })
+    }
 }
 
-const fn client(
-    title: &'static str,
-    packages: &'static [&'static str],
-    surface: &'static str,
-    script: &'static str,
-    variant: &'static str,
-) -> Client {
-    Client { title, packages, surface, script, variant }
-}
-
-const CHAT: &str = "Chat Completions";
-const RESPONSES: &str = "Responses";
-const MESSAGES: &str = "Messages";
-const GEMINI: &str = "generateContent";
-const AI_OPENAI: &[&str] = &["npm ai", "npm @ai-sdk/openai"];
-
-pub(super) const CLIENTS: &[Client] = &[
-    client("openai, Python", &["pypi openai"], CHAT, "python/openai_client.py", ""),
-    client("openai, Python", &["pypi openai"], RESPONSES, "python/responses_client.py", ""),
-    client("anthropic, Python", &["pypi anthropic"], MESSAGES, "python/anthropic_client.py", ""),
-    client("google-genai, Python", &["pypi google-genai"], GEMINI, "python/google_client.py", ""),
-    client("mistralai, Python", &["pypi mistralai"], CHAT, "python/mistral_client.py", ""),
-    client("langchain-openai", &["pypi langchain-openai"], CHAT, "python/langchain_client.py", ""),
-    client("instructor", &["pypi instructor"], CHAT, "python/instructor_client.py", ""),
-    client("openai, JavaScript", &["npm openai"], CHAT, "node/openai_client.mjs", ""),
-    client("@anthropic-ai/sdk", &["npm @anthropic-ai/sdk"], MESSAGES, "node/anthropic_client.mjs", ""),
-    client("@google/genai", &["npm @google/genai"], GEMINI, "node/google_client.mjs", ""),
-    client("ai + @ai-sdk/openai", AI_OPENAI, CHAT, "node/ai_client.mjs", "chat"),
-    client("ai + @ai-sdk/openai", AI_OPENAI, RESPONSES, "node/ai_client.mjs", "responses"),
-    client("ai + @ai-sdk/anthropic", &["npm ai", "npm @ai-sdk/anthropic"], MESSAGES, "node/ai_client.mjs", "messages"),
-    client("ai + @ai-sdk/google", &["npm ai", "npm @ai-sdk/google"], GEMINI, "node/ai_client.mjs", "gemini"),
-];
-
-/// The columns: what is tried, and the name that scripts give it.
-const SCENARIOS: [(&str, &str); 9] = [
+const SCENARIOS: &[(&str, &str)] = &[
     ("chat", "chat"),
     ("stream", "stream"),
     ("tools", "tools"),
@@ -198,6 +41,117 @@ const SCENARIOS: [(&str, &str); 9] = [
     ("error", "error"),
     ("cut", "cut"),
     ("client leaves", "disconnect"),
+];
+const CHATS: Table = Table { rows: Rows::Of(&[Group::Chat]), columns: SCENARIOS };
+const CHATS_AND_CLAUDE: Table = Table { rows: Rows::Of(&[Group::Chat, Group::Claude]), columns: SCENARIOS };
+const OLDER: Table = Table {
+    rows: Rows::Of(&[Group::Chat, Group::Claude]),
+    columns: &[("whole", "chat"), ("stream", "stream"), ("error", "error"), ("cut", "cut")],
+};
+const VECTORS: Table = Table {
+    rows: Rows::Of(&[Group::Vectors]),
+    columns: &[("one text", "vectors"), ("as numbers", "floats"), ("several texts", "several"), ("error", "error")],
+};
+const RANKING: Table = Table {
+    rows: Rows::Of(&[Group::Ranking]),
+    columns: &[("ranking", "rank"), ("objects, returned", "documents"), ("error", "error")],
+};
+const OWN_COHERE: Table = Table {
+    rows: Rows::Own("cohere"),
+    columns: &[
+        ("chat", "chat"),
+        ("stream", "stream"),
+        ("tools", "tools"),
+        ("JSON schema", "schema"),
+        ("image", "image"),
+        ("error", "error"),
+        ("cut", "cut"),
+        ("client leaves", "disconnect"),
+        ("vectors", "embeddings"),
+        ("ranking", "rerank"),
+    ],
+};
+const OWN_CONVERSE: Table = Table { rows: Rows::Own("bedrock"), columns: SCENARIOS };
+const OWN_INVOKE: Table = Table {
+    rows: Rows::Own("bedrock"),
+    columns: &[
+        ("Claude", "chat"),
+        ("Claude, stream", "stream"),
+        ("tools", "tools"),
+        ("error", "error"),
+        ("cut", "cut"),
+        ("Titan, vectors", "embeddings"),
+    ],
+};
+
+/// A script, and what it stands for.
+pub(super) struct Client {
+    pub title: &'static str,
+    /// The packages whose versions the page names, with where they are pinned in front: `pypi openai`.
+    pub packages: &'static [&'static str],
+    pub surface: &'static str,
+    pub script: &'static str,
+    pub variant: &'static str,
+    pub table: Table,
+}
+
+const fn client(
+    title: &'static str,
+    packages: &'static [&'static str],
+    surface: &'static str,
+    (script, variant): (&'static str, &'static str),
+    table: Table,
+) -> Client {
+    Client { title, packages, surface, script, variant, table }
+}
+
+const CHAT: &str = "Chat Completions";
+const RESPONSES: &str = "Responses";
+const MESSAGES: &str = "Messages";
+const GEMINI: &str = "generateContent";
+const AI_OPENAI: &[&str] = &["npm ai", "npm @ai-sdk/openai"];
+const AI_ANTHROPIC: &[&str] = &["npm ai", "npm @ai-sdk/anthropic"];
+const AI_GOOGLE: &[&str] = &["npm ai", "npm @ai-sdk/google"];
+const AI: &str = "node/ai_client.mjs";
+const VECTORS_PY: &str = "python/vectors_client.py";
+const BEDROCK_PY: &str = "python/bedrock_client.py";
+const LANGCHAIN: &[&str] = &["frameworks langchain-openai", "frameworks openai"];
+const INSTRUCTOR: &[&str] = &["frameworks instructor", "frameworks openai"];
+
+pub(super) const CLIENTS: &[Client] = &[
+    client("openai, Python", &["pypi openai"], CHAT, ("python/openai_client.py", ""), CHATS_AND_CLAUDE),
+    client("openai, Python", &["pypi openai"], RESPONSES, ("python/responses_client.py", ""), CHATS),
+    client("anthropic, Python", &["pypi anthropic"], MESSAGES, ("python/anthropic_client.py", ""), CHATS_AND_CLAUDE),
+    client("google-genai, Python", &["pypi google-genai"], GEMINI, ("python/google_client.py", ""), CHATS),
+    client("mistralai, Python", &["pypi mistralai"], CHAT, ("python/mistral_client.py", ""), CHATS),
+    client("langchain-openai", LANGCHAIN, CHAT, ("python/frameworks/langchain_client.py", ""), CHATS),
+    client("instructor", INSTRUCTOR, CHAT, ("python/frameworks/instructor_client.py", ""), CHATS),
+    client("openai, JavaScript", &["npm openai"], CHAT, ("node/openai_client.mjs", ""), CHATS),
+    client(
+        "@anthropic-ai/sdk",
+        &["npm @anthropic-ai/sdk"],
+        MESSAGES,
+        ("node/anthropic_client.mjs", ""),
+        CHATS_AND_CLAUDE,
+    ),
+    client("@google/genai", &["npm @google/genai"], GEMINI, ("node/google_client.mjs", ""), CHATS),
+    client("ai + @ai-sdk/openai", AI_OPENAI, CHAT, (AI, "chat"), CHATS),
+    client("ai + @ai-sdk/openai", AI_OPENAI, RESPONSES, (AI, "responses"), CHATS),
+    client("ai + @ai-sdk/anthropic", AI_ANTHROPIC, MESSAGES, (AI, "messages"), CHATS),
+    client("ai + @ai-sdk/google", AI_GOOGLE, GEMINI, (AI, "gemini"), CHATS),
+    client("openai, Python", &["pypi openai"], "Completions", ("python/older_client.py", ""), OLDER),
+    client("openai, Python", &["pypi openai"], "Embeddings", (VECTORS_PY, "openai"), VECTORS),
+    client("google-genai, Python", &["pypi google-genai"], "embedContent", (VECTORS_PY, "google"), VECTORS),
+    client("cohere, Python", &["pypi cohere"], "Rerank", (VECTORS_PY, "cohere"), RANKING),
+    client(
+        "cohere, Python",
+        &["pypi cohere"],
+        "its own API, passed through",
+        ("python/cohere_client.py", ""),
+        OWN_COHERE,
+    ),
+    client("boto3", &["pypi boto3"], "Bedrock's Converse, passed through", (BEDROCK_PY, "converse"), OWN_CONVERSE),
+    client("boto3", &["pypi boto3"], "Bedrock's Invoke, passed through", (BEDROCK_PY, "invoke"), OWN_INVOKE),
 ];
 
 /// Cells that hold no tick, and why. An empty provider or script means every one.
@@ -211,11 +165,14 @@ struct Reason {
 const REASONS: &[Reason] = &[
     Reason { script: "", provider: "cohere", scenario: "reasoning", why: COHERE_THOUGHTS },
     Reason { script: "", provider: "ollama", scenario: "reasoning", why: OLLAMA_THOUGHTS },
+    Reason { script: "", provider: "bedrock-vectors", scenario: "several", why: TITAN_TEXTS },
 ];
 
 const COHERE_THOUGHTS: &str = "aimock tells Cohere's thoughts as text, which they are not in Cohere's API; the translation of the vendor's own \
                                form is in `crates/provider/fixtures/cohere`.";
 const OLLAMA_THOUGHTS: &str = "aimock has no thoughts for Ollama; the translation of the project's own form is in `crates/provider/fixtures/ollama/reasoning`.";
+
+const TITAN_TEXTS: &str = "Amazon's own model takes one text a call, and Headgate makes one call of one; it says so.";
 
 /// What one script said: by model, by scenario.
 pub(super) struct Ran {
@@ -254,8 +211,8 @@ impl Ran {
 pub(super) fn list_wrong(ran: &[Ran]) -> Vec<String> {
     let mut wrong = Vec::new();
     for ran in ran {
-        for provider in PROVIDERS {
-            for (_, scenario) in SCENARIOS {
+        for provider in ran.client.table.rows.list() {
+            for (_, scenario) in ran.client.table.columns {
                 let place = format!("{} {} → {}: {scenario}", ran.client.title, ran.client.surface, provider.title);
                 match (ran.cell(provider, scenario), ran.reason(provider, scenario)) {
                     (Cell::Failed(why), None) => wrong.push(format!("{place}: {why}")),
@@ -284,8 +241,9 @@ because its API has no such thing.
 Every whole answer of these runs is in the ledger with exactly the tokens that the upstream counted; every provider got the
 picture, the schema, the tool and its result in its own language, its own secret, and never the client's key.
 
-Not run: the SDKs of Cohere and AWS (`cohere`, `boto3`), which speak nothing but their vendors' own APIs, for which Headgate has
-no surface of its own.
+The SDKs of AWS and Cohere (`boto3`, `cohere`) speak their vendors' own APIs and reach those through `/passthrough/…`: signed
+here, untouched on the way, counted. boto3 sends a key as `AWS_BEARER_TOKEN_BEDROCK`. What aimock lacks (vectors and rankings with
+a count, completions, Claude on Vertex AI) is answered in the vendor's form by the test's own upstream.
 ";
 
 /// Writes the page.
@@ -304,13 +262,14 @@ pub(super) fn render(ran: &[Ran]) -> Result<String> {
             ran.client.surface,
             packages.join(", ")
         );
-        for (title, _) in SCENARIOS {
+        let table = &ran.client.table;
+        for (title, _) in table.columns {
             let _ = write!(page, " {title} |");
         }
-        let _ = write!(page, "\n|---|{}\n", "---|".repeat(SCENARIOS.len()));
-        for provider in PROVIDERS {
+        let _ = write!(page, "\n|---|{}\n", "---|".repeat(table.columns.len()));
+        for provider in table.rows.list() {
             let _ = write!(page, "| {} |", provider.title);
-            for (_, scenario) in SCENARIOS {
+            for (_, scenario) in table.columns {
                 let cell = match ran.cell(provider, scenario) {
                     Cell::Passed => "✓".to_owned(),
                     Cell::Absent => "·".to_owned(),
@@ -345,9 +304,12 @@ impl Versions {
     fn read() -> Result<Self> {
         let scripts = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e");
         let mut versions = BTreeMap::new();
-        for line in std::fs::read_to_string(scripts.join("python/requirements.txt"))?.lines() {
-            if let Some((name, version)) = line.split_once("==") {
-                versions.insert(format!("pypi {name}"), version.to_owned());
+        for (place, list) in [("pypi", "python/requirements.txt"), ("frameworks", "python/frameworks/requirements.txt")]
+        {
+            for line in std::fs::read_to_string(scripts.join(list))?.lines() {
+                if let Some((name, version)) = line.split_once("==") {
+                    versions.insert(format!("{place} {name}"), version.to_owned());
+                }
             }
         }
         let package: Value = serde_json::from_str(&std::fs::read_to_string(scripts.join("node/package.json"))?)?;

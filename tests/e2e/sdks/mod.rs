@@ -5,6 +5,7 @@
 //! otherwise a reason that is stated in `matrix`; a reason for what works is as wrong as none for what does not.
 
 mod matrix;
+mod rows;
 
 use std::path::Path;
 
@@ -15,7 +16,8 @@ use testkit::fleet::list_all;
 use testkit::headgate::{Start, data_dir};
 use testkit::{Aimock, Headgate, Script, until};
 
-use self::matrix::{CLIENTS, Client, PROVIDERS, Provider, Ran};
+use self::matrix::{CLIENTS, Client, Ran};
+use self::rows::{Group, PROVIDERS, Provider};
 use crate::chat::LEDGER_WITHIN;
 
 /// Scripts that run at the same time.
@@ -29,6 +31,9 @@ const MARKERS: [(&str, &str); 4] = [
     ("the result of a tool", "sunny"),
 ];
 
+/// The providers whose own API may be used.
+const OWN: [&str; 2] = ["bedrock", "cohere"];
+
 /// Gives the workspace a deployment of every provider, all with aimock behind them.
 async fn set_up(headgate: &Headgate, aimock: &Aimock) -> Result<()> {
     let admin = headgate.as_admin()?;
@@ -36,7 +41,8 @@ async fn set_up(headgate: &Headgate, aimock: &Aimock) -> Result<()> {
     let deployments = format!("/api/v1/workspaces/{}/deployments", headgate.field("workspace_id"));
     for Provider { name, kind, model, base, secret, .. } in PROVIDERS {
         let base_url = format!("{}{base}", aimock.url());
-        let body = json!({"provider": kind, "name": name, "base_url": base_url, "secret": secret});
+        let is_own = OWN.contains(name);
+        let body = json!({"provider": kind, "name": name, "base_url": base_url, "secret": secret, "allows_passthrough": is_own});
         let credential = admin.post(&credentials, &body).await.with_context(|| name.to_owned())?;
         let body = json!({"name": name, "provider": kind, "upstream_model": model, "credential_id": credential["id"]});
         admin.post(&deployments, &body).await.with_context(|| name.to_owned())?;
@@ -50,7 +56,7 @@ async fn set_up(headgate: &Headgate, aimock: &Aimock) -> Result<()> {
 }
 
 async fn run(client: &'static Client, headgate: &Headgate) -> Result<Ran> {
-    let models: Vec<&str> = PROVIDERS.iter().map(|provider| provider.name).collect();
+    let models: Vec<&str> = client.table.rows.list().map(|provider| provider.name).collect();
     let script = Script::new(client.script)?
         .arg(headgate.field("gateway_url").trim_end_matches('/'))
         .arg(headgate.field("virtual_key"))
@@ -83,7 +89,7 @@ async fn the_sdks_of_the_vendors_reach_every_provider() -> Result<()> {
 async fn check_upstream(aimock: &Aimock, key: &str) -> Result<()> {
     let calls = aimock.calls().await?;
     assert!(!json!(calls).to_string().contains(key), "the virtual key was forwarded");
-    for Provider { name, mark, sends, .. } in PROVIDERS {
+    for Provider { name, mark, sends, group, .. } in PROVIDERS {
         let of_provider: Vec<&Value> = calls
             .iter()
             .filter(|call| call["path"].as_str().is_some_and(|path| path.starts_with(mark.path)))
@@ -93,6 +99,9 @@ async fn check_upstream(aimock: &Aimock, key: &str) -> Result<()> {
         for call in &of_provider {
             let sent = call["headers"][mark.header].as_str().unwrap_or_default();
             assert!(sent.contains(sends), "{name}: {} is `{sent}`", mark.header);
+        }
+        if matches!(group, Group::Vectors | Group::Ranking) {
+            continue;
         }
         for (what, marker) in MARKERS {
             let has_come = of_provider.iter().any(|call| call["body"].to_string().contains(marker));
@@ -104,24 +113,40 @@ async fn check_upstream(aimock: &Aimock, key: &str) -> Result<()> {
     Ok(())
 }
 
-/// Every call is in the ledger with the upstream's own count: each whole answer is said to be 12 tokens in and 5 out.
+/// What an answer of the upstreams counts: tokens in, tokens out, searches.
+const CHAT_COUNT: [u64; 3] = [12, 5, 0];
+const TEXT_COUNT: [u64; 3] = [7, 0, 0];
+const SEARCH_COUNT: [u64; 3] = [0, 0, 1];
+
+/// Every call is in the ledger with the upstream's own count.
 async fn check_ledger(headgate: &Headgate) -> Result<()> {
     let admin = headgate.as_admin()?;
     let path = format!("/api/v1/workspaces/{}/logs", headgate.field("workspace_id"));
+    let n_chats = PROVIDERS.iter().filter(|provider| matches!(provider.group, Group::Chat | Group::Claude)).count();
     let events = until("clients that left are in the ledger", LEDGER_WITHIN, || async {
         let events = list_all(&admin, &path).await?;
         let n_left = events.iter().filter(|event| event["outcome"] == "client_closed").count();
-        Ok((n_left >= PROVIDERS.len()).then_some(events))
+        Ok((n_left >= n_chats).then_some(events))
     })
     .await?;
-    for provider in PROVIDERS {
-        let of_provider = events.iter().filter(|event| event["model"] == provider.name);
-        let whole: Vec<&Value> = of_provider.filter(|event| event["outcome"] == "success").collect();
-        assert!(!whole.is_empty(), "{} has no whole answer in the ledger", provider.name);
+    let own = OWN.map(|name| format!("passthrough/{name}"));
+    let counted: Vec<(&str, &[[u64; 3]])> = (PROVIDERS.iter())
+        .map(|provider| match provider.group {
+            Group::Chat | Group::Claude => (provider.name, &[CHAT_COUNT][..]),
+            Group::Vectors => (provider.name, &[TEXT_COUNT][..]),
+            Group::Ranking => (provider.name, &[TEXT_COUNT, SEARCH_COUNT][..]),
+        })
+        .chain(own.iter().map(|name| (name.as_str(), &[CHAT_COUNT, TEXT_COUNT, SEARCH_COUNT][..])))
+        .collect();
+    for (model, counts) in counted {
+        let of_model = events.iter().filter(|event| event["model"] == model);
+        let whole: Vec<&Value> = of_model.filter(|event| event["outcome"] == "success").collect();
+        assert!(!whole.is_empty(), "{model} has no whole answer in the ledger");
         for event in whole {
-            let usage = &event["usage"];
-            let counted = (usage["input"].as_u64(), usage["output"].as_u64());
-            assert_eq!(counted, (Some(12), Some(5)), "{}: {event}", provider.name);
+            let (usage, units) = (&event["usage"], &event["units"]);
+            let counted = [&usage["input"], &usage["output"], &units["searches"]];
+            let counted = counted.map(|count| count.as_u64().unwrap_or_default());
+            assert!(counts.contains(&counted) && event["is_unmetered"] != true, "{model}: {event}");
         }
     }
     Ok(())
