@@ -78,6 +78,19 @@ impl TokenUsage {
         self.total_input().saturating_add(self.output)
     }
 
+    /// Adds kind by kind.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            cached_input: self.cached_input.saturating_add(other.cached_input),
+            cache_write_5m: self.cache_write_5m.saturating_add(other.cache_write_5m),
+            cache_write_1h: self.cache_write_1h.saturating_add(other.cache_write_1h),
+            output: self.output.saturating_add(other.output),
+            reasoning: self.reasoning.saturating_add(other.reasoning),
+        }
+    }
+
     /// Takes the larger of each kind. Streams report running or final totals, so the largest is the last.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
@@ -208,6 +221,8 @@ text_enum! {
         TooExpensive = "too_expensive",
         /// It cannot express what the request holds, and nothing may be dropped.
         Unsupported = "unsupported",
+        /// The conversation holds reasoning that only its maker reads, and nothing may be dropped.
+        ForeignReasoning = "foreign_reasoning",
         /// It failed repeatedly of late.
         Ejected = "ejected",
         /// Another call was just trying whether it is back.
@@ -395,6 +410,8 @@ pub struct Routing {
     pub dispatched_us: u64,
     /// Targets that were passed over or put last, with the reason. Those whose turn just did not come are left out.
     pub skipped: Vec<Skipped>,
+    /// How often another target went on with an answer that had broken off.
+    pub continued: u16,
 }
 
 /// A target that was passed over or put last.

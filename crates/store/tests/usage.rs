@@ -58,6 +58,7 @@ fn event(tenant: &Tenant, at: Timestamp) -> UsageEvent {
                 deployment_id: DeploymentId::from_uuid(5),
                 reason: domain::usage::SkipReason::RateLimited,
             }],
+            continued: 1,
         }),
         tags: vec!["blue".to_owned()],
         dropped: Vec::new(),

@@ -276,6 +276,9 @@ shapes! {
         pub dispatched_us: u64,
         /// Targets that were passed over or put last.
         pub skipped: Vec<SkippedView>,
+        /// How often another target went on with an answer that had broken off.
+        #[serde(default)]
+        pub continued: u16,
     }
 
     /// A target that was passed over or put last.

@@ -308,6 +308,7 @@ fn routing_view(it: Routing) -> RoutingView {
         received_us: it.received_us,
         dispatched_us: it.dispatched_us,
         skipped: it.skipped.into_iter().map(skipped).collect(),
+        continued: it.continued,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Cache, Case, HashKey, Node, Route, Rules, Share, StreamFailure, Target, Test, Timeouts};
+use super::{Cache, Case, HashKey, Node, Route, Rules, Share, Target, Test, Timeouts};
 use crate::DeploymentId;
 
 /// The longest of the durations of a route, in milliseconds.
@@ -290,12 +290,9 @@ fn check_rules(rules: &Rules, is_known: &dyn Fn(DeploymentId) -> bool) -> Result
     if rules.retry_budget.burst > 10_000 || rules.retry_budget.per_second > 1_000 {
         return flaw("/rules/retry_budget", "use at most 10000 at once and 1000 a second");
     }
-    // Both have a place in the document, so that routes need no new form later; no node can do either yet.
+    // It has a place in the document, so that routes need no new form later; no node can do it yet.
     if rules.probe_interval_ms.is_some() {
         return flaw("/rules/probe_interval_ms", "nodes do not send probes of their own yet; leave it out");
-    }
-    if rules.on_stream_failure == StreamFailure::Continue {
-        return flaw("/rules/on_stream_failure", "nodes cannot continue a stream on another target yet; use `error`");
     }
     if let Some(cache) = rules.cache {
         if cache.ttl_s > Cache::MAX_TTL_S {
@@ -317,7 +314,7 @@ fn check_rules(rules: &Rules, is_known: &dyn Fn(DeploymentId) -> bool) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::{FailureClass, Fallback, Shadow};
+    use crate::route::{FailureClass, Fallback, Shadow, StreamFailure};
     use crate::{ModelName, OrganizationId, RouteId, Timestamp, WorkspaceId};
 
     fn leaf(id: u128) -> Node {
@@ -408,8 +405,7 @@ mod tests {
         assert_eq!(pointer(&it).as_deref(), Some("/rules/shadow/deployment_id"));
         it.rules.shadow = None;
         it.rules.on_stream_failure = StreamFailure::Continue;
-        assert_eq!(pointer(&it).as_deref(), Some("/rules/on_stream_failure"), "no node can do that yet");
-        it.rules.on_stream_failure = StreamFailure::Error;
+        assert_eq!(pointer(&it), None);
         let rule = Fallback { on: FailureClass::Timeout, to: vec![DeploymentId::from_uuid(2)], stop: true };
         it.rules.fallbacks = vec![rule.clone()];
         assert_eq!(pointer(&it).as_deref(), Some("/rules/fallbacks/0/stop"));

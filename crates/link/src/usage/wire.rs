@@ -74,6 +74,7 @@ fn write_routing(it: &Routing, out: &mut Vec<u8>) {
             text(2, skipped.reason.as_str(), out);
         });
     }
+    number(4, u64::from(it.continued), out);
 }
 
 fn write_attempt(it: &AttemptRecord, out: &mut Vec<u8>) {
@@ -324,6 +325,7 @@ mod tests {
                         deployment_id: DeploymentId::from_uuid(11),
                         reason: domain::usage::SkipReason::Ejected,
                     }],
+                    continued: 2,
                 }),
                 cache: CacheUse {
                     outcome: CacheOutcome::ALL[reuse],

@@ -127,6 +127,7 @@ fn routing(it: &v1::Routing) -> Result<Routing, WireError> {
         received_us: it.received_us,
         dispatched_us: it.dispatched_us,
         skipped: it.skipped.iter().map(skipped).collect::<Result<_, WireError>>()?,
+        continued: narrow("routing.continued", it.continued)?,
     })
 }
 
@@ -137,6 +138,7 @@ fn routing_message(it: &Routing) -> v1::Routing {
         received_us: it.received_us,
         dispatched_us: it.dispatched_us,
         skipped: it.skipped.iter().map(skipped).collect(),
+        continued: u32::from(it.continued),
     }
 }
 

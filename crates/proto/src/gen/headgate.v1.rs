@@ -2952,6 +2952,9 @@ pub struct Routing {
     pub dispatched_us: u64,
     #[prost(message, repeated, tag = "3")]
     pub skipped: ::prost::alloc::vec::Vec<Skipped>,
+    /// How often another target went on with an answer that had broken off.
+    #[prost(uint32, tag = "4")]
+    pub continued: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Skipped {

@@ -82,6 +82,7 @@ fn reason_words(reason: SkipReason) -> String {
         SkipReason::Excluded => "the request left it out",
         SkipReason::TooExpensive => "it costs more than the request allowed",
         SkipReason::Unsupported => "it cannot express what the request held",
+        SkipReason::ForeignReasoning => "the conversation held reasoning that only its maker reads",
         SkipReason::Ejected => "it had failed repeatedly of late",
         SkipReason::ProbeUnderWay => "another call was just trying whether it is back",
         SkipReason::RateLimited => "it had asked for a pause",
@@ -214,7 +215,7 @@ mod tests {
         let mut request = request(2_000, vec![first.clone()]);
         let skip = |deployment_id, reason| SkippedView { deployment_id, reason };
         let skipped = vec![skip(second, SkipReason::Ejected), skip(first.deployment_id, SkipReason::Warming)];
-        request.routing = Some(RoutingView { received_us: 10, dispatched_us: 90, skipped });
+        request.routing = Some(RoutingView { received_us: 10, dispatched_us: 90, skipped, continued: 0 });
         let all = considered(&request, &[second, first.deployment_id]);
         let told: Vec<_> = all.iter().map(|one| (one.deployment_id, one.word, one.tone)).collect();
         assert_eq!(told, [(first.deployment_id, "Answered", Tone::Ok), (second, "Skipped", Tone::Warn)]);

@@ -131,7 +131,7 @@ mod tests {
     fn every_microsecond_belongs_to_a_stage() {
         let tries = vec![attempt(1, 100, 400, None), attempt(2, 2_500, 5_000, Some(3_000))];
         let mut request = request(8_000, tries);
-        request.routing = Some(RoutingView { received_us: 40, dispatched_us: 100, skipped: Vec::new() });
+        request.routing = Some(RoutingView { received_us: 40, dispatched_us: 100, skipped: Vec::new(), continued: 0 });
         let wanted = [
             ("Request received", Spent::Reading, 0, 40),
             ("Admitted and routed", Spent::Own, 40, 60),
