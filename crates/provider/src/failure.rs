@@ -37,6 +37,8 @@ pub enum FailureKind {
     QuotaExhausted,
     /// The upstream knows no such model or path.
     NotFound,
+    /// The conversation holds reasoning that this account did not make.
+    ForeignReasoning,
     /// Too many requests or tokens.
     RateLimited,
     /// The upstream is full.
@@ -58,7 +60,7 @@ impl FailureKind {
     #[must_use]
     pub fn error_kind(self) -> ErrorKind {
         match self {
-            Self::InvalidRequest => ErrorKind::InvalidRequest,
+            Self::InvalidRequest | Self::ForeignReasoning => ErrorKind::InvalidRequest,
             Self::ContextWindow => ErrorKind::ContextWindow,
             Self::ContentPolicy => ErrorKind::ContentPolicy,
             Self::TooLarge => ErrorKind::TooLarge,
@@ -89,6 +91,7 @@ impl FailureKind {
             Self::Forbidden => "forbidden",
             Self::QuotaExhausted => "quota_exhausted",
             Self::NotFound => "not_found",
+            Self::ForeignReasoning => "foreign_reasoning",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
             Self::Server => "server",
@@ -171,7 +174,7 @@ impl Failure {
     /// Says whether the client's own request is at fault, so that it is told the upstream's status and words.
     #[must_use]
     pub fn is_clients_fault(&self) -> bool {
-        self.scope == Scope::Request || self.kind == FailureKind::NotFound
+        self.scope == Scope::Request || matches!(self.kind, FailureKind::NotFound | FailureKind::ForeignReasoning)
     }
 }
 
@@ -205,6 +208,8 @@ pub fn classify(status: u16, headers: &HeaderMap, body: &[u8], now: Timestamp) -
 
 fn judge(status: u16, words: &Words) -> (FailureKind, Scope) {
     match status {
+        // Whoever made the reasoning, or does without, may answer.
+        400 if words.is_foreign_reasoning() => (FailureKind::ForeignReasoning, Scope::Deployment),
         400 | 413 | 422 if words.is_context_window() => (FailureKind::ContextWindow, Scope::Request),
         400 | 403 | 422 if words.is_content_policy() => (FailureKind::ContentPolicy, Scope::Request),
         // Google answers a wrong key with 400, AWS with 403, Cohere with 498.
@@ -332,6 +337,16 @@ impl Words {
 
     fn is_context_window(&self) -> bool {
         &*self.code == "context_length_exceeded" || self.says(CONTEXT_WINDOW)
+    }
+
+    fn is_foreign_reasoning(&self) -> bool {
+        &*self.code == "invalid_encrypted_content"
+            || self.says(&[
+                "invalid `signature` in `thinking` block",
+                "encrypted content could not be",
+                "thought signature is not valid",
+                "corrupted thought signature",
+            ])
     }
 
     fn is_content_policy(&self) -> bool {
@@ -537,6 +552,18 @@ mod tests {
         check(401, "", Kind::Unauthorized, Scope::Credential);
         check(403, "", Kind::Forbidden, Scope::Credential);
         check(404, r#"{"error":{"code":"model_not_found"}}"#, Kind::NotFound, Scope::Deployment);
+        check(
+            400,
+            r#"{"error":{"code":"invalid_encrypted_content","type":"invalid_request_error","message":"x"}}"#,
+            Kind::ForeignReasoning,
+            Scope::Deployment,
+        );
+        check(
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"messages.1.content.0: Invalid `signature` in `thinking` block"}}"#,
+            Kind::ForeignReasoning,
+            Scope::Deployment,
+        );
         check(413, "", Kind::TooLarge, Scope::Request);
         check(
             413,

@@ -34,6 +34,7 @@ mod openai_compatible;
 mod openrouter;
 mod own;
 mod perplexity;
+mod prefill;
 mod prepare;
 mod rules;
 mod sambanova;
@@ -64,6 +65,7 @@ use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Speak as _, Undo};
 
 pub use base::{Base, BaseUrlError, ModelNameError, PathError};
 pub use own::{Counting, Known, count_named, reader, recognise};
+pub use prefill::Prefill;
 pub use rules::{Action, Rule};
 pub use spec::{BatchForm, Batches, Place, Quirks, Spec, Surface};
 pub use wire::WIRE_DIALECT;

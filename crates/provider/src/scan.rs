@@ -6,6 +6,7 @@
 //! readers of a repeated key could disagree about the model or the price.
 
 mod patch;
+mod proofs;
 mod reader;
 
 use std::ops::Range;
@@ -13,6 +14,7 @@ use std::ops::Range;
 use bytes::{BufMut, Bytes, BytesMut};
 
 pub use patch::Patch;
+pub use proofs::Proofs;
 use reader::{Reader, Section, Tally};
 
 /// Nesting levels accepted in a body; the same as `serde_json`'s own limit, so that no later stage refuses what passed here.
@@ -190,6 +192,8 @@ pub struct Scan {
     pub has_developer: bool,
     /// The messages carry a proof of reasoning in a form of ours (`llm::dialect::is_proof`).
     pub has_proofs: bool,
+    /// Whose reasoning the messages hold.
+    pub proofs: Proofs,
     keys: Vec<Key>,
 }
 
@@ -345,6 +349,7 @@ fn read_body(reader: &mut Reader<'_>) -> Result<Scan, ScanError> {
     found.keys = keys;
     found.has_developer = reader.has_developer;
     found.has_proofs = reader.has_proof;
+    found.proofs = reader.proofs;
     reader.end()?;
     Ok(found)
 }

@@ -3,7 +3,7 @@
 use llm::dialect::Dialect;
 
 use super::spec::Data;
-use super::{BatchForm, Batches, Place, Quirks, Spec, Surface};
+use super::{BatchForm, Batches, Place, Prefill, Quirks, Spec, Surface};
 use crate::auth::Scheme;
 
 /// The registry's entry.
@@ -28,6 +28,6 @@ pub(super) static ANTHROPIC: Data = Data(&Spec {
         root: "v1/messages/batches",
         dated_root: "v1/messages/batches",
     }),
-    quirks: Quirks::NONE,
+    quirks: Quirks { prefill: Prefill::CLAUDE, ..Quirks::NONE },
     ..Spec::OPENAI_LIKE
 });

@@ -12,7 +12,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 
-use super::{Call, Operation, Place, Prepared, Provider, Quirks, Relay, Spec, Speech, Surface, betas, prepare, rules};
+use super::{
+    Call, Operation, Place, Prefill, Prepared, Provider, Quirks, Relay, Spec, Speech, Surface, betas, prepare, rules,
+};
 use crate::auth::Scheme;
 use crate::catalog::Model;
 use crate::media::Fetches;
@@ -48,7 +50,7 @@ pub(super) static BEDROCK: Bedrock = Bedrock(Spec {
     ],
     stream_type: "application/vnd.amazon.eventstream",
     request_id_header: "x-amzn-requestid",
-    quirks: Quirks::NONE,
+    quirks: Quirks { prefill: Prefill::CLAUDE, ..Quirks::NONE },
     ..Spec::OPENAI_LIKE
 });
 

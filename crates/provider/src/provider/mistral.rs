@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-use super::{Call, Place, Provider, Quirks, Rule, Spec};
+use super::{Call, Place, Prefill, Provider, Quirks, Rule, Spec};
 use crate::task::Task;
 
 const NO_SUCH: &str = "Mistral has no such parameter";
@@ -32,7 +32,7 @@ pub(super) static MISTRAL: Mistral = Mistral(Spec {
     places: &[Place::CHAT[0], Place::EMBEDDINGS, Place::task(Task::Moderation), Place::task(Task::Transcription)],
     request_id_header: "mistral-correlation-id",
     // The last chunk of a stream has the usage without being asked; `stream_options` is an unknown field.
-    quirks: Quirks { stream_options: false, rules: RULES, ..Quirks::OPENAI_LIKE },
+    quirks: Quirks { stream_options: false, prefill: Prefill::Prefix, rules: RULES, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE
 });
 

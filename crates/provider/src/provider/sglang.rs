@@ -5,7 +5,7 @@
 use llm::dialect::Dialect;
 
 use super::spec::Data;
-use super::{Place, Quirks, Spec};
+use super::{Place, Prefill, Quirks, Spec};
 use crate::task::Task;
 
 /// The registry's entry.
@@ -15,6 +15,6 @@ pub(super) static SGLANG: Data = Data(&Spec {
     dialects: &[Dialect::OpenAiChat, Dialect::OpenAiCompletions],
     places: &[Place::CHAT[0], Place::COMPLETIONS, Place::EMBEDDINGS, Place::task(Task::Rerank)],
     // Chat templates know no `developer`; reasoning goes back in, under the name that the server gives it.
-    quirks: Quirks { replay_reasoning: true, ..Quirks::OPENAI_LIKE },
+    quirks: Quirks { replay_reasoning: true, prefill: Prefill::Final, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE
 });

@@ -7,6 +7,7 @@ use domain::price::ServiceTier;
 use llm::dialect::{Dialect, MaxTokensStyle};
 
 use super::Provider;
+use super::prefill::Prefill;
 use super::rules::Rule;
 use crate::auth::{Scheme, SecretError, SecretForm};
 use crate::skim::tier_of_word;
@@ -253,6 +254,8 @@ pub struct Quirks {
     pub cache_control: bool,
     /// Of Gemini's dialect: instructions and tools of a prompt to be counted stand in the body, not in a request inside it.
     pub flat_count: bool,
+    /// Whether it goes on from an assistant's message that ends the conversation.
+    pub prefill: Prefill,
     /// What it refuses or names otherwise, by model family.
     pub rules: &'static [Rule],
 }
@@ -266,6 +269,7 @@ impl Quirks {
         replay_reasoning: false,
         cache_control: false,
         flat_count: false,
+        prefill: Prefill::Never,
         rules: &[],
     };
     /// As most vendors with an API like OpenAI's.

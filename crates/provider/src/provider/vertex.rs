@@ -6,7 +6,7 @@
 
 use llm::dialect::{Dialect, RequestOptions};
 
-use super::{Call, Place, Prepared, Provider, Quirks, Spec, Speech, Surface, betas, prepare};
+use super::{Call, Place, Prefill, Prepared, Provider, Quirks, Spec, Speech, Surface, betas, prepare};
 use crate::auth::Scheme;
 use crate::catalog::Model;
 use crate::media::Fetches;
@@ -45,7 +45,7 @@ pub(super) static VERTEX: Vertex = Vertex(Spec {
     ],
     forwarded: &["anthropic-beta"],
     request_id_header: "x-request-id",
-    quirks: Quirks { developer_role: false, flat_count: true, ..Quirks::NONE },
+    quirks: Quirks { developer_role: false, flat_count: true, prefill: Prefill::CLAUDE, ..Quirks::NONE },
     ..Spec::OPENAI_LIKE
 });
 

@@ -5,7 +5,7 @@
 use llm::dialect::Dialect;
 
 use super::spec::Data;
-use super::{Place, Quirks, Spec};
+use super::{Place, Prefill, Quirks, Spec};
 use crate::task::Task;
 
 /// The registry's entry.
@@ -22,6 +22,6 @@ pub(super) static VLLM: Data = Data(&Spec {
         Place::task(Task::Translation),
     ],
     // Chat templates know no `developer`; reasoning goes back in, under the name that the server gives it.
-    quirks: Quirks { replay_reasoning: true, ..Quirks::OPENAI_LIKE },
+    quirks: Quirks { replay_reasoning: true, prefill: Prefill::Final, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE
 });

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{MAX_DEPTH, ScanError, Span, Text};
+use super::{MAX_DEPTH, Proofs, ScanError, Span, Text};
 
 /// What a value is part of, which decides what is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(super) struct Reader<'a> {
     /// Some string of messages so far is the name of the role `developer`, or a proof of reasoning.
     pub(super) has_developer: bool,
     pub(super) has_proof: bool,
+    /// Whose they are, and those in forms of their makers.
+    pub(super) proofs: Proofs,
     /// The key of the field that is being read, without its quotes.
     pub(super) key: Span,
     depth: u32,
@@ -44,7 +46,16 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(body: &'a [u8]) -> Self {
-        Self { body, at: 0, has_wide: false, has_developer: false, has_proof: false, key: Span::default(), depth: 1 }
+        Self {
+            body,
+            at: 0,
+            has_wide: false,
+            has_developer: false,
+            has_proof: false,
+            proofs: Proofs::default(),
+            key: Span::default(),
+            depth: 1,
+        }
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -164,6 +175,7 @@ impl<'a> Reader<'a> {
         let written = token.inside().of(self.body);
         self.has_developer |= written == b"developer";
         self.has_proof |= llm::dialect::is_proof(written, key.ends_with(b"id"));
+        self.proofs.add(Proofs::of(key, written));
     }
 
     fn object(&mut self, tally: &mut Tally, section: Section, top: u32) -> Result<(), ScanError> {

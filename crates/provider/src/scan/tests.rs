@@ -261,6 +261,35 @@ fn what_keeps_a_body_from_being_relayed_is_noted() {
     assert!(scanned(r#"{"input":[{"type":"reasoning","encrypted_content":"headgate:x"}]}"#).has_proofs);
 }
 
+#[test]
+fn whose_reasoning_a_conversation_holds_is_noted() {
+    let of = |messages: &str| scanned(&format!(r#"{{"model":"m","messages":{messages}}}"#)).proofs;
+    let of_input = |item: &str| scanned(&format!(r#"{{"model":"m","input":[{item}]}}"#)).proofs;
+    let of_part = |part: &str| scanned(&format!(r#"{{"contents":[{{"parts":[{part}]}}]}}"#)).proofs;
+    assert!(of(r#"[{"role":"user","content":"a signature: EqQB"}]"#).is_empty());
+    assert_eq!(of(r#"[{"content":[{"type":"thinking","thinking":"a","signature":"EqQB"}]}]"#), Proofs::ANTHROPIC);
+    assert_eq!(
+        of(r#"[{"content":[{"type":"thinking","thinking":"a","signature":"openai:rs_1:gAAAA"}]}]"#),
+        Proofs::OPENAI
+    );
+    assert_eq!(of(r#"[{"reasoning_details":[{"text":"a","signature":"gemini:Zg=="}]}]"#), Proofs::GEMINI);
+    assert_eq!(of_input(r#"{"type":"reasoning","encrypted_content":"gAAAAx"}"#), Proofs::OPENAI);
+    assert_eq!(of_input(r#"{"type":"reasoning","encrypted_content":"headgate:EqQB"}"#), Proofs::ANTHROPIC);
+    assert_eq!(of_part(r#"{"text":"a","thoughtSignature":"Zm9v"}"#), Proofs::GEMINI);
+    assert_eq!(of_part(r#"{"text":"a","thoughtSignature":"aGVhZGdhdGU6RXFRQg=="}"#), Proofs::ANTHROPIC);
+    let in_id = of(r#"[{"role":"assistant","tool_calls":[{"id":"call_1_hgsig_Zg"}]}]"#);
+    assert!(!in_id.is_empty() && !in_id.are_content());
+    let spec = |name| crate::find(name).unwrap().spec();
+    assert!(
+        Proofs::ANTHROPIC.are_taken_by(spec("anthropic"), "x")
+            && Proofs::ANTHROPIC.are_taken_by(spec("vertex"), "claude-x")
+    );
+    assert!(
+        !Proofs::ANTHROPIC.are_taken_by(spec("openai"), "gpt") && Proofs::OPENAI.are_taken_by(spec("openai"), "gpt")
+    );
+    assert!(in_id.are_taken_by(spec("gemini"), "x") && !in_id.are_taken_by(spec("anthropic"), "x"));
+}
+
 proptest! {
     #[test]
     fn every_body_is_judged_as_serde_json_judges_it(body in any_body(), pretty in any::<bool>()) {
