@@ -12,7 +12,7 @@
 //! # Invariants
 //!
 //! - **Commit point.** Until the first byte of an answer has been handed to the client an attempt may be abandoned; after it,
-//!   never. Whole answers commit when complete.
+//!   never. Whole answers commit when complete. Text may go on at another target then; what was given out stays.
 //! - **Settle once.** An identified call of a model yields exactly one usage event, also when its client leaves or its code
 //!   panics.
 //! - **Keys stay here.** Upstream requests are built from nothing; a client's key is in none of them.

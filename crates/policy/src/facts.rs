@@ -36,6 +36,10 @@ pub trait Facts {
     fn prefix(&self) -> Option<u64> {
         None
     }
+    /// Whether the conversation must stay where it is: it holds, or will hold, what only that account reads.
+    fn is_bound(&self) -> bool {
+        false
+    }
     /// Whether a stream is asked for.
     fn is_stream(&self) -> bool {
         false

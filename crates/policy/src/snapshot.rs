@@ -226,11 +226,12 @@ impl RulesPolicy {
     /// Returns what keeps a call where its conversation is.
     #[must_use]
     pub fn affinity_of(&self, facts: &dyn Facts) -> Option<u64> {
-        match self.affinity {
-            Affinity::Off => None,
-            Affinity::Conversation => facts.conversation().map(|text| hash(text.as_bytes())),
-            Affinity::Prefix => facts.conversation().map(|text| hash(text.as_bytes())).or_else(|| facts.prefix()),
+        let is_bound = facts.is_bound();
+        if self.affinity == Affinity::Off && !is_bound {
+            return None;
         }
+        let named = facts.conversation().map(|text| hash(text.as_bytes()));
+        named.or_else(|| if is_bound || self.affinity == Affinity::Prefix { facts.prefix() } else { None })
     }
 }
 

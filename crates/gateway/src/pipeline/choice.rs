@@ -11,7 +11,7 @@ use domain::usage::SkipReason;
 use policy::Signals;
 use policy::plan::Wish;
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
-use provider::scan::{Scan, quote, visit_fields};
+use provider::scan::{Proofs, Scan, quote, visit_fields};
 use serde::Deserialize;
 
 use crate::rejection::Rejection;
@@ -175,16 +175,31 @@ fn is_named(list: &[String], deployment: &DeploymentPolicy) -> Option<usize> {
         .position(|name| name.eq_ignore_ascii_case(&deployment.provider) || name.eq_ignore_ascii_case(&deployment.name))
 }
 
-/// A choice, and what prices it is measured by.
+/// A choice, whose reasoning the conversation holds, and what prices the choice is measured by.
 pub(crate) struct Choosing<'a> {
-    pub(crate) choice: &'a Choice,
+    pub(crate) choice: Option<&'a Choice>,
+    pub(crate) proofs: Proofs,
+    /// Nothing may be left out.
+    pub(crate) refuses: bool,
     pub(crate) organization: &'a OrganizationPolicy,
     pub(crate) at: domain::Timestamp,
 }
 
+impl Choosing<'_> {
+    /// Says whether a deployment takes back the reasoning of the conversation.
+    fn takes_reasoning(&self, deployment: &DeploymentPolicy) -> bool {
+        let provider = provider::find(&deployment.provider);
+        provider.is_none_or(|it| self.proofs.are_taken_by(it.spec(), &deployment.upstream_model))
+    }
+}
+
 impl Wish for Choosing<'_> {
     fn refuses(&self, deployment: &DeploymentPolicy, _: &dyn Signals) -> Option<SkipReason> {
-        let Choice { only, ignore, max_price, .. } = self.choice;
+        let is_dropped = || provider::find(&deployment.provider).is_some_and(|it| !it.spec().quirks.replay_reasoning);
+        if self.refuses && self.proofs.are_content() && !self.takes_reasoning(deployment) && is_dropped() {
+            return Some(SkipReason::ForeignReasoning);
+        }
+        let Choice { only, ignore, max_price, .. } = self.choice?;
         if is_named(ignore, deployment).is_some() || (!only.is_empty() && is_named(only, deployment).is_none()) {
             return Some(SkipReason::Excluded);
         }
@@ -199,20 +214,29 @@ impl Wish for Choosing<'_> {
     }
 
     fn rank(&self, deployment: &DeploymentPolicy, signals: &dyn Signals) -> u64 {
-        if let Some(place) = is_named(&self.choice.order, deployment) {
-            return place as u64;
+        // Whoever lacks the reasoning comes after all who have it.
+        let is_foreign = !self.proofs.is_empty() && !self.takes_reasoning(deployment);
+        let place = self.choice.map_or(0, |choice| choice.place(deployment, signals));
+        u64::from(is_foreign) << 63 | place >> 1
+    }
+
+    fn has_ranks(&self) -> bool {
+        !self.proofs.is_empty() || self.choice.is_some_and(|choice| !choice.order.is_empty() || choice.sort.is_some())
+    }
+}
+
+impl Choice {
+    fn place(&self, deployment: &DeploymentPolicy, signals: &dyn Signals) -> u64 {
+        if let Some(place) = is_named(&self.order, deployment) {
+            return place as u64 * 2;
         }
-        let measured = match self.choice.sort {
+        let measured = match self.sort {
             None => 0,
             Some(Sort::Price) => signals.cost(deployment).unwrap_or(u64::MAX),
             Some(Sort::Throughput) => known(signals.load(deployment.id).per_token_us),
             Some(Sort::Latency) => known(signals.load(deployment.id).first_token_us),
         };
-        measured.saturating_add(self.choice.order.len() as u64)
-    }
-
-    fn has_ranks(&self) -> bool {
-        !self.choice.order.is_empty() || self.choice.sort.is_some()
+        measured.saturating_add(self.order.len() as u64 * 2)
     }
 }
 

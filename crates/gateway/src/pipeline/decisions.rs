@@ -56,8 +56,8 @@ impl Tried {
 }
 
 impl Decisions {
-    /// Notes how a call was decided.
-    pub(crate) fn note(&self, meter: &mut Meter, model: &Arc<ModelPolicy>, plan: &Plan) {
+    /// Notes how a call was decided; `again` when it has been before, and went on.
+    pub(crate) fn note(&self, meter: &mut Meter, model: &Arc<ModelPolicy>, plan: &Plan, again: bool) {
         let Some(caller) = meter.caller else { return };
         let under_way = meter.current_attempt().map(|record| Tried::of(record, None));
         let mut ended: Vec<Tried> = Vec::new();
@@ -80,6 +80,9 @@ impl Decisions {
         };
         let Some(ring) = self.ring(meter.request_id) else { return };
         let mut ring = ring.lock();
+        if again {
+            ring.retain(|known| known.id != decision.id || !Arc::ptr_eq(&known.model, model));
+        }
         if ring.len() >= KEPT {
             ring.pop_front();
         }

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod bases;
+mod continuation;
 mod facts;
 mod hedge;
 mod line;
@@ -18,23 +19,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::code::GatewayCode;
-use domain::route::Dropped;
+use domain::route::{Dropped, FailureClass, StreamFailure, Timeouts};
 use domain::usage::{AttemptOutcome, Routing, Skipped};
 use http::{HeaderMap, StatusCode};
 use llm::canonical::json::Rest;
 use llm::dialect::Dialect;
-use policy::Plan;
-use policy::snapshot::{ModelPolicy, OrganizationPolicy};
-use provider::Call;
+use policy::snapshot::{ModelPolicy, Next as Rule, OrganizationPolicy};
 use provider::failure::{Failure, FailureKind, Scope};
+use provider::{Call, Provider};
 use tokio::time::Instant;
 
 pub(crate) use self::bases::Bases;
+pub(crate) use self::continuation::{Continuation, Continued};
 pub(crate) use self::facts::{Asking, Known};
 pub(crate) use self::line::{Calling, Line, open_line, record as line_record};
 pub(crate) use self::preview::{Sent, preview};
 pub(crate) use self::shadow::Shadows;
-use self::tries::Tries;
+use self::tries::{Next, Tries};
 use super::Worker;
 use super::admit::Head;
 use super::fetch;
@@ -52,21 +53,55 @@ struct Clocks {
     total_at: Instant,
 }
 
+/// What a call wants of its answer, and by when.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    clocks: Clocks,
+    /// A stream is written as the items of one JSON array.
+    wants_array: bool,
+    is_debug: bool,
+}
+
+impl Terms {
+    fn of(timeouts: &Timeouts, started: Instant, asked: Option<Duration>) -> Self {
+        let ms = |ms: u32| Duration::from_millis(u64::from(ms));
+        let total = asked.map_or(ms(timeouts.total_ms), |asked| asked.min(ms(timeouts.total_ms)));
+        let clocks = Clocks {
+            connect: ms(timeouts.connect_ms),
+            first_byte: ms(timeouts.first_byte_ms),
+            idle: ms(timeouts.idle_ms),
+            total_at: started + total,
+        };
+        Self { clocks, wants_array: false, is_debug: false }
+    }
+
+    fn of_call(head: &Head<'_>, wanted: &Wanted, meter: &Meter) -> Self {
+        let terms = Self::of(&wanted.model.timeouts, meter.started, head.timeout);
+        Self { wants_array: head.wants_array, is_debug: head.is_debug, ..terms }
+    }
+}
+
 /// What every attempt of a call has in common.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent rule of the call")]
 struct Context<'a> {
     worker: &'a Arc<Worker>,
     organization: &'a Arc<OrganizationPolicy>,
     call: Call<'a>,
     /// What was fetched for the call.
     held: fetch::Held,
+    /// The same for upstreams that go on from a message of their own.
+    prefilled: Option<&'a Call<'a>>,
     /// The dialect of the client, in which errors are said too.
     client: Dialect,
     /// What an answer that is made here repeats of the request.
     echo: &'a Rest,
-    /// A stream is written as the items of one JSON array.
-    wants_array: bool,
-    clocks: Clocks,
-    is_debug: bool,
+    terms: Terms,
+    /// What a stream says is kept, so that another target can go on from it.
+    keeps: bool,
+    /// The answer goes on from another.
+    is_later: bool,
+    /// An answer that a filter has taken away counts as none: a rule says what is tried then.
+    minds_filters: bool,
     /// A target that cannot express all of the request is passed over.
     refuses_losses: bool,
     /// Which target is to fail, and how; the header as it came.
@@ -77,29 +112,22 @@ impl<'a> Context<'a> {
     fn of(
         worker: &'a Arc<Worker>,
         organization: &'a Arc<OrganizationPolicy>,
-        head: &Head<'_>,
+        terms: Terms,
         headers: &'a HeaderMap,
         wanted: &'a Wanted,
-        meter: &Meter,
     ) -> Self {
-        let timeouts = &wanted.model.timeouts;
-        let ms = |ms: u32| Duration::from_millis(u64::from(ms));
-        let total = head.timeout.map_or(ms(timeouts.total_ms), |asked| asked.min(ms(timeouts.total_ms)));
         Self {
             worker,
             organization,
             call: wanted.call(headers),
             held: fetch::Held::default(),
+            prefilled: None,
             client: wanted.surface.dialect(),
             echo: &wanted.echo,
-            wants_array: head.wants_array,
-            clocks: Clocks {
-                connect: ms(timeouts.connect_ms),
-                first_byte: ms(timeouts.first_byte_ms),
-                idle: ms(timeouts.idle_ms),
-                total_at: meter.started + total,
-            },
-            is_debug: head.is_debug,
+            terms,
+            keeps: false,
+            is_later: false,
+            minds_filters: false,
             refuses_losses: false,
             rehearsal: None,
         }
@@ -112,8 +140,18 @@ impl<'a> Context<'a> {
         if self.refuses_losses && !wanted.dropped.is_empty() {
             return Err(refuse_losses(&wanted.dropped));
         }
+        let on_filter = model.rules.next(FailureClass::ContentFilter);
+        self.minds_filters = matches!(on_filter, Rule::Further | Rule::To(_));
         self.rehearsal = rehearsal::read(self.call.headers, model)?;
+        self.keeps =
+            model.rules.on_stream_failure == StreamFailure::Continue && ::continuation::may_continue(&self.call);
         Ok(())
+    }
+
+    /// The call as a model is asked it, and whether that model goes on from a message of its own.
+    fn call_for(&self, provider: &dyn Provider, model: &str) -> (&Call<'a>, bool) {
+        let prefilled = self.prefilled.filter(|_| provider.spec().quirks.prefill.holds_for(model));
+        prefilled.map_or((&self.call, false), |call| (call, true))
     }
 }
 
@@ -137,14 +175,19 @@ pub(crate) async fn dispatch(
     wanted: &Wanted,
     meter: &mut Meter,
 ) -> Result<Reply, Rejection> {
-    let mut context = Context::of(worker, organization, head, headers, wanted, meter);
+    let terms = Terms::of_call(head, wanted, meter);
+    let mut context = Context::of(worker, organization, terms, headers, wanted);
     meter.routing = Some(Routing { received_us: micros(meter.received), ..Routing::default() });
     let mut last: Option<Box<Rejection>> = None;
-    for (at, model) in std::iter::once(&wanted.model).chain(&wanted.more).enumerate() {
+    // Counted by hand: what an iterator keeps is kept for as long as an upstream is waited for.
+    let mut at = 0;
+    while let Some(model) = if at == 0 { Some(&wanted.model) } else { wanted.more.get(at - 1) } {
         context.enter(model, wanted)?;
-        let asking = Asking::of(worker, organization, headers, wanted, meter);
-        // Kept apart: what lives on while an upstream is waited for makes every call larger.
-        let mut tries = Box::new(Tries::new(model, asking.plan(model, worker.ids.seed())));
+        // Kept apart, and nothing else kept: what lives on while an upstream is waited for makes every call larger.
+        let mut tries = {
+            let plan = Asking::of(worker, organization, headers, wanted, meter).plan(model, worker.ids.seed());
+            Box::new(Tries::new(model, plan))
+        };
         if wanted.choice.as_ref().is_some_and(|choice| choice.forbids_fallbacks) {
             tries.only_first();
         }
@@ -152,32 +195,47 @@ pub(crate) async fn dispatch(
             meter.open();
             shadow::cast(worker, organization, headers, wanted, meter);
         }
-        while let Some(next) = tries.next(worker, meter, context.clocks.total_at) {
-            if !next.pause.is_zero() {
-                tokio::time::sleep(next.pause).await;
-                meter.waited += next.pause;
+        let found = go_through(&context, &mut tries, meter).await;
+        note(meter, &tries, false);
+        if let Some((slot, mut reply)) = found {
+            if let Reply::Stream(start) = &mut reply
+                && context.keeps
+            {
+                start.continuation = Some(Continuation::new(&context, wanted, tries, slot));
             }
-            let (slot, tried) = match model.rules.hedge_after {
-                None => (next.slot, attempt::attempt(&context, next.deployment, meter).await),
-                Some(after) => Box::pin(hedge::attempt_hedged(&context, next, after, &mut tries, meter)).await,
-            };
-            match tried {
-                Ok(reply) => {
-                    note(meter, model, &tries.plan);
-                    return Ok(reply);
-                }
-                Err(failed) => tries.failed(worker, meter, slot, *failed),
-            }
+            return Ok(reply);
         }
-        note(meter, model, &tries.plan);
-        last = Some(Box::new(tries.into_rejection()));
+        last = Some(Box::new(tries.take_rejection()));
+        at += 1;
     }
     Err(last.map_or_else(refuse_without_target, |last| *last))
 }
 
-/// Notes how a model's targets were gone through.
-fn note(meter: &mut Meter, model: &Arc<ModelPolicy>, plan: &Plan) {
-    if let Some(routing) = &mut meter.routing {
+/// Tries what is left until one answers; returns whose slot it is.
+async fn go_through(context: &Context<'_>, tries: &mut Tries, meter: &mut Meter) -> Option<(u8, Reply)> {
+    while let Some(Next { slot, deployment, pause }) = tries.next(context.worker, meter, context.terms.clocks.total_at)
+    {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+            meter.waited += pause;
+        }
+        let (slot, tried) = if tries.model.rules.hedge_after.is_none() || context.is_later {
+            (slot, attempt::attempt(context, &deployment, meter).await)
+        } else {
+            Box::pin(hedge::attempt_hedged(context, (slot, deployment), tries, meter)).await
+        };
+        match tried {
+            Ok(reply) => return Some((slot, reply)),
+            Err(failed) => tries.failed(context.worker, meter, slot, *failed),
+        }
+    }
+    None
+}
+
+/// Notes how a model's targets were gone through; `again` when that was noted before, for an answer that goes on.
+fn note(meter: &mut Meter, tries: &Tries, again: bool) {
+    let (model, plan) = (&tries.model, &tries.plan);
+    if let Some(routing) = meter.routing.as_mut().filter(|_| !again) {
         for (slot, target) in (0_u8..).zip(&model.targets) {
             if let Some(reason) = plan.skip(slot) {
                 routing.skipped.push(Skipped { deployment_id: target.deployment.id, reason });
@@ -185,7 +243,7 @@ fn note(meter: &mut Meter, model: &Arc<ModelPolicy>, plan: &Plan) {
         }
     }
     let worker = meter.worker().clone();
-    worker.shared.decisions.note(meter, model, plan);
+    worker.shared.decisions.note(meter, model, plan, again);
 }
 
 fn refuse_without_target() -> Rejection {
@@ -194,6 +252,12 @@ fn refuse_without_target() -> Rejection {
         "no deployment can serve this model at the moment: each is switched off or lacks a usable credential; an administrator \
          can mend that in the console",
     )
+}
+
+fn refuse_reasoning() -> Rejection {
+    let detail = "the conversation holds reasoning that only the vendor reads which made it, no target of that vendor is left, and \
+                  nothing may be left out here; send the conversation without its reasoning, or begin anew";
+    Rejection::new(GatewayCode::RequestInvalid, detail)
 }
 
 /// Refuses to leave out parts of a request.

@@ -425,6 +425,8 @@ impl Passage<'_> {
             idle: Duration::from_millis(u64::from(self.timeouts.idle_ms)),
             total_at: self.total_at,
             recorder: None,
+            continuation: None,
+            rehearses_cut: false,
             memory: None,
         }))
     }

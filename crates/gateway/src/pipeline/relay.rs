@@ -23,7 +23,7 @@ use tokio::time::Sleep;
 pub(crate) use self::billing::{Bill, Billing, End};
 use self::keeper::Keeper;
 pub(crate) use self::stream::{Source, StreamRelay};
-pub(crate) use self::writer::{Annotate, Translation, Writer};
+pub(crate) use self::writer::{Annotate, Later, Reading, Translation, Writer};
 use super::settle::Meter;
 
 /// An answer broke off in a form that has no word for it.

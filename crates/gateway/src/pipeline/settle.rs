@@ -361,7 +361,7 @@ impl Meter {
 
     /// Returns the tokens over all attempts.
     pub(crate) fn usage(&self) -> TokenUsage {
-        self.attempts.iter().fold(TokenUsage::default(), |sum, attempt| add(sum, attempt.usage))
+        self.attempts.iter().fold(TokenUsage::default(), |sum, attempt| sum.plus(attempt.usage))
     }
 
     /// Returns what was counted beside tokens over all attempts.
@@ -494,18 +494,6 @@ pub(crate) fn header_value(value: &dyn Display) -> HeaderValue {
 /// Returns whole microseconds.
 pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Adds kind by kind.
-pub(crate) fn add(left: TokenUsage, right: TokenUsage) -> TokenUsage {
-    TokenUsage {
-        input: left.input.saturating_add(right.input),
-        cached_input: left.cached_input.saturating_add(right.cached_input),
-        cache_write_5m: left.cache_write_5m.saturating_add(right.cache_write_5m),
-        cache_write_1h: left.cache_write_1h.saturating_add(right.cache_write_1h),
-        output: left.output.saturating_add(right.output),
-        reasoning: left.reasoning.saturating_add(right.reasoning),
-    }
 }
 
 /// Returns the word for a finish reason in usage events.

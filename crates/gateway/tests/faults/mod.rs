@@ -11,7 +11,7 @@ mod table;
 
 use std::path::Path;
 
-use domain::route::Timeouts;
+use domain::route::{StreamFailure, Timeouts};
 use domain::usage::{AttemptOutcome, Outcome, UsageEvent};
 use gateway::{GatewayConfig, Limits};
 use tokio::time::Instant;
@@ -89,8 +89,9 @@ impl Run {
     }
 }
 
-/// Lets a call meet a fault; `has_second` puts a healthy target behind the faulty one.
-async fn meet(fault: &Fault, way: Way, has_second: bool) -> Run {
+/// Lets a call meet a fault; `has_second` puts a healthy target behind the faulty one, `goes_on` lets that go on with a stream that
+/// broke off.
+async fn meet(fault: &Fault, way: Way, has_second: bool, goes_on: bool) -> Run {
     let host = if matches!(fault.act, Act::H2(_)) { "h2.faulty.test" } else { "faulty.test" };
     let path = way.upstream.base_path();
     let mut world = World::empty();
@@ -99,6 +100,9 @@ async fn meet(fault: &Fault, way: Way, has_second: bool) -> Run {
     world.deployment(3, "echo/echo-1", "echo", "");
     let targets: &[u128] = if has_second { &[1, 2] } else { &[1] };
     world.route(1, "m", targets, 2, TIMEOUTS);
+    if let Some(policy::Content::Route(route)) = world.contents.last_mut().filter(|_| goes_on) {
+        route.rules.on_stream_failure = StreamFailure::Continue;
+    }
     let limits = Limits { max_answer_bytes: MAX_ANSWER, ..Limits::default() };
     let bench = Bench::with(GatewayConfig { limits, ..GatewayConfig::default() }, &world);
     match &fault.act {
@@ -168,9 +172,19 @@ async fn the_fault_table_is_what_happens() {
     let mut wrong = Vec::new();
     for way in Way::all() {
         for fault in list::list(way.upstream, way.is_stream) {
-            let alone = meet(&fault, way, false).await;
+            let alone = meet(&fault, way, false, false).await;
             // What does no harm asks for no second target.
-            let pair = meet(&fault, way, fault.promise != Promise::Harmless).await;
+            let pair = meet(&fault, way, fault.promise != Promise::Harmless, false).await;
+            let later = match fault.promise {
+                Promise::Flagged => Some(meet(&fault, way, true, true).await),
+                _ => None,
+            };
+            // Nobody goes on when the time of the call is over.
+            let in_time = |run: &&Run| run.elapsed.as_millis() < u128::from(TIMEOUTS.total_ms);
+            let failed = |run: &&Run| !run.seen.is_whole || run.event.attempts.len() != 2;
+            if let Some(later) = later.as_ref().filter(in_time).filter(failed) {
+                wrong.push(format!("{} ({way:?}): the other target goes on: {}", fault.name, later.shown()));
+            }
             for rule in list_broken_promises(&fault, &alone, &pair) {
                 let name = fault.name;
                 wrong.push(format!(
@@ -181,7 +195,7 @@ async fn the_fault_table_is_what_happens() {
                     pair.shown()
                 ));
             }
-            rows.push(Row::of(&fault, way, &alone, &pair));
+            rows.push(Row::of(&fault, way, &alone, &pair, later.as_ref()));
         }
     }
     assert!(wrong.is_empty(), "{} runs are not as they must be:\n{}", wrong.len(), wrong.join("\n"));

@@ -18,7 +18,8 @@ Messages over Anthropic) and by clients that do not (each over the other).
 - **The client saw**, with that target alone and two attempts allowed. In a stream, the text that arrived and the error event.
 - **Attempts**: how each ended. **Booked**: the outcome in the ledger and the tokens that are paid for (input + output).
 - **Time lost**: which limit or pause it took, in multiples; `-` is none to speak of.
-- **With a second target**: what the client saw when another deployment stood behind it, in the same two attempts.
+- **With a second target**: what the client saw when another deployment stood behind it, in the same two attempts; after a
+  break in the middle also what it saw where the route lets the other one go on.
 
 What holds for every run is asserted: an answer ends whole or as an error in the client's own language, never in between; it is
 booked as a success exactly when it was whole; a failed attempt costs nothing; there is one event per call; no client reads a
@@ -33,9 +34,13 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn of(fault: &Fault, way: Way, alone: &Run, pair: &Run) -> Self {
+    pub(super) fn of(fault: &Fault, way: Way, alone: &Run, pair: &Run, later: Option<&Run>) -> Self {
         let attempts: Vec<_> = alone.event.attempts.iter().map(|attempt| attempt.outcome.as_str()).collect();
-        let second = format!("{}, {}", saw(pair), plural(pair.event.attempts.len(), "attempt"));
+        let with = |run: &Run| format!("{}, {}", saw(run), plural(run.event.attempts.len(), "attempt"));
+        let second = match later {
+            Some(later) => format!("{}; going on: {}", with(pair), with(later)),
+            None => with(pair),
+        };
         let cells = [saw(alone), attempts.join(", "), booked(alone), time_lost(alone.elapsed), second];
         Self { group: fault.group, fault: fault.name, way, cells }
     }

@@ -5,9 +5,9 @@ use domain::usage::{AttemptOutcome, SkipReason};
 use serde_json::{Value, json};
 
 use crate::harness::Bench;
-use crate::harness::client::{Ask, chat};
+use crate::harness::client::{Ask, chat, chat_stream};
 use crate::harness::policy::{World, deployment_id};
-use crate::harness::upstream::{Play, Step, Upstreams, json_answer, openai_error, openai_whole};
+use crate::harness::upstream::{Play, Step, Upstreams, json_answer, openai_error, openai_stream, openai_whole, stream};
 
 fn leaf(n: u128) -> Node {
     Node::Deployment { deployment_id: deployment_id(n) }
@@ -79,6 +79,57 @@ async fn each_kind_of_failure_leads_where_its_rule_says() {
         let stopped = hosts_after(fallback(class, &[], true), play).await.1;
         assert_eq!(stopped, [a.as_str()], "{class:?} stops");
     }
+}
+
+fn filtered_whole() -> Play {
+    json_answer(
+        200,
+        &json!({"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "up", "choices": [{"index": 0,
+        "message": {"role": "assistant", "content": ""}, "finish_reason": "content_filter"}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 0, "total_tokens": 10}}),
+    )
+}
+
+fn filtered_stream() -> Play {
+    let event = |delta: Value, finish: Value| {
+        let event = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "up",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]});
+        Step::Chunk(format!("data: {event}\n\n").into())
+    };
+    let opening = event(json!({"role": "assistant", "content": ""}), Value::Null);
+    stream(vec![opening, event(json!({}), json!("content_filter")), Step::Chunk("data: [DONE]\n\n".into())])
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_a_filter_took_away_is_none_where_a_rule_says_so() {
+    for (ask, filtered, good) in [
+        (chat("smart"), filtered_whole as fn() -> Play, openai_whole as fn() -> Play),
+        (chat_stream("smart"), filtered_stream, openai_stream),
+    ] {
+        let bench = Bench::of(&world(fallback(FailureClass::ContentFilter, &[], false)));
+        bench.upstreams.play("a.test", filtered());
+        bench.upstreams.play("b.test", good());
+        let answer = bench.ask(ask).await;
+        assert!(answer.status == 200 && answer.text().contains("there"), "{}", answer.text());
+        assert_eq!(bench.upstreams.hosts(), ["a.test", "b.test"]);
+        let event = bench.event().await;
+        assert_eq!(event.attempts.len(), 2);
+        assert_eq!(event.attempts[0].outcome, AttemptOutcome::Status);
+    }
+    for (ask, filtered) in [(chat("smart"), filtered_whole as fn() -> Play), (chat_stream("smart"), filtered_stream)] {
+        let usual = Bench::of(&world(Rules::default()));
+        usual.upstreams.play("a.test", filtered());
+        let answer = usual.ask(ask).await;
+        assert!(answer.status == 200 && answer.text().contains("content_filter"), "handed on without a rule");
+        assert_eq!(usual.upstreams.hosts(), ["a.test"]);
+    }
+    let bench = Bench::of(&world(fallback(FailureClass::ContentFilter, &[], false)));
+    bench.upstreams.play("a.test", filtered_whole());
+    bench.upstreams.play("b.test", filtered_whole());
+    let answer = bench.ask(chat("smart")).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (400, "content_filter".to_owned()));
+    let event = bench.event().await;
+    assert_eq!((event.usage.input, event.attempts.len()), (20, 2), "what was used is booked");
 }
 
 #[tokio::test(start_paused = true)]

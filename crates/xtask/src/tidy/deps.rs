@@ -27,7 +27,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("runtime", &["domain"]),
     ("realtime", &["domain"]),
     ("link", &["domain", "policy", "proto", "runtime"]),
-    ("gateway", &["batch", "continuation", "domain", "link", "llm", "policy", "provider", "realtime", "runtime", "state"]),
+    (
+        "gateway",
+        &["batch", "continuation", "domain", "link", "llm", "policy", "provider", "realtime", "runtime", "state"],
+    ),
     // `provider` for the model catalog and its prices, which control copies into an organization.
     ("control", &["domain", "api", "policy", "proto", "provider", "store", "runtime"]),
     ("server", &["control", "domain", "gateway", "link", "policy", "runtime", "state", "store"]),
@@ -56,8 +59,20 @@ const RESERVED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that decide without IO, and what their whole tree may not contain.
-const PURE: &[&str] =
-    &["batch", "domain", "hub", "anthropic", "gemini", "openai", "llm", "wire", "provider", "continuation", "policy", "api"];
+const PURE: &[&str] = &[
+    "batch",
+    "domain",
+    "hub",
+    "anthropic",
+    "gemini",
+    "openai",
+    "llm",
+    "wire",
+    "provider",
+    "continuation",
+    "policy",
+    "api",
+];
 const IMPURE: &[&str] = &["tokio", "sqlx", "redis", "axum", "hyper", "reqwest"];
 
 const FEATURES: &[(&str, &str)] =

@@ -22,7 +22,6 @@ use tokio::time::timeout;
 use super::upstream::{Trouble, Upstream};
 use super::{Asking, Found, look};
 use crate::pipeline::relay::{Billing, End};
-use crate::pipeline::settle;
 use crate::pipeline::{Shared, Worker};
 
 /// After what time an event that was handed to the spool is surely on its disk: the mark that it is booked comes later, so that a
@@ -98,7 +97,7 @@ impl Tally {
         let Some(sum) = self.sums.get_mut(answer.model) else { return };
         answer.found.tier = Some(ServiceTier::Batch);
         let bill = sum.billing.bill(&answer.found, End::Complete, self.ended_at);
-        sum.usage = settle::add(sum.usage, bill.usage);
+        sum.usage = sum.usage.plus(bill.usage);
         sum.units = sum.units.plus(bill.units);
         sum.cost = sum.cost.saturating_add(bill.cost);
         sum.price = bill.price.or(sum.price);

@@ -140,5 +140,7 @@ async fn hand_on(
         total_at: Instant::now() + TOTAL,
         recorder: None,
         memory: None,
+        continuation: None,
+        rehearses_cut: false,
     })))
 }

@@ -18,6 +18,8 @@ use domain::usage::{AttemptOutcome, AttemptRecord, TokenUsage, UnitUsage};
 use http::header::CONTENT_TYPE;
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use llm::canonical::error::AnswerError;
+use llm::canonical::event::FinishReason;
 use llm::canonical::json::Raw;
 use llm::canonical::loss::{Effect, Loss};
 use llm::dialect::{AnswerOptions, Dialect, Mode, Speak as _, gemini};
@@ -33,7 +35,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::{Context, Failed, Sent, refuse_losses, rehearsal};
 use crate::pipeline::fetch;
 use crate::pipeline::relay::stream::Start;
-use crate::pipeline::relay::{Annotate, Billing, End, Source, Translation, Writer};
+use crate::pipeline::relay::{Annotate, Billing, End, Later, Reading, Source, Translation, Writer};
 use crate::pipeline::reply::Reply;
 use crate::pipeline::settle::{Meter, Served, micros};
 use crate::pipeline::trace::TRACEPARENT;
@@ -117,7 +119,7 @@ async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, m
     let extra = Extra { given, media };
     let Prepared { request, relay, .. } = prepare(context, provider, deployment, &extra, meter)?;
     let request = Box::new(request);
-    let mut exchange = Exchange { making, extra, clock: pin!(sleep_until(context.clocks.total_at)) };
+    let mut exchange = Exchange { making, extra, clock: pin!(sleep_until(context.terms.clocks.total_at)) };
     exchange.run(request, relay, meter).await
 }
 
@@ -142,7 +144,7 @@ async fn bring(
         return Ok(None);
     }
     let asked_at = Instant::now();
-    let until = (asked_at + context.clocks.first_byte).min(context.clocks.total_at);
+    let until = (asked_at + context.terms.clocks.first_byte).min(context.terms.clocks.total_at);
     let brought = Box::pin(fetch::bring(context.worker, &context.held, needs, until)).await;
     meter.waited += asked_at.elapsed();
     // Another target may fetch by itself.
@@ -158,7 +160,7 @@ async fn short_lived(
 ) -> Tried<Option<Arc<Kept>>> {
     let CredentialUse::Ready(credential) = &deployment.credential else { return Ok(None) };
     let asked_at = Instant::now();
-    let until = (asked_at + context.clocks.first_byte).min(context.clocks.total_at);
+    let until = (asked_at + context.terms.clocks.first_byte).min(context.terms.clocks.total_at);
     let given = Exchanges::get(context.worker, provider, credential, until).await;
     meter.waited += asked_at.elapsed();
     given.map_err(|error| {
@@ -186,7 +188,14 @@ fn prepare(
         prepared.request.headers_mut().insert(TRACEPARENT, traceparent);
     }
     meter.dropped = prepared.losses.iter().map(|loss| loss.path.to_string()).collect();
-    if context.refuses_losses && prepared.losses.iter().any(|loss| loss.effect == Effect::Dropped) {
+    let proofs = context.call.scan.proofs;
+    let is_foreign = proofs.are_content() && !proofs.are_taken_by(provider.spec(), &deployment.upstream_model);
+    // Compatible servers are handed all of it; who is behind them, nobody knows.
+    let is_foreign = is_foreign && !provider.spec().quirks.replay_reasoning;
+    if is_foreign {
+        meter.dropped.push("reasoning".to_owned());
+    }
+    if context.refuses_losses && (is_foreign || prepared.losses.iter().any(|loss| loss.effect == Effect::Dropped)) {
         // Another target may be able to say it.
         return Err(Failed::unsendable(Scope::Deployment, refuse_losses(&meter.dropped)));
     }
@@ -235,8 +244,14 @@ fn build(
         )
     })?;
     let target = Target { base: &base, upstream_model: &deployment.upstream_model };
-    let call = Call { inlined: media, ..context.call };
-    provider.prepare(&call, &target).map_err(|error| refuse_prepare(&error))
+    let (call, is_prefilled) = context.call_for(provider, &deployment.upstream_model);
+    let call = Call { inlined: media, ..*call };
+    let mut prepared = provider.prepare(&call, &target).map_err(|error| refuse_prepare(&error))?;
+    if is_prefilled {
+        let body = provider.spec().quirks.prefill.mark(prepared.request.body());
+        *prepared.request.body_mut() = body;
+    }
+    Ok(prepared)
 }
 
 pub(super) fn own_secret(deployment: &DeploymentPolicy) -> Option<&Secret<String>> {
@@ -331,7 +346,7 @@ impl Exchange<'_, '_> {
         sent_at: Instant,
         meter: &mut Meter,
     ) -> Tried<Reply> {
-        let clocks = self.making.context.clocks;
+        let clocks = self.making.context.terms.clocks;
         let deadline = (sent_at + clocks.first_byte).min(clocks.total_at);
         let (parts, mut source) = self.send(request, sent_at, deadline, meter).await?;
         if let Some(record) = meter.current_attempt() {
@@ -367,7 +382,7 @@ impl Exchange<'_, '_> {
         meter: &mut Meter,
     ) -> Tried<(Parts, Source)> {
         let client = &self.making.context.worker.client;
-        let connect = self.making.context.clocks.connect;
+        let connect = self.making.context.terms.clocks.connect;
         let mut sent = within(self.clock.as_mut(), deadline, client.send(request, connect)).await;
         // An idle connection that the upstream closed just then says nothing about the upstream: once more, on another one.
         if let Some(Err(SendError::Closed { is_reused: true, .. })) = &sent
@@ -413,7 +428,8 @@ impl Exchange<'_, '_> {
             if whole.len() + first.as_ref().map_or(0, Bytes::len) + chunk.len() > max_bytes {
                 return Err(failed(FailureKind::Malformed));
             }
-            until = (Instant::now() + self.making.context.clocks.idle).min(self.making.context.clocks.total_at);
+            until =
+                (Instant::now() + self.making.context.terms.clocks.idle).min(self.making.context.terms.clocks.total_at);
             match first.take() {
                 // Most answers are one chunk: no copy then.
                 None if whole.is_empty() => first = Some(chunk),
@@ -429,7 +445,8 @@ impl Exchange<'_, '_> {
     }
 
     async fn refused(&mut self, parts: &Parts, mut source: Source) -> Box<Failed> {
-        let until = (Instant::now() + self.making.context.clocks.idle).min(self.making.context.clocks.total_at);
+        let until =
+            (Instant::now() + self.making.context.terms.clocks.idle).min(self.making.context.terms.clocks.total_at);
         let status = parts.status.as_u16();
         // An error body that is too long or breaks off still leaves the status.
         let body = self.collect(&mut source, until, MAX_ERROR_BODY).await.unwrap_or_default();
@@ -492,11 +509,14 @@ impl Exchange<'_, '_> {
             if !found.has_output() {
                 check_in_band(found)?;
             }
-            if held.is_empty() && found.has_begun && !out.is_empty() {
+            // Where filters matter, an opening says too little.
+            let says_enough = found.has_output() || found.finish.is_some() || !self.making.context.minds_filters;
+            self.making.check_filtered(found, meter)?;
+            if held.is_empty() && found.has_begun && says_enough && !out.is_empty() {
                 break out;
             }
             held.extend_from_slice(&out);
-            if found.has_begun && !held.is_empty() {
+            if found.has_begun && says_enough && !held.is_empty() {
                 break held.freeze();
             }
             if is_over || found.is_complete || held.len() > max_bytes {
@@ -578,6 +598,7 @@ impl Making<'_> {
         if !found.is_complete {
             return Err(failed(FailureKind::Malformed));
         }
+        self.check_filtered(&Skimmed { n_output_events: 0, ..found.clone() }, meter)?;
         let now = Instant::now();
         meter.attempt_answered(now);
         meter.finish = found.finish;
@@ -586,14 +607,33 @@ impl Making<'_> {
         Ok(Reply::Whole(body))
     }
 
+    /// Finds an answer that a filter took away before it said anything. It was billed nonetheless.
+    fn check_filtered(&self, found: &Skimmed, meter: &mut Meter) -> Tried<()> {
+        let is_filtered = found.finish == Some(FinishReason::ContentFilter) && !found.has_output();
+        if !is_filtered || !self.context.minds_filters {
+            return Ok(());
+        }
+        let bill = self.billing.bill(found, End::Complete, meter.started_at);
+        meter.end_attempt(AttemptOutcome::Status, &bill, Instant::now());
+        let mut failure = Failure::transport(FailureKind::ContentPolicy);
+        failure.scope = Scope::Request;
+        let text = "a filter of the upstream took the answer away, and no other target gave one; change the request";
+        let mut error = AnswerError::new(StatusCode::BAD_REQUEST.as_u16(), "content_filter", text);
+        error.kind = failure.kind.error_kind();
+        error.request_id = Some(self.id.clone());
+        Err(Failed::refused(failure, StatusCode::BAD_REQUEST, rejection::encode(self.client(), &error)))
+    }
+
     // === Streams ===
 
     fn writer(&self, relay: Relay, meter: &Meter) -> Tried<Writer> {
         let client = self.client();
         let (dialect, undo) = match relay {
-            // What the client asks to be told at the end has to be written into its events.
-            // Nor does an upstream send an array.
-            Relay::Untouched { dialect, .. } if self.context.is_debug || self.context.wants_array => {
+            // What the client asks to be told at the end has to be written into its events; nor does an upstream send an
+            // array; and what is to go on elsewhere must consist of whole events.
+            Relay::Untouched { dialect, .. }
+                if self.context.terms.is_debug || self.context.terms.wants_array || self.context.keeps =>
+            {
                 (dialect, llm::dialect::Undo::default())
             }
             Relay::Untouched { dialect, withhold_usage } => return Ok(Writer::untouched(dialect, withhold_usage)),
@@ -602,26 +642,33 @@ impl Making<'_> {
             Relay::Embeddings | Relay::Count { .. } | Relay::Formed(_) => return Err(failed(FailureKind::Malformed)),
         };
         let decoder = self.provider.decoder(dialect, Mode::Stream, undo);
+        let annotate = self.context.terms.is_debug.then(|| self.annotation(meter));
+        if self.context.is_later {
+            let (_, is_prefilled) = self.context.call_for(self.provider, &self.billing.deployment.upstream_model);
+            let reading = Reading::new(dialect, decoder);
+            return Ok(Writer::Later(Box::new(Later { reading, annotate, is_prefilled })));
+        }
         let options = self.answer_options(meter);
-        let encoder = if self.context.wants_array {
+        let encoder = if self.context.terms.wants_array {
             gemini::array_encoder(options)
         } else {
             client.encoder(Mode::Stream, options)
         };
         let mut translation = Translation::new(dialect, decoder, encoder);
-        if self.context.is_debug {
-            translation.annotate = Some(self.annotation(meter));
+        translation.annotate = annotate;
+        if self.context.keeps {
+            translation = translation.keeping();
         }
         Ok(Writer::Translated(Box::new(translation)))
     }
 
     fn stream(&self, source: Source, first: Bytes, writer: Writer, known_usage: Option<TokenUsage>) -> Reply {
-        let clocks = self.context.clocks;
+        let clocks = self.context.terms.clocks;
         Reply::Stream(Box::new(Start {
             source,
             first,
             writer,
-            is_array: self.context.wants_array,
+            is_array: self.context.terms.wants_array,
             kind: None,
             passed: None,
             known_usage,
@@ -630,12 +677,15 @@ impl Making<'_> {
             idle: clocks.idle,
             total_at: clocks.total_at,
             recorder: None,
+            continuation: None,
+            rehearses_cut: rehearsal::cuts(self.context, &self.billing.deployment),
         }))
     }
 
     fn annotation(&self, meter: &Meter) -> Annotate {
         let (billing, id, at) = (self.billing.clone(), self.id.clone(), meter.started_at);
         let (attempts, revision, before) = (meter.n_attempts(), meter.policy_revision, meter.cost());
+        let (used, continued) = (meter.usage(), meter.routing.as_ref().map_or(0, |routing| routing.continued));
         let started = meter.started;
         Box::new(move |found| {
             let bill = billing.bill(found, End::Complete, at);
@@ -644,11 +694,12 @@ impl Making<'_> {
                 model: &billing.deployment.upstream_model,
                 provider: &billing.deployment.provider,
                 attempts,
+                continued,
                 cache: "off",
                 cost_usd: before.saturating_add(bill.cost).to_string(),
                 duration_us: micros(started.elapsed()),
                 policy_revision: revision,
-                usage: bill.usage,
+                usage: used.plus(bill.usage),
                 usage_is_estimated: bill.is_estimated,
             })
         })
@@ -662,12 +713,20 @@ struct Annotation<'a> {
     model: &'a str,
     provider: &'a str,
     attempts: usize,
+    /// How often another target went on.
+    #[serde(skip_serializing_if = "is_zero")]
+    continued: u16,
     cache: &'static str,
     cost_usd: String,
     duration_us: u64,
     policy_revision: u64,
     usage: TokenUsage,
     usage_is_estimated: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_zero(n: &u16) -> bool {
+    *n == 0
 }
 
 /// The id of an answer that no upstream has an id for which a client of responses could use: the request's, with their prefix.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use domain::route::Dropped;
 use domain::usage::TokenUsage;
 use domain::{DeploymentId, Timestamp};
 use http::HeaderMap;
@@ -11,7 +12,7 @@ use policy::facts::hash;
 use policy::plan::Wish;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy, OrganizationPolicy};
 use policy::{Asked, Facts, Health, Load, Plan, Signals};
-use provider::scan::Scan;
+use provider::scan::{Proofs, Scan};
 use provider::{estimate, pricing};
 use serde_json::value::RawValue;
 
@@ -24,6 +25,9 @@ use crate::upstream::health::Health as Targets;
 
 /// Output tokens that a call without a cap is reckoned with when prices are compared.
 const USUAL_OUTPUT: u64 = 500;
+
+/// What a client of responses asks to be given.
+const SEALED: &[u8] = b"\"reasoning.encrypted_content\"";
 
 /// One call asking for a plan.
 pub(crate) struct Asking<'a> {
@@ -88,8 +92,13 @@ impl<'a> Asking<'a> {
             targets: self.targets,
             price: Some((self.organization, self)),
         };
-        let (organization, at) = (self.organization, self.at);
-        let choosing = self.choice.map(|choice| Choosing { choice, organization, at });
+        let (organization, at, choice) = (self.organization, self.at, self.choice);
+        // Where there is nothing to choose, the translation says what is lost.
+        let proofs = if model.targets.len() > 1 { self.scan.proofs } else { Proofs::default() };
+        let refuses =
+            model.rules.dropped == Dropped::Refused || choice.is_some_and(|choice| choice.requires_parameters);
+        let is_asked = choice.is_some() || !proofs.is_empty();
+        let choosing = is_asked.then_some(Choosing { choice, proofs, refuses, organization, at });
         let wish = choosing.as_ref().map(|choosing| choosing as &dyn Wish);
         let turn = if model.tree.has_turns() { model.turns.fetch_add(1, Ordering::Relaxed) } else { 0 };
         policy::plan(model, &Asked { facts: self, signals: &known, wish, seed, turn })
@@ -146,6 +155,12 @@ impl Facts for Asking<'_> {
             }
         }
         Some(all)
+    }
+
+    fn is_bound(&self) -> bool {
+        // A client that asks for encrypted reasoning is going to send it back.
+        let asks = || self.scan.input.is_some() && memchr::memmem::find(self.body, SEALED).is_some();
+        self.scan.proofs.has(Proofs::OPENAI) || asks()
     }
 
     fn is_stream(&self) -> bool {

@@ -3,10 +3,13 @@
 //! Only before the first byte of an answer, only to a target that was not tried yet, and charged to the retry budget, so that slow
 //! upstreams are not met with twice the load.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use policy::snapshot::DeploymentPolicy;
+
 use super::attempt::{Tried, attempt};
-use super::tries::{Next, Tries};
+use super::tries::Tries;
 use super::{Context, Failed};
 use crate::pipeline::reply::Reply;
 use crate::pipeline::settle::Meter;
@@ -20,24 +23,24 @@ enum Race {
 /// one is noted.
 pub(super) async fn attempt_hedged(
     context: &Context<'_>,
-    next: Next<'_>,
-    after: Duration,
-    tries: &mut Tries<'_>,
+    (slot, deployment): (u8, Arc<DeploymentPolicy>),
+    tries: &mut Tries,
     meter: &mut Meter,
 ) -> (u8, Result<Reply, Box<Failed>>) {
     let worker = context.worker;
+    let after = tries.model.rules.hedge_after.unwrap_or(Duration::MAX);
     let mut side = meter.aside();
-    let mut first = Box::pin(attempt(context, next.deployment, meter));
+    let mut first = Box::pin(attempt(context, &deployment, meter));
     let early = tokio::select! {
         biased;
         done = &mut first => Some(done),
         () = tokio::time::sleep(after) => None,
     };
     if let Some(done) = early {
-        return (next.slot, done);
+        return (slot, done);
     }
-    let Some(other) = tries.hedge(worker) else { return (next.slot, first.await) };
-    let mut second = Box::pin(attempt(context, other.deployment, &mut side));
+    let Some(other) = tries.hedge(worker) else { return (slot, first.await) };
+    let mut second = Box::pin(attempt(context, &other.deployment, &mut side));
     let race = tokio::select! {
         biased;
         done = &mut first => Race::First(done),
@@ -47,7 +50,7 @@ pub(super) async fn attempt_hedged(
         Race::First(Ok(reply)) => {
             drop((first, second));
             meter.absorb(side);
-            (next.slot, Ok(reply))
+            (slot, Ok(reply))
         }
         Race::Second(Ok(reply)) => {
             drop((first, second));
@@ -57,7 +60,7 @@ pub(super) async fn attempt_hedged(
         Race::First(Err(failed)) => {
             let done = second.await;
             drop(first);
-            tries.failed(worker, meter, next.slot, *failed);
+            tries.failed(worker, meter, slot, *failed);
             meter.adopt(side);
             (other.slot, done)
         }
@@ -66,7 +69,7 @@ pub(super) async fn attempt_hedged(
             drop(second);
             tries.failed(worker, meter, other.slot, *failed);
             meter.absorb(side);
-            (next.slot, done)
+            (slot, done)
         }
     }
 }

@@ -85,16 +85,16 @@ pub(crate) async fn open_line(calling: &Calling<'_>, meter: &mut Meter) -> Resul
             tokio::time::sleep(next.pause).await;
             meter.waited += next.pause;
         }
-        match attempt(calling, next.deployment, total_at, meter).await {
+        match attempt(calling, &next.deployment, total_at, meter).await {
             Ok(line) => {
-                note(meter, model, &tries.plan);
+                note(meter, &tries, false);
                 return Ok(line);
             }
             Err(failed) => tries.failed(worker, meter, next.slot, *failed),
         }
     }
-    note(meter, model, &tries.plan);
-    Err(tries.into_rejection())
+    note(meter, &tries, false);
+    Err(tries.take_rejection())
 }
 
 /// Tries one target; the attempt is noted in the meter and ends with the handshake, since what follows is billed by turns.

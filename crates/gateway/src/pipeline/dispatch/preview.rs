@@ -9,7 +9,7 @@ use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use provider::failure::Scope;
 use provider::media::Need;
 
-use super::{Asking, Context, attempt};
+use super::{Asking, Context, Terms, attempt};
 use crate::pipeline::Worker;
 use crate::pipeline::admit::Head;
 use crate::pipeline::resolve::Wanted;
@@ -60,7 +60,7 @@ pub(crate) fn preview(
     wanted: &Wanted,
     meter: &Meter,
 ) -> Result<Preview, Rejection> {
-    let context = Context::of(worker, organization, head, headers, wanted, meter);
+    let context = Context::of(worker, organization, Terms::of_call(head, wanted, meter), headers, wanted);
     let plan = Asking::of(worker, organization, headers, wanted, meter).plan(&wanted.model, worker.ids.seed());
     let targets: Vec<Arc<DeploymentPolicy>> = plan
         .slots()

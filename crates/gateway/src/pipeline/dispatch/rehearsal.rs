@@ -1,7 +1,8 @@
 //! `x-headgate-rehearse`: makes named targets of one call fail, so that a team can see its own fallback work.
 //!
-//! `name=429, other=500`: the public name of a deployment, and `429`, `500`, `timeout` or `cut` (the connection breaks before an
-//! answer). Nothing is sent to a target that rehearses, and nothing is held against it. Only where the route allows it.
+//! `name=429, other=500`: the public name of a deployment, and `429`, `500`, `timeout` or `cut`. A stream is cut after its first
+//! words, which takes a real one; a whole answer before it comes, and to a target that rehearses anything else nothing is sent.
+//! Nothing is held against it. Only where the route allows it.
 
 use domain::Timestamp;
 use domain::usage::AttemptOutcome;
@@ -39,10 +40,20 @@ pub(super) fn read<'a>(headers: &'a HeaderMap, model: &ModelPolicy) -> Result<Op
     ))
 }
 
-/// Returns the failure that a target rehearses.
-pub(super) fn failure(context: &Context<'_>, deployment: &DeploymentPolicy, meter: &mut Meter) -> Option<Box<Failed>> {
+fn wanted<'a>(context: &Context<'a>, deployment: &DeploymentPolicy) -> Option<&'a str> {
     let named = context.rehearsal?.split(',').filter_map(|part| part.split_once('='));
-    let (_, how) = named.map(|(name, how)| (name.trim(), how.trim())).find(|(name, _)| *name == deployment.name)?;
+    let mut named = named.map(|(name, how)| (name.trim(), how.trim()));
+    named.find(|(name, _)| *name == deployment.name).map(|(_, how)| how)
+}
+
+/// Says whether a target's stream is to be cut.
+pub(super) fn cuts(context: &Context<'_>, deployment: &DeploymentPolicy) -> bool {
+    wanted(context, deployment) == Some("cut")
+}
+
+/// Returns the failure that a target rehearses in place of an answer.
+pub(super) fn failure(context: &Context<'_>, deployment: &DeploymentPolicy, meter: &mut Meter) -> Option<Box<Failed>> {
+    let how = wanted(context, deployment).filter(|how| *how != "cut" || !meter.is_stream)?;
     let (failure, outcome) = play(how, meter.started_at);
     if let Some(record) = meter.current_attempt() {
         record.status = failure.status;

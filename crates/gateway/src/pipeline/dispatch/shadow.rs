@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
@@ -13,9 +12,8 @@ use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use tokio::time::Instant;
 
 use super::attempt::attempt;
-use super::{Clocks, Context};
+use super::{Context, Terms};
 use crate::pipeline::Worker;
-use crate::pipeline::fetch::Held;
 use crate::pipeline::resolve::Wanted;
 use crate::pipeline::settle::Meter;
 
@@ -67,26 +65,8 @@ async fn send(
     wanted: &Wanted,
     mut meter: Box<Meter>,
 ) {
-    let timeouts = &wanted.model.timeouts;
-    let ms = |ms: u32| Duration::from_millis(u64::from(ms));
-    let context = Context {
-        worker: &place.0,
-        organization,
-        call: wanted.call(headers),
-        held: Held::default(),
-        client: wanted.surface.dialect(),
-        echo: &wanted.echo,
-        wants_array: false,
-        clocks: Clocks {
-            connect: ms(timeouts.connect_ms),
-            first_byte: ms(timeouts.first_byte_ms),
-            idle: ms(timeouts.idle_ms),
-            total_at: Instant::now() + ms(timeouts.total_ms),
-        },
-        is_debug: false,
-        refuses_losses: false,
-        rehearsal: None,
-    };
+    let terms = Terms::of(&wanted.model.timeouts, Instant::now(), None);
+    let context = Context::of(&place.0, organization, terms, headers, wanted);
     meter.open();
     match attempt(&context, deployment, &mut meter).await {
         Ok(reply) => {

@@ -15,22 +15,22 @@ use policy::snapshot::{CredentialUse, DeploymentPolicy, ModelPolicy, Next as Rul
 use provider::failure::{Failure, FailureKind, Scope};
 use tokio::time::Instant;
 
-use super::{Failed, refuse_without_target};
+use super::{Failed, refuse_reasoning, refuse_without_target};
 use crate::pipeline::settle::Meter;
 use crate::pipeline::{Worker, retry};
 use crate::rejection::Rejection;
 use crate::upstream::health::{LONGEST_EJECTION, USUAL_PAUSE};
 
 /// The next try.
-pub(super) struct Next<'a> {
+pub(super) struct Next {
     pub(super) slot: u8,
-    pub(super) deployment: &'a Arc<DeploymentPolicy>,
+    pub(super) deployment: Arc<DeploymentPolicy>,
     pub(super) pause: Duration,
 }
 
 /// What has been tried, and what is left.
-pub(super) struct Tries<'a> {
-    model: &'a ModelPolicy,
+pub(crate) struct Tries {
+    pub(super) model: Arc<ModelPolicy>,
     pub(super) plan: Plan,
     /// Places in the plan's order that were taken; it is gone through again and again.
     at: usize,
@@ -54,12 +54,12 @@ pub(super) struct Tries<'a> {
     is_over: bool,
 }
 
-impl<'a> Tries<'a> {
-    pub(super) fn new(model: &'a ModelPolicy, plan: Plan) -> Self {
+impl Tries {
+    pub(super) fn new(model: &Arc<ModelPolicy>, plan: Plan) -> Self {
         let first = plan.slots().first().and_then(|slot| model.targets.get(usize::from(*slot)));
         let payer = first.map_or(0, |target| target.deployment.id.as_uuid());
         Self {
-            model,
+            model: model.clone(),
             plan,
             at: 0,
             first: VecDeque::new(),
@@ -82,15 +82,15 @@ impl<'a> Tries<'a> {
     }
 
     /// Returns what to try next.
-    pub(super) fn next(&mut self, worker: &Worker, meter: &Meter, total_at: Instant) -> Option<Next<'a>> {
+    pub(super) fn next(&mut self, worker: &Worker, meter: &Meter, total_at: Instant) -> Option<Next> {
         while !self.is_over {
             let slot = self.take()?;
-            let Some(deployment) = self.deployment(slot) else { continue };
-            if self.is_barred(slot, deployment) {
+            let Some(deployment) = self.deployment(slot).cloned() else { continue };
+            if self.is_barred(slot, &deployment) {
                 continue;
             }
             let Some((_, n, failure)) = self.tried.iter().find(|(tried, ..)| *tried == slot) else {
-                if self.waits_for_probe(worker, slot, deployment) {
+                if self.waits_for_probe(worker, slot, &deployment) {
                     continue;
                 }
                 return Some(Next { slot, deployment, pause: Duration::ZERO });
@@ -115,14 +115,14 @@ impl<'a> Tries<'a> {
     }
 
     /// Returns another target to ask at the same time, if there is one and the budget has room.
-    pub(super) fn hedge(&mut self, worker: &Worker) -> Option<Next<'a>> {
+    pub(super) fn hedge(&mut self, worker: &Worker) -> Option<Next> {
         let rest = self.plan.slots().get(self.at..).unwrap_or_default();
         let slot = rest.iter().copied().find(|slot| {
             let is_tried = self.tried.iter().any(|(tried, ..)| tried == slot);
             let is_held_back = self.plan.skip(*slot).is_some() || self.ahead & (1 << slot) != 0;
             !is_tried && !is_held_back && self.deployment(*slot).is_some_and(|it| !self.is_barred(*slot, it))
         })?;
-        let deployment = self.deployment(slot)?;
+        let deployment = self.deployment(slot)?.clone();
         if !worker.shared.retries.take(self.payer, self.model.rules.retry_budget, Instant::now()) {
             return None;
         }
@@ -131,7 +131,7 @@ impl<'a> Tries<'a> {
         Some(Next { slot, deployment, pause: Duration::ZERO })
     }
 
-    fn deployment(&self, slot: u8) -> Option<&'a Arc<DeploymentPolicy>> {
+    fn deployment(&self, slot: u8) -> Option<&Arc<DeploymentPolicy>> {
         self.model.targets.get(usize::from(slot)).map(|target| &target.deployment)
     }
 
@@ -195,9 +195,9 @@ impl<'a> Tries<'a> {
     /// Notes a failed attempt.
     pub(super) fn failed(&mut self, worker: &Worker, meter: &Meter, slot: u8, failed: Failed) {
         let Failed { failure, outcome, rejection, is_rehearsed } = failed;
-        let Some(deployment) = self.deployment(slot) else { return };
+        let Some(deployment) = self.deployment(slot).cloned() else { return };
         if !is_rehearsed {
-            note_health(worker, deployment, &failure);
+            note_health(worker, &deployment, &failure);
         }
         tracing::info!(
             request.id = %meter.request_id,
@@ -211,7 +211,8 @@ impl<'a> Tries<'a> {
         if failure.scope == Scope::Provider {
             self.shunned = Some(slot);
         }
-        let rule = class_of(failure.kind).map_or(&Rule::Usual, |class| self.model.rules.next(class));
+        let model = self.model.clone();
+        let rule = class_of(failure.kind).map_or(&Rule::Usual, |class| model.rules.next(class));
         match (rule, failure.scope) {
             (Rule::Stop, _) | (Rule::Usual, Scope::Request) => self.is_over = true,
             (Rule::To(slots), _) => self.lead_to(slots),
@@ -239,15 +240,17 @@ impl<'a> Tries<'a> {
         self.left = self.left.max(self.first.len());
     }
 
-    pub(super) fn into_rejection(self) -> Rejection {
-        self.last.unwrap_or_else(refuse_without_target)
+    pub(super) fn take_rejection(&mut self) -> Rejection {
+        let is_foreign = |slot| self.plan.skip(slot) == Some(SkipReason::ForeignReasoning);
+        let refuse = || if (0..64).any(is_foreign) { refuse_reasoning() } else { refuse_without_target() };
+        self.last.take().unwrap_or_else(refuse)
     }
 }
 
 /// Returns the class that a route may have a rule for; `None` for what only the client can mend.
 const fn class_of(kind: FailureKind) -> Option<FailureClass> {
     match kind {
-        FailureKind::InvalidRequest | FailureKind::TooLarge => None,
+        FailureKind::InvalidRequest | FailureKind::TooLarge | FailureKind::ForeignReasoning => None,
         FailureKind::ContextWindow => Some(FailureClass::ContextWindow),
         FailureKind::ContentPolicy => Some(FailureClass::ContentFilter),
         FailureKind::RateLimited | FailureKind::Overloaded => Some(FailureClass::RateLimit),
@@ -264,7 +267,7 @@ const fn class_of(kind: FailureKind) -> Option<FailureClass> {
 }
 
 fn note_health(worker: &Worker, deployment: &DeploymentPolicy, failure: &Failure) {
-    if failure.scope == Scope::Request || failure.kind == FailureKind::NotFound {
+    if failure.is_clients_fault() {
         return;
     }
     let now = worker.shared.clock.now();

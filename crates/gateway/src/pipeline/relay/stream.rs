@@ -7,13 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::code::GatewayCode;
 use domain::usage::{AttemptOutcome, Outcome, TokenUsage, UnitUsage};
+use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use llm::canonical::error::{AnswerError, ErrorKind};
+use provider::failure::{Failure, FailureKind, classify_in_band};
 use tokio::time::{Instant, Sleep};
 
 use super::billing::{Billing, End};
 use super::writer::Writer;
 use crate::pipeline::again::Recorder;
+use crate::pipeline::dispatch::{Continuation, Continued};
 use crate::pipeline::remember::Memory;
 use crate::pipeline::reply::Passed;
 use crate::pipeline::settle::Meter;
@@ -37,6 +40,17 @@ enum Break {
     Total,
     Upstream,
     Unreadable,
+    /// The upstream said so.
+    Told,
+}
+
+impl Break {
+    const fn outcome(self) -> AttemptOutcome {
+        match self {
+            Self::Idle | Self::Total => AttemptOutcome::Timeout,
+            Self::Upstream | Self::Unreadable | Self::Told => AttemptOutcome::Broken,
+        }
+    }
 }
 
 /// What a relay starts with.
@@ -60,9 +74,14 @@ pub(crate) struct Start {
     pub(crate) total_at: Instant,
     /// Copies the stream, so that it can be given again.
     pub(crate) recorder: Option<Box<Recorder>>,
+    /// Lets another target go on when the stream breaks off.
+    pub(crate) continuation: Option<Box<Continuation>>,
+    /// It is to break after its first words, for a rehearsal.
+    pub(crate) rehearses_cut: bool,
 }
 
 /// A committed stream.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent fact of the stream")]
 pub(crate) struct StreamRelay {
     source: Source,
     first: Option<Bytes>,
@@ -76,6 +95,16 @@ pub(crate) struct StreamRelay {
     is_armed: bool,
     is_over: bool,
     is_cut: bool,
+    rehearses_cut: bool,
+    going: Option<Box<Going>>,
+}
+
+/// How a stream that breaks off goes on.
+enum Going {
+    /// With this, when it breaks.
+    Ready(Box<Continuation>),
+    /// Another target is being asked.
+    Asking(Break, BoxFuture<'static, Continued>),
 }
 
 impl Source {
@@ -103,6 +132,8 @@ impl StreamRelay {
             idle,
             total_at,
             recorder,
+            continuation,
+            rehearses_cut,
         } = start;
         Self {
             source,
@@ -117,6 +148,8 @@ impl StreamRelay {
             is_armed: false,
             is_over: false,
             is_cut: false,
+            rehearses_cut,
+            going: continuation.map(|ready| Box::new(Going::Ready(ready))),
         }
     }
 
@@ -136,7 +169,17 @@ impl StreamRelay {
             return Poll::Ready(Some(first));
         }
         while !self.is_over {
+            if let Some(Going::Asking(why, asking)) = self.going.as_deref_mut() {
+                let continued = ready!(asking.as_mut().poll(cx));
+                let why = *why;
+                let out = self.resume(why, continued);
+                if !out.is_empty() {
+                    return Poll::Ready(Some(out));
+                }
+                continue;
+            }
             let out = match self.source.poll_chunk(cx) {
+                _ if self.rehearses_cut && self.writer.found().has_output() => self.break_off(Break::Upstream),
                 Poll::Ready(Some(Ok(chunk))) => {
                     self.is_armed = false;
                     match self.writer.push(chunk) {
@@ -149,7 +192,7 @@ impl StreamRelay {
                                 // In the ledger before the client can read the end mark, and be gone.
                                 self.settle_said();
                             }
-                            out
+                            self.heed(out)
                         }
                         Err(_) => self.break_off(Break::Unreadable),
                     }
@@ -184,6 +227,9 @@ impl StreamRelay {
     fn finish(&mut self) -> Bytes {
         let Ok(rest) = self.writer.finish() else { return self.break_off(Break::Upstream) };
         self.record(&rest);
+        if self.writer.has_held_error() {
+            return self.heed(rest);
+        }
         self.is_over = true;
         self.settle_said();
         rest
@@ -198,12 +244,59 @@ impl StreamRelay {
 
     fn break_off(&mut self, why: Break) -> Bytes {
         self.recorder = None;
-        self.is_over = true;
         if self.writer.found().is_complete {
+            self.is_over = true;
             // Everything was said; only the connection's end is missing.
             self.settle(End::Complete, AttemptOutcome::Success, GatewayCode::UpstreamError);
             return Bytes::new();
         }
+        if self.ask_on(why).is_some() { Bytes::new() } else { self.give_up(why) }
+    }
+
+    /// Breaks off after what was written, when the upstream told of an error that was held back.
+    fn heed(&mut self, out: Bytes) -> Bytes {
+        if self.writer.has_held_error() { [out, self.break_off(Break::Told)].concat().into() } else { out }
+    }
+
+    /// Asks another target to go on, where the route and the answer allow it.
+    fn ask_on(&mut self, why: Break) -> Option<()> {
+        let said = self.writer.said()?.to_owned();
+        let Going::Ready(continuation) = *self.going.take().filter(|_| why != Break::Total)? else { return None };
+        let mut meter = self.meter.take()?;
+        let found = self.writer.found();
+        let failure = match (why, &found.error) {
+            (Break::Told, Some(error)) => classify_in_band(&error.kind, &error.code, &error.message),
+            (Break::Idle, _) => Failure::transport(FailureKind::Timeout),
+            _ => Failure::transport(FailureKind::Broken),
+        };
+        let bill = self.billing.bill(found, End::Broken, meter.started_at);
+        meter.end_attempt(why.outcome(), &bill, Instant::now());
+        // The connection is of no use any more.
+        self.source = Source::Local(Vec::new().into_iter());
+        let asking = continuation.go_on(meter, said, failure, why.outcome(), self.rehearses_cut);
+        self.going = Some(Box::new(Going::Asking(why, asking)));
+        Some(())
+    }
+
+    fn resume(&mut self, why: Break, continued: Continued) -> Bytes {
+        let Continued { meter, before, next } = continued;
+        self.meter = Some(meter);
+        self.going = None;
+        let Some(start) = next else { return self.give_up(why) };
+        let Start { source, writer, known_usage, billing, continuation, rehearses_cut, .. } = *start;
+        (self.source, self.known_usage, self.billing) = (source, known_usage, billing);
+        (self.is_armed, self.rehearses_cut) = (false, rehearses_cut);
+        self.going = continuation.map(|ready| Box::new(Going::Ready(ready)));
+        let out = self.writer.go_on(writer, before);
+        if self.writer.is_said() {
+            self.settle_said();
+        }
+        self.heed(out)
+    }
+
+    /// Ends the stream with an error.
+    fn give_up(&mut self, why: Break) -> Bytes {
+        self.is_over = true;
         let (code, kind, text) = match why {
             Break::Idle => (
                 GatewayCode::UpstreamTimeout,
@@ -215,7 +308,7 @@ impl StreamRelay {
                 ErrorKind::Timeout,
                 "the answer took longer than this model's time limit; ask for less, or have the limit raised",
             ),
-            Break::Upstream | Break::Unreadable => (
+            Break::Upstream | Break::Unreadable | Break::Told => (
                 GatewayCode::UpstreamError,
                 ErrorKind::Server,
                 "the upstream broke off in the middle of its answer; ask again",
@@ -224,11 +317,9 @@ impl StreamRelay {
         let mut error = AnswerError::new(code.status(), code.as_str(), text);
         error.kind = kind;
         error.request_id = self.meter.as_ref().map(|meter| meter.request_id.to_string().into());
-        let is_timeout = matches!(why, Break::Idle | Break::Total);
-        let outcome = if is_timeout { AttemptOutcome::Timeout } else { AttemptOutcome::Broken };
         let event = self.writer.break_off(error);
         self.is_cut = event.is_empty();
-        self.settle(End::Broken, outcome, code);
+        self.settle(End::Broken, why.outcome(), code);
         event
     }
 
@@ -253,8 +344,11 @@ impl StreamRelay {
                 meter.end(Outcome::Success, None);
             }
             End::Broken => {
-                let worker = meter.worker();
-                worker.shared.health.target(self.billing.deployment.id).failed(worker.shared.clock.now());
+                // One that another target was asked to go on from has been noted then.
+                if meter.current_attempt().is_some() && !self.rehearses_cut {
+                    let worker = meter.worker();
+                    worker.shared.health.target(self.billing.deployment.id).failed(worker.shared.clock.now());
+                }
                 meter.end_attempt(broken_as, &bill, now);
                 meter.end(Outcome::UpstreamBroken, Some(code));
             }

@@ -4,6 +4,8 @@
 
 use crate::pipeline::batches::Lines;
 use bytes::{Bytes, BytesMut};
+use continuation::Thread;
+use domain::usage::TokenUsage;
 use llm::canonical::error::{AnswerError, DecodeError};
 use llm::canonical::event::Event;
 use llm::canonical::json::Raw;
@@ -34,7 +36,20 @@ pub(crate) enum Writer {
     Watched(Box<Watch>),
     /// The output of a batch.
     Lines(Box<Lines>),
+    /// An answer that goes on from another: only read, and written by the first one's writer.
+    Later(Box<Later>),
 }
+
+/// An answer that goes on from another.
+pub(crate) struct Later {
+    pub(crate) reading: Reading,
+    pub(crate) annotate: Option<Annotate>,
+    /// The upstream goes on from a message of its own.
+    pub(crate) is_prefilled: bool,
+}
+
+/// What an answer that is only read gives in place of bytes for the client, as soon as it says something.
+const SPOKEN: Bytes = Bytes::from_static(b"\n");
 
 /// An answer that is handed on as it comes.
 pub(crate) struct Passing {
@@ -63,58 +78,120 @@ impl Passing {
 /// Makes the `x_headgate` object of a stream's last event.
 pub(crate) type Annotate = Box<dyn FnOnce(&Skimmed) -> Option<Raw> + Send>;
 
-/// An answer on its way through the hub model.
-pub(crate) struct Translation {
+/// An upstream's answer on its way into the hub model.
+pub(crate) struct Reading {
     /// The upstream's.
     dialect: Dialect,
-    pub(crate) decoder: Box<dyn Decoder>,
-    pub(crate) encoder: Box<dyn Encoder>,
-    /// Makes the `x_headgate` object of the last event, when the client asked for it.
-    pub(crate) annotate: Option<Annotate>,
+    decoder: Box<dyn Decoder>,
     events: Vec<Event>,
     found: Skimmed,
 }
 
+impl Reading {
+    pub(crate) fn new(dialect: Dialect, decoder: Box<dyn Decoder>) -> Self {
+        Self { dialect, decoder, events: Vec::new(), found: Skimmed::default() }
+    }
+
+    fn push(&mut self, chunk: &[u8]) -> Result<(), DecodeError> {
+        self.found.n_bytes += chunk.len() as u64;
+        self.found.tier = tier_in_events(self.dialect, chunk).or(self.found.tier);
+        let n_before = self.events.len();
+        let read = self.decoder.push(chunk, &mut self.events);
+        self.events[n_before..].iter().for_each(|event| note(event, &mut self.found));
+        read
+    }
+
+    fn finish(&mut self) -> Result<(), DecodeError> {
+        let n_before = self.events.len();
+        let read = self.decoder.finish(&mut self.events);
+        self.events[n_before..].iter().for_each(|event| note(event, &mut self.found));
+        read
+    }
+
+    /// Says that there is something, once the model has said something or the answer is over.
+    fn spoken(&self) -> Bytes {
+        let is_word = |event: &Event| matches!(event, Event::Delta { .. } | Event::Done);
+        if self.events.iter().any(is_word) { SPOKEN } else { Bytes::new() }
+    }
+}
+
+/// An answer on its way through the hub model.
+pub(crate) struct Translation {
+    reading: Reading,
+    pub(crate) encoder: Box<dyn Encoder>,
+    /// Makes the `x_headgate` object of the last event, when the client asked for it.
+    pub(crate) annotate: Option<Annotate>,
+    /// Keeps what was said, so that another upstream can go on from it.
+    thread: Option<Box<Thread>>,
+    /// What was written before the upstream could not be read any more.
+    unsent: BytesMut,
+}
+
 impl Translation {
     pub(crate) fn new(dialect: Dialect, decoder: Box<dyn Decoder>, encoder: Box<dyn Encoder>) -> Self {
-        Self { dialect, decoder, encoder, annotate: None, events: Vec::new(), found: Skimmed::default() }
+        Self { reading: Reading::new(dialect, decoder), encoder, annotate: None, thread: None, unsent: BytesMut::new() }
+    }
+
+    /// Keeps what is said.
+    pub(crate) fn keeping(mut self) -> Self {
+        self.thread = Some(Box::default());
+        self
     }
 
     fn drain(&mut self, out: &mut BytesMut) {
-        for event in std::mem::take(&mut self.events) {
-            note(&event, &mut self.found);
+        for event in std::mem::take(&mut self.reading.events) {
             if matches!(event, Event::Done)
                 && let Some(annotate) = self.annotate.take()
-                && let Some(extra) = annotate(&self.found)
+                && let Some(extra) = annotate(&self.reading.found)
             {
                 self.encoder.annotate(extra);
             }
-            self.encoder.push(event, out);
+            match &mut self.thread {
+                None => self.encoder.push(event, out),
+                Some(thread) => thread.take(event, &mut |event| self.encoder.push(event, out)),
+            }
         }
     }
 
     /// Reads the next bytes and returns what they let the client see.
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<Bytes, DecodeError> {
-        let mut out = BytesMut::with_capacity(chunk.len());
-        self.found.n_bytes += chunk.len() as u64;
-        self.found.tier = tier_in_events(self.dialect, chunk).or(self.found.tier);
-        let read = self.decoder.push(chunk, &mut self.events);
-        // What was read before the error still reaches the client.
-        self.drain(&mut out);
-        read.map(|()| out.freeze())
+        let out = BytesMut::with_capacity(chunk.len());
+        let read = self.reading.push(chunk);
+        self.write(read, out)
     }
 
     /// Ends the answer and returns what is left of it.
     pub(crate) fn finish(&mut self) -> Result<Bytes, DecodeError> {
-        let mut out = BytesMut::new();
-        let read = self.decoder.finish(&mut self.events);
+        let read = self.reading.finish();
+        self.write(read, BytesMut::new())
+    }
+
+    /// Writes what was read; before an error it waits for what ends the answer.
+    fn write(&mut self, read: Result<(), DecodeError>, mut out: BytesMut) -> Result<Bytes, DecodeError> {
         self.drain(&mut out);
-        read.map(|()| out.freeze())
+        match read {
+            Ok(()) => Ok(out.freeze()),
+            Err(error) => {
+                self.unsent = out;
+                Err(error)
+            }
+        }
     }
 
     /// Returns what is known of the answer.
     pub(crate) fn found(&self) -> &Skimmed {
-        &self.found
+        &self.reading.found
+    }
+
+    fn go_on(&mut self, later: Later, before: TokenUsage) -> Bytes {
+        let Later { reading, annotate, is_prefilled } = later;
+        (self.reading, self.annotate) = (reading, annotate);
+        if let Some(thread) = &mut self.thread {
+            thread.go_on(before, is_prefilled);
+        }
+        let mut out = std::mem::take(&mut self.unsent);
+        self.drain(&mut out);
+        out.freeze()
     }
 
     /// Lists what of the answer could not be said.
@@ -153,6 +230,7 @@ impl Writer {
                 Ok(out)
             }
             Self::Translated(translation) => translation.push(&chunk),
+            Self::Later(later) => later.reading.push(&chunk).map(|()| later.reading.spoken()),
             Self::Passing(passing) => {
                 passing.push(&chunk);
                 Ok(chunk)
@@ -184,6 +262,7 @@ impl Writer {
                 Ok([&rest, gap, end_mark(*dialect)].concat().into())
             }
             Self::Translated(translation) => translation.finish(),
+            Self::Later(later) => later.reading.finish().map(|()| later.reading.spoken()),
             Self::Passing(passing) => {
                 // Whoever sends bare bytes ends them where they end.
                 passing.found.is_complete = true;
@@ -198,7 +277,9 @@ impl Writer {
     pub(crate) fn is_said(&self) -> bool {
         match self {
             // Its last event is only known by the connection's end: a reason to stop may be followed by more usage.
-            Self::Untouched { dialect: Dialect::Gemini, .. } | Self::Passing(_) | Self::Lines(_) => false,
+            Self::Untouched { dialect: Dialect::Gemini, .. } | Self::Passing(_) | Self::Lines(_) | Self::Later(_) => {
+                false
+            }
             Self::Untouched { .. } | Self::Translated(_) | Self::Watched(_) => self.found().is_complete,
         }
     }
@@ -211,6 +292,32 @@ impl Writer {
             Self::Passing(passing) => &passing.found,
             Self::Watched(watch) => watch.found(),
             Self::Lines(lines) => lines.found(),
+            Self::Later(later) => &later.reading.found,
+        }
+    }
+
+    /// Returns the text that the client has; `None` when the answer cannot go on elsewhere.
+    pub(crate) fn said(&self) -> Option<&str> {
+        self.thread()?.said()
+    }
+
+    /// Says whether the upstream told of an error that the client was not told of.
+    pub(crate) fn has_held_error(&self) -> bool {
+        self.thread().is_some_and(Thread::has_error)
+    }
+
+    fn thread(&self) -> Option<&Thread> {
+        match self {
+            Self::Translated(translation) => translation.thread.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Goes on with another answer; `before` is what the earlier ones used.
+    pub(crate) fn go_on(&mut self, later: Self, before: TokenUsage) -> Bytes {
+        match (self, later) {
+            (Self::Translated(translation), Self::Later(later)) => translation.go_on(*later, before),
+            _ => Bytes::new(),
         }
     }
 
@@ -229,14 +336,15 @@ impl Writer {
                 out.freeze()
             }
             Self::Translated(translation) => {
-                let mut out = BytesMut::new();
-                translation.encoder.push(Event::Error(error), &mut out);
+                let held = translation.thread.as_mut().and_then(|thread| thread.take_error());
+                let mut out = std::mem::take(&mut translation.unsent);
+                translation.encoder.push(Event::Error(held.unwrap_or(error)), &mut out);
                 out.freeze()
             }
             Self::Passing(passing) if passing.skim.is_some() => {
                 [&b"\n\n"[..], &Dialect::OpenAiChat.encode_error_event(&error)].concat().into()
             }
-            Self::Passing(_) | Self::Lines(_) | Self::Watched(_) => Bytes::new(),
+            Self::Later(_) | Self::Passing(_) | Self::Lines(_) | Self::Watched(_) => Bytes::new(),
         }
     }
 }

@@ -66,7 +66,7 @@ impl Exchange<'_, '_> {
         let first = writer.push(chunk).map_err(|_| failed(FailureKind::Malformed))?;
         check_in_band(writer.found())?;
         meter.attempt_answered(Instant::now());
-        let clocks = self.making.context.clocks;
+        let clocks = self.making.context.terms.clocks;
         Ok(Reply::Stream(Box::new(Start {
             source,
             first,
@@ -80,6 +80,8 @@ impl Exchange<'_, '_> {
             total_at: clocks.total_at,
             recorder: None,
             memory: None,
+            continuation: None,
+            rehearses_cut: false,
         })))
     }
 }
