@@ -4,11 +4,11 @@
 //! the client are ready. One timer serves all clocks of the attempt.
 
 mod formed;
+mod within;
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -23,7 +23,6 @@ use llm::canonical::event::FinishReason;
 use llm::canonical::json::Raw;
 use llm::canonical::loss::{Effect, Loss};
 use llm::dialect::{AnswerOptions, Dialect, Mode, Speak as _, gemini};
-use pin_project_lite::pin_project;
 use policy::snapshot::{CredentialUse, DeploymentPolicy};
 use provider::count;
 use provider::failure::{self, Failure, FailureKind, MAX_ERROR_BODY, Scope};
@@ -32,6 +31,7 @@ use provider::skim::{Skimmed, skim_body};
 use provider::{Call, LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Speech, Stamp, Target};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use self::within::within;
 use super::{Context, Failed, Sent, refuse_losses, rehearsal};
 use crate::pipeline::fetch;
 use crate::pipeline::relay::stream::Start;
@@ -732,37 +732,6 @@ const fn is_zero(n: &u16) -> bool {
 /// The id of an answer that no upstream has an id for which a client of responses could use: the request's, with their prefix.
 fn response_id(request_id: &str) -> Box<str> {
     format!("resp_{}", request_id.trim_start_matches("req_")).into()
-}
-
-pin_project! {
-    /// Waits for a future until a deadline. Written by hand, because an `async fn` would keep room for the future twice.
-    struct Within<'a, F> {
-        clock: Pin<&'a mut Sleep>,
-        until: Instant,
-        is_armed: bool,
-        #[pin]
-        future: F,
-    }
-}
-
-/// Waits for a future until a deadline. The timer is only touched when the future has to wait.
-fn within<F: Future>(clock: Pin<&mut Sleep>, until: Instant, future: F) -> Within<'_, F> {
-    Within { clock, until, is_armed: false, future }
-}
-
-impl<F: Future> Future for Within<'_, F> {
-    type Output = Option<F::Output>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if let Poll::Ready(output) = this.future.poll(cx) {
-            return Poll::Ready(Some(output));
-        }
-        if !std::mem::replace(this.is_armed, true) {
-            this.clock.as_mut().reset(*this.until);
-        }
-        this.clock.as_mut().poll(cx).map(|()| None)
-    }
 }
 
 pub(super) fn timed_out() -> Box<Failed> {
