@@ -5,12 +5,14 @@
 //! that changed resources commits under the next revision, without gaps; dropping any of them rolls back.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::ops::{Deref, DerefMut};
 
 use domain::audit::{Audit, AuditEntry};
 use domain::change::Change;
 use domain::{ActorKind, AuditEntryId, OrganizationId, Permit, Timestamp};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
+use tracing::Instrument as _;
 
 use crate::error::StoreError;
 use crate::pool::{Database, PoolLimits, Pools};
@@ -60,7 +62,7 @@ impl Store {
 
     /// Begins work across organizations: sign-in look-ups, node enrolment, the publisher's list of organizations, jobs.
     pub async fn system(&self) -> Result<SystemTx> {
-        Ok(SystemTx { inner: self.pools.jobs.begin().await? })
+        Ok(SystemTx { inner: to_the_end(&self.pools.jobs, "BEGIN".to_owned()).await? })
     }
 
     /// Waits until a commit that changed resources is announced by this or another control process, and returns its
@@ -104,7 +106,22 @@ impl Announcements {
 async fn begin(pool: &PgPool, organization: OrganizationId, mode: &str, after: &str) -> Result<Tx> {
     // An id's text is a constant prefix and 26 letters and digits by construction, so it cannot end the literal.
     let sql = format!("{mode}; SELECT set_config('app.organization_id', '{organization}', true){after}");
-    Ok(Tx { inner: pool.begin_with(AssertSqlSafe(sql)).await?, organization })
+    Ok(Tx { inner: to_the_end(pool, sql).await?, organization })
+}
+
+/// Begins a transaction, also when the caller gives up meanwhile: it is rolled back then. The library would hand its
+/// connection back with the transaction open on it (sqlx-postgres 0.9, `PgTransactionManager::begin`: its guard rolls back
+/// from a depth that it has not counted yet), with the lock it may hold and for the next caller to find.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the named tasks of `runtime` are above this crate; the caller awaits the end"
+)]
+async fn to_the_end(pool: &PgPool, sql: String) -> Result<Transaction<'static, Postgres>> {
+    let pool = pool.clone();
+    let beginning = async move { pool.begin_with(AssertSqlSafe(sql)).await };
+    let begun =
+        tokio::spawn(beginning.in_current_span()).await.map_err(|error| sqlx::Error::Io(io::Error::other(error)))?;
+    Ok(begun?)
 }
 
 /// Something with a connection inside a transaction: for the few functions that serve both one organization and the system.

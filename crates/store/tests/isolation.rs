@@ -1,7 +1,10 @@
 //! One writer per organization: gapless revisions in commit order, however many write at once.
 
+use std::future::{Future as _, poll_fn};
+use std::task::Poll;
+
 use domain::change::Change;
-use store::{StoreError, changes, virtual_keys};
+use store::{PoolLimits, Store, StoreError, changes, virtual_keys};
 
 use crate::support::{World, key, note, permit};
 
@@ -127,4 +130,29 @@ async fn commits_that_change_resources_are_announced() {
     note(&mut tx, &permit(tenant.id), "virtual_key.issue");
     tx.commit().await.expect("committed");
     assert_eq!(announcements.next().await.expect("an announcement"), Some(tenant.id));
+}
+
+#[tokio::test]
+async fn a_call_given_up_while_it_begins_leaves_nothing_begun() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    // One connection, so that whatever is left on it meets the next call.
+    let limits = PoolLimits { app: 1, jobs: 1, ..PoolLimits::default() };
+    let store = Store::open(world.database.database(), limits).await.expect("a store");
+    for n_polls in 1..=5 {
+        {
+            let mut reading = Box::pin(store.read(tenant.id));
+            for _ in 0..n_polls {
+                let is_over = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx).is_ready())).await;
+                if is_over {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        let mut tx = store.write(tenant.id).await.expect("a transaction that may write");
+        virtual_keys::insert(&mut tx, &permit(tenant.id), &key(&tenant, "key")).await.expect("added");
+        note(&mut tx, &permit(tenant.id), "virtual_key.issue");
+        tx.commit().await.expect("committed");
+    }
 }
