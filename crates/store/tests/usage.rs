@@ -138,6 +138,25 @@ async fn concurrent_repeats_still_book_once() {
 }
 
 #[tokio::test]
+async fn overlapping_first_reports_of_a_run_never_wait_for_each_other_in_a_circle() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    for boot in 0..30 {
+        let boot = format!("run-{boot}");
+        let events: Vec<UsageEvent> = (0..24).map(|_| event(&tenant, NOON)).collect();
+        let mut reports = tokio::task::JoinSet::new();
+        for from in [0, 4, 8, 12] {
+            let (store, events, boot) = (world.store.clone(), events.clone(), boot.clone());
+            reports.spawn(async move {
+                let batch = Batch { boot: &boot, ..batch(1, &events[from..from + 12]) };
+                usage::append(&store, &batch).await.expect("booked").inserted
+            });
+        }
+        assert_eq!(reports.join_all().await.into_iter().sum::<u64>(), 24);
+    }
+}
+
+#[tokio::test]
 async fn an_event_is_read_back_whole_and_only_in_its_workspace() {
     let world = World::new().await;
     let (tenant, other) = (world.tenant("first").await, world.tenant("second").await);

@@ -65,7 +65,7 @@ pub async fn append(store: &Store, batch: &Batch<'_>) -> Result<Appended> {
         sqlx::query("SELECT headgate_usage_partition($1)").bind(day).execute(&store.pools.jobs).await?;
     }
     let mut tx = store.system().await?;
-    let before = find_watermark(&mut tx, batch).await?;
+    let before = lock_watermark(&mut tx, batch).await?;
     let new = insert_events(&mut tx, rows.values().copied(), batch.received_at).await?;
     let booked: Vec<&UsageEvent> = rows.values().copied().filter(|event| new.contains(&event.id.to_string())).collect();
     if !booked.is_empty() {
@@ -384,14 +384,15 @@ async fn mark_keys_used(tx: &mut SystemTx, events: &[&UsageEvent]) -> Result<()>
 
 // === Watermark ===
 
-async fn find_watermark(tx: &mut SystemTx, batch: &Batch<'_>) -> Result<Option<u64>> {
-    let found: Option<i64> =
-        sqlx::query_scalar("SELECT watermark FROM usage_cursors WHERE node_id = $1 AND boot = $2 FOR UPDATE")
-            .bind(batch.node_id.to_string())
-            .bind(batch.boot)
-            .fetch_optional(tx.conn())
-            .await?;
-    Ok(found.map(unsigned))
+/// Locks the run of the node before anything else is locked, and reads how far it is booked. A lock on its row alone would not
+/// do: the first batches of a run find no row, and would each hold events that the next one waits for.
+async fn lock_watermark(tx: &mut SystemTx, batch: &Batch<'_>) -> Result<Option<u64>> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtext('usage_cursors'), hashtext($1 || ' ' || $2))")
+        .bind(batch.node_id.to_string())
+        .bind(batch.boot)
+        .execute(tx.conn())
+        .await?;
+    watermark(tx, batch.node_id, batch.boot).await
 }
 
 async fn advance(tx: &mut SystemTx, batch: &Batch<'_>) -> Result<u64> {
