@@ -22,7 +22,6 @@
 
 mod admin;
 mod config;
-mod h1;
 mod ingress;
 pub mod metrics;
 mod pipeline;

@@ -1,17 +1,15 @@
 //! Listeners and connections: one thread, one runtime and one `SO_REUSEPORT` socket for each worker.
 //!
-//! A request never changes threads, so nothing on its way is contended. HTTP/1.1 is spoken by `h1`, HTTP/2 by hyper. Not here:
+//! A request never changes threads, so nothing on its way is contended. HTTP/1.1 is spoken by `http1`, HTTP/2 by hyper. Not here:
 //! what a request means (`pipeline`).
 //! Invariants: a connection that sends nothing is closed after `idle_ms`, one that begins a head and does not end it after
 //! `header_read_ms`; a panic in one call answers that call with 500 and touches no other; after a stop every call in flight may
 //! finish until the drain's deadline.
 
 pub(crate) mod body;
-mod h1;
 mod patience;
 mod preface;
 mod stop;
-pub(crate) mod upgrade;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -29,6 +27,7 @@ use futures_util::FutureExt;
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
+use http1::server::{Answers, Reading, Refused, Takeover};
 use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -47,7 +46,6 @@ use crate::server::patience::{Over, Patience};
 use crate::server::preface::{Connection, Opening, Protocol};
 use crate::server::stop::Phase;
 pub(crate) use crate::server::stop::Stop;
-use crate::server::upgrade::Takeover;
 
 /// When a client that asks a draining node should ask again; whatever sends it elsewhere has then noticed.
 const DRAINING_RETRY: Duration = Duration::from_secs(1);
@@ -172,7 +170,7 @@ where
         None => {}
         Some(Protocol::Http1) => {
             let Opening { stream, ahead } = opening;
-            let served = h1::Connection::new(Box::new(stream), ahead, calls, limits, patience.take_timer()).serve();
+            let served = http1::server::Connection::new(Box::new(stream), ahead, calls, patience.take_timer()).serve();
             Box::pin(drive(served, |_| connection.end(), Phase::Draining, patience, &connection)).await;
         }
         Some(Protocol::Http2) => {
@@ -254,10 +252,11 @@ impl Service<Request<hyper::body::Incoming>> for Calls {
     }
 }
 
-impl h1::Answers for Calls {
+impl Answers for Calls {
     type Body = ReplyBody;
 
-    async fn answer(&self, mut parts: Box<Parts>, body: Incoming, is_double_framed: bool) -> Response<ReplyBody> {
+    async fn answer(&self, mut parts: Box<Parts>, body: Reading, is_double_framed: bool) -> Response<ReplyBody> {
+        let body = Incoming::Exclusive(body);
         if Takeover::of(&parts).is_some() {
             // What is taken over outlives its call, and has to know when the node stops.
             parts.extensions.insert(self.stop.clone());
@@ -271,7 +270,7 @@ impl h1::Answers for Calls {
         response
     }
 
-    fn refuse(&self, refused: h1::Refused) -> Response<ReplyBody> {
+    fn refuse(&self, refused: Refused) -> Response<ReplyBody> {
         let code = match refused.status {
             StatusCode::REQUEST_TIMEOUT => GatewayCode::RequestTimeout,
             _ => GatewayCode::RequestInvalid,
@@ -291,6 +290,11 @@ impl h1::Answers for Calls {
 
     fn now(&self) -> Timestamp {
         self.worker.shared.clock.now()
+    }
+
+    fn limits(&self) -> http1::server::Limits {
+        let Limits { max_header_bytes, max_headers, header_read_ms, idle_ms, .. } = self.worker.shared.config.limits;
+        http1::server::Limits { max_header_bytes, max_headers, header_read_ms, idle_ms }
     }
 }
 

@@ -3,7 +3,6 @@
 pub mod client;
 pub mod dial;
 pub(crate) mod exchanges;
-mod h1;
 pub mod health;
 pub mod load;
 pub mod proxy;

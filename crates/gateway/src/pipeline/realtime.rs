@@ -27,9 +27,9 @@ use super::{Worker, reserve, resolve};
 use crate::ingress;
 use crate::rejection::Rejection;
 use crate::server::Stop;
-use crate::server::upgrade::Takeover;
 use ::realtime::handshake::Offer;
 use ::realtime::{Limits, Session, session};
+use http1::server::Takeover;
 
 /// Longest model name that is noted.
 const MAX_NOTED: usize = 256;

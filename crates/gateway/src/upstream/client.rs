@@ -25,7 +25,7 @@ use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use super::dial::{Dial, Link, Origin};
-use super::h1::{self, Connection, Reading};
+use http1::client::{Broken, Connection, Reading};
 
 /// Unused connections kept for one origin and worker.
 const MAX_IDLE: usize = 1_024;
@@ -115,7 +115,7 @@ impl Drop for Lease {
 pub(crate) enum ReadError {
     /// Over HTTP/1.1.
     #[error(transparent)]
-    Own(#[from] h1::Broken),
+    Own(#[from] Broken),
     /// Over HTTP/2.
     #[error(transparent)]
     Shared(#[from] hyper::Error),

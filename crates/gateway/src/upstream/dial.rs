@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http::Uri;
+use http1::Stream;
 use runtime::egress::Rules;
 use runtime::tls::{self, TlsError};
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -41,11 +41,6 @@ impl Origin {
         Ok(Self { host: host.into(), port, is_tls })
     }
 }
-
-/// A connection's byte stream.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// An open connection.
 pub struct Link {

@@ -10,8 +10,8 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use httparse::{ParserConfig, Status};
 
-use crate::h1::framing::{Chunked, Framing};
-use crate::h1::{Fault, find_end, length, names};
+use crate::framing::{Chunked, Framing};
+use crate::{Fault, find_end, length, names};
 
 /// Most bytes of an answer's head.
 const MAX_HEAD: usize = 64 * 1024;

@@ -14,7 +14,7 @@ use http_body::Body;
 use tokio::io::AsyncWrite as _;
 
 use super::head::{Ending, write_number};
-use crate::upstream::dial::Stream;
+use crate::Stream;
 
 /// Largest piece of a body that is copied: a part more in a write costs as much as copying this.
 const SMALL: usize = 2 * 1024;

@@ -13,9 +13,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use httparse::{Header, Status};
 
-use crate::config::Limits;
-use crate::h1::framing::{Chunked, Framing};
-use crate::h1::{digits, find_end, lists};
+use super::Limits;
+use crate::framing::{Chunked, Framing};
+use crate::{digits, find_end, lists};
 
 /// Headers that are read into room on the stack.
 const USUAL_HEADERS: usize = 128;
@@ -40,9 +40,11 @@ pub(super) struct Head {
 
 /// A head that is not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refused {
-    pub(crate) status: StatusCode,
-    pub(crate) detail: &'static str,
+pub struct Refused {
+    /// The status to answer with.
+    pub status: StatusCode,
+    /// What was wrong, for the client.
+    pub detail: &'static str,
 }
 
 impl Refused {
@@ -65,7 +67,7 @@ impl Refused {
 }
 
 /// Takes the head of a request out of what was read; `None` when it is not complete. `n_seen` bytes were looked at before.
-pub(super) fn read(buf: &mut BytesMut, n_seen: &mut usize, limits: &Limits) -> Result<Option<Head>, Refused> {
+pub(super) fn read(buf: &mut BytesMut, n_seen: &mut usize, limits: Limits) -> Result<Option<Head>, Refused> {
     skip_empty_lines(buf, n_seen);
     // What comes after it is refused with a reason, so this is twice the limit itself.
     let most = limits.max_header_bytes.max(LEAST_HEAD) * 2;

@@ -4,8 +4,11 @@
 //! that leaves ends the call that it waits for; what cannot be read in one way only is refused, and nothing behind it is read.
 
 mod answer;
+mod body;
 mod head;
-pub(super) mod wire;
+mod timer;
+mod upgrade;
+mod wire;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -24,31 +27,44 @@ use tokio::io::AsyncWrite as _;
 use tokio::time::timeout;
 
 use self::answer::{Broken, Sending};
-pub(super) use self::head::Refused;
+pub use self::body::{BrokenOff, Reading};
+pub use self::head::Refused;
 use self::head::{Ending, Head};
+pub use self::timer::Timer;
+use self::upgrade::Offer;
+pub use self::upgrade::{NotHandedOver, Takeover, Upgraded};
 use self::wire::Wire;
-use super::body::{Incoming, Reading};
-use super::patience::Timer;
-use super::upgrade::{self, Offer};
-use crate::config::Limits;
-use crate::h1::framing::Framing;
-use crate::h1::{digits, names};
-use crate::upstream::dial::Stream;
+use crate::framing::Framing;
+use crate::{Stream, digits, names};
 
 /// Most of an unread body that is read and thrown away, so that the client gets to read its answer.
 const MAX_DISCARD: usize = 1024 * 1024;
 /// Longest time for that.
 const DISCARD_FOR: Duration = Duration::from_secs(2);
 
+/// What a client may send, and how long it may be silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest head of a request.
+    pub max_header_bytes: usize,
+    /// Most header lines of one request.
+    pub max_headers: usize,
+    /// Longest time from the first byte of a request's head to its last.
+    pub header_read_ms: u64,
+    /// How long a connection is kept that sends no request, or takes nothing of its answer.
+    pub idle_ms: u64,
+}
+
 /// Answers requests.
-pub(super) trait Answers {
+pub trait Answers {
+    /// What an answer's body is.
     type Body: Body<Data = Bytes>;
 
     /// Answers a request.
     fn answer(
         &self,
         parts: Box<Parts>,
-        body: Incoming,
+        body: Reading,
         is_double_framed: bool,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
@@ -63,13 +79,15 @@ pub(super) trait Answers {
 
     /// Returns the time of day.
     fn now(&self) -> Timestamp;
+
+    /// Returns the bounds on requests.
+    fn limits(&self) -> Limits;
 }
 
 /// What it takes to speak with a client.
-pub(super) struct Connection<'l, A> {
+pub struct Connection<A> {
     wire: Arc<Mutex<Wire>>,
     answers: A,
-    limits: &'l Limits,
     timer: Timer,
 }
 
@@ -91,13 +109,14 @@ enum Sent {
     Upgraded(Offer),
 }
 
-impl<'l, A: Answers> Connection<'l, A> {
-    pub(super) fn new(stream: Box<dyn Stream>, ahead: BytesMut, answers: A, limits: &'l Limits, timer: Timer) -> Self {
-        Self { wire: Arc::new(Mutex::new(Wire::new(stream, ahead))), answers, limits, timer }
+impl<A: Answers> Connection<A> {
+    /// Takes a connection of which `ahead` was read already. `timer` runs until its first request.
+    pub fn new(stream: Box<dyn Stream>, ahead: BytesMut, answers: A, timer: Timer) -> Self {
+        Self { wire: Arc::new(Mutex::new(Wire::new(stream, ahead))), answers, timer }
     }
 
     /// Serves requests until one side has had enough.
-    pub(super) async fn serve(mut self) {
+    pub async fn serve(mut self) {
         loop {
             let sent = match self.read_head().await {
                 Ok(None) => return,
@@ -111,7 +130,7 @@ impl<'l, A: Answers> Connection<'l, A> {
                 }
             };
             match sent {
-                Ok(Sent::Kept) => self.timer.rest(self.limits.idle_ms),
+                Ok(Sent::Kept) => self.timer.rest(self.answers.limits().idle_ms),
                 Ok(Sent::Last) => return self.close().await,
                 Ok(Sent::Upgraded(offer)) => {
                     let (stream, ahead) = self.wire.lock().give_up();
@@ -125,16 +144,17 @@ impl<'l, A: Answers> Connection<'l, A> {
     /// Reads the head of the next request; `None` when there is none.
     async fn read_head(&mut self) -> Result<Option<Head>, Refused> {
         let (mut n_seen, mut has_begun) = (0, false);
+        let limits = self.answers.limits();
         poll_fn(|cx| {
             let mut wire = self.wire.lock();
             loop {
                 if !wire.ahead.is_empty() {
-                    if let Some(head) = head::read(&mut wire.ahead, &mut n_seen, self.limits)? {
+                    if let Some(head) = head::read(&mut wire.ahead, &mut n_seen, limits)? {
                         wire.let_go();
                         return Poll::Ready(Ok(Some(head)));
                     }
                     if !wire.ahead.is_empty() && !std::mem::replace(&mut has_begun, true) {
-                        self.timer.hurry(self.limits.header_read_ms);
+                        self.timer.hurry(limits.header_read_ms);
                     }
                 }
                 match wire.poll_fill(cx) {
@@ -162,7 +182,7 @@ impl<'l, A: Answers> Connection<'l, A> {
             offer: wants_upgrade.then(|| upgrade::offer(&mut parts)),
         };
         self.wire.lock().begin(framing, is_asking);
-        let body = Incoming::Exclusive(Reading::new(self.wire.clone()));
+        let body = Reading::new(self.wire.clone());
         // On the heap, and gone when the answer begins: the connection would otherwise keep room for it while a stream runs.
         let mut call = Box::pin(self.answers.answer(parts, body, is_double_framed));
         let response = poll_fn(|cx| match call.as_mut().poll(cx) {
@@ -229,7 +249,7 @@ impl<'l, A: Answers> Connection<'l, A> {
             // A client that takes nothing for as long as it may be silent is given up.
             if sending.is_stalled() {
                 if n_written.replace(sending.n_written()) != Some(sending.n_written()) {
-                    self.timer.rest(self.limits.idle_ms);
+                    self.timer.rest(self.answers.limits().idle_ms);
                 }
                 // Who closes its side only is still sent what there is; who is gone shows in the next write.
                 return self.timer.poll(cx).map(|()| Err(Broken));

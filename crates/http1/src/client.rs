@@ -1,7 +1,7 @@
 //! HTTP/1.1 towards upstreams, spoken by whoever waits for the answer: no task, no channel, one small buffer a connection.
 //!
 //! Only what a gateway needs: requests whose whole body is at hand, answers that are read as they come. Pools and deadlines are
-//! the client's. Invariants: a connection can be used again only when request and answer are both through and nothing is left
+//! the caller's. Invariants: a connection can be used again only when request and answer are both through and nothing is left
 //! in between; whoever stops waiting closes it.
 
 mod head;
@@ -16,9 +16,8 @@ use http::{HeaderValue, Method, Request, Response};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use super::dial::Stream;
-use crate::h1::Fault;
-use crate::h1::framing::Framing;
+use crate::framing::Framing;
+use crate::{Fault, Stream};
 
 /// Bytes read at once, to begin with: most answers with their heads, and every chunk of a stream.
 const READ: usize = 3 * 1024;
@@ -33,7 +32,7 @@ const READ_LEAST: usize = 512;
 
 /// Why an exchange broke off.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
+pub enum Broken {
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -47,30 +46,32 @@ pub(crate) enum Broken {
 
 /// A request that was not answered.
 #[derive(Debug)]
-pub(super) struct Unanswered {
-    pub(super) why: Broken,
+pub struct Unanswered {
+    /// Why not.
+    pub why: Broken,
     /// Whether anything of an answer had come.
-    pub(super) has_begun: bool,
+    pub has_begun: bool,
 }
 
 /// An open connection without a request under way.
-pub(super) struct Connection {
+pub struct Connection {
     stream: Box<dyn Stream>,
 }
 
 impl Connection {
-    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
+    /// Takes what was opened.
+    pub fn new(stream: Box<dyn Stream>) -> Self {
         Self { stream }
     }
 
     /// Says whether the upstream has kept the connection open, and silent.
-    pub(super) fn is_open(&mut self, cx: &mut Context<'_>) -> bool {
+    pub fn is_open(&mut self, cx: &mut Context<'_>) -> bool {
         let mut room = [0];
         Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut room)).is_pending()
     }
 
     /// Sends a request and reads the head of its answer.
-    pub(super) async fn send(
+    pub async fn send(
         self,
         request: Request<Bytes>,
         host: &HeaderValue,
@@ -127,7 +128,7 @@ impl Unsent {
 }
 
 /// An answer that is being read.
-pub(super) struct Reading {
+pub struct Reading {
     stream: Box<dyn Stream>,
     buf: BytesMut,
     read_next: usize,
@@ -139,7 +140,7 @@ pub(super) struct Reading {
 
 impl Reading {
     /// Takes the next bytes of the body; `None` at its end.
-    pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         loop {
             match self.framing.take(&mut self.buf) {
                 Ok(Some(data)) => return Poll::Ready(Some(Ok(data))),
@@ -164,12 +165,12 @@ impl Reading {
     }
 
     /// Says whether the body has been read to its end.
-    pub(super) fn is_complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.framing.is_complete()
     }
 
     /// Returns the connection when it can be used again.
-    pub(super) fn into_connection(self) -> Option<Connection> {
+    pub fn into_connection(self) -> Option<Connection> {
         let is_clean = self.framing.is_complete() && self.is_kept && self.unsent.is_none() && self.buf.is_empty();
         is_clean.then_some(Connection { stream: self.stream })
     }

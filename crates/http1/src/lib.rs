@@ -1,16 +1,37 @@
-//! What both sides of HTTP/1.1 share: where a body ends, where a head does, what is refused. **Sans-IO.**
+//! HTTP/1.1 on both sides of a gateway: requests of clients, answers of upstreams.
 //!
-//! Upstreams' answers are read by `upstream::h1`, clients' requests by `server::h1`. Invariant: what could be read in two ways
-//! is refused here, or told to the caller, never guessed at.
+//! ```text
+//! server: head ─▶ body (read by whoever wants it) ─▶ answer, one after the other, on the task of the connection
+//! client: request ─▶ head of the answer ─▶ body, spoken by whoever waits for it
+//! ```
+//!
+//! What both share stands here and does no IO: where a head ends, where a body does (`framing`), what is refused. Not here:
+//! sockets and TLS, pools, deadlines of calls, HTTP/2, and what a request means (`gateway`).
+//!
+//! # Invariants
+//!
+//! - What could be read in two ways is refused, or told to the caller, never guessed at.
+//! - Any split of the same bytes gives the same messages.
+//! - No task, no channel and no buffer is kept for a connection that waits.
 
-pub(crate) mod framing;
+#![deny(missing_docs)]
+
+pub mod client;
+mod framing;
+pub mod server;
 
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A connection's byte stream.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Why a message cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The head is not HTTP/1.1.
     #[error("the message is not HTTP/1.1")]
     Head,

@@ -5,7 +5,7 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::Fault;
+use crate::Fault;
 
 /// Most bytes that the frames of one body may spend on extensions and trailers, which nobody reads.
 const MAX_UNREAD: usize = 16 * 1024;

@@ -13,9 +13,9 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use crate::h1::framing::Framing;
-use crate::server::body::BrokenOff;
-use crate::upstream::dial::Stream;
+use super::body::BrokenOff;
+use crate::Stream;
+use crate::framing::Framing;
 
 /// Bytes read at once while it is not known how many there are: more than most requests have.
 const READ: usize = 8 * 1024;
@@ -33,12 +33,12 @@ thread_local! {
 }
 
 /// A client's socket.
-pub(crate) struct Wire {
+pub(super) struct Wire {
     pub(super) stream: Box<dyn Stream>,
     /// Read and not used yet.
     pub(super) ahead: BytesMut,
     /// How the body of the request under way ends.
-    pub(crate) framing: Framing,
+    pub(super) framing: Framing,
     /// What is left to be said before a body comes.
     go_ahead: &'static [u8],
 }
@@ -74,7 +74,7 @@ impl Wire {
     }
 
     /// Takes the next bytes of the body; `None` at its end.
-    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         loop {
             match self.framing.take(&mut self.ahead) {
                 Ok(Some(data)) => {
@@ -95,7 +95,7 @@ impl Wire {
     }
 
     /// Reads a body of a known length into one piece.
-    pub(crate) fn poll_whole(&mut self, whole: &mut BytesMut, cx: &mut Context<'_>) -> Poll<Result<Bytes, BrokenOff>> {
+    pub(super) fn poll_whole(&mut self, whole: &mut BytesMut, cx: &mut Context<'_>) -> Poll<Result<Bytes, BrokenOff>> {
         loop {
             let Framing::Length(left) = &mut self.framing else { return Poll::Ready(Err(BrokenOff)) };
             let n = usize::try_from(*left).unwrap_or(usize::MAX).min(self.ahead.len());

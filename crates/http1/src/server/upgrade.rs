@@ -14,20 +14,20 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-use crate::upstream::dial::Stream;
+use crate::Stream;
 
 /// The request was answered with something else than 101, or the client left before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection was not handed over")]
-pub(crate) struct NotHandedOver;
+pub struct NotHandedOver;
 
 /// Gives the connection once the answer of 101 is on its way. One of its clones gets it.
 #[derive(Clone)]
-pub(crate) struct Takeover(Arc<Mutex<oneshot::Receiver<Upgraded>>>);
+pub struct Takeover(Arc<Mutex<oneshot::Receiver<Upgraded>>>);
 
 impl Takeover {
     /// Takes what was offered with a request; `None` when it asks for no other protocol, or cannot.
-    pub(crate) fn of(parts: &Parts) -> Option<Self> {
+    pub fn of(parts: &Parts) -> Option<Self> {
         parts.extensions.get::<Self>().cloned()
     }
 }
@@ -63,7 +63,7 @@ impl Offer {
 }
 
 /// A connection that was taken over.
-pub(crate) struct Upgraded {
+pub struct Upgraded {
     stream: Box<dyn Stream>,
     ahead: Bytes,
     _is_open: oneshot::Sender<()>,

@@ -10,9 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::super::patience::Timer;
 use super::*;
-use crate::server::upgrade::Takeover;
 
 type Whole = UnsyncBoxBody<Bytes, Cut>;
 
@@ -48,7 +46,7 @@ fn pieces(pieces: impl IntoIterator<Item = Result<Bytes, Cut>, IntoIter: Send + 
 impl Answers for &Script {
     type Body = Whole;
 
-    async fn answer(&self, parts: Box<Parts>, body: Incoming, is_double_framed: bool) -> Response<Whole> {
+    async fn answer(&self, parts: Box<Parts>, body: Reading, is_double_framed: bool) -> Response<Whole> {
         let mut response = Response::new(match parts.uri.path() {
             "/unread" => whole("unread"),
             "/pieces" => {
@@ -96,16 +94,21 @@ impl Answers for &Script {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(0)
     }
+
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
 }
 
-fn limits() -> Limits {
-    Limits { idle_ms: 60_000, header_read_ms: 5_000, ..Limits::default() }
+const LIMITS: Limits = Limits { max_header_bytes: 32 * 1024, max_headers: 100, header_read_ms: 5_000, idle_ms: 60_000 };
+
+/// Begins to wait for a first request.
+fn timer() -> Timer {
+    Timer::new(Box::pin(tokio::time::sleep(Duration::from_millis(LIMITS.idle_ms))))
 }
 
 async fn serve(script: &Script, far: DuplexStream) {
-    let limits = limits();
-    let timer = Timer::after(limits.idle_ms);
-    Connection::new(Box::new(far), BytesMut::new(), script, &limits, timer).serve().await;
+    Connection::new(Box::new(far), BytesMut::new(), script, timer()).serve().await;
 }
 
 /// Writes pieces and closes its side; gives what came back until the other side closed, and how the date is left out.
@@ -397,7 +400,7 @@ async fn a_call_takes_the_connection_over_with_what_was_read_ahead() {
     impl Answers for &Upgrades {
         type Body = Whole;
 
-        async fn answer(&self, parts: Box<Parts>, _: Incoming, _: bool) -> Response<Whole> {
+        async fn answer(&self, parts: Box<Parts>, _: Reading, _: bool) -> Response<Whole> {
             *self.0.lock() = Takeover::of(&parts);
             let mut response = Response::new(whole(""));
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -418,12 +421,15 @@ async fn a_call_takes_the_connection_over_with_what_was_read_ahead() {
         fn now(&self) -> Timestamp {
             Timestamp::from_micros(0)
         }
+
+        fn limits(&self) -> Limits {
+            LIMITS
+        }
     }
 
     let (mut near, far) = duplex(64 * 1024);
-    let (upgrades, limits) = (Upgrades(Mutex::new(None)), limits());
-    let timer = Timer::after(limits.idle_ms);
-    let served = Connection::new(Box::new(far), BytesMut::new(), &upgrades, &limits, timer).serve();
+    let upgrades = Upgrades(Mutex::new(None));
+    let served = Connection::new(Box::new(far), BytesMut::new(), &upgrades, timer()).serve();
     let client = async {
         near.write_all(format!("GET /a {HOST}connection: upgrade\r\nupgrade: x\r\n\r\nahead").as_bytes())
             .await

@@ -2,9 +2,12 @@ use proptest::prelude::*;
 
 use super::*;
 
+const LIMITS: Limits =
+    Limits { max_header_bytes: 32 * 1024, max_headers: 100, header_read_ms: 15_000, idle_ms: 75_000 };
+
 fn read_all(text: &str) -> Result<Option<(Head, String)>, Refused> {
     let mut buf = BytesMut::from(text.as_bytes());
-    let found = read(&mut buf, &mut 0, &Limits::default())?;
+    let found = read(&mut buf, &mut 0, LIMITS)?;
     Ok(found.map(|head| (head, String::from_utf8_lossy(&buf).into_owned())))
 }
 
@@ -129,24 +132,24 @@ fn empty_lines_before_a_request_are_passed_over() {
 
 #[test]
 fn heads_have_bounds() {
-    let refused = |text: &str, limits: &Limits| {
+    let refused = |text: &str, limits: Limits| {
         read(&mut BytesMut::from(text.as_bytes()), &mut 0, limits).map(|head| head.is_some()).map_err(|it| it.status)
     };
     let with = |n: usize| format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(n - 1));
     for max_headers in [20, 128, 129, 500] {
-        let limits = Limits { max_headers, ..Limits::default() };
-        assert_eq!(refused(&with(max_headers), &limits), Ok(true), "{max_headers}");
-        assert_eq!(refused(&with(max_headers + 1), &limits), Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+        let limits = Limits { max_headers, ..LIMITS };
+        assert_eq!(refused(&with(max_headers), limits), Ok(true), "{max_headers}");
+        assert_eq!(refused(&with(max_headers + 1), limits), Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
     }
-    let limits = Limits { max_header_bytes: 10_000, ..Limits::default() };
+    let limits = Limits { max_header_bytes: 10_000, ..LIMITS };
     let head = |n: usize, end: &str| {
         let start = "GET / HTTP/1.1\r\nhost: a\r\nx: ";
         format!("{start}{}{end}", "y".repeat(n - start.len() - end.len()))
     };
-    assert_eq!(refused(&head(20_000, "\r\n\r\n"), &limits), Ok(true));
-    assert_eq!(refused(&head(20_001, "\r\n\r\n"), &limits), Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
-    assert_eq!(refused(&head(20_000, ""), &limits), Ok(false));
-    assert_eq!(refused(&head(20_001, ""), &limits), Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+    assert_eq!(refused(&head(20_000, "\r\n\r\n"), limits), Ok(true));
+    assert_eq!(refused(&head(20_001, "\r\n\r\n"), limits), Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+    assert_eq!(refused(&head(20_000, ""), limits), Ok(false));
+    assert_eq!(refused(&head(20_001, ""), limits), Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
 }
 
 #[test]
@@ -238,7 +241,7 @@ proptest! {
         let (mut buf, mut n_seen, mut found) = (BytesMut::new(), 0, Vec::new());
         for ends in cuts.windows(2) {
             buf.extend_from_slice(&text[ends[0]..ends[1]]);
-            while let Some(head) = read(&mut buf, &mut n_seen, &Limits::default()).expect("a head") {
+            while let Some(head) = read(&mut buf, &mut n_seen, LIMITS).expect("a head") {
                 found.push((head.parts.method.to_string(), head.parts.uri.to_string(), head.parts.headers.len()));
             }
         }
@@ -252,7 +255,7 @@ proptest! {
         let (mut buf, mut n_seen) = (BytesMut::new(), 0);
         for piece in pieces {
             buf.extend_from_slice(piece.as_bytes());
-            if read(&mut buf, &mut n_seen, &Limits::default()).is_err() {
+            if read(&mut buf, &mut n_seen, LIMITS).is_err() {
                 break;
             }
         }
