@@ -99,10 +99,12 @@ pub struct Meta {
 impl Meta {
     /// Says whether a repeated request with the same idempotency key gives the first answer again.
     ///
-    /// Answers are remembered in the organization they belong to. What is public or one's own has none, and is safe to repeat.
+    /// Answers are remembered in the organization they belong to. What is public or one's own has none, and is safe to repeat;
+    /// so is what only looks.
     #[must_use]
     pub fn is_idempotent_by_key(&self) -> bool {
-        matches!(self.method, Method::Post) && !matches!(self.access, Access::Public | Access::SignedIn)
+        let is_look = self.access.permission().is_some_and(Permission::is_read);
+        matches!(self.method, Method::Post) && !matches!(self.access, Access::Public | Access::SignedIn) && !is_look
     }
 }
 

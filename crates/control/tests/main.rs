@@ -11,6 +11,8 @@ mod bootstrap;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod dry_run;
+#[cfg(test)]
 mod idempotency;
 #[cfg(test)]
 mod keys;

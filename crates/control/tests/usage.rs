@@ -20,7 +20,7 @@ use crate::world::World;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// An event of a workspace that began some minutes ago.
-fn event(world: &World, workspace: WorkspaceId, minutes: u32, model: &str) -> UsageEvent {
+pub(crate) fn event(world: &World, workspace: WorkspaceId, minutes: u32, model: &str) -> UsageEvent {
     UsageEvent {
         id: RequestId::from_uuid(world.cx.mint.next_uuid()),
         organization_id: world.organization(),
@@ -62,7 +62,7 @@ fn event(world: &World, workspace: WorkspaceId, minutes: u32, model: &str) -> Us
     }
 }
 
-async fn book(world: &World, events: &[UsageEvent]) {
+pub(crate) async fn book(world: &World, events: &[UsageEvent]) {
     let (first_sequence, last_sequence) = (1, events.len() as u64);
     let received_at = world.now();
     let batch =

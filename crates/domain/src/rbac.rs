@@ -77,6 +77,12 @@ macro_rules! permissions {
             const fn roles(self) -> &'static [Role] {
                 match self { $(Self::$name => &[$(Role::$role),*],)+ }
             }
+
+            /// Says whether it lets one look and change nothing.
+            #[must_use]
+            pub fn is_read(self) -> bool {
+                self.as_str().ends_with(":read")
+            }
         }
     };
 }

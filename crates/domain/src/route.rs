@@ -2,11 +2,13 @@
 
 mod cache;
 mod check;
+mod dry_run;
 mod rules;
 mod tree;
 
 pub use cache::{Cache, CacheMode, CacheScope};
 pub use check::{Document, Flaw, MAX_MS, MAX_WEIGHT};
+pub use dry_run::Unknown;
 pub use rules::{
     Affinity, Dropped, FailureClass, Fallback, Hedge, Overrides, RetryBudget, Rules, Shadow, SlowStart, StreamFailure,
 };

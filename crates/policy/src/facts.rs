@@ -5,6 +5,10 @@
 
 use domain::Timestamp;
 use domain::route::{HashKey, Test};
+use domain::usage::TokenUsage;
+
+/// Output tokens that a call without a cap is reckoned with when prices are compared.
+const USUAL_OUTPUT: u64 = 500;
 
 /// A call, as far as a route may ask about it. What is not known is absent.
 pub trait Facts {
@@ -102,6 +106,13 @@ pub fn hash_of(by: &HashKey, facts: &dyn Facts) -> Option<u64> {
         HashKey::Header { name } => facts.header(name),
     };
     text.map(|text| hash(text.as_bytes()))
+}
+
+/// Returns what a call is taken to use when prices are compared before it is made.
+#[must_use]
+pub fn usual_use(input_tokens: u64, max_tokens: Option<u64>) -> TokenUsage {
+    let output = max_tokens.map_or(USUAL_OUTPUT, |cap| cap.min(USUAL_OUTPUT));
+    TokenUsage { input: input_tokens, output, ..TokenUsage::default() }
 }
 
 /// FNV-1a with a finish; the same at every node and in every version, so that all agree on who serves a key.

@@ -11,6 +11,7 @@
 
 pub mod cache;
 pub mod compile;
+pub mod dry_run;
 pub mod facts;
 pub mod plan;
 pub mod replica;

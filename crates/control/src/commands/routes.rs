@@ -1,19 +1,16 @@
 //! Routes of a workspace.
 
-use std::collections::BTreeSet;
-
 use api::Empty;
 use api::field::Field;
 use api::ops::routes::{ArchiveRoute, CreateRoute, RouteView, UpdateRoute};
+use domain::RouteId;
 use domain::id::IdMint as _;
 use domain::route::Route;
-use domain::{DeploymentId, RouteId};
-use store::Tx;
 
 use crate::call::{Call, Reply};
 use crate::commands::audit::Subject;
-use crate::error::{Failure, Outcome};
-use crate::queries::routes::{live, view};
+use crate::error::Outcome;
+use crate::queries::routes::{check, live, view};
 
 /// Creates a route.
 pub async fn create(call: Call<CreateRoute>) -> Outcome<Reply<RouteView>> {
@@ -35,26 +32,11 @@ pub async fn create(call: Call<CreateRoute>) -> Outcome<Reply<RouteView>> {
         updated_at: now,
         archived_at: None,
     };
-    check(&mut write, &route).await?;
+    check(&mut write, route.workspace_id, route.document()).await?;
     store::routes::insert(&mut write, &permit, &route).await?;
     let view = view(route);
     write.audit(subject(&view).created("route.create", &view));
     write.commit(view).await
-}
-
-async fn check(tx: &mut Tx, route: &Route) -> Outcome<()> {
-    let mut ids = BTreeSet::new();
-    route.document().visit_deployments(&mut |id| {
-        ids.insert(id);
-    });
-    let ids: Vec<DeploymentId> = ids.into_iter().collect();
-    let found = store::deployments::load(tx, Some(&ids)).await?;
-    let known: BTreeSet<_> = found
-        .iter()
-        .filter(|deployment| deployment.workspace_id == route.workspace_id && deployment.archived_at.is_none())
-        .map(|deployment| deployment.id)
-        .collect();
-    route.document().check(&|id| known.contains(&id)).map_err(|flaw| Failure::unacceptable(&flaw.pointer, flaw.detail))
 }
 
 /// Changes a route.
@@ -85,7 +67,7 @@ pub async fn update(call: Call<UpdateRoute>) -> Outcome<Reply<RouteView>> {
         route.rules.clone_from(rules);
     }
     route.updated_at = call.now();
-    check(&mut write, &route).await?;
+    check(&mut write, route.workspace_id, route.document()).await?;
     route.version = store::routes::update(&mut write, &permit, &route).await?;
     let after = view(route);
     write.audit(subject(&after).changed("route.update", &before, &after));

@@ -71,6 +71,7 @@ fn traffic(mount: Mount) -> Mount {
         .operation::<deployments::ArchiveDeployment, _, _>(commands::deployments::archive)
         .operation::<routes::ListRoutes, _, _>(queries::routes::list)
         .operation::<routes::CreateRoute, _, _>(commands::routes::create)
+        .operation::<routes::DryRunRoute, _, _>(queries::routes::dry_run)
         .operation::<routes::GetRoute, _, _>(queries::routes::get)
         .operation::<routes::UpdateRoute, _, _>(commands::routes::update)
         .operation::<routes::ArchiveRoute, _, _>(commands::routes::archive)

@@ -1,12 +1,19 @@
 //! Routes of a workspace.
 
+mod dry_run;
+
+use std::collections::BTreeSet;
+
 use api::ops::routes::{GetRoute, ListRoutes, RouteView};
-use domain::route::Route;
-use domain::{Page, RouteId, WorkspaceId};
+use domain::deployment::Deployment;
+use domain::route::{Document, Route};
+use domain::{DeploymentId, Page, RouteId, WorkspaceId};
 use store::Tx;
 
 use crate::call::{Call, Reply};
 use crate::error::{Failure, Outcome};
+
+pub use dry_run::dry_run;
 
 /// Lists routes, newest first.
 pub async fn list(call: Call<ListRoutes>) -> Outcome<Reply<Page<RouteView>>> {
@@ -27,6 +34,20 @@ pub(crate) async fn live(tx: &mut Tx, workspace: WorkspaceId, id: RouteId) -> Ou
     let found = store::routes::get(tx, id).await?;
     let is_here = found.workspace_id == workspace && found.archived_at.is_none();
     if is_here { Ok(found) } else { Err(Failure::not_found()) }
+}
+
+/// Finds what is wrong with a route of a workspace, and returns the deployments that it names.
+pub(crate) async fn check(tx: &mut Tx, workspace: WorkspaceId, route: Document<'_>) -> Outcome<Vec<Deployment>> {
+    let mut ids = BTreeSet::new();
+    route.visit_deployments(&mut |id| {
+        ids.insert(id);
+    });
+    let ids: Vec<DeploymentId> = ids.into_iter().collect();
+    let mut found = store::deployments::load(tx, Some(&ids)).await?;
+    found.retain(|deployment| deployment.workspace_id == workspace && deployment.archived_at.is_none());
+    let is_known = |id| found.iter().any(|deployment| deployment.id == id);
+    route.check(&is_known).map_err(|flaw| Failure::unacceptable(&flaw.pointer, flaw.detail))?;
+    Ok(found)
 }
 
 pub(crate) fn view(route: Route) -> RouteView {

@@ -5,10 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::route::Dropped;
-use domain::usage::TokenUsage;
 use domain::{DeploymentId, Timestamp};
 use http::HeaderMap;
-use policy::facts::hash;
+use policy::facts::{hash, usual_use};
 use policy::plan::Wish;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy, OrganizationPolicy};
 use policy::{Asked, Facts, Health, Load, Plan, Signals};
@@ -22,9 +21,6 @@ use crate::pipeline::choice::{Choice, Choosing};
 use crate::pipeline::resolve::Wanted;
 use crate::pipeline::settle::Meter;
 use crate::upstream::health::Health as Targets;
-
-/// Output tokens that a call without a cap is reckoned with when prices are compared.
-const USUAL_OUTPUT: u64 = 500;
 
 /// What a client of responses asks to be given.
 const SEALED: &[u8] = b"\"reasoning.encrypted_content\"";
@@ -209,8 +205,7 @@ impl Signals for Known<'_> {
     fn cost(&self, deployment: &DeploymentPolicy) -> Option<u64> {
         let (organization, facts) = self.price?;
         let price = organization.price(&deployment.provider, &deployment.upstream_model, self.at)?;
-        let output = facts.max_tokens().map_or(USUAL_OUTPUT, |cap| cap.min(USUAL_OUTPUT));
-        let usage = TokenUsage { input: facts.input_tokens(), output, ..TokenUsage::default() };
+        let usage = usual_use(facts.input_tokens(), facts.max_tokens());
         let cost = pricing::cost(usage, &price.rates, &price.long_context).total();
         u64::try_from(cost.as_nanos()).ok()
     }
