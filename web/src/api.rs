@@ -142,13 +142,31 @@ where
     O: Operation<Body = Empty>,
     O::Reply: Send + Sync,
 {
+    ask::<O>(move || arguments().map(|(path, query)| client::request::<O>(&path, &query, &Empty {})))
+}
+
+/// Asks for `O`, which has its question in its body, whenever `arguments` change; `None` asks nothing.
+pub(crate) fn use_question<O>(arguments: impl Fn() -> Option<(O::Path, O::Body)> + 'static) -> Query<O::Reply>
+where
+    O: Operation,
+    O::Query: Default,
+    O::Reply: Send + Sync,
+{
+    ask::<O>(move || arguments().map(|(path, body)| client::request::<O>(&path, &O::Query::default(), &body)))
+}
+
+fn ask<O>(written: impl Fn() -> Option<Written> + 'static) -> Query<O::Reply>
+where
+    O: Operation,
+    O::Reply: Send + Sync,
+{
     let query = Query { load: Load::default(), turn: RwSignal::new(0) };
     let data = query.load.data;
     let question = Question {
         turn: query.turn,
         failure: query.load.failure,
         is_fetching: query.load.is_fetching,
-        ask: Box::new(move || arguments().map(|(path, query)| client::request::<O>(&path, &query, &Empty {}))),
+        ask: Box::new(written),
         accept: Rc::new(move |response| client::read::<O>(response).map(|reply| data.set(Some(reply)))),
     };
     question.follow();

@@ -5,6 +5,7 @@
 use api::ops::routes::RouteView;
 use domain::DeploymentId;
 use domain::route::{Case, HashKey, LatencyMeasure, Node, Share, Target, Test};
+use domain::usage::SkipReason;
 use ui::format::number;
 
 /// What leads from a strategy to one of its children.
@@ -15,6 +16,28 @@ pub(crate) struct Branch<'a> {
     /// The share of the calls that come by, as far as the tree alone says.
     pub(crate) share: Option<f64>,
     pub(crate) node: &'a Node,
+}
+
+/// Why a target was passed over or put last.
+pub(crate) fn skip_words(reason: SkipReason) -> String {
+    let known = match reason {
+        SkipReason::Disabled => "its deployment was switched off",
+        SkipReason::NoCredential => "its credential was missing, revoked or could not be opened",
+        SkipReason::Excluded => "the request left it out",
+        SkipReason::TooExpensive => "it costs more than the request allowed",
+        SkipReason::Unsupported => "it cannot express what the request held",
+        SkipReason::ForeignReasoning => "the conversation held reasoning that only its maker reads",
+        SkipReason::Ejected => "it had failed repeatedly of late",
+        SkipReason::ProbeUnderWay => "another call was just trying whether it is back",
+        SkipReason::RateLimited => "it had asked for a pause",
+        SkipReason::Warming => "it came back lately and gets its share little by little",
+        SkipReason::CredentialFailed => "its credential had failed at another target",
+        SkipReason::RetryBudget => "the retry budget of the model was used up",
+        SkipReason::TooLate => "the pause before it would have outlasted the call",
+        // Whatever else nodes say is said in their word.
+        other => return other.as_str().replace('_', " "),
+    };
+    known.to_owned()
 }
 
 fn leaf(target: &Target) -> Node {

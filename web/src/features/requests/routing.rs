@@ -18,7 +18,7 @@ use ui::format::{money, time};
 use super::Log;
 use crate::api::{Query, use_query};
 use crate::page::{Page, WorkspacePage};
-use crate::tree::{deployments_of, tree_of};
+use crate::tree::{deployments_of, skip_words, tree_of};
 
 /// What the explanation needs to know beside the request.
 #[derive(Clone, Copy)]
@@ -75,27 +75,6 @@ fn tried(attempt: &AttemptView) -> Considered {
     Considered { deployment_id: attempt.deployment_id, n: Some(attempt.n), tone, word, why }
 }
 
-fn reason_words(reason: SkipReason) -> String {
-    let known = match reason {
-        SkipReason::Disabled => "its deployment was switched off",
-        SkipReason::NoCredential => "its credential was missing, revoked or could not be opened",
-        SkipReason::Excluded => "the request left it out",
-        SkipReason::TooExpensive => "it costs more than the request allowed",
-        SkipReason::Unsupported => "it cannot express what the request held",
-        SkipReason::ForeignReasoning => "the conversation held reasoning that only its maker reads",
-        SkipReason::Ejected => "it had failed repeatedly of late",
-        SkipReason::ProbeUnderWay => "another call was just trying whether it is back",
-        SkipReason::RateLimited => "it had asked for a pause",
-        SkipReason::Warming => "it came back lately and gets its share little by little",
-        SkipReason::CredentialFailed => "its credential had failed at another target",
-        SkipReason::RetryBudget => "the retry budget of the model was used up",
-        SkipReason::TooLate => "the pause before it would have outlasted the call",
-        // Whatever else nodes say is said in their word.
-        other => return other.as_str().replace('_', " "),
-    };
-    known.to_owned()
-}
-
 /// The tries in order, then targets that were passed over, then the route's others.
 fn considered(request: &RequestView, targets: &[DeploymentId]) -> Vec<Considered> {
     let mut all: Vec<Considered> = request.attempts.iter().map(tried).collect();
@@ -113,7 +92,7 @@ fn considered(request: &RequestView, targets: &[DeploymentId]) -> Vec<Considered
             n: None,
             tone: if is_fault { Tone::Warn } else { Tone::Neutral },
             word: "Skipped",
-            why: reason_words(skipped.reason),
+            why: skip_words(skipped.reason),
         });
     }
     for target in targets {

@@ -1,248 +1,262 @@
-//! What a draft would have done: where each of the last requests for this name would have gone first, beside where it went.
+//! What a draft would have done with the last requests: shares, refusals and costs, and each request with its reasons.
 //!
-//! Pure but for its table. Strategies that look at load, latency or price at the moment of a call are counted as even, and facts
-//! that the log does not keep (headers, tools, images) as not given; both are said.
+//! The control plane answers, by the planning that nodes use. What it cannot know is said beside what it knows.
 
-use api::ops::WorkspacePath;
-use api::ops::usage::{ListRequests, RequestQuery, RequestView};
-use domain::route::{Node, Test};
-use domain::{DeploymentId, Permission};
+use api::ops::routes::{DryRun as Asked, DryRunReport, DryRunRoute, DryRunRow, NewRoute};
+use domain::route::Unknown;
+use domain::{NanoUsd, Permission};
 use leptos::prelude::*;
 use ui::Tone;
-use ui::format::number;
+use ui::badge::Badge;
+use ui::browser;
+use ui::button::{Button, Size};
+use ui::data_view::{DataView, EmptyState, Skeleton};
+use ui::field::InlineSelect;
+use ui::format::{money, number, time};
+use ui::icon::Icon;
 use ui::meter::Bar;
 
 use super::Switchboard;
 use super::picture::deployment_name;
-use crate::api::use_query;
+use crate::api::use_question;
+use crate::tree::skip_words;
 
-/// How many requests are looked at.
-const LOOKED_AT: u16 = 200;
+/// How many requests the table shows; the sums are over all.
+const SHOWN: usize = 100;
 
-/// A forecast: calls by deployment, and how many depend on what the log does not keep.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct Forecast {
-    calls: Vec<(DeploymentId, f64)>,
-    undecided: usize,
+/// A count of requests in words.
+fn requests(count: u64) -> String {
+    number::plural(count, "request", "requests")
 }
 
-impl Forecast {
-    fn add(&mut self, id: DeploymentId, calls: f64) {
-        match self.calls.iter_mut().find(|known| known.0 == id) {
-            Some(known) => known.1 += calls,
-            None => self.calls.push((id, calls)),
-        }
-    }
-
-    fn of(&self, id: DeploymentId) -> f64 {
-        self.calls.iter().find(|known| known.0 == id).map_or(0.0, |known| known.1)
+fn fact_words(fact: Unknown) -> &'static str {
+    match fact {
+        Unknown::Headers => "a header of the request",
+        Unknown::Tools => "whether tools were offered",
+        Unknown::Images => "whether there were images",
+        Unknown::Schema => "whether a schema was asked for",
+        Unknown::MaxTokens => "the cap on output tokens",
+        Unknown::Load => "how busy or fast deployments were",
+        Unknown::Price => "a price that is not set",
     }
 }
 
-fn is_one_of(value: &str, wanted: &[String]) -> bool {
-    wanted.iter().any(|wanted| wanted.strip_suffix('*').map_or(wanted == value, |prefix| value.starts_with(prefix)))
-}
-
-fn is_within(minute: u16, from: u16, until: u16) -> bool {
-    if from <= until { (from..until).contains(&minute) } else { minute >= from || minute < until }
-}
-
-/// Whether a fact holds; nothing when the log does not say.
-fn holds(test: &Test, request: &RequestView) -> Option<bool> {
-    Some(match test {
-        Test::Metadata { name, is } => request.metadata.iter().any(|pair| pair.0 == *name && is_one_of(&pair.1, is)),
-        Test::Tag { is } => request.tags.iter().any(|tag| is_one_of(tag, is)),
-        Test::Model { is } => is_one_of(&request.model, is),
-        Test::Stream { is } => request.is_stream == *is,
-        Test::InputTokens { at_least, at_most } => {
-            let tokens = request.usage.total_input();
-            at_least.is_none_or(|least| tokens >= least) && at_most.is_none_or(|most| tokens <= most)
-        }
-        Test::Time { from_minute, until_minute, days, utc_offset_minutes } if days.is_empty() => {
-            let local = request.started_at.as_micros() / 60_000_000 + i64::from(*utc_offset_minutes);
-            let minute = u16::try_from(local.rem_euclid(24 * 60)).ok()?;
-            is_within(minute, *from_minute, *until_minute)
-        }
-        _ => return None,
-    })
-}
-
-/// Adds where `calls` of a request go first; marks it when that depends on what the log does not keep.
-fn choose(node: &Node, request: &RequestView, calls: f64, forecast: &mut Forecast, is_guess: &mut bool) {
-    let mut go = |node: &Node, calls: f64| choose(node, request, calls, forecast, is_guess);
-    match node {
-        Node::Deployment { deployment_id } => forecast.add(*deployment_id, calls),
-        Node::Ordered { children } => {
-            if let Some(first) = children.first() {
-                go(first, calls);
-            }
-        }
-        Node::Weighted { children } => {
-            let total: f64 = children.iter().map(|share| f64::from(share.weight)).sum();
-            for child in children.iter().filter(|child| child.weight > 0) {
-                go(&child.node, calls * f64::from(child.weight) / total);
-            }
-        }
-        Node::RoundRobin { children }
-        | Node::LeastBusy { children }
-        | Node::LowestLatency { children, .. }
-        | Node::LowestCost { children }
-        | Node::UsageBased { children }
-        | Node::ConsistentHash { children, .. } => {
-            let each = calls / number::as_f64(u64::try_from(children.len()).unwrap_or(1).max(1));
-            for child in children {
-                go(child, each);
-            }
-        }
-        Node::Conditional { cases, otherwise } => {
-            for case in cases {
-                let facts: Vec<Option<bool>> = case.when.iter().map(|test| holds(test, request)).collect();
-                if facts.iter().all(|fact| *fact == Some(true)) {
-                    return choose(&case.node, request, calls, forecast, is_guess);
-                }
-                *is_guess |= facts.iter().all(|fact| *fact != Some(false));
-            }
-            choose(otherwise, request, calls, forecast, is_guess);
-        }
-        Node::Canary { percent, canary, stable } => {
-            let share = f64::from(*percent) / 100.0;
-            go(canary, calls * share);
-            go(stable, calls * (1.0 - share));
-        }
-    }
-}
-
-fn forecast(tree: &Node, requests: &[RequestView]) -> Forecast {
-    let mut forecast = Forecast::default();
-    for request in requests {
-        let mut is_guess = false;
-        choose(tree, request, 1.0, &mut forecast, &mut is_guess);
-        forecast.undecided += usize::from(is_guess);
-    }
-    forecast
-}
-
-/// Where the requests did go first.
-fn past(requests: &[RequestView]) -> Forecast {
-    let mut past = Forecast::default();
-    for attempt in requests.iter().filter_map(|request| request.attempts.first()) {
-        past.add(attempt.deployment_id, 1.0);
-    }
-    past
-}
-
-fn table(board: Switchboard, tree: &Node, requests: &[RequestView]) -> AnyView {
-    let (was, would) = (past(requests), forecast(tree, requests));
-    let mut all: Vec<DeploymentId> = would.calls.iter().chain(&was.calls).map(|known| known.0).collect();
-    let mut seen = Vec::new();
-    all.retain(|id| {
-        !seen.contains(id) && {
-            seen.push(*id);
-            true
-        }
+/// What the report cannot know, as one sentence.
+fn caveat(report: &DryRunReport) -> String {
+    let asked = report.unknown.iter().map(|unknown| {
+        format!("{} asked for {}, which is not known.", requests(unknown.requests), fact_words(unknown.fact))
     });
-    let count = number::as_f64(u64::try_from(requests.len()).unwrap_or(1).max(1));
-    let rows = all.into_iter().map(|id| {
-        let (before, after) = (was.of(id), would.of(id));
+    let all: Vec<String> =
+        std::iter::once("Every deployment counts as healthy and idle.".to_owned()).chain(asked).collect();
+    all.join(" ")
+}
+
+/// The money of both sides, or why there is none.
+fn money_words(report: &DryRunReport) -> String {
+    if report.compared == 0 {
+        return "Costs cannot be compared: nothing was answered, or a deployment has no price.".to_owned();
+    }
+    let (paid, cost) = (money::usd(report.paid_usd), money::usd(report.cost_usd));
+    let change = number::change(money::as_dollars(report.cost_usd), money::as_dollars(report.paid_usd));
+    let change = change.map(|change| format!(" ({change})")).unwrap_or_default();
+    format!("{} cost {paid} and would cost {cost}{change}.", requests(report.compared))
+}
+
+fn sums(board: Switchboard, report: &DryRunReport) -> AnyView {
+    let rows = report.targets.iter().map(|target| {
+        let share = f64::from(target.first_permille) / 1_000.0;
         view! {
             <tr>
-                <th scope="row" class="truncate">{deployment_name(board, id)}</th>
-                <td class="cell-number">{number::trimmed(before, 0)}</td>
-                <td class="cell-number strong">{number::trimmed(after, 0)}</td>
-                <td class="dry-bar"><Bar share={after / count} tone=Tone::Accent /></td>
+                <th scope="row" class="truncate">{deployment_name(board, target.deployment_id)}</th>
+                <td class="cell-number">{number::grouped(target.was_first)}</td>
+                <td class="cell-number strong">{format!("{}%", number::trimmed(share * 100.0, 1))}</td>
+                <td class="dry-bar"><Bar share tone=Tone::Accent /></td>
+                <td class="cell-number">{(target.cost_usd != NanoUsd::ZERO).then(|| money::usd(target.cost_usd))}</td>
             </tr>
         }
     });
-    let undecided = (would.undecided > 0).then(|| {
-        let count = number::plural(u64::try_from(would.undecided).unwrap_or(0), "request", "requests");
-        format!(
-            " {count} depend on headers or content that the log does not keep; they count as if those were not given."
-        )
+    let refused = (report.refused > 0).then(|| {
+        let text = format!("{} would be refused", requests(report.refused));
+        view! { <p><Badge tone=Tone::Danger text /></p> }
     });
     view! {
         <table class="table dry-run" data-testid="dry-run">
             <caption class="visually-hidden">"Where the last requests went first, and where they would go"</caption>
-            <thead><tr><th scope="col">"First try"</th><th scope="col" class="cell-number">"Was"</th><th scope="col" class="cell-number">"Would be"</th><th><span class="visually-hidden">"Share"</span></th></tr></thead>
+            <thead><tr><th scope="col">"First try"</th><th scope="col" class="cell-number">"Was"</th><th scope="col" class="cell-number">"Would be"</th><th><span class="visually-hidden">"Share"</span></th><th scope="col" class="cell-number">"Would cost"</th></tr></thead>
             <tbody>{rows.collect_view()}</tbody>
         </table>
-        <p class="faint small">{format!("Of the last {}. What depends on load, latency or price at the moment of a call counts as even.", number::plural(u64::try_from(requests.len()).unwrap_or(0), "request", "requests"))} {undecided}</p>
+        {refused}
+        <p class="small">{money_words(report)}</p>
+        <p class="faint small">{format!("Of the last {}. {}", requests(report.requests), caveat(report))}</p>
     }
     .into_any()
 }
 
-/// The table of a draft, for a name that has been called.
+/// Where one request would go: "a 75%, b 25%", and what stands behind.
+fn would_words(board: Switchboard, row: &DryRunRow) -> String {
+    if let Some(code) = &row.refused {
+        return format!("refused: {code}");
+    }
+    let name = |id| deployment_name(board, id);
+    let share = |permille: u16| match permille {
+        1_000 => String::new(),
+        some => format!(" {}%", number::trimmed(f64::from(some) / 10.0, 0)),
+    };
+    let first: Vec<String> =
+        row.first.iter().map(|it| format!("{}{}", name(it.deployment_id), share(it.permille))).collect();
+    first.join(", ")
+}
+
+/// What else the decision says: the order of the others, and who was passed over.
+fn why_words(board: Switchboard, row: &DryRunRow) -> String {
+    let name = |id| deployment_name(board, id);
+    let mut lines = Vec::new();
+    let others: Vec<String> = row.order.iter().skip(1).map(|id| name(*id)).collect();
+    if !others.is_empty() {
+        lines.push(format!("then {}", others.join(", ")));
+    }
+    lines.extend(row.skipped.iter().map(|it| format!("not {}: {}", name(it.deployment_id), skip_words(it.reason))));
+    lines.extend(row.unknown.iter().map(|fact| format!("unknown: {}", fact_words(*fact))));
+    lines.join("; ")
+}
+
+fn line(board: Switchboard, row: &DryRunRow) -> AnyView {
+    let zone = browser::zone();
+    let was = row.was_first.map_or_else(|| "nowhere".to_owned(), |id| deployment_name(board, id));
+    let cost = row.cost_usd.map_or_else(|| "–".to_owned(), money::usd);
+    view! {
+        <tr>
+            <td class="number small">{time::short(row.started_at, zone)}</td>
+            <td class="truncate"><code>{row.model.clone()}</code></td>
+            <td class="truncate">{was}</td>
+            <td class:dry-moved=is_moved(row)>{would_words(board, row)}<p class="faint small">{why_words(board, row)}</p></td>
+            <td class="cell-number">{money::usd(row.paid_usd)}</td>
+            <td class="cell-number">{cost}</td>
+        </tr>
+    }
+    .into_any()
+}
+
+/// Whether a request may go elsewhere than it went.
+fn is_moved(row: &DryRunRow) -> bool {
+    row.refused.is_some() || row.first.iter().any(|it| Some(it.deployment_id) != row.was_first)
+}
+
+fn rows(board: Switchboard, report: &DryRunReport) -> AnyView {
+    let shown = report.rows.iter().take(SHOWN).map(|row| line(board, row)).collect_view();
+    let n_moved = report.rows.iter().filter(|row| is_moved(row)).count();
+    let title = format!("Each request; {} may go elsewhere", number::grouped(u64::try_from(n_moved).unwrap_or(0)));
+    let left_out = (report.rows.len() > SHOWN).then(|| format!("The newest {SHOWN} are shown; the sums are over all."));
+    view! {
+        <details class="more">
+            <summary>{title}</summary>
+            <div class="dry-rows" tabindex="0" role="group" aria-label="Requests of the dry run">
+                <table class="table">
+                    <thead><tr><th scope="col">"Arrived"</th><th scope="col">"Model"</th><th scope="col">"Went to"</th><th scope="col">"Would go to"</th><th scope="col" class="cell-number">"Cost"</th><th scope="col" class="cell-number">"Would cost"</th></tr></thead>
+                    <tbody>{shown}</tbody>
+                </table>
+            </div>
+            <p class="faint small">{left_out}</p>
+        </details>
+    }
+    .into_any()
+}
+
+fn nothing() -> AnyView {
+    view! { <EmptyState icon=Icon::Route title="No requests to try it on" text="Nobody has called this lately. Try it on all requests of the workspace, or come back after the first calls." /> }
+        .into_any()
+}
+
+/// The panel of a draft. `draft` reads the form, and is nothing when the form is not sound.
 #[component]
-pub(super) fn DryRun(board: Switchboard, model: String, #[prop(into)] tree: Signal<Node>) -> impl IntoView {
-    let requests = use_query::<ListRequests>(move || {
-        let query = RequestQuery { model: Some(model.clone()), limit: Some(LOOKED_AT), ..RequestQuery::default() };
-        board.may(Permission::RequestsRead).then_some((WorkspacePath { workspace_id: board.workspace_id }, query))
+pub(super) fn DryRun(board: Switchboard, draft: Callback<(), Option<NewRoute>>) -> impl IntoView {
+    let asked = RwSignal::new(None::<Asked>);
+    let (scope, last) = (RwSignal::new(String::new()), RwSignal::new("200".to_owned()));
+    let report = use_question::<DryRunRoute>(move || Some((board.path(), asked.get()?)));
+    let run = Callback::new(move |()| {
+        let Some(route) = draft.run(()) else { return };
+        let model = scope.get_untracked().is_empty().then(|| route.name.to_string());
+        asked.set(Some(Asked { route, model, last: last.get_untracked().parse().ok() }));
+    });
+    let choice = |key: &str, text: &str| (key.to_owned(), text.to_owned());
+    let scopes = vec![choice("", "for this name"), choice("all", "of the workspace")];
+    let counts = ["50", "200", "1000"].map(|count| choice(count, &format!("last {count}"))).to_vec();
+    let ready = Callback::new(move |report: Signal<DryRunReport>| {
+        view! { <div class="stack-tight">{move || report.with(|report| sums(board, report))} {move || report.with(|report| rows(board, report))}</div> }.into_any()
     });
     let body = move || {
-        let requests = requests.items().get();
-        if requests.is_empty() {
-            return view! { <p class="muted">"Nobody has called this name lately, so there is nothing to try it on."</p> }.into_any();
+        if asked.with(Option::is_none) {
+            return view! { <p class="muted small">"Says where the last requests would go first with this draft, who would be passed over and why, and what it would cost. Nothing is sent."</p> }.into_any();
         }
-        table(board, &tree.get(), &requests)
+        view! { <DataView load=report.load on_retry=report.retry() skeleton=Skeleton::Rows(4) is_empty=|report| report.requests == 0 empty=ViewFn::from(nothing) ready /> }.into_any()
     };
-    view! { <section class="stack-tight" aria-label="Dry run"><h3>"Dry run"</h3>{body}</section> }
+    view! {
+        <section class="stack-tight" aria-label="Dry run">
+            <div class="row-between">
+                <h3>"Dry run"</h3>
+                <span class="row">
+                    <InlineSelect label="How many requests" value=last choices=Signal::stored(counts) on_change=Callback::new(move |key| last.set(key)) />
+                    <InlineSelect label="Which requests" value=scope choices=Signal::stored(scopes) on_change=Callback::new(move |key| scope.set(key)) />
+                    <Button size=Size::Small on_press=run>"Try it"</Button>
+                </span>
+            </div>
+            {body}
+        </section>
+    }
+}
+
+/// Whether somebody may ask.
+pub(super) fn is_allowed(board: Switchboard) -> bool {
+    board.may(Permission::RequestsRead)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{attempt, request};
-    use domain::route::{Case, Share};
 
-    fn leaf(n: u128) -> Node {
-        Node::Deployment { deployment_id: DeploymentId::from_uuid(n) }
-    }
-
-    fn told(tree: &Node, requests: &[RequestView]) -> (Vec<(u128, f64)>, usize) {
-        let forecast = forecast(tree, requests);
-        let numbered = |id: DeploymentId| (1..9).find(|n| DeploymentId::from_uuid(*n) == id).unwrap_or(0);
-        let rounded = |calls: f64| (calls * 1_000.0).round() / 1_000.0;
-        (forecast.calls.iter().map(|(id, calls)| (numbered(*id), rounded(*calls))).collect(), forecast.undecided)
+    fn report(json: serde_json::Value) -> DryRunReport {
+        let mut all = serde_json::json!({
+            "requests": 3, "refused": 0, "targets": [], "compared": 0, "paid_usd": "0", "cost_usd": "0", "unknown": [],
+            "rows": []
+        });
+        if let (Some(all), Some(json)) = (all.as_object_mut(), json.as_object()) {
+            all.extend(json.clone());
+        }
+        serde_json::from_value(all).expect("a report")
     }
 
     #[test]
-    fn shares_follow_weights_and_percents() {
-        let weighted =
-            Node::Weighted { children: vec![Share { weight: 3, node: leaf(1) }, Share { weight: 1, node: leaf(2) }] };
-        let tree = Node::Canary { percent: 20, canary: Box::new(leaf(3)), stable: Box::new(weighted) };
-        let four = vec![request(10, vec![]); 5];
-        assert_eq!(told(&tree, &four), (vec![(3, 1.0), (1, 3.0), (2, 1.0)], 0));
-        assert_eq!(told(&Node::Ordered { children: vec![leaf(2), leaf(1)] }, &four), (vec![(2, 5.0)], 0));
-        assert_eq!(
-            told(&Node::LeastBusy { children: vec![leaf(2), leaf(1)] }, &four[..1]),
-            (vec![(2, 0.5), (1, 0.5)], 0)
+    fn the_money_of_both_sides_is_said_or_why_it_is_not() {
+        assert!(money_words(&report(serde_json::json!({}))).starts_with("Costs cannot be compared"));
+        let both = report(serde_json::json!({"compared": 1, "paid_usd": "2", "cost_usd": "1"}));
+        let text = money_words(&both);
+        assert!(
+            text.starts_with("1 request cost $2") && text.contains("would cost $1") && text.contains("50"),
+            "{text}"
         );
     }
 
     #[test]
-    fn cases_look_at_what_the_log_keeps_and_say_what_it_does_not() {
-        let case = |test, n| Case { when: vec![test], node: leaf(n) };
-        let tree = Node::Conditional {
-            cases: vec![
-                case(Test::Tag { is: vec!["eu*".into()] }, 1),
-                case(Test::Header { name: "x-team".into(), is: vec!["a".into()] }, 2),
-            ],
-            otherwise: Box::new(leaf(3)),
+    fn what_the_log_does_not_keep_is_named() {
+        let unknown = serde_json::json!([{"fact": "headers", "requests": 2}]);
+        let text = caveat(&report(serde_json::json!({"unknown": unknown})));
+        assert!(text.contains("2 requests asked for a header of the request"), "{text}");
+    }
+
+    #[test]
+    fn a_request_moves_when_any_of_it_may_go_elsewhere() {
+        let id = |n: u16| format!("dep_{n:026}");
+        let row = |first: Vec<u16>, refused: Option<&str>| -> DryRunRow {
+            let first: Vec<_> =
+                first.into_iter().map(|n| serde_json::json!({"deployment_id": id(n), "permille": 500})).collect();
+            serde_json::from_value(serde_json::json!({
+                "request_id": format!("req_{:026}", 1), "started_at": "2026-11-22T09:00:00Z",
+                "endpoint": "chat_completions", "model": "m", "is_stream": false, "was_first": id(1), "first": first,
+                "refused": refused, "order": [], "skipped": [], "paid_usd": "0", "cost_usd": null, "unknown": []
+            }))
+            .expect("a row")
         };
-        let mut tagged = request(10, vec![]);
-        tagged.tags = vec!["eu-west".to_owned()];
-        assert_eq!(told(&tree, &[tagged, request(10, vec![])]), (vec![(1, 1.0), (3, 1.0)], 1));
-    }
-
-    #[test]
-    fn the_past_is_where_requests_went_first() {
-        let first = attempt(1, 0, 10, None);
-        let id = first.deployment_id;
-        let past = past(&[request(20, vec![first, attempt(2, 10, 10, None)]), request(20, vec![])]);
-        assert_eq!(past.calls, [(id, 1.0)]);
-    }
-
-    #[test]
-    fn a_night_goes_over_midnight() {
-        assert!(is_within(30, 1_380, 60) && is_within(1_400, 1_380, 60) && !is_within(700, 1_380, 60));
+        assert!(!is_moved(&row(vec![1], None)));
+        assert!(is_moved(&row(vec![1, 2], None)) && is_moved(&row(vec![], Some("no_healthy_target"))));
     }
 }

@@ -9,7 +9,7 @@ use domain::ModelName;
 use domain::route::{Document, Flaw, Node, Route, Rules, Timeouts};
 use leptos::prelude::*;
 
-use super::dry_run::DryRun;
+use super::dry_run::{DryRun, is_allowed};
 use super::{Switchboard, picture, tree_editor};
 use crate::api::{Command, use_command};
 use crate::tree::{short_form, tree_of};
@@ -197,7 +197,17 @@ pub(super) fn RouteForm(board: Switchboard, route: Option<RouteView>, close: Cal
     let update = Command::<UpdateRoute>::sharing(create);
     let toasts = expect_context::<Toasts>();
     let is_new = route.is_none();
-    let dry_run = route.as_ref().map(|route| view! { <DryRun board model=route.name.to_string() tree=draft.tree /> });
+    let sound = Callback::new(move |()| match draft.read(board) {
+        Ok(read) => {
+            create.errors.clear();
+            Some(new_route(read))
+        }
+        Err((field, text)) => {
+            create.errors.set(vec![(field.to_owned(), text)], None);
+            None
+        }
+    });
+    let dry_run = is_allowed(board).then(|| view! { <DryRun board draft=sound /> });
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let read = match draft.read(board) {
