@@ -102,13 +102,8 @@ impl Answers for &Script {
 
 const LIMITS: Limits = Limits { max_header_bytes: 32 * 1024, max_headers: 100, header_read_ms: 5_000, idle_ms: 60_000 };
 
-/// Begins to wait for a first request.
-fn timer() -> Timer {
-    Timer::new(Box::pin(tokio::time::sleep(Duration::from_millis(LIMITS.idle_ms))))
-}
-
 async fn serve(script: &Script, far: DuplexStream) {
-    Connection::new(Box::new(far), BytesMut::new(), script, timer()).serve().await;
+    Connection::new(Box::new(far), BytesMut::new(), script, Timer::after(LIMITS.idle_ms)).serve().await;
 }
 
 /// Writes pieces and closes its side; gives what came back until the other side closed, and how the date is left out.
@@ -429,7 +424,7 @@ async fn a_call_takes_the_connection_over_with_what_was_read_ahead() {
 
     let (mut near, far) = duplex(64 * 1024);
     let upgrades = Upgrades(Mutex::new(None));
-    let served = Connection::new(Box::new(far), BytesMut::new(), &upgrades, timer()).serve();
+    let served = Connection::new(Box::new(far), BytesMut::new(), &upgrades, Timer::after(LIMITS.idle_ms)).serve();
     let client = async {
         near.write_all(format!("GET /a {HOST}connection: upgrade\r\nupgrade: x\r\n\r\nahead").as_bytes())
             .await

@@ -24,6 +24,12 @@ impl Timer {
         Self { until: sleep.deadline(), sleep, waker: None }
     }
 
+    /// Waits for so long from now, from the start.
+    #[cfg(test)]
+    pub(super) fn after(ms: u64) -> Self {
+        Self::new(Box::pin(tokio::time::sleep(Duration::from_millis(ms))))
+    }
+
     /// Waits for so long from now.
     pub fn rest(&mut self, ms: u64) {
         self.until = Instant::now() + Duration::from_millis(ms);
