@@ -29,7 +29,6 @@ mod rejection;
 pub mod remotes;
 pub mod responses;
 mod server;
-pub mod upstream;
 
 use std::io;
 use std::net::SocketAddr;
@@ -54,7 +53,7 @@ use crate::pipeline::{Shared, Worker};
 use crate::remotes::RemoteStore;
 use crate::responses::ResponseStore;
 use crate::server::Stop;
-use crate::upstream::dial::Dial;
+use upstream::dial::Dial;
 
 /// The part under which a node that stops holds its readiness back.
 pub const LEAVING: &str = "gateway";
@@ -255,12 +254,12 @@ impl Gateway {
             decisions: pipeline::decisions::Decisions::default(),
             shadows: pipeline::dispatch::Shadows::default(),
             policy,
+            exchanges: upstream::exchanges::Exchanges::new(clock.clone()),
             clock,
             usage,
             responses,
             remotes,
             health: upstream::health::Health::default(),
-            exchanges: upstream::exchanges::Exchanges::default(),
             metrics,
             in_flight: pipeline::reserve::InFlight::default(),
             retries: pipeline::retry::RetryBudgets::default(),

@@ -71,10 +71,10 @@ use crate::rejection::Rejection;
 use crate::remotes::RemoteStore;
 use crate::responses::ResponseStore;
 use crate::server::body::Incoming;
-use crate::upstream::client::Client;
-use crate::upstream::dial::Dial;
-use crate::upstream::exchanges::Exchanges;
-use crate::upstream::health::Health;
+use upstream::client::Client;
+use upstream::dial::Dial;
+use upstream::exchanges::Exchanges;
+use upstream::health::Health;
 
 /// Most of an unread body that is read and thrown away after a refusal, so that the client gets to read it.
 const MAX_DISCARD: usize = 1024 * 1024;
@@ -106,7 +106,7 @@ pub(crate) struct Shared {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: Arc<Shard>,
-    pub(crate) client: Client,
+    pub(crate) client: Arc<Client>,
     pub(crate) ids: Ids,
     pub(crate) bases: dispatch::Bases,
 }
@@ -120,7 +120,7 @@ impl Worker {
     ) -> Self {
         Self {
             metrics: shared.metrics.shard(index),
-            client: Client::new(dial),
+            client: Arc::new(Client::new(dial)),
             ids: Ids::new(entropy),
             bases: dispatch::Bases::default(),
             shared,

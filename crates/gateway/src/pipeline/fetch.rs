@@ -24,8 +24,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Worker;
 use crate::rejection::Rejection;
-use crate::upstream::client::{Answer, Client, SendError};
-use crate::upstream::dial::Dial;
+use upstream::client::{Answer, Client, SendError};
+use upstream::dial::Dial;
 
 /// Longest time for everything that one attempt fetches.
 const FETCH_FOR: Duration = Duration::from_secs(10);

@@ -36,8 +36,7 @@ use super::trace::TRACEPARENT;
 use super::{Worker, reserve, resolve};
 use crate::rejection::Rejection;
 use crate::server::body::Incoming;
-use crate::upstream::client::SendError;
-use crate::upstream::exchanges::Exchanges;
+use upstream::client::SendError;
 
 /// Headers that are between two connections, say who the client is or who pays, or would make the answer unreadable.
 const KEPT_BACK: &[&str] = &[
@@ -343,7 +342,7 @@ impl Passage<'_> {
         meter: &Meter,
     ) -> Result<(), (AttemptOutcome, Rejection)> {
         let unsendable = |detail| (AttemptOutcome::Unsendable, Rejection::new(GatewayCode::UpstreamError, detail));
-        let given = Exchanges::get(self.worker, self.provider, self.credential, until).await;
+        let given = self.worker.shared.exchanges.get(&self.worker.client, self.provider, self.credential, until).await;
         let given = given.map_err(|error| unsendable(error.detail()))?;
         let secret = given.as_ref().map(|given| &given.secret).or(self.credential.secret.as_ref());
         self.provider.sign(request, secret, meter.started_at).map_err(|error| {

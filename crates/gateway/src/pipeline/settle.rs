@@ -30,7 +30,7 @@ use super::relay::Bill;
 use super::reserve::Hold;
 use crate::metrics;
 use crate::rejection::Rejection;
-use crate::upstream::load::UnderWay;
+use upstream::load::UnderWay;
 
 /// The pair of metadata that leads from a turn to its session.
 pub(crate) const SESSION: &str = "headgate.session";

@@ -9,8 +9,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use gateway::upstream::client::SendError;
-use gateway::upstream::dial::{Dial, Link, Origin};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming};
@@ -20,6 +18,8 @@ use hyper_util::server::conn::auto;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use upstream::client::SendError;
+use upstream::dial::{Dial, Link, Origin};
 
 use super::raw::{self, Raw};
 

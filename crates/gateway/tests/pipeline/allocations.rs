@@ -15,14 +15,14 @@ use domain::rng::SeededEntropy;
 use domain::route::{Cache, Timeouts};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use gateway::upstream::client::SendError;
-use gateway::upstream::dial::{Dial, Link, Origin};
 use gateway::{Gateway, GatewayConfig, Lane, Parts};
 use link::usage::spool::{Spool, SpoolConfig};
 use runtime::clock::SystemClock;
 use runtime::health::Readiness;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use upstream::client::SendError;
+use upstream::dial::{Dial, Link, Origin};
 
 use crate::harness::kept::Kept;
 use crate::harness::policy::{World, token};

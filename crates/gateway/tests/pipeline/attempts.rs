@@ -184,7 +184,7 @@ async fn an_ejected_target_is_tried_last_and_comes_back_by_a_probe() {
     assert_eq!(bench.ask(chat("chain")).await.status, 200);
     assert_eq!(bench.upstreams.hosts().last().map(String::as_str), Some("b.test"));
     assert_eq!(bench.upstreams.hosts().len(), 11, "the sixth call went to the second target at once");
-    tokio::time::advance(gateway::upstream::health::FIRST_EJECTION).await;
+    tokio::time::advance(upstream::health::FIRST_EJECTION).await;
     bench.upstreams.play("a.test", openai_whole());
     assert_eq!(bench.ask(chat("chain")).await.status, 200);
     assert_eq!(bench.upstreams.hosts().last().map(String::as_str), Some("a.test"));

@@ -6,8 +6,6 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result};
 use domain::{Clock, Entropy, NodeId};
-use gateway::upstream::dial::Network;
-use gateway::upstream::proxy::Proxy;
 use gateway::{Ephemeral, GatewayConfig, GatewayHandle, Limits, Metrics, MetricsWriter, Parts, RealtimeLimits};
 use link::sync::identity::Identity;
 use link::sync::transport::ControlAddress;
@@ -24,6 +22,8 @@ use state::redis::{Keeper, Redis, Standing};
 use state::{Cache, Memory, Tiers};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
+use upstream::dial::Network;
+use upstream::proxy::Proxy;
 
 /// Where a node that was told its control plane once remembers it.
 const CONTROL_FILE: &str = "control";

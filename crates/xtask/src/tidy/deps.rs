@@ -28,6 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("realtime", &["domain"]),
     ("http1", &["domain"]),
     ("link", &["domain", "policy", "proto", "runtime"]),
+    ("upstream", &["domain", "http1", "policy", "provider", "runtime"]),
     (
         "gateway",
         &[
@@ -42,11 +43,12 @@ const EDGES: &[(&str, &[&str])] = &[
             "realtime",
             "runtime",
             "state",
+            "upstream",
         ],
     ),
     // `provider` for the model catalog and its prices, which control copies into an organization.
     ("control", &["domain", "api", "policy", "proto", "provider", "store", "runtime"]),
-    ("server", &["control", "domain", "gateway", "link", "policy", "runtime", "state", "store"]),
+    ("server", &["control", "domain", "gateway", "link", "policy", "runtime", "state", "store", "upstream"]),
     ("console-ui", &["domain"]),
     ("web", &["api", "console-ui", "domain"]),
     (
@@ -65,8 +67,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("redis", &["state"]),
     ("axum", &["gateway", "control"]),
-    ("hyper", &["runtime", "gateway", "control", "testkit", "tests"]),
-    ("hyper-util", &["runtime", "link", "gateway", "control", "testkit", "tests"]),
+    ("hyper", &["runtime", "upstream", "gateway", "control", "testkit", "tests"]),
+    ("hyper-util", &["runtime", "upstream", "link", "gateway", "control", "testkit", "tests"]),
     ("tonic-prost-build", &["xtask"]),
     ("leptos", &["console-ui", "web"]),
 ];

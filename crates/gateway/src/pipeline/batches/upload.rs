@@ -30,7 +30,7 @@ use crate::pipeline::reply::Reply;
 use crate::pipeline::resolve;
 use crate::pipeline::settle::Meter;
 use crate::rejection::Rejection;
-use crate::upstream::upload::{Chunks, Part};
+use upstream::upload::{Chunks, Part};
 
 /// Longest line: what one call may be, and then some.
 const MAX_LINE: usize = 32 * 1024 * 1024;

@@ -19,9 +19,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::pipeline::Worker;
 use crate::rejection::Rejection;
-use crate::upstream::client::{Answer, SendError};
-use crate::upstream::exchanges::Exchanges;
-use crate::upstream::upload::Chunks;
+use upstream::client::{Answer, SendError};
+use upstream::upload::Chunks;
 
 /// Longest wait for a connection.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
@@ -113,7 +112,7 @@ impl Upstream {
     }
 
     async fn sign(&self, request: &mut Request<Bytes>, until: Instant) -> Result<(), Trouble> {
-        let given = Exchanges::get(&self.worker, self.provider, &self.credential, until).await;
+        let given = self.worker.shared.exchanges.get(&self.worker.client, self.provider, &self.credential, until).await;
         let given = given.map_err(|error| Trouble::Unsendable(error.detail()))?;
         let secret = given.as_ref().map(|given| &given.secret).or(self.credential.secret.as_ref());
         self.provider.sign(request, secret, self.worker.shared.clock.now()).map_err(|error| {

@@ -40,8 +40,8 @@ use crate::pipeline::reply::Reply;
 use crate::pipeline::settle::{Meter, Served, micros};
 use crate::pipeline::trace::TRACEPARENT;
 use crate::rejection::{self, Rejection};
-use crate::upstream::client::SendError;
-use crate::upstream::exchanges::{Exchanges, Kept};
+use upstream::client::SendError;
+use upstream::exchanges::Kept;
 
 /// A kept connection that closes within this time of a request was closed before it: later, the upstream had begun to work.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
@@ -161,7 +161,7 @@ async fn short_lived(
     let CredentialUse::Ready(credential) = &deployment.credential else { return Ok(None) };
     let asked_at = Instant::now();
     let until = (asked_at + context.terms.clocks.first_byte).min(context.terms.clocks.total_at);
-    let given = Exchanges::get(context.worker, provider, credential, until).await;
+    let given = context.worker.shared.exchanges.get(&context.worker.client, provider, credential, until).await;
     meter.waited += asked_at.elapsed();
     given.map_err(|error| {
         let failure = error.failure();

@@ -20,7 +20,7 @@ use crate::pipeline::admit::Notes;
 use crate::pipeline::choice::{Choice, Choosing};
 use crate::pipeline::resolve::Wanted;
 use crate::pipeline::settle::Meter;
-use crate::upstream::health::Health as Targets;
+use upstream::health::Health as Targets;
 
 /// What a client of responses asks to be given.
 const SEALED: &[u8] = b"\"reasoning.encrypted_content\"";

@@ -34,9 +34,8 @@ use crate::pipeline::relay::Bill;
 use crate::pipeline::settle::{Meter, Served, micros};
 use crate::pipeline::trace::TRACEPARENT;
 use crate::rejection::{self, Rejection};
-use crate::upstream::client::SendError;
-use crate::upstream::dial::Origin;
-use crate::upstream::exchanges::Exchanges;
+use upstream::client::SendError;
+use upstream::dial::Origin;
 
 /// How long the first word of an upstream is waited for. Some say nothing before they are spoken to.
 const FIRST_WORD: Duration = Duration::from_secs(2);
@@ -265,11 +264,13 @@ async fn prepare(
     }
     let given = match &deployment.credential {
         CredentialUse::Ready(credential) => {
-            Exchanges::get(calling.worker, provider, credential, until).await.map_err(|error| {
-                let rejection = Rejection::new(GatewayCode::UpstreamError, error.detail());
-                let failure = error.failure();
-                Box::new(Failed { failure, outcome: AttemptOutcome::Unsendable, rejection, is_rehearsed: false })
-            })?
+            calling.worker.shared.exchanges.get(&calling.worker.client, provider, credential, until).await.map_err(
+                |error| {
+                    let rejection = Rejection::new(GatewayCode::UpstreamError, error.detail());
+                    let failure = error.failure();
+                    Box::new(Failed { failure, outcome: AttemptOutcome::Unsendable, rejection, is_rehearsed: false })
+                },
+            )?
         }
         _ => None,
     };

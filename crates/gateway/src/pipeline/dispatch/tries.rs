@@ -19,7 +19,7 @@ use super::{Failed, refuse_reasoning, refuse_without_target};
 use crate::pipeline::settle::Meter;
 use crate::pipeline::{Worker, retry};
 use crate::rejection::Rejection;
-use crate::upstream::health::{LONGEST_EJECTION, USUAL_PAUSE};
+use upstream::health::{LONGEST_EJECTION, USUAL_PAUSE};
 
 /// The next try.
 pub(super) struct Next {

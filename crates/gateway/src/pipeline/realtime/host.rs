@@ -101,7 +101,7 @@ impl SessionHost {
         let target = self.worker.shared.health.target(self.billing.deployment.id);
         match code {
             Some("rate_limit_exceeded" | "insufficient_quota") => {
-                target.pause(now, crate::upstream::health::USUAL_PAUSE);
+                target.pause(now, upstream::health::USUAL_PAUSE);
             }
             _ => drop(target.failed(now)),
         }

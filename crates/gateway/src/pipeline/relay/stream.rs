@@ -20,7 +20,7 @@ use crate::pipeline::dispatch::{Continuation, Continued};
 use crate::pipeline::remember::Memory;
 use crate::pipeline::reply::Passed;
 use crate::pipeline::settle::Meter;
-use crate::upstream::client::{Answer, ReadError};
+use upstream::client::{Answer, ReadError};
 
 /// Where an answer's bytes come from.
 pub(crate) enum Source {

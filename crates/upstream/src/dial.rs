@@ -16,8 +16,8 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::client::SendError;
-use super::proxy::Proxy;
+use crate::client::SendError;
+use crate::proxy::Proxy;
 
 /// Where to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn parse(uri: &Uri, is_tls: bool) -> Result<Self, SendError> {
+    /// Reads it from an absolute URL.
+    pub fn parse(uri: &Uri, is_tls: bool) -> Result<Self, SendError> {
         let host = uri.host().unwrap_or_default();
         if host.is_empty() || uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(SendError::Url { reason: "it needs a host and no user name" });

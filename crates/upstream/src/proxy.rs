@@ -14,8 +14,8 @@ use http::Uri;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::client::SendError;
-use super::dial::Origin;
+use crate::client::SendError;
+use crate::dial::Origin;
 
 /// Longest head of a proxy's answer.
 const MAX_HEAD: usize = 8 * 1024;
@@ -61,7 +61,7 @@ impl Proxy {
     }
 
     /// Opens a connection to an origin through the proxy.
-    pub(super) async fn connect(&self, origin: &Origin) -> Result<TcpStream, SendError> {
+    pub(crate) async fn connect(&self, origin: &Origin) -> Result<TcpStream, SendError> {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
         let mut stream = TcpStream::connect((host, self.port)).await.map_err(|error| SendError::Connect {
             reason: format!("the proxy {}:{}: {error}", self.host, self.port),

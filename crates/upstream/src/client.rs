@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
-use super::dial::{Dial, Link, Origin};
+use crate::dial::{Dial, Link, Origin};
 use http1::client::{Broken, Connection, Reading};
 
 /// Unused connections kept for one origin and worker.
@@ -74,7 +74,7 @@ pub enum SendError {
 }
 
 /// A pooled client.
-pub(crate) struct Client {
+pub struct Client {
     dial: Arc<dyn Dial>,
     plain: Mutex<FxHashMap<Box<str>, Arc<Pool>>>,
     secure: Mutex<FxHashMap<Box<str>, Arc<Pool>>>,
@@ -112,7 +112,7 @@ impl Drop for Lease {
 
 /// Why the rest of an answer did not come.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadError {
+pub enum ReadError {
     /// Over HTTP/1.1.
     #[error(transparent)]
     Own(#[from] Broken),
@@ -122,7 +122,7 @@ pub(crate) enum ReadError {
 }
 
 /// The body of an answer, which still arrives. Gives its connection back at its end; closes it when dropped before.
-pub(crate) struct Answer(Arriving);
+pub struct Answer(Arriving);
 
 enum Arriving {
     Exclusive { reading: Reading, pool: Arc<Pool> },
@@ -132,7 +132,7 @@ enum Arriving {
 
 impl Answer {
     /// Takes the next bytes. Frames without data are passed over.
-    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ReadError>>> {
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ReadError>>> {
         let next = match &mut self.0 {
             Arriving::Ended => return Poll::Ready(None),
             Arriving::Exclusive { reading, .. } => match ready!(reading.poll_chunk(cx)) {
@@ -173,12 +173,13 @@ impl Body for Answer {
 }
 
 impl Client {
-    pub(crate) fn new(dial: Arc<dyn Dial>) -> Self {
+    /// Makes a client that opens connections so.
+    pub fn new(dial: Arc<dyn Dial>) -> Self {
         Self { dial, plain: Mutex::default(), secure: Mutex::default() }
     }
 
     /// Returns what opens connections.
-    pub(crate) fn dialler(&self) -> &dyn Dial {
+    pub fn dialler(&self) -> &dyn Dial {
         &*self.dial
     }
 
@@ -186,11 +187,7 @@ impl Client {
     ///
     /// Cancel-safe: dropping the future closes the connection or resets the stream. Nothing is awaited without the connect
     /// timeout except the answer itself. The request is on the heap, because it passes through several futures on its way.
-    pub(crate) async fn send(
-        &self,
-        request: Box<Request<Bytes>>,
-        connect: Duration,
-    ) -> Result<Response<Answer>, SendError> {
+    pub async fn send(&self, request: Box<Request<Bytes>>, connect: Duration) -> Result<Response<Answer>, SendError> {
         let pool = self.pool(request.uri())?;
         if let Some(shared) = pool.take_shared() {
             return shared.send(*request).await;
@@ -205,11 +202,6 @@ impl Client {
             Opened::Exclusive(connection) => send_exclusive(pool, connection, request, false).await,
             Opened::Shared(shared) => shared.send(*request).await,
         }
-    }
-
-    /// Returns what opens connections.
-    pub(super) fn dial(&self) -> &dyn Dial {
-        &*self.dial
     }
 
     fn pool(&self, uri: &Uri) -> Result<Arc<Pool>, SendError> {

@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use policy::plan;
 use rustc_hash::FxHashMap;
 
-use super::load::Load;
+use crate::load::Load;
 
 /// Failures in a row that eject a target.
 pub const EJECT_AFTER: u32 = 5;

@@ -9,7 +9,7 @@ use domain::Timestamp;
 use domain::usage::TokenUsage;
 use policy::plan;
 
-use super::health::TargetHealth;
+use crate::health::TargetHealth;
 
 /// Time after which a sample weighs a third.
 const MEMORY_US: f64 = 10_000_000.0;

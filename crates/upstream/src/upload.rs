@@ -17,30 +17,32 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::mpsc;
 
-use super::client::{Client, SendError};
-use super::dial::{Link, Origin};
+use crate::client::{Client, SendError};
+use crate::dial::{Link, Origin};
 
 /// Whoever made the body left before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the upload was abandoned")]
-pub(crate) struct Abandoned;
+pub struct Abandoned;
 
 /// A part of a body.
 #[derive(Debug)]
-pub(crate) enum Part {
+pub enum Part {
+    /// Some of its bytes.
     Data(Bytes),
+    /// Its end.
     End,
 }
 
 /// A body that is fed through a channel.
-pub(crate) struct Chunks {
+pub struct Chunks {
     receiver: mpsc::Receiver<Part>,
     is_over: bool,
 }
 
 impl Chunks {
     /// Makes a body and what feeds it. As many parts wait as are given.
-    pub(crate) fn channel(n_waiting: usize) -> (mpsc::Sender<Part>, Self) {
+    pub fn channel(n_waiting: usize) -> (mpsc::Sender<Part>, Self) {
         let (sender, receiver) = mpsc::channel(n_waiting);
         (sender, Self { receiver, is_over: false })
     }
@@ -66,15 +68,11 @@ impl Body for Chunks {
 
 impl Client {
     /// Sends a request with an absolute URL on a new connection, and returns the head of the answer.
-    pub(crate) async fn upload(
-        &self,
-        request: Request<Chunks>,
-        connect: Duration,
-    ) -> Result<Response<Incoming>, SendError> {
+    pub async fn upload(&self, request: Request<Chunks>, connect: Duration) -> Result<Response<Incoming>, SendError> {
         let is_tls = request.uri().scheme_str() == Some("https");
         let origin = Origin::parse(request.uri(), is_tls)?;
         let limit_ms = u64::try_from(connect.as_millis()).unwrap_or(u64::MAX);
-        let dialled = Box::pin(tokio::time::timeout(connect, self.dial().dial(&origin))).await;
+        let dialled = Box::pin(tokio::time::timeout(connect, self.dialler().dial(&origin))).await;
         let Link { stream, is_h2 } = dialled.map_err(|_| SendError::ConnectTimeout { limit_ms })??;
         let failed = |error: hyper::Error| SendError::Closed { reason: error.to_string(), is_reused: false };
         if is_h2 {

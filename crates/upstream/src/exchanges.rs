@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{CredentialId, Secret, Timestamp};
+use domain::{Clock, CredentialId, Secret, Timestamp};
 use http_body_util::{BodyExt as _, Limited};
 use parking_lot::Mutex;
 use policy::snapshot::CredentialPolicy;
@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::pipeline::Worker;
+use crate::client::Client;
 
 /// Longest time of one exchange, whoever waits for it.
 const EXCHANGE_FOR: Duration = Duration::from_secs(10);
@@ -35,16 +35,16 @@ const MAX_ANSWER: usize = 64 * 1024;
 const SWEEP_AT: usize = 10_000;
 
 /// What the exchanges of a node gave. Shared by all workers.
-#[derive(Default)]
-pub(crate) struct Exchanges {
+pub struct Exchanges {
+    clock: Arc<dyn Clock>,
     slots: Mutex<FxHashMap<CredentialId, Arc<Slot>>>,
 }
 
 /// A short-lived secret.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub struct Kept {
     /// What to sign with.
-    pub(crate) secret: Secret<String>,
+    pub secret: Secret<String>,
     asked_at: Timestamp,
     renew_at: Timestamp,
     ends_at: Timestamp,
@@ -52,20 +52,24 @@ pub(crate) struct Kept {
 
 /// Why there is nothing to sign with.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum NotGiven {
+pub enum NotGiven {
+    /// The credential's secret is not one that can be exchanged.
     #[error(transparent)]
     Unreadable(#[from] SignError),
+    /// The other side gave nothing for it.
     #[error(transparent)]
     Refused(#[from] ExchangeError),
+    /// There was no answer.
     #[error("the address that exchanges the credential cannot be reached: {0}")]
     Unreachable(String),
+    /// There was none in time.
     #[error("the exchange of the credential was not answered in time")]
     TimedOut,
 }
 
 impl NotGiven {
     /// Says what it means for the attempt: always something about the credential, and most of the time nothing that passes.
-    pub(crate) fn failure(&self) -> Failure {
+    pub fn failure(&self) -> Failure {
         let kind = match self {
             Self::Refused(ExchangeError::Refused { status: 429 | 500..=599, .. }) => FailureKind::Overloaded,
             Self::Unreadable(_) | Self::Refused(_) => FailureKind::Unauthorized,
@@ -78,7 +82,7 @@ impl NotGiven {
     }
 
     /// Says it to a client: without the other side's words.
-    pub(crate) fn detail(&self) -> &'static str {
+    pub fn detail(&self) -> &'static str {
         match self.failure().kind {
             FailureKind::Unauthorized => {
                 "the credential that Headgate holds for this upstream could not be exchanged for a token; an administrator has to \
@@ -120,10 +124,16 @@ enum Look {
 }
 
 impl Exchanges {
+    /// Begins without any.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, slots: Mutex::default() }
+    }
+
     /// Returns what to sign with in place of the credential's secret; `None` when that is used as it is. Waits for an exchange
     /// until the deadline, no longer; the exchange goes on, for those who come later.
-    pub(crate) async fn get(
-        worker: &Arc<Worker>,
+    pub async fn get(
+        &self,
+        client: &Arc<Client>,
         provider: &'static dyn Provider,
         credential: &Arc<CredentialPolicy>,
         until: Instant,
@@ -131,20 +141,20 @@ impl Exchanges {
         if !may_need(provider, credential) {
             return Ok(None);
         }
-        let slot = worker.shared.exchanges.slot(credential);
+        let slot = self.slot(credential);
         loop {
             // Made before the look, so that no change in between is missed.
             let changed = slot.changed.notified();
-            match slot.look(worker.shared.clock.now()) {
+            match slot.look(self.clock.now()) {
                 Look::Plain => return Ok(None),
                 Look::Use { kept, is_to_renew } => {
                     if is_to_renew {
-                        start(worker.clone(), provider, slot.clone());
+                        self.start(client, provider, &slot);
                     }
                     return Ok(Some(kept));
                 }
                 Look::Failed(error) => return Err(error),
-                Look::Start => start(worker.clone(), provider, slot.clone()),
+                Look::Start => self.start(client, provider, &slot),
                 Look::Wait => {}
             }
             if tokio::time::timeout_at(until, changed).await.is_err() {
@@ -154,12 +164,35 @@ impl Exchanges {
     }
 
     /// Notes that an upstream did not take a short-lived secret: it is asked for anew, unless it was just given.
-    pub(crate) fn refused(&self, credential: CredentialId, refused: &Arc<Kept>, now: Timestamp) {
+    pub fn refused(&self, credential: CredentialId, refused: &Arc<Kept>, now: Timestamp) {
         let Some(slot) = self.slots.lock().get(&credential).cloned() else { return };
         let mut state = slot.state.lock();
         if state.kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, refused)) && now.since(refused.asked_at) > PAUSE {
             state.kept = None;
         }
+    }
+
+    fn start(&self, client: &Arc<Client>, provider: &'static dyn Provider, slot: &Arc<Slot>) {
+        let (running, client, clock) = (Running(slot.clone()), client.clone(), self.clock.clone());
+        runtime::tasks::spawn("gateway.exchange", async move {
+            let slot = &running.0;
+            let asked = ask(&client, provider, &slot.credential, &*clock);
+            let asked = tokio::time::timeout(EXCHANGE_FOR, asked).await;
+            let now = clock.now();
+            let mut state = slot.state.lock();
+            match asked.unwrap_or(Err(NotGiven::TimedOut)) {
+                Ok(None) => state.is_plain = true,
+                Ok(Some(given)) => {
+                    tracing::debug!(credential.id = %slot.credential.id, ends_at = %given.expires_at, "a credential was exchanged");
+                    state.kept = Some(Arc::new(Kept::of(given, now)));
+                    state.failed = None;
+                }
+                Err(error) => {
+                    tracing::warn!(credential.id = %slot.credential.id, %error, "a credential could not be exchanged");
+                    state.failed = Some((error, now));
+                }
+            }
+        });
     }
 
     fn slot(&self, credential: &Arc<CredentialPolicy>) -> Arc<Slot> {
@@ -228,28 +261,6 @@ impl Drop for Running {
     }
 }
 
-fn start(worker: Arc<Worker>, provider: &'static dyn Provider, slot: Arc<Slot>) {
-    let running = Running(slot);
-    runtime::tasks::spawn("gateway.exchange", async move {
-        let slot = &running.0;
-        let asked = tokio::time::timeout(EXCHANGE_FOR, ask(&worker, provider, &slot.credential)).await;
-        let now = worker.shared.clock.now();
-        let mut state = slot.state.lock();
-        match asked.unwrap_or(Err(NotGiven::TimedOut)) {
-            Ok(None) => state.is_plain = true,
-            Ok(Some(given)) => {
-                tracing::debug!(credential.id = %slot.credential.id, ends_at = %given.expires_at, "a credential was exchanged");
-                state.kept = Some(Arc::new(Kept::of(given, now)));
-                state.failed = None;
-            }
-            Err(error) => {
-                tracing::warn!(credential.id = %slot.credential.id, %error, "a credential could not be exchanged");
-                state.failed = Some((error, now));
-            }
-        }
-    });
-}
-
 impl Kept {
     fn of(given: Exchanged, now: Timestamp) -> Self {
         let life = given.expires_at.since(now);
@@ -264,19 +275,20 @@ impl Kept {
 }
 
 async fn ask(
-    worker: &Worker,
+    client: &Client,
     provider: &'static dyn Provider,
     credential: &CredentialPolicy,
+    clock: &dyn Clock,
 ) -> Result<Option<Exchanged>, NotGiven> {
     let Some(secret) = &credential.secret else { return Ok(None) };
-    let Some(mut exchange) = provider.exchange(secret, worker.shared.clock.now())? else { return Ok(None) };
-    let (status, body) = send(worker, &mut exchange).await.map_err(NotGiven::Unreachable)?;
-    Ok(Some(exchange.parse(status, &body, worker.shared.clock.now())?))
+    let Some(mut exchange) = provider.exchange(secret, clock.now())? else { return Ok(None) };
+    let (status, body) = send(client, &mut exchange).await.map_err(NotGiven::Unreachable)?;
+    Ok(Some(exchange.parse(status, &body, clock.now())?))
 }
 
-async fn send(worker: &Worker, exchange: &mut TokenExchange) -> Result<(u16, bytes::Bytes), String> {
+async fn send(client: &Client, exchange: &mut TokenExchange) -> Result<(u16, bytes::Bytes), String> {
     let request = std::mem::take(&mut exchange.request);
-    let sent = worker.client.send(Box::new(request), EXCHANGE_FOR).await;
+    let sent = client.send(Box::new(request), EXCHANGE_FOR).await;
     let (parts, answer) = sent.map_err(|error| error.to_string())?.into_parts();
     let body = Limited::new(answer, MAX_ANSWER).collect().await.map_err(|error| error.to_string())?.to_bytes();
     Ok((parts.status.as_u16(), body))
