@@ -59,6 +59,7 @@ pub(crate) fn event(world: &World, workspace: WorkspaceId, minutes: u32, model: 
         tags: Vec::new(),
         dropped: Vec::new(),
         attempts: Vec::new(),
+        charges: Vec::new(),
     }
 }
 

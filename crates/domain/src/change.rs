@@ -1,6 +1,8 @@
 //! What kinds of resource nodes may be told, and the outbox row that says which one changed.
 
-use crate::{CredentialId, DeploymentId, EnvironmentId, OrganizationId, PriceId, RouteId, VirtualKeyId, WorkspaceId};
+use crate::{
+    BudgetId, CredentialId, DeploymentId, EnvironmentId, OrganizationId, PriceId, RouteId, VirtualKeyId, WorkspaceId,
+};
 
 /// A subject that changed; its current row is what nodes get, or a removal when it is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +23,8 @@ pub enum Change {
     Route(RouteId),
     /// A price version.
     Price(PriceId),
+    /// A budget.
+    Budget(BudgetId),
 }
 
 impl Change {
@@ -36,6 +40,7 @@ impl Change {
             Self::Deployment(id) => ("deployment", id.to_string()),
             Self::Route(id) => ("route", id.to_string()),
             Self::Price(id) => ("price", id.to_string()),
+            Self::Budget(id) => ("budget", id.to_string()),
         }
     }
 
@@ -51,6 +56,7 @@ impl Change {
             "deployment" => Self::Deployment(id.parse().ok()?),
             "route" => Self::Route(id.parse().ok()?),
             "price" => Self::Price(id.parse().ok()?),
+            "budget" => Self::Budget(id.parse().ok()?),
             _ => return None,
         })
     }

@@ -196,6 +196,10 @@ ids! {
     RouteId "rte",
     /// A dated price of one model.
     PriceId "prc",
+    /// How much may be spent on something.
+    BudgetId "bud",
+    /// Money of an account that one life of one node may spend.
+    LeaseId "lse",
     /// A set of nodes with the organizations they may hold.
     NodeGroupId "ng",
     /// One gateway process.

@@ -10,12 +10,14 @@
 pub mod access_token;
 pub mod actor;
 pub mod audit;
+pub mod budget;
 pub mod change;
 pub mod code;
 pub mod credential;
 pub mod deployment;
 pub mod environment;
 pub mod id;
+pub mod lease;
 pub mod member;
 pub mod money;
 pub mod name;

@@ -200,6 +200,10 @@ permissions! {
     DeploymentsManage = "deployments:manage" @ Workspace: Owner Admin Developer;
     /// Create, change and archive routes.
     RoutesManage = "routes:manage" @ Workspace: Owner Admin Developer;
+    /// See budgets and how they stand.
+    BudgetsRead = "budgets:read" @ Workspace: Owner Admin SecurityAdmin BillingAdmin Auditor Developer PromptAuthor Viewer;
+    /// Create, change and archive budgets.
+    BudgetsManage = "budgets:manage" @ Workspace: Owner Admin BillingAdmin;
     /// See usage sums of a workspace.
     UsageRead = "usage:read" @ Workspace: Owner Admin BillingAdmin Auditor Developer PromptAuthor Viewer;
     /// See single requests of a workspace (facts, not content).

@@ -34,7 +34,7 @@ macro_rules! id_schemas {
 
 id_schemas! {
     OrganizationId WorkspaceId EnvironmentId UserId MemberId RoleBindingId VirtualKeyId AccessTokenId SessionId CredentialId
-    DeploymentId RouteId PriceId NodeGroupId NodeId JoinTokenId RequestId AuditEntryId
+    DeploymentId RouteId PriceId BudgetId NodeGroupId NodeId JoinTokenId RequestId AuditEntryId
 }
 
 fn texts(values: impl Iterator<Item = &'static str>) -> Schema {
@@ -57,6 +57,26 @@ text_schemas! {
     crate::usage::CacheOutcome, "CacheOutcome", texts(crate::usage::CacheOutcome::ALL.iter().map(|value| value.as_str()));
     crate::usage::SkipReason, "SkipReason", texts(crate::usage::SkipReason::ALL.iter().map(|value| value.as_str()));
     crate::usage::Endpoint, "Endpoint", texts(crate::usage::Endpoint::ALL.iter().map(|value| value.as_str()));
+    crate::budget::Measure, "Measure", texts(crate::budget::Measure::ALL.iter().map(|value| value.as_str()));
+    crate::budget::Window, "Window", texts(crate::budget::Window::ALL.iter().map(|value| value.as_str()));
+    crate::budget::Enforcement, "Enforcement", texts(crate::budget::Enforcement::ALL.iter().map(|value| value.as_str()));
+    crate::budget::WhenUnreachable, "WhenUnreachable", texts(crate::budget::WhenUnreachable::ALL.iter().map(|value| value.as_str()));
+    crate::budget::Dimension, "Dimension", json_schema!({ "type": "string", "pattern": "^(workspace|environment|virtual_key|end_user|model|provider|route|metadata:.{1,256})$" });
+    crate::budget::Amount, "Amount", json_schema!({ "oneOf": [{ "type": "string", "pattern": "^[0-9]+(\\.[0-9]{1,9})?$" }, { "type": "integer", "minimum": 0 }], "description": "US dollars as a decimal text; a whole number of tokens or requests." });
+    crate::budget::Subject, "Subject", json_schema!({
+        "type": "object", "additionalProperties": false,
+        "description": "Which calls count. All conditions must hold; one that is absent or empty holds for every call of the scope.",
+        "properties": {
+            "environment_ids": { "type": "array", "items": { "type": "string" } },
+            "virtual_key_ids": { "type": "array", "items": { "type": "string" } },
+            "end_users": { "type": "array", "items": { "type": "string" } },
+            "metadata": { "type": "object", "additionalProperties": { "type": "array", "items": { "type": "string" } } },
+            "tags": { "type": "array", "items": { "type": "string" } },
+            "models": { "type": "array", "items": { "type": "string" }, "description": "Names, or prefixes followed by `*`." },
+            "providers": { "type": "array", "items": { "type": "string" } },
+            "route_ids": { "type": "array", "items": { "type": "string" } }
+        }
+    });
     crate::audit::AuditOutcome, "AuditOutcome", texts(["success", "denied"].into_iter());
     crate::virtual_key::KeyStatus, "KeyStatus", texts(["active", "expired", "revoked"].into_iter());
     crate::price::PriceSource, "PriceSource", texts(["catalog", "own"].into_iter());

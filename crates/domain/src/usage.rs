@@ -1,5 +1,6 @@
 //! What one client call used and cost: the single billing fact per request, with every attempt inside.
 
+use crate::budget::Charge;
 use crate::id::{
     CredentialId, DeploymentId, EnvironmentId, NodeId, OrganizationId, PriceId, RequestId, RouteId, VirtualKeyId,
     WorkspaceId,
@@ -185,6 +186,8 @@ macro_rules! text_enum {
         }
     };
 }
+
+pub(crate) use text_enum;
 
 text_enum! {
     /// How a request ended, as its client saw it.
@@ -504,4 +507,7 @@ pub struct UsageEvent {
     pub dropped: Vec<String>,
     /// Every try, in order.
     pub attempts: Vec<AttemptRecord>,
+    /// What it took from accounts of budgets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charges: Vec<Charge>,
 }

@@ -7,12 +7,13 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::budget::{Dimension, Enforcement, Limit, Measure, Subject, WhenUnreachable};
 use domain::price::{LongContextRates, PriceSource, Rates, TierRates};
 use domain::route::{Node, Rules, Target, Timeouts};
 use domain::secret::{Kid, TokenMac};
 use domain::{
-    CredentialId, DeploymentId, EnvironmentId, ModelName, ModelPattern, OrganizationId, PriceId, RouteId, Timestamp,
-    VirtualKeyId, WorkspaceId,
+    BudgetId, CredentialId, DeploymentId, EnvironmentId, ModelName, ModelPattern, OrganizationId, PriceId, RouteId,
+    Timestamp, VirtualKeyId, WorkspaceId,
 };
 
 /// The kinds of resources, in the order in which they are hashed.
@@ -35,11 +36,13 @@ pub enum Kind {
     Route = 7,
     /// A dated price.
     Price = 8,
+    /// How much may be spent on something.
+    Budget = 9,
 }
 
 impl Kind {
     /// Every kind, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Organization,
         Self::Workspace,
         Self::Environment,
@@ -48,6 +51,7 @@ impl Kind {
         Self::Deployment,
         Self::Route,
         Self::Price,
+        Self::Budget,
     ];
 
     /// Says whether a node that does not understand the kind may serve without it. What decides about access may not be withheld.
@@ -68,6 +72,7 @@ impl Kind {
             Self::Deployment => "deployment",
             Self::Route => "route",
             Self::Price => "price",
+            Self::Budget => "budget",
         }
     }
 }
@@ -94,6 +99,7 @@ impl ResourceKey {
             Kind::Deployment => id.parse().ok().map(DeploymentId::as_uuid),
             Kind::Route => id.parse().ok().map(RouteId::as_uuid),
             Kind::Price => id.parse().ok().map(PriceId::as_uuid),
+            Kind::Budget => id.parse().ok().map(BudgetId::as_uuid),
         }?;
         Some(Self { kind, id })
     }
@@ -110,6 +116,7 @@ impl ResourceKey {
             Kind::Deployment => DeploymentId::from_uuid(self.id).to_string(),
             Kind::Route => RouteId::from_uuid(self.id).to_string(),
             Kind::Price => PriceId::from_uuid(self.id).to_string(),
+            Kind::Budget => BudgetId::from_uuid(self.id).to_string(),
         }
     }
 }
@@ -158,6 +165,8 @@ pub enum Content {
     Route(Route),
     /// See [`Price`].
     Price(Price),
+    /// See [`Budget`].
+    Budget(Budget),
 }
 
 /// A tenant.
@@ -350,6 +359,29 @@ pub struct Price {
     pub tiers: Vec<TierRates>,
 }
 
+/// How much may be spent on something. One that is switched off is not among the resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    /// Its id.
+    pub id: BudgetId,
+    /// The only workspace whose calls count; `None` for all. The resource belongs to the organization either way.
+    pub workspace: Option<WorkspaceId>,
+    /// Its name for people.
+    pub name: String,
+    /// What is counted.
+    pub measure: Measure,
+    /// What happens at the end.
+    pub enforcement: Enforcement,
+    /// What happens while the control plane cannot be asked.
+    pub when_unreachable: WhenUnreachable,
+    /// Which calls count.
+    pub subject: Subject,
+    /// By what accounts are kept apart; the order is that of the group key.
+    pub group_by: Vec<Dimension>,
+    /// The amounts, each window at most once.
+    pub limits: Vec<Limit>,
+}
+
 impl Content {
     /// Returns the key of the resource that holds this content.
     #[must_use]
@@ -363,6 +395,7 @@ impl Content {
             Self::Deployment(it) => (Kind::Deployment, it.id.as_uuid()),
             Self::Route(it) => (Kind::Route, it.id.as_uuid()),
             Self::Price(it) => (Kind::Price, it.id.as_uuid()),
+            Self::Budget(it) => (Kind::Budget, it.id.as_uuid()),
         };
         ResourceKey { kind, id }
     }
@@ -371,7 +404,7 @@ impl Content {
     #[must_use]
     pub const fn workspace(&self) -> Option<WorkspaceId> {
         match self {
-            Self::Organization(_) | Self::Credential(_) | Self::Price(_) => None,
+            Self::Organization(_) | Self::Credential(_) | Self::Price(_) | Self::Budget(_) => None,
             Self::Workspace(it) => Some(it.id),
             Self::Environment(it) => Some(it.workspace),
             Self::VirtualKey(it) => Some(it.workspace),
@@ -459,6 +492,22 @@ impl From<&domain::route::Route> for Route {
             max_attempts: it.max_attempts,
             timeouts: it.timeouts,
             rules: it.rules.clone(),
+        }
+    }
+}
+
+impl From<&domain::budget::Budget> for Budget {
+    fn from(it: &domain::budget::Budget) -> Self {
+        Self {
+            id: it.id,
+            workspace: it.workspace_id,
+            name: it.name.to_string(),
+            measure: it.measure,
+            enforcement: it.enforcement,
+            when_unreachable: it.when_unreachable,
+            subject: it.subject.clone(),
+            group_by: it.group_by.clone(),
+            limits: it.limits.clone(),
         }
     }
 }

@@ -3,8 +3,10 @@
 //! Decoding names the field that was wrong and never guesses: an unknown enum value, a missing id or a bound exceeded is an
 //! error of that resource. Encoding is canonical: equal values give equal bytes, since the bytes are hashed and signed.
 
+mod budget;
 pub mod content;
 pub mod frame;
+pub mod lease;
 pub mod remote;
 pub mod usage;
 
@@ -71,6 +73,14 @@ pub(crate) fn optional_id<T: std::str::FromStr>(
     text: Option<&String>,
 ) -> Result<Option<T>, WireError> {
     text.map(|text| id(field, text)).transpose()
+}
+
+/// Reads the group of an account. It has no U+0000, which no database text holds.
+pub(crate) fn group_key(field: &'static str, text: &str) -> Result<std::sync::Arc<str>, WireError> {
+    if text.len() > domain::budget::MAX_GROUP_KEY || text.contains('\0') {
+        return Err(wrong(field, Reason::OutOfBounds));
+    }
+    Ok(text.into())
 }
 
 pub(crate) fn narrow<T: TryFrom<u32>>(field: &'static str, value: u32) -> Result<T, WireError> {

@@ -62,6 +62,7 @@ fn event(tenant: &Tenant, at: Timestamp) -> UsageEvent {
         }),
         tags: vec!["blue".to_owned()],
         dropped: Vec::new(),
+        charges: Vec::new(),
         attempts: vec![AttemptRecord {
             modal: None,
             n: 1,

@@ -119,6 +119,7 @@ fn key(change: &Change) -> ResourceKey {
         Change::Deployment(id) => (Kind::Deployment, id.as_uuid()),
         Change::Route(id) => (Kind::Route, id.as_uuid()),
         Change::Price(id) => (Kind::Price, id.as_uuid()),
+        Change::Budget(id) => (Kind::Budget, id.as_uuid()),
     };
     ResourceKey { kind, id }
 }

@@ -199,6 +199,7 @@ impl Meter {
             is_stream: self.is_stream,
             started_at: self.started_at,
             policy_revision: self.policy_revision,
+            holds: Vec::new(),
         });
     }
 
@@ -459,6 +460,7 @@ impl Meter {
             tags: notes.tags,
             dropped: std::mem::take(&mut self.dropped),
             attempts: std::mem::take(&mut self.attempts),
+            charges: Vec::new(),
         };
         if self.worker.shared.usage.record(event).is_err() {
             self.worker.metrics.events_lost.add(1);

@@ -2,8 +2,9 @@
 //!
 //! The end of a call is the protocol's `UsageEvent` message, so a record is sent as it was written; its beginning, read only
 //! after a crash, is a few fixed fields. Invariant: an opened call that never ended (the node died) becomes an event with
-//! outcome `interrupted`, no tokens and no cost, flagged as not known.
+//! outcome `interrupted`, no tokens and no cost, flagged as not known; its holds are charges.
 
+use domain::budget::{Charge, Window};
 use domain::usage::{CacheUse, Endpoint, Outcome, TokenUsage, UnitUsage, UsageEvent};
 use domain::{EnvironmentId, NanoUsd, NodeId, OrganizationId, RequestId, Timestamp, VirtualKeyId, WorkspaceId};
 
@@ -32,6 +33,8 @@ pub struct OpenedCall {
     pub started_at: Timestamp,
     /// The revision of policy that decided.
     pub policy_revision: u64,
+    /// What it may take from accounts of budgets at most. A call that was sent again with more is noted again; the last note counts.
+    pub holds: Vec<Charge>,
 }
 
 /// One thing to be kept.
@@ -96,6 +99,8 @@ impl OpenedCall {
             tags: Vec::new(),
             dropped: Vec::new(),
             attempts: Vec::new(),
+            // What was set aside counts as taken, in full: money that may have been spent is not free.
+            charges: self.holds.clone(),
         }
     }
 
@@ -117,7 +122,15 @@ impl OpenedCall {
         out.push(u8::from(self.is_stream));
         out.extend_from_slice(self.endpoint.as_str().as_bytes());
         out.push(0);
-        out.extend_from_slice(self.model.as_bytes());
+        // The mark between the parts is in no model that is served.
+        out.extend_from_slice(self.model.replace('\0', "\u{fffd}").as_bytes());
+        for hold in &self.holds {
+            out.push(0);
+            let lease = hold.lease_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+            let head = format!("{} {} {lease} {} ", hold.budget_id, hold.window, hold.amount);
+            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(hold.group_key.as_bytes());
+        }
     }
 
     /// Reads a note; `None` when another build wrote it in another form.
@@ -132,7 +145,8 @@ impl OpenedCall {
         let (started_at, rest) = rest.split_first_chunk::<8>()?;
         let (policy_revision, rest) = rest.split_first_chunk::<8>()?;
         let (is_stream, rest) = rest.split_first()?;
-        let (endpoint, model) = std::str::from_utf8(rest).ok()?.split_once('\0')?;
+        let mut texts = std::str::from_utf8(rest).ok()?.split('\0');
+        let (endpoint, model) = (texts.next()?, texts.next()?);
         Some(Self {
             id: RequestId::from_uuid(ids[0]),
             organization_id: OrganizationId::from_uuid(ids[1]),
@@ -145,21 +159,64 @@ impl OpenedCall {
             is_stream: *is_stream != 0,
             started_at: Timestamp::from_micros(i64::from_le_bytes(*started_at)),
             policy_revision: u64::from_le_bytes(*policy_revision),
+            holds: texts.map(read_hold).collect::<Option<_>>()?,
         })
     }
 }
 
+fn read_hold(text: &str) -> Option<Charge> {
+    let mut words = text.splitn(5, ' ');
+    Some(Charge {
+        budget_id: words.next()?.parse().ok()?,
+        window: Window::find(words.next()?)?,
+        lease_id: match words.next()? {
+            "-" => None,
+            id => Some(id.parse().ok()?),
+        },
+        amount: words.next()?.parse().ok()?,
+        group_key: words.next()?.into(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use domain::{BudgetId, LeaseId};
+
     use super::*;
     use crate::usage::samples::opened;
 
     #[test]
     fn a_note_round_trips_and_a_cut_one_is_refused() {
-        let call = opened(7);
+        let holds = vec![hold(Some(LeaseId::from_uuid(3)), "a b|c"), hold(None, "")];
+        let call = OpenedCall { holds, ..opened(7) };
         let mut bytes = Vec::new();
         call.write(&mut bytes);
         assert_eq!(OpenedCall::read(&bytes), Some(call));
         assert_eq!(OpenedCall::read(&bytes[..100]), None);
+        assert_eq!(OpenedCall::read(&bytes[..bytes.len() - 5]), None);
+    }
+
+    #[test]
+    fn a_call_that_never_ended_takes_all_that_was_set_aside() {
+        let holds = vec![hold(Some(LeaseId::from_uuid(3)), "a")];
+        let event = OpenedCall { holds: holds.clone(), ..opened(7) }.interrupted();
+        assert_eq!((event.charges, event.cost), (holds, NanoUsd::ZERO));
+    }
+
+    #[test]
+    fn a_note_of_an_earlier_release_has_no_holds() {
+        let mut bytes = Vec::new();
+        opened(7).write(&mut bytes);
+        assert_eq!(OpenedCall::read(&bytes).map(|call| call.holds), Some(Vec::new()));
+    }
+
+    fn hold(lease_id: Option<LeaseId>, group: &str) -> Charge {
+        Charge {
+            budget_id: BudgetId::from_uuid(2),
+            window: Window::Month,
+            group_key: group.into(),
+            lease_id,
+            amount: 9,
+        }
     }
 }

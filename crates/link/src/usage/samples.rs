@@ -21,6 +21,7 @@ pub(crate) fn opened(n: u64) -> OpenedCall {
         is_stream: true,
         started_at: Timestamp::from_micros(1_795_341_600_000_000),
         policy_revision: 9,
+        holds: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! strings per call, this one none. Invariant: wire format of proto3 (protobuf.dev/programming-guides/encoding): defaults are
 //! left out, optional fields that are set are not.
 
+use domain::budget::Charge;
 use domain::id::IdText;
 use domain::usage::{AttemptRecord, CacheOutcome, ModalUsage, Routing, TokenUsage, UnitUsage, UsageEvent};
 
@@ -63,6 +64,17 @@ pub(crate) fn write_event(event: &UsageEvent, out: &mut Vec<u8>) {
     if let Some(routing) = &it.routing {
         message(45, out, |out| write_routing(routing, out));
     }
+    for charge in &it.charges {
+        message(46, out, |out| write_charge(charge, out));
+    }
+}
+
+fn write_charge(it: &Charge, out: &mut Vec<u8>) {
+    id(1, &it.budget_id, out);
+    text(2, it.window.as_str(), out);
+    text(3, &it.group_key, out);
+    optional_id(4, it.lease_id.as_ref(), out);
+    number(5, it.amount, out);
 }
 
 fn write_routing(it: &Routing, out: &mut Vec<u8>) {
@@ -278,6 +290,16 @@ mod tests {
         proptest::collection::vec(attempt, 0..4)
     }
 
+    fn charge(attempt: &AttemptRecord) -> Charge {
+        Charge {
+            budget_id: domain::BudgetId::from_uuid(12),
+            window: domain::budget::Window::Day,
+            group_key: attempt.provider.as_str().into(),
+            lease_id: attempt.status.map(|status| domain::LeaseId::from_uuid(u128::from(status))),
+            amount: attempt.usage.input,
+        }
+    }
+
     proptest! {
         #[test]
         fn the_bytes_are_those_of_the_generated_message(
@@ -295,9 +317,10 @@ mod tests {
             let event = UsageEvent {
                 usage,
                 units,
-                attempts,
                 cost: NanoUsd::from_nanos(cost),
                 first_byte_us,
+                charges: attempts.iter().map(charge).collect(),
+                attempts,
                 model,
                 provider: provider.clone(),
                 upstream_model: provider,

@@ -45,6 +45,7 @@ fn event(n: u128) -> UsageEvent {
         routing: None,
         tags: Vec::new(),
         dropped: Vec::new(),
+        charges: Vec::new(),
         attempts: Vec::new(),
     }
 }
@@ -103,7 +104,7 @@ fn what_cannot_be_tried_is_named_with_its_reason_and_a_route_of_nothing_else_ref
     let model = route(Node::Ordered { children: vec![leaf(4), leaf(5), leaf(1)] });
     let trial = try_on(&model, &event(1), NO_PRICE, 4, 0);
     assert_eq!(shares(&model, &trial), [(1, 4)]);
-    let skips: Vec<_> = (0..3).map(|slot| trial.plan.skip(slot).map(|reason| reason.as_str())).collect();
+    let skips: Vec<_> = (0..3).map(|slot| trial.plan.skip(slot).map(domain::usage::SkipReason::as_str)).collect();
     assert_eq!(skips, [Some("disabled"), Some("no_credential"), None]);
     assert!(trial.unknown.is_empty());
     let empty = route(Node::Ordered { children: vec![leaf(4), leaf(5)] });

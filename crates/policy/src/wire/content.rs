@@ -10,7 +10,7 @@ use domain::{ModelName, ModelPattern, OrganizationId, Price as Rate, Timestamp};
 use prost::Message;
 use proto::v1;
 
-use super::{Reason, WireError, bounded, id, narrow, optional_id, wrong};
+use super::{Reason, WireError, bounded, budget, id, narrow, optional_id, wrong};
 use crate::resource::{
     Content, Credential, Deployment, Environment, KeySecret, KeyStatus, Kind, Organization, Price, Resource, Route,
     SealedSecret, VirtualKey, Workspace,
@@ -35,6 +35,7 @@ pub fn encode(organization: OrganizationId, content: &Content) -> Resource {
         Content::Deployment(it) => deployment_message(it).encode_to_vec(),
         Content::Route(it) => route_message(it).encode_to_vec(),
         Content::Price(it) => price_message(it).encode_to_vec(),
+        Content::Budget(it) => budget::encode(it).encode_to_vec(),
     };
     Resource { key: content.key(), organization, workspace: content.workspace(), content: Bytes::from(bytes) }
 }
@@ -58,6 +59,7 @@ pub fn decode(resource: &Resource) -> Result<Content, WireError> {
         Kind::Deployment => Content::Deployment(deployment(message(bytes)?)?),
         Kind::Route => Content::Route(route(&message(bytes)?)?),
         Kind::Price => Content::Price(price(message(bytes)?)?),
+        Kind::Budget => Content::Budget(budget::decode(message(bytes)?)?),
     };
     if content.key() != resource.key {
         return Err(wrong("id", Reason::Mismatch));

@@ -22,6 +22,7 @@ pub const fn kind_message(kind: Kind) -> v1::ResourceKind {
         Kind::Deployment => v1::ResourceKind::Deployment,
         Kind::Route => v1::ResourceKind::Route,
         Kind::Price => v1::ResourceKind::Price,
+        Kind::Budget => v1::ResourceKind::Budget,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Usage events: [`UsageEvent`] ⇄ message. The node is not part of the message; the certificate names it.
 
+use domain::budget::{Budget, Charge, Window};
 use domain::usage::{
     AttemptOutcome, AttemptRecord, CacheOutcome, CacheUse, Endpoint, ModalUsage, Outcome, Routing, SkipReason, Skipped,
     TokenUsage, UnitUsage, UsageEvent,
@@ -7,7 +8,7 @@ use domain::usage::{
 use domain::{NanoUsd, NodeId, Timestamp};
 use proto::v1;
 
-use super::{Reason, WireError, id, narrow, optional_id, wrong};
+use super::{Reason, WireError, group_key, id, narrow, optional_id, wrong};
 
 /// Turns an event into its message.
 #[must_use]
@@ -56,6 +57,7 @@ pub fn encode(it: &UsageEvent) -> v1::UsageEvent {
         saved_cost_nano_usd: it.cache.saved_cost.as_nanos(),
         units: units_message(&it.units),
         is_unmetered: it.is_unmetered,
+        charges: it.charges.iter().map(charge_message).collect(),
     }
 }
 
@@ -100,7 +102,41 @@ pub fn decode(node: NodeId, it: v1::UsageEvent) -> Result<UsageEvent, WireError>
         tags: it.tags,
         dropped: it.dropped,
         attempts: it.attempts.into_iter().map(attempt).collect::<Result<_, _>>()?,
+        charges: charges(&it.charges)?,
     })
+}
+
+/// A call is held against few accounts; more is a mistake.
+const MAX_CHARGES: usize = 1_000;
+
+fn charges(list: &[v1::Charge]) -> Result<Vec<Charge>, WireError> {
+    if list.len() > MAX_CHARGES {
+        return Err(wrong("charges", Reason::OutOfBounds));
+    }
+    list.iter().map(charge).collect()
+}
+
+fn charge(it: &v1::Charge) -> Result<Charge, WireError> {
+    if it.amount > Budget::MAX_AMOUNT {
+        return Err(wrong("charges.amount", Reason::OutOfBounds));
+    }
+    Ok(Charge {
+        budget_id: id("charges.budget_id", &it.budget_id)?,
+        window: Window::find(&it.window).ok_or(wrong("charges.window", Reason::Unknown))?,
+        group_key: group_key("charges.group_key", &it.group_key)?,
+        lease_id: optional_id("charges.lease_id", it.lease_id.as_ref())?,
+        amount: it.amount,
+    })
+}
+
+fn charge_message(it: &Charge) -> v1::Charge {
+    v1::Charge {
+        budget_id: it.budget_id.to_string(),
+        window: it.window.to_string(),
+        group_key: it.group_key.to_string(),
+        lease_id: it.lease_id.map(|id| id.to_string()),
+        amount: it.amount,
+    }
 }
 
 fn cache_use(it: &v1::UsageEvent) -> Result<CacheUse, WireError> {

@@ -268,6 +268,71 @@ pub struct LongContextRates {
     #[prost(message, optional, tag = "2")]
     pub rates: ::core::option::Option<Rates>,
 }
+/// Of a whole organization as a resource, also when only one workspace's calls count: a call is held against all at once.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Budget {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// The only workspace whose calls count; empty for all.
+    #[prost(string, tag = "2")]
+    pub workspace_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// Stable text: `cost` (nano-dollars), `tokens` or `requests`.
+    #[prost(string, tag = "4")]
+    pub measure: ::prost::alloc::string::String,
+    /// Stable text: `hard` or `soft`.
+    #[prost(string, tag = "5")]
+    pub enforcement: ::prost::alloc::string::String,
+    /// Stable text: `refuse` or `allow`.
+    #[prost(string, tag = "6")]
+    pub when_unreachable: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "7")]
+    pub subject: ::core::option::Option<BudgetSubject>,
+    /// By what accounts are kept apart, such as `end_user` or `metadata:team`; the order is that of the group key.
+    #[prost(string, repeated, tag = "8")]
+    pub group_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "9")]
+    pub limits: ::prost::alloc::vec::Vec<BudgetLimit>,
+}
+/// All conditions must hold; an empty one holds for every call.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BudgetSubject {
+    #[prost(string, repeated, tag = "1")]
+    pub environment_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "2")]
+    pub virtual_key_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "3")]
+    pub end_users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Ascending by name.
+    #[prost(message, repeated, tag = "4")]
+    pub metadata: ::prost::alloc::vec::Vec<NamedValues>,
+    #[prost(string, repeated, tag = "5")]
+    pub tags: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Names, or prefixes ending in `*`.
+    #[prost(string, repeated, tag = "6")]
+    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "7")]
+    pub providers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "8")]
+    pub route_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NamedValues {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BudgetLimit {
+    /// Stable text, such as `month`.
+    #[prost(string, tag = "1")]
+    pub window: ::prost::alloc::string::String,
+    /// Without what is added for a while or carried over; the control plane has the last word.
+    #[prost(uint64, tag = "2")]
+    pub amount: u64,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ResourceKind {
@@ -280,6 +345,7 @@ pub enum ResourceKind {
     Deployment = 6,
     Route = 7,
     Price = 8,
+    Budget = 9,
 }
 impl ResourceKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -297,6 +363,7 @@ impl ResourceKind {
             Self::Deployment => "RESOURCE_KIND_DEPLOYMENT",
             Self::Route => "RESOURCE_KIND_ROUTE",
             Self::Price => "RESOURCE_KIND_PRICE",
+            Self::Budget => "RESOURCE_KIND_BUDGET",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -311,6 +378,7 @@ impl ResourceKind {
             "RESOURCE_KIND_DEPLOYMENT" => Some(Self::Deployment),
             "RESOURCE_KIND_ROUTE" => Some(Self::Route),
             "RESOURCE_KIND_PRICE" => Some(Self::Price),
+            "RESOURCE_KIND_BUDGET" => Some(Self::Budget),
             _ => None,
         }
     }
@@ -2020,6 +2088,447 @@ pub mod response_keeping_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// One counter of a budget; which window is the present one, the control plane says.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccountKey {
+    #[prost(string, tag = "1")]
+    pub organization_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub budget_id: ::prost::alloc::string::String,
+    /// Stable text, such as `month`.
+    #[prost(string, tag = "3")]
+    pub window: ::prost::alloc::string::String,
+    /// The values by which accounts are kept apart, as one text; empty when there is one account.
+    #[prost(string, tag = "4")]
+    pub group_key: ::prost::alloc::string::String,
+}
+/// Amounts are in the unit of the budget's measure: nano-dollars, tokens or requests.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TellRequest {
+    /// The life of the node that its usage names.
+    #[prost(string, tag = "1")]
+    pub boot_id: ::prost::alloc::string::String,
+    /// Counts what this life has said, from 1. A request older than one that was heard is refused with ABORTED.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub asks: ::prost::alloc::vec::Vec<Ask>,
+    /// Every lease that the node knows and has not told done: one that is missing never reached it, and is closed.
+    #[prost(message, repeated, tag = "4")]
+    pub holdings: ::prost::alloc::vec::Vec<Holding>,
+    /// Leases of which no hold is open, and of which the ledger acknowledged everything that was spent. Never used again.
+    #[prost(string, repeated, tag = "5")]
+    pub done_lease_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Former lives of which the ledger acknowledged everything.
+    #[prost(string, repeated, tag = "6")]
+    pub delivered_boot_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Ask {
+    #[prost(message, optional, tag = "1")]
+    pub account: ::core::option::Option<AccountKey>,
+    /// Beyond what the node knows to have.
+    #[prost(uint64, tag = "2")]
+    pub need: u64,
+    /// Wanted beyond the need.
+    #[prost(uint64, tag = "3")]
+    pub ahead: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Holding {
+    #[prost(string, tag = "1")]
+    pub lease_id: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub granted: u64,
+    #[prost(uint64, tag = "3")]
+    pub returned: u64,
+    /// Neither spent nor set aside.
+    #[prost(uint64, tag = "4")]
+    pub unused: u64,
+    /// Set aside for calls under way.
+    #[prost(uint64, tag = "5")]
+    pub held: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TellReply {
+    /// One for each ask, in order.
+    #[prost(message, repeated, tag = "1")]
+    pub answers: ::prost::alloc::vec::Vec<Answer>,
+    /// One for each holding, in order.
+    #[prost(message, repeated, tag = "2")]
+    pub standings: ::prost::alloc::vec::Vec<Standing>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Answer {
+    #[prost(oneof = "answer::Body", tags = "1, 2, 3, 4")]
+    pub body: ::core::option::Option<answer::Body>,
+}
+/// Nested message and enum types in `Answer`.
+pub mod answer {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Body {
+        #[prost(message, tag = "1")]
+        Granted(super::Grant),
+        /// Not enough is left.
+        #[prost(message, tag = "2")]
+        Exhausted(super::Shortage),
+        /// Others have some that they do not use; ask again in a quarter of a second, for a few seconds.
+        #[prost(message, tag = "3")]
+        Pending(super::Shortage),
+        /// There is no such budget or limit, or it is switched off.
+        #[prost(message, tag = "4")]
+        Unknown(super::UnknownBudget),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnknownBudget {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Grant {
+    #[prost(string, tag = "1")]
+    pub lease_id: ::prost::alloc::string::String,
+    /// In all, on this lease.
+    #[prost(uint64, tag = "2")]
+    pub granted: u64,
+    /// How long calls may be admitted on it, from when the request was sent; never past the end of the window.
+    #[prost(uint64, tag = "3")]
+    pub ttl_ms: u64,
+    /// 0 for a window that never ends.
+    #[prost(int64, tag = "4")]
+    pub window_start_us: i64,
+    #[prost(int64, optional, tag = "5")]
+    pub window_end_us: ::core::option::Option<i64>,
+    /// Give back at once what is not used.
+    #[prost(bool, tag = "6")]
+    pub is_scarce: bool,
+    #[prost(message, optional, tag = "7")]
+    pub balance: ::core::option::Option<Balance>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Shortage {
+    #[prost(message, optional, tag = "1")]
+    pub balance: ::core::option::Option<Balance>,
+    #[prost(int64, optional, tag = "2")]
+    pub resets_at_us: ::core::option::Option<i64>,
+}
+/// How an account stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Balance {
+    #[prost(uint64, tag = "1")]
+    pub limit: u64,
+    #[prost(uint64, tag = "2")]
+    pub posted: u64,
+    #[prost(uint64, tag = "3")]
+    pub leased: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Standing {
+    #[prost(string, tag = "1")]
+    pub lease_id: ::prost::alloc::string::String,
+    /// Not so: settle what is set aside, begin nothing on it.
+    #[prost(bool, tag = "2")]
+    pub is_open: bool,
+    #[prost(uint64, tag = "3")]
+    pub granted: u64,
+    #[prost(uint64, tag = "4")]
+    pub ttl_ms: u64,
+    /// Give back what is not used.
+    #[prost(bool, tag = "5")]
+    pub is_recalled: bool,
+}
+/// Generated client implementations.
+#[cfg(feature = "grpc")]
+pub mod leases_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// The node's own identity comes from its client certificate; it may only name organizations of its group.
+    #[derive(Debug, Clone)]
+    pub struct LeasesClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl LeasesClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> LeasesClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> LeasesClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            LeasesClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Called when money is needed, and each second while some that is leased is not used. One at a time per node.
+        pub async fn tell(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TellRequest>,
+        ) -> std::result::Result<tonic::Response<super::TellReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/headgate.v1.Leases/Tell");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("headgate.v1.Leases", "Tell"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+#[cfg(feature = "grpc")]
+pub mod leases_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with LeasesServer.
+    #[async_trait]
+    pub trait Leases: std::marker::Send + std::marker::Sync + 'static {
+        /// Called when money is needed, and each second while some that is leased is not used. One at a time per node.
+        async fn tell(
+            &self,
+            request: tonic::Request<super::TellRequest>,
+        ) -> std::result::Result<tonic::Response<super::TellReply>, tonic::Status>;
+    }
+    /// The node's own identity comes from its client certificate; it may only name organizations of its group.
+    #[derive(Debug)]
+    pub struct LeasesServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> LeasesServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for LeasesServer<T>
+    where
+        T: Leases,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/headgate.v1.Leases/Tell" => {
+                    #[allow(non_camel_case_types)]
+                    struct TellSvc<T: Leases>(pub Arc<T>);
+                    impl<T: Leases> tonic::server::UnaryService<super::TellRequest>
+                    for TellSvc<T> {
+                        type Response = super::TellReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TellRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Leases>::tell(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TellSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for LeasesServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "headgate.v1.Leases";
+    impl<T> tonic::server::NamedService for LeasesServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoteScope {
     #[prost(string, tag = "1")]
@@ -2942,6 +3451,25 @@ pub struct UsageEvent {
     /// Nothing could be counted: a call of a provider's own API in a form that is not known.
     #[prost(bool, tag = "41")]
     pub is_unmetered: bool,
+    /// What it took from accounts of budgets.
+    #[prost(message, repeated, tag = "46")]
+    pub charges: ::prost::alloc::vec::Vec<Charge>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Charge {
+    #[prost(string, tag = "1")]
+    pub budget_id: ::prost::alloc::string::String,
+    /// Stable text, such as `month`.
+    #[prost(string, tag = "2")]
+    pub window: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub group_key: ::prost::alloc::string::String,
+    /// Absent: no lease covered it, and the window is the one in which the call began.
+    #[prost(string, optional, tag = "4")]
+    pub lease_id: ::core::option::Option<::prost::alloc::string::String>,
+    /// In the unit of the budget's measure.
+    #[prost(uint64, tag = "5")]
+    pub amount: u64,
 }
 /// How a call came to its target.
 #[derive(Clone, PartialEq, ::prost::Message)]

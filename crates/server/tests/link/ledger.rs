@@ -52,6 +52,7 @@ fn event(bed: &Bed, node: &TestNode, organization_id: OrganizationId) -> UsageEv
         tags: vec!["t".to_owned()],
         dropped: Vec::new(),
         attempts: Vec::new(),
+        charges: Vec::new(),
     }
 }
 

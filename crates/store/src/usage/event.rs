@@ -189,6 +189,7 @@ impl EventRow {
             tags: self.tags.0,
             dropped: self.dropped.0,
             attempts: self.attempts.0,
+            charges: Vec::new(),
         })
     }
 }

@@ -192,6 +192,7 @@ impl Tally {
             tags: Vec::new(),
             dropped: Vec::new(),
             attempts: vec![attempt],
+            charges: Vec::new(),
         }
     }
 }
