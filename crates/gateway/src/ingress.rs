@@ -10,6 +10,7 @@ use llm::dialect::Dialect;
 use llm::dialect::gemini::embeddings::Batch;
 use percent_encoding::percent_decode_str;
 use provider::task::Task;
+use remote::BatchCall;
 
 /// Sent by Anthropic's SDKs with every request.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -65,31 +66,6 @@ pub(crate) enum Endpoint<'a> {
     Limits,
     /// `POST /v1/headgate/transform`.
     Transform,
-}
-
-/// What is asked of files and batches. Ids are as the path has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BatchCall<'a> {
-    /// OpenAI `GET` and `POST /v1/files`.
-    Files,
-    /// OpenAI `GET /v1/files/{id}`, or `DELETE`.
-    File(&'a str),
-    /// OpenAI `GET /v1/files/{id}/content`.
-    Content(&'a str),
-    /// OpenAI `GET` and `POST /v1/batches`.
-    Batches,
-    /// OpenAI `GET /v1/batches/{id}`.
-    Batch(&'a str),
-    /// OpenAI `POST /v1/batches/{id}/cancel`.
-    CancelBatch(&'a str),
-    /// Anthropic `GET` and `POST /v1/messages/batches`.
-    MessageBatches,
-    /// Anthropic `GET /v1/messages/batches/{id}`, or `DELETE`.
-    MessageBatch(&'a str),
-    /// Anthropic `POST /v1/messages/batches/{id}/cancel`.
-    CancelMessageBatch(&'a str),
-    /// Anthropic `GET /v1/messages/batches/{id}/results`.
-    Results(&'a str),
 }
 
 /// An address that leads somewhere.

@@ -26,7 +26,6 @@ mod ingress;
 pub mod metrics;
 mod pipeline;
 mod rejection;
-pub mod remotes;
 pub mod responses;
 mod server;
 
@@ -39,21 +38,21 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use domain::{Clock, DeploymentId, Entropy, NodeId, Timestamp};
 use policy::Snapshot;
+use remote::store::RemoteStore;
 use runtime::health::Readiness;
 use state::{Cache, Cooldowns};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use upstream::dial::Dial;
 
 pub use crate::config::{GatewayConfig, Limits, RealtimeLimits};
 pub use crate::metrics::Metrics;
 pub use crate::pipeline::settle::{CLIENT_CLOSED, UsageSink};
 pub use crate::pipeline::trace::TARGET as REQUEST_SPAN;
 use crate::pipeline::{Shared, Worker};
-use crate::remotes::RemoteStore;
 use crate::responses::ResponseStore;
 use crate::server::Stop;
-use upstream::dial::Dial;
 
 /// The part under which a node that stops holds its readiness back.
 pub const LEAVING: &str = "gateway";
@@ -176,7 +175,7 @@ pub async fn start(parts: Parts) -> Result<GatewayHandle, StartError> {
     let metrics = shared.metrics.clone();
     let admin = runtime::tasks::Group::new();
     let booker = Arc::new(Worker::new(shared.clone(), 0, dial, entropy));
-    admin.spawn("gateway.batches", |stop| pipeline::batches::keep_booking(booker, stop));
+    admin.spawn("gateway.batches", |stop| remote::keep_booking(booker, stop));
     let state = admin::Admin::new(shared.clone(), readiness.clone(), more_metrics);
     admin.spawn("gateway.admin", |stop| admin::serve(admin_listener, state, stop));
     let (grace, drain) = (config.drain_grace(), config.drain());
@@ -284,7 +283,8 @@ impl Gateway {
     /// Looks after the batches that are due now, and returns how many they were.
     pub async fn book_due(&self) -> usize {
         let worker = Arc::new(Worker::new(self.shared.clone(), 0, self.dial.clone(), self.entropy.clone()));
-        Box::pin(pipeline::batches::book_due(&worker)).await
+        let host: Arc<dyn remote::port::Host> = worker;
+        Box::pin(remote::book_due(&host)).await
     }
 
     /// Makes a worker with its own upstream connections.

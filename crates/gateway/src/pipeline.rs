@@ -53,6 +53,12 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use llm::dialect::Dialect;
 use policy::{KeyRefusal, Snapshot};
+use remote::BatchCall;
+use remote::store::RemoteStore;
+use upstream::client::Client;
+use upstream::dial::Dial;
+use upstream::exchanges::Exchanges;
+use upstream::health::Health;
 
 use self::decisions::Decisions;
 use self::ids::Ids;
@@ -65,16 +71,11 @@ use self::settle::{CallerIds, Meter, UsageSink};
 use self::surface::Surface;
 use crate::Ephemeral;
 use crate::config::GatewayConfig;
-use crate::ingress::{self, BatchCall, Endpoint};
+use crate::ingress::{self, Endpoint};
 use crate::metrics::{Metrics, Shard};
 use crate::rejection::Rejection;
-use crate::remotes::RemoteStore;
 use crate::responses::ResponseStore;
 use crate::server::body::Incoming;
-use upstream::client::Client;
-use upstream::dial::Dial;
-use upstream::exchanges::Exchanges;
-use upstream::health::Health;
 
 /// Most of an unread body that is read and thrown away after a refusal, so that the client gets to read it.
 const MAX_DISCARD: usize = 1024 * 1024;

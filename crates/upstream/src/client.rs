@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body::{Body, Frame};
 use http_body_util::Full;
+use http1::client::{Broken, Connection, Reading};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -25,7 +26,6 @@ use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use crate::dial::{Dial, Link, Origin};
-use http1::client::{Broken, Connection, Reading};
 
 /// Unused connections kept for one origin and worker.
 const MAX_IDLE: usize = 1_024;

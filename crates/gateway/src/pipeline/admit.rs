@@ -10,12 +10,13 @@ use domain::code::GatewayCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use percent_encoding::percent_decode_str;
+use remote::BatchCall;
 
 use super::again::Wish;
 use super::surface::Surface;
 use super::trace::TRACEPARENT;
 use crate::config::Limits;
-use crate::ingress::{self, BatchCall, Endpoint, Found, Miss};
+use crate::ingress::{self, Endpoint, Found, Miss};
 use crate::rejection::Rejection;
 
 const DEBUG: HeaderName = HeaderName::from_static("x-headgate-debug");

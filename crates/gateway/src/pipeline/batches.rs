@@ -1,54 +1,42 @@
-//! Files and batches: many calls at once, at a vendor that takes them so, under ids of ours.
+//! Files and batches: what crate `remote` asks of a node, and how its calls are metered and answered here.
 //!
-//! A file goes to its upstream while it arrives: its first line says to which, and every line is checked and named as the upstream
-//! names its model on the way. Nothing of it is held here. What is noted, with the control plane, is whose it is and where it lies;
-//! so any node serves the next call. Invariants: no id of an upstream's reaches a client, and no id of a client's an upstream
-//! but through a look-up in the caller's environment; all lines of a file lie with one credential; output that is read is booked.
-
-mod book;
-mod look;
-mod make;
-mod read;
-mod sweep;
-mod upload;
-mod upstream;
+//! Not here: what is done with files and batches. Invariant: a call holds its place while it is served.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::server::body::Incoming;
-use batch::facts::Facts;
-use batch::ids::Named;
-use domain::code::GatewayCode;
-use domain::remote::{RemoteKind, RemoteObject, RemoteScope};
-use domain::{RemoteId, Timestamp};
+use bytes::Bytes;
+use domain::route::Timeouts;
+use domain::usage::UsageEvent;
+use domain::{NodeId, RemoteId, Timestamp};
 use futures_util::future::BoxFuture;
-use http::Method;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use policy::Caller;
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::BodyExt as _;
+use policy::snapshot::{CredentialUse, DeploymentPolicy, ModelPolicy, OrganizationPolicy};
+use policy::{Caller, Snapshot};
+use provider::skim::Skimmed;
+use provider::{Base, BaseUrlError, Spec};
+use remote::port::{self, Bill, Bounds, Given, Host, Refusal};
+use remote::read::Passing;
+use remote::store::RemoteStore;
+use remote::{Asking, BatchCall, Deed};
 use tokio::time::Instant;
+use upstream::client::Client;
+use upstream::exchanges::Exchanges;
 
-pub(crate) use self::read::Lines;
-pub(crate) use self::sweep::{book_due, keep_booking};
-use self::upstream::Upstream;
-use super::admit::{Head, Notes};
-use super::reply::Reply;
+use super::admit::{Encoding, Head, Notes};
+use super::relay::stream::Start;
+use super::relay::{Billing, End, Source, Writer};
+use super::reply::{Passed, Reply};
 use super::settle::{Meter, Served};
-use super::{Worker, reserve};
-use crate::ingress::BatchCall;
+use super::{Worker, reserve, resolve};
 use crate::rejection::Rejection;
-use crate::remotes::RemoteError;
+use crate::server::body::Incoming;
 
-/// How long an object is known when its upstream does not say.
-const KNOWN_FOR: Duration = Duration::from_secs(RemoteObject::MAX_DAYS * 86_400);
-
-/// One call of this surface.
-struct Asking<'a> {
-    worker: &'a Arc<Worker>,
-    caller: &'a Caller<'a>,
-    head: &'a Head<'a>,
-    parts: &'a Parts,
-}
+/// Longest time for one output.
+const TOTAL: Duration = Duration::from_secs(3_600);
 
 /// Serves a call, on the heap: few calls take this way, and all would have to make room for it.
 pub(crate) fn boxed<'a>(
@@ -74,118 +62,164 @@ async fn serve(
 ) -> Result<Reply, Rejection> {
     meter.notes = Notes::read(&parts.headers)?;
     meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
-    let asking = Asking { worker, caller, head, parts };
-    let is_post = parts.method == Method::POST;
-    let is_delete = parts.method == Method::DELETE;
-    // On the heap each: the largest would otherwise make room for itself in all.
-    match call {
-        BatchCall::Files if is_post => Box::pin(upload::file(&asking, unread, meter)).await,
-        BatchCall::MessageBatches if is_post => Box::pin(upload::messages(&asking, unread, meter)).await,
-        BatchCall::Batches if is_post => Box::pin(make::batch(&asking, unread, meter)).await,
-        BatchCall::Files => Box::pin(look::list_files(&asking, meter)).await,
-        BatchCall::Batches => Box::pin(look::list_batches(&asking, meter)).await,
-        BatchCall::MessageBatches => Box::pin(look::list_messages(&asking, meter)).await,
-        BatchCall::File(id) if is_delete => Box::pin(look::delete_file(&asking, id, meter)).await,
-        BatchCall::File(id) => Box::pin(look::file(&asking, id, meter)).await,
-        BatchCall::Content(id) => Box::pin(read::content(&asking, id, meter)).await,
-        BatchCall::Batch(id) | BatchCall::MessageBatch(id) if !is_delete => {
-            Box::pin(look::batch(&asking, id, meter)).await
+    let deed = match call {
+        BatchCall::Files | BatchCall::MessageBatches if parts.method == Method::POST => {
+            Deed::Upload(open(head, unread)?)
         }
-        BatchCall::Batch(id) | BatchCall::MessageBatch(id) => Box::pin(look::delete_batch(&asking, id, meter)).await,
-        BatchCall::CancelBatch(id) | BatchCall::CancelMessageBatch(id) => {
-            Box::pin(look::cancel(&asking, id, meter)).await
+        BatchCall::Batches if parts.method == Method::POST => {
+            Deed::Make(resolve::read_body(worker, head, unread, meter).await?)
         }
-        BatchCall::Results(id) => Box::pin(read::results(&asking, id, meter)).await,
+        _ if parts.method == Method::DELETE => Deed::Delete,
+        _ => Deed::Get,
+    };
+    let host: Arc<dyn Host> = worker.clone();
+    let (headers, query, at) = (&parts.headers, parts.uri.query(), meter.started_at);
+    let asking = Asking { host: &host, caller, headers, query, at };
+    match remote::serve(&asking, call, deed, meter).await? {
+        Given::Json(body) => Ok(Reply::own(body)),
+        Given::Lines(passing) => Ok(hand_on(caller, *passing)),
     }
 }
 
-impl Asking<'_> {
-    fn scope(&self) -> RemoteScope {
-        RemoteScope {
-            organization: self.caller.organization.id,
-            workspace: self.caller.workspace.id,
-            environment: self.caller.key.key.environment,
-        }
+/// Takes a body that is sent on as it arrives.
+fn open(head: &Head<'_>, unread: &mut Option<Incoming>) -> Result<port::Body, Rejection> {
+    if head.encoding != Encoding::Identity {
+        let detail = "files and batches are taken as they are; send them without content-encoding";
+        return Err(Rejection::new(domain::code::GatewayCode::RequestInvalid, detail));
+    }
+    let body = unread.take().ok_or_else(Rejection::internal)?;
+    Ok(body.map_err(drop).boxed_unsync())
+}
+
+fn hand_on(caller: &Caller<'_>, passing: Passing) -> Reply {
+    let Passing { answer, content_type, lines, provider, deployment } = passing;
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, content_type);
+    // Of the answer itself nothing is billed.
+    let deployment = DeploymentPolicy {
+        id: deployment,
+        name: String::new(),
+        provider,
+        upstream_model: String::new(),
+        credential: CredentialUse::None,
+        is_enabled: true,
+    };
+    Reply::Stream(Box::new(Start {
+        source: Source::Upstream(answer),
+        first: Bytes::new(),
+        writer: Writer::Lines(lines),
+        is_array: false,
+        kind: None,
+        passed: Some(Box::new(Passed { status: StatusCode::OK, headers })),
+        known_usage: None,
+        billing: Billing {
+            organization: caller.organization.clone(),
+            deployment: Arc::new(deployment),
+            input_guess: 0,
+            tier: None,
+            is_stream: true,
+        },
+        idle: Duration::from_millis(u64::from(Timeouts::default().idle_ms)),
+        total_at: Instant::now() + TOTAL,
+        recorder: None,
+        memory: None,
+        continuation: None,
+        rehearses_cut: false,
+    }))
+}
+
+impl port::Meter for Meter {
+    fn wait(&mut self, time: Duration) {
+        self.waited += time;
     }
 
-    /// Makes the note of an object that is about to be, or just was, made.
-    fn object(
+    fn serve_from(&mut self, model: &batch::Model, provider: &str) {
+        self.model.clone_from(&model.name);
+        self.served = Some(Served {
+            deployment: model.deployment,
+            provider: provider.to_owned(),
+            upstream_model: model.upstream.clone(),
+        });
+    }
+
+    fn drop_fields(&mut self, names: &mut Vec<String>) {
+        self.dropped.append(names);
+    }
+}
+
+impl Host for Worker {
+    fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    fn node(&self) -> NodeId {
+        self.shared.node_id
+    }
+
+    fn policy(&self) -> Arc<Snapshot> {
+        self.shared.policy.load_full()
+    }
+
+    fn store(&self) -> &Arc<dyn RemoteStore> {
+        &self.shared.remotes
+    }
+
+    fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    fn exchanges(&self) -> &Exchanges {
+        &self.shared.exchanges
+    }
+
+    fn base(&self, spec: &Spec, credential: &CredentialUse) -> Result<Arc<Base>, BaseUrlError> {
+        self.bases.base(spec, credential)
+    }
+
+    fn next_id(&self, now: Timestamp) -> RemoteId {
+        self.ids.next_remote(now)
+    }
+
+    fn find_model(&self, caller: &Caller<'_>, name: &str) -> Result<Arc<ModelPolicy>, Refusal> {
+        let found = resolve::find(caller, name).map(|(model, _)| model);
+        found.map_err(|Rejection { code, detail, param, retry_after, .. }| Refusal {
+            param,
+            retry_after,
+            ..Refusal::new(code, detail)
+        })
+    }
+
+    fn bill(
         &self,
-        kind: RemoteKind,
-        upstream: &Upstream,
-        upstream_id: &str,
-        facts: &Facts,
-        now: Timestamp,
-    ) -> RemoteObject {
-        RemoteObject {
-            id: self.worker.ids.next_remote(now),
-            scope: self.scope(),
-            kind,
-            virtual_key: self.caller.key.key.id,
-            provider: upstream.provider.spec().name.to_owned(),
-            credential: upstream.credential.id,
-            upstream_id: upstream_id.to_owned(),
-            facts: facts.write(),
-            created_at: now,
-            expires_at: now.plus(KNOWN_FOR),
-            due_at: (kind != RemoteKind::File).then(|| now.plus(sweep::FIRST_LOOK)),
-            booked_at: None,
-        }
+        organization: &Arc<OrganizationPolicy>,
+        deployment: &Arc<DeploymentPolicy>,
+        found: &Skimmed,
+        at: Timestamp,
+    ) -> Bill {
+        let (organization, deployment) = (organization.clone(), deployment.clone());
+        let billing = Billing { organization, deployment, input_guess: 0, tier: None, is_stream: false };
+        let super::relay::Bill { usage, units, cost, price, is_estimated } = billing.bill(found, End::Complete, at);
+        Bill { usage, units, cost, price, is_estimated }
     }
 
-    /// Finds an object of the caller's environment.
-    async fn find(&self, id: RemoteId, kind: RemoteKind, meter: &mut Meter) -> Result<Found, Rejection> {
-        let since = Instant::now();
-        let found = self.worker.shared.remotes.find(self.scope(), id).await;
-        meter.waited += since.elapsed();
-        let object = found.map_err(|error| away(&error))?.filter(|object| object.kind == kind).ok_or_else(unknown)?;
-        self.open(object, meter)
+    fn record(&self, event: UsageEvent) -> bool {
+        self.shared.usage.record(event).is_ok()
     }
 
-    /// Finds where an object lies.
-    fn open(&self, object: RemoteObject, meter: &mut Meter) -> Result<Found, Rejection> {
-        let facts = Facts::read(&object.facts).ok_or_else(Rejection::internal)?;
-        let upstream = Upstream::of(self.worker, self.caller.organization, &object)?;
-        serve_from(&upstream, &facts, meter);
-        Ok(Found { object, facts, upstream })
+    fn bounds(&self) -> Bounds {
+        let limits = &self.shared.config.limits;
+        Bounds { max_bytes: limits.max_upload_bytes, patience: Duration::from_millis(limits.body_read_ms) }
     }
 }
 
-/// Notes what serves a call.
-fn serve_from(upstream: &Upstream, facts: &Facts, meter: &mut Meter) {
-    let Some(model) = facts.models.first() else { return };
-    meter.model.clone_from(&model.name);
-    meter.served = Some(Served {
-        deployment: model.deployment,
-        provider: upstream.provider.spec().name.to_owned(),
-        upstream_model: model.upstream.clone(),
-    });
-}
-
-/// An object, and where it lies.
-struct Found {
-    object: RemoteObject,
-    facts: Facts,
-    upstream: Upstream,
-}
-
-/// Reads an id of a path.
-fn named(id: &str) -> Result<Named, Rejection> {
-    Named::parse(id).ok_or_else(unknown)
-}
-
-fn unknown() -> Rejection {
-    let detail = "no such file or batch is known here for keys of this environment: it was made elsewhere, was deleted, or its time \
-                  is over";
-    Rejection::new(GatewayCode::ObjectUnknown, detail)
-}
-
-fn away(error: &RemoteError) -> Rejection {
-    tracing::warn!(error = runtime::telemetry::chain(error), "what is known of files and batches could not be reached");
-    let detail = "what is known of files and batches cannot be reached at the moment; try again shortly";
-    Rejection::new(GatewayCode::ObjectsAway, detail).with_retry_after(Some(super::identify::STALE_RETRY))
-}
-
-fn invalid(detail: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
-    Rejection::new(GatewayCode::RequestInvalid, detail)
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { code, detail, param, retry_after, is_closing, upstream } = refusal;
+        let mut rejection = match upstream {
+            Some((status, body)) => Self::upstream(status, body, detail.into_owned()),
+            None => Self::new(code, detail),
+        };
+        (rejection.param, rejection.retry_after) = (param, retry_after);
+        if is_closing { rejection.closing() } else { rejection }
+    }
 }

@@ -21,11 +21,11 @@ use provider::media::{Inlined, Need};
 use runtime::egress::Rules;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
+use upstream::client::{Answer, Client, SendError};
+use upstream::dial::Dial;
 
 use super::Worker;
 use crate::rejection::Rejection;
-use upstream::client::{Answer, Client, SendError};
-use upstream::dial::Dial;
 
 /// Longest time for everything that one attempt fetches.
 const FETCH_FOR: Duration = Duration::from_secs(10);

@@ -25,6 +25,7 @@ use provider::scan::{self, Scan};
 use provider::skim::{Skimmed, skim_body};
 use provider::{Base, Counting, Provider};
 use tokio::time::{Instant, timeout_at};
+use upstream::client::SendError;
 
 use super::admit::Head;
 use super::relay::stream::Start;
@@ -36,7 +37,6 @@ use super::trace::TRACEPARENT;
 use super::{Worker, reserve, resolve};
 use crate::rejection::Rejection;
 use crate::server::body::Incoming;
-use upstream::client::SendError;
 
 /// Headers that are between two connections, say who the client is or who pays, or would make the answer unreadable.
 const KEPT_BACK: &[&str] = &[

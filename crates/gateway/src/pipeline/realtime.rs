@@ -14,6 +14,7 @@ use domain::Secret;
 use domain::code::GatewayCode;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
+use http1::server::Takeover;
 use policy::Caller;
 use tokio::time::{Instant, sleep};
 
@@ -29,7 +30,6 @@ use crate::rejection::Rejection;
 use crate::server::Stop;
 use ::realtime::handshake::Offer;
 use ::realtime::{Limits, Session, session};
-use http1::server::Takeover;
 
 /// Longest model name that is noted.
 const MAX_NOTED: usize = 256;

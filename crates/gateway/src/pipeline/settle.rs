@@ -23,6 +23,7 @@ use link::usage::event::OpenedCall;
 use link::usage::spool::Spool;
 use llm::canonical::event::FinishReason;
 use tokio::time::Instant;
+use upstream::load::UnderWay;
 
 use super::Worker;
 use super::admit::Notes;
@@ -30,7 +31,6 @@ use super::relay::Bill;
 use super::reserve::Hold;
 use crate::metrics;
 use crate::rejection::Rejection;
-use upstream::load::UnderWay;
 
 /// The pair of metadata that leads from a turn to its session.
 pub(crate) const SESSION: &str = "headgate.session";

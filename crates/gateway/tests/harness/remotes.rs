@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::remote::{RemoteObject, RemoteScope};
 use domain::{RemoteId, Timestamp};
-use gateway::remotes::{Asked, Listing, RemoteError, RemoteStore};
 use parking_lot::Mutex;
+use remote::store::{Asked, Listing, RemoteError, RemoteStore};
 use tokio::sync::Notify;
 
 /// What a fleet knows.

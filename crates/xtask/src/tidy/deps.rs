@@ -29,6 +29,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("http1", &["domain"]),
     ("link", &["domain", "policy", "proto", "runtime"]),
     ("upstream", &["domain", "http1", "policy", "provider", "runtime"]),
+    ("remote", &["batch", "domain", "link", "policy", "provider", "runtime", "upstream"]),
     (
         "gateway",
         &[
@@ -41,6 +42,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "policy",
             "provider",
             "realtime",
+            "remote",
             "runtime",
             "state",
             "upstream",

@@ -30,6 +30,8 @@ use provider::media::Inlined;
 use provider::skim::{Skimmed, skim_body};
 use provider::{Call, LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Speech, Stamp, Target};
 use tokio::time::{Instant, Sleep, sleep_until};
+use upstream::client::SendError;
+use upstream::exchanges::Kept;
 
 use self::within::within;
 use super::{Context, Failed, Sent, refuse_losses, rehearsal};
@@ -40,8 +42,6 @@ use crate::pipeline::reply::Reply;
 use crate::pipeline::settle::{Meter, Served, micros};
 use crate::pipeline::trace::TRACEPARENT;
 use crate::rejection::{self, Rejection};
-use upstream::client::SendError;
-use upstream::exchanges::Kept;
 
 /// A kept connection that closes within this time of a request was closed before it: later, the upstream had begun to work.
 const STALE_WITHIN: Duration = Duration::from_secs(1);

@@ -14,13 +14,13 @@ use policy::{Asked, Facts, Health, Load, Plan, Signals};
 use provider::scan::{Proofs, Scan};
 use provider::{estimate, pricing};
 use serde_json::value::RawValue;
+use upstream::health::Health as Targets;
 
 use crate::pipeline::Worker;
 use crate::pipeline::admit::Notes;
 use crate::pipeline::choice::{Choice, Choosing};
 use crate::pipeline::resolve::Wanted;
 use crate::pipeline::settle::Meter;
-use upstream::health::Health as Targets;
 
 /// What a client of responses asks to be given.
 const SEALED: &[u8] = b"\"reasoning.encrypted_content\"";

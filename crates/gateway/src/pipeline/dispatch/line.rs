@@ -24,6 +24,8 @@ use provider::scan::Scan;
 use provider::{Provider, Surface};
 use realtime::{Io, Message, Socket, handshake};
 use tokio::time::{Instant, timeout, timeout_at};
+use upstream::client::SendError;
+use upstream::dial::Origin;
 
 use super::attempt::{Tried, failed, find_provider, own_secret, request_id, sign, timed_out, unsendable};
 use super::facts::Asking;
@@ -34,8 +36,6 @@ use crate::pipeline::relay::Bill;
 use crate::pipeline::settle::{Meter, Served, micros};
 use crate::pipeline::trace::TRACEPARENT;
 use crate::rejection::{self, Rejection};
-use upstream::client::SendError;
-use upstream::dial::Origin;
 
 /// How long the first word of an upstream is waited for. Some say nothing before they are spoken to.
 const FIRST_WORD: Duration = Duration::from_secs(2);

@@ -14,12 +14,12 @@ use policy::Plan;
 use policy::snapshot::{CredentialUse, DeploymentPolicy, ModelPolicy, Next as Rule};
 use provider::failure::{Failure, FailureKind, Scope};
 use tokio::time::Instant;
+use upstream::health::{LONGEST_EJECTION, USUAL_PAUSE};
 
 use super::{Failed, refuse_reasoning, refuse_without_target};
 use crate::pipeline::settle::Meter;
 use crate::pipeline::{Worker, retry};
 use crate::rejection::Rejection;
-use upstream::health::{LONGEST_EJECTION, USUAL_PAUSE};
 
 /// The next try.
 pub(super) struct Next {

@@ -12,6 +12,7 @@ use http::HeaderValue;
 use llm::canonical::error::{AnswerError, ErrorKind};
 use provider::failure::{Failure, FailureKind, classify_in_band};
 use tokio::time::{Instant, Sleep};
+use upstream::client::{Answer, ReadError};
 
 use super::billing::{Billing, End};
 use super::writer::Writer;
@@ -20,7 +21,6 @@ use crate::pipeline::dispatch::{Continuation, Continued};
 use crate::pipeline::remember::Memory;
 use crate::pipeline::reply::Passed;
 use crate::pipeline::settle::Meter;
-use upstream::client::{Answer, ReadError};
 
 /// Where an answer's bytes come from.
 pub(crate) enum Source {

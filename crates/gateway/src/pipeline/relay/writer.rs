@@ -2,7 +2,6 @@
 //!
 //! No IO and no clock. Whatever the way, what the answer says about itself ends up in one [`Skimmed`].
 
-use crate::pipeline::batches::Lines;
 use bytes::{Bytes, BytesMut};
 use continuation::Thread;
 use domain::usage::TokenUsage;
@@ -11,6 +10,7 @@ use llm::canonical::event::Event;
 use llm::canonical::json::Raw;
 use llm::dialect::{Decoder, Dialect, Encoder, Speak as _};
 use provider::skim::{InBandError, Skimmed, StreamSkim, tier_in_events};
+use remote::read::Lines;
 
 use super::watch::Watch;
 

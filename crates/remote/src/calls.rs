@@ -17,13 +17,12 @@ use policy::snapshot::{CredentialPolicy, CredentialUse, OrganizationPolicy};
 use provider::{Base, BatchForm, Batches, Provider};
 use tokio::time::{Instant, timeout_at};
 
-use crate::pipeline::Worker;
-use crate::rejection::Rejection;
+use crate::port::{Host, Refusal};
 use upstream::client::{Answer, SendError};
 use upstream::upload::Chunks;
 
 /// Longest wait for a connection.
-pub(super) const CONNECT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 /// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(120);
 /// Most of an answer that is read as a whole: a batch's object, an error.
@@ -32,17 +31,17 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("headgate/", env!("C
 
 /// An upstream that takes files and batches.
 #[derive(Clone)]
-pub(super) struct Upstream {
-    worker: Arc<Worker>,
-    pub(super) provider: &'static dyn Provider,
-    pub(super) credential: Arc<CredentialPolicy>,
+pub(crate) struct Upstream {
+    host: Arc<dyn Host>,
+    pub(crate) provider: &'static dyn Provider,
+    pub(crate) credential: Arc<CredentialPolicy>,
     base: Arc<Base>,
     batches: Batches,
 }
 
 /// What went wrong with a call.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// It could not be sent.
     Unsendable(&'static str),
     /// No connection, or it broke.
@@ -54,37 +53,37 @@ pub(super) enum Trouble {
 
 impl Upstream {
     /// Makes it of a credential.
-    pub(super) fn new(
-        worker: &Arc<Worker>,
+    pub(crate) fn new(
+        host: &Arc<dyn Host>,
         provider: &'static dyn Provider,
         credential: &Arc<CredentialPolicy>,
-    ) -> Result<Self, Rejection> {
+    ) -> Result<Self, Refusal> {
         let spec = provider.spec();
-        let base = worker.bases.base(spec, &CredentialUse::Ready(credential.clone())).map_err(|_| {
+        let base = host.base(spec, &CredentialUse::Ready(credential.clone())).map_err(|_| {
             let detail = "this provider's base address cannot be used; an administrator has to correct it";
-            Rejection::new(GatewayCode::UpstreamError, detail)
+            Refusal::new(GatewayCode::UpstreamError, detail)
         })?;
-        let batches = spec.batches.ok_or_else(Rejection::internal)?;
-        Ok(Self { worker: worker.clone(), provider, credential: credential.clone(), base, batches })
+        let batches = spec.batches.ok_or_else(Refusal::internal)?;
+        Ok(Self { host: host.clone(), provider, credential: credential.clone(), base, batches })
     }
 
     /// Finds that of an object.
-    pub(super) fn of(
-        worker: &Arc<Worker>,
+    pub(crate) fn of(
+        host: &Arc<dyn Host>,
         organization: &OrganizationPolicy,
         object: &RemoteObject,
-    ) -> Result<Self, Rejection> {
+    ) -> Result<Self, Refusal> {
         let gone = || {
             let detail =
                 "the credential under which this lies is no longer there; an administrator can tell which one it was";
-            Rejection::new(GatewayCode::NoHealthyTarget, detail)
+            Refusal::new(GatewayCode::NoHealthyTarget, detail)
         };
         let credential = organization.credential(object.credential).ok_or_else(gone)?;
         let provider = provider::find(&object.provider).filter(|_| credential.provider == object.provider);
-        Self::new(worker, provider.ok_or_else(gone)?, credential)
+        Self::new(host, provider.ok_or_else(gone)?, credential)
     }
 
-    pub(super) const fn form(&self) -> BatchForm {
+    pub(crate) const fn form(&self) -> BatchForm {
         self.batches.form
     }
 
@@ -112,17 +111,17 @@ impl Upstream {
     }
 
     async fn sign(&self, request: &mut Request<Bytes>, until: Instant) -> Result<(), Trouble> {
-        let given = self.worker.shared.exchanges.get(&self.worker.client, self.provider, &self.credential, until).await;
+        let given = self.host.exchanges().get(self.host.client(), self.provider, &self.credential, until).await;
         let given = given.map_err(|error| Trouble::Unsendable(error.detail()))?;
         let secret = given.as_ref().map(|given| &given.secret).or(self.credential.secret.as_ref());
-        self.provider.sign(request, secret, self.worker.shared.clock.now()).map_err(|error| {
+        self.provider.sign(request, secret, self.host.now()).map_err(|error| {
             tracing::warn!(credential.id = %self.credential.id, %error, "a credential's secret cannot be used");
             Trouble::Unsendable("this provider's credential cannot be used; an administrator has to enter it again")
         })
     }
 
     /// Calls and returns the head of a good answer, with its body still arriving.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         &self,
         method: Method,
         below: &str,
@@ -136,7 +135,7 @@ impl Upstream {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         self.sign(&mut request, until).await?;
-        let sent = timeout_at(until, self.worker.client.send(Box::new(request), CONNECT)).await;
+        let sent = timeout_at(until, self.host.client().send(Box::new(request), CONNECT)).await;
         let response = sent.map_err(|_| Trouble::TimedOut)?.map_err(|error| trouble(&error))?;
         if response.status().is_success() {
             return Ok(response);
@@ -147,7 +146,7 @@ impl Upstream {
     }
 
     /// Calls and returns the whole answer.
-    pub(super) async fn call(
+    pub(crate) async fn call(
         &self,
         method: Method,
         below: &str,
@@ -160,7 +159,7 @@ impl Upstream {
     }
 
     /// Sends a body that is still arriving, and returns the whole answer. The wait for it is the caller's to bound.
-    pub(super) async fn upload(
+    pub(crate) async fn upload(
         &self,
         below: &str,
         headers: &HeaderMap,
@@ -172,7 +171,7 @@ impl Upstream {
         request.headers_mut().insert(CONTENT_TYPE, content_type);
         self.sign(&mut request, Instant::now() + ANSWER).await?;
         let request = request.map(|_| body);
-        let response = self.worker.client.upload(request, CONNECT).await.map_err(|error| trouble(&error))?;
+        let response = self.host.client().upload(request, CONNECT).await.map_err(|error| trouble(&error))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|_| Trouble::Broken)?;
         let body = body.to_bytes();
@@ -201,13 +200,13 @@ fn trouble(error: &SendError) -> Trouble {
 
 impl Trouble {
     /// Says it to a client, with our id in place of the upstream's.
-    pub(super) fn said(self, ids: &[(&str, &str)]) -> Rejection {
-        let upstream = |detail| Rejection::new(GatewayCode::UpstreamError, detail);
+    pub(crate) fn said(self, ids: &[(&str, &str)]) -> Refusal {
+        let upstream = |detail| Refusal::new(GatewayCode::UpstreamError, detail);
         match self {
             Self::Unsendable(detail) => upstream(detail),
             Self::Broken => upstream("the upstream could not be reached, or broke off; try again shortly"),
             Self::TimedOut => {
-                Rejection::new(GatewayCode::UpstreamTimeout, "the upstream did not answer in time; try again")
+                Refusal::new(GatewayCode::UpstreamTimeout, "the upstream did not answer in time; try again")
             }
             Self::Refused(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
                 // What an upstream says of our credential is for administrators.
@@ -220,7 +219,7 @@ impl Trouble {
                 for (theirs, ours) in ids.iter().filter(|(theirs, _)| !theirs.is_empty()) {
                     text = text.replace(theirs, ours);
                 }
-                Rejection::upstream(status, text.into(), "the upstream refused the call".to_owned())
+                Refusal::upstream(status, text.into())
             }
             Self::Refused(..) => upstream("the upstream failed; try again shortly"),
         }

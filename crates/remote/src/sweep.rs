@@ -12,13 +12,13 @@ use domain::remote::{RemoteKind, RemoteObject};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use super::book::{self, Tally};
-use super::look;
-use super::upstream::{Trouble, Upstream};
-use crate::pipeline::Worker;
+use crate::book::{self, Tally};
+use crate::calls::{Trouble, Upstream};
+use crate::look;
+use crate::port::Host;
 
 /// When a batch is first looked after.
-pub(super) const FIRST_LOOK: Duration = Duration::from_secs(15 * 60);
+pub(crate) const FIRST_LOOK: Duration = Duration::from_secs(15 * 60);
 /// How often one that is under way is looked after.
 const AGAIN: Duration = Duration::from_secs(15 * 60);
 /// How long the client has to read the output of a batch that is over, before a node does.
@@ -31,18 +31,18 @@ const ASK_EVERY: Duration = Duration::from_secs(60);
 const AT_ONCE: u32 = 4;
 
 /// Looks after what is due until it is stopped.
-pub(crate) async fn keep_booking(worker: Arc<Worker>, stop: CancellationToken) {
+pub async fn keep_booking(host: Arc<dyn Host>, stop: CancellationToken) {
     loop {
         let waited = stop.run_until_cancelled(tokio::time::sleep(ASK_EVERY)).await;
-        if waited.is_none() || stop.run_until_cancelled(Box::pin(book_due(&worker))).await.is_none() {
+        if waited.is_none() || stop.run_until_cancelled(Box::pin(book_due(&host))).await.is_none() {
             return;
         }
     }
 }
 
 /// Looks after what is due now, and returns how many batches that were.
-pub(crate) async fn book_due(worker: &Arc<Worker>) -> usize {
-    let taken = match worker.shared.remotes.take_due(AT_ONCE).await {
+pub async fn book_due(host: &Arc<dyn Host>) -> usize {
+    let taken = match host.store().take_due(AT_ONCE).await {
         Ok(taken) => taken,
         Err(error) => {
             tracing::debug!(error = runtime::telemetry::chain(&error), "what is due could not be asked for");
@@ -50,8 +50,8 @@ pub(crate) async fn book_due(worker: &Arc<Worker>) -> usize {
         }
     };
     for object in &taken {
-        let Some(again) = look_after(worker, object).await else { continue };
-        let settled = worker.shared.remotes.settle(object.scope, object.id, Some(again)).await;
+        let Some(again) = look_after(host, object).await else { continue };
+        let settled = host.store().settle(object.scope, object.id, Some(again)).await;
         if let Err(error) = settled {
             // It comes again when this node's time with it is over.
             tracing::debug!(error = runtime::telemetry::chain(&error), "a batch could not be put off");
@@ -61,13 +61,13 @@ pub(crate) async fn book_due(worker: &Arc<Worker>) -> usize {
 }
 
 /// Looks after one batch; returns when to look again, `None` when it is booked.
-async fn look_after(worker: &Arc<Worker>, object: &RemoteObject) -> Option<Timestamp> {
-    let now = worker.shared.clock.now();
+async fn look_after(host: &Arc<dyn Host>, object: &RemoteObject) -> Option<Timestamp> {
+    let now = host.now();
     let later = Some(now.plus(AFTER_TROUBLE));
-    let snapshot = worker.shared.policy.load_full();
+    let snapshot = host.policy();
     let organization = snapshot.organization(object.scope.organization).filter(|it| !it.is_stale(now));
     let (Some(organization), Some(facts)) = (organization, Facts::read(&object.facts)) else { return later };
-    let Ok(upstream) = Upstream::of(worker, organization, object) else {
+    let Ok(upstream) = Upstream::of(host, organization, object) else {
         tracing::warn!(batch = %object.id, credential.id = %object.credential, "a batch cannot be booked: its credential is gone");
         return later;
     };
@@ -79,7 +79,7 @@ async fn look_after(worker: &Arc<Worker>, object: &RemoteObject) -> Option<Times
     if progress.output.is_some() && read_at > now {
         return Some(read_at);
     }
-    let tally = Tally::new(worker, organization, (object, &facts), &progress);
+    let tally = Tally::new(host, organization, (object, &facts), &progress);
     match book::read_through(&upstream, object, &progress, tally).await {
         Ok(()) => None,
         Err(trouble) => {

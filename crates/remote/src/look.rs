@@ -15,12 +15,10 @@ use provider::BatchForm;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::upstream::{Trouble, Upstream};
-use super::{Asking, Found, away, book, invalid, named, unknown};
-use crate::pipeline::reply::Reply;
-use crate::pipeline::settle::Meter;
-use crate::rejection::Rejection;
-use crate::remotes::Listing;
+use crate::calls::{Trouble, Upstream};
+use crate::port::{Given, Meter, Refusal};
+use crate::store::Listing;
+use crate::{Asking, Found, away, book, invalid, named, unknown};
 
 /// Tries to note what an upstream has made.
 const TRIES: u32 = 3;
@@ -29,7 +27,7 @@ const BETWEEN: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 8;
 
 /// Where an object is below the upstream's place for batches.
-pub(super) fn place(upstream: &Upstream, kind: RemoteKind, upstream_id: &str, more: &str) -> String {
+pub(crate) fn place(upstream: &Upstream, kind: RemoteKind, upstream_id: &str, more: &str) -> String {
     // An id is one segment; the address is checked when it is made.
     let id = upstream_id.replace('/', "%2F");
     match (upstream.form(), kind) {
@@ -40,24 +38,24 @@ pub(super) fn place(upstream: &Upstream, kind: RemoteKind, upstream_id: &str, mo
 }
 
 /// Notes what was just made at the upstream. What cannot be noted is taken back there: nobody would ever find or pay it.
-pub(super) async fn note(
+pub(crate) async fn note(
     asking: &Asking<'_>,
     upstream: &Upstream,
     object: RemoteObject,
-    meter: &mut Meter,
-) -> Result<(), Rejection> {
+    meter: &mut dyn Meter,
+) -> Result<(), Refusal> {
     let since = Instant::now();
     let (kind, upstream_id) = (object.kind, object.upstream_id.clone());
     let mut tries = 1;
     let error = loop {
-        match asking.worker.shared.remotes.note(object.clone()).await {
+        match asking.host.store().note(object.clone()).await {
             Ok(()) => break None,
             Err(error) if tries == TRIES => break Some(error),
             Err(_) => tries += 1,
         }
         tokio::time::sleep(BETWEEN).await;
     };
-    meter.waited += since.elapsed();
+    meter.wait(since.elapsed());
     let Some(error) = error else { return Ok(()) };
     let (method, more) = if kind == RemoteKind::File { (Method::DELETE, "") } else { (Method::POST, "/cancel") };
     let undone = upstream.call(method, &place(upstream, kind, &upstream_id, more), &HeaderMap::new(), None).await;
@@ -75,14 +73,14 @@ fn ids<'a>(object: &'a RemoteObject, shown: &'a str) -> [(&'a str, &'a str); 1] 
     [(object.upstream_id.as_str(), shown)]
 }
 
-fn unreadable() -> Rejection {
+fn unreadable() -> Refusal {
     Trouble::Broken.said(&[])
 }
 
 // === Batches ===
 
 /// Asks the upstream for a batch.
-pub(super) async fn ask(upstream: &Upstream, object: &RemoteObject) -> Result<Object, Trouble> {
+pub(crate) async fn ask(upstream: &Upstream, object: &RemoteObject) -> Result<Object, Trouble> {
     let below = place(upstream, object.kind, &object.upstream_id, "");
     let body = upstream.call(Method::GET, &below, &HeaderMap::new(), None).await?;
     Object::read(&body).ok_or(Trouble::Broken)
@@ -95,73 +93,78 @@ fn show(object: &RemoteObject, input: Option<RemoteId>, shown: Object) -> Value 
     }
 }
 
-async fn find(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<Found, Rejection> {
-    match (named(id)?, is_of_messages(asking)) {
-        (Named::Batch(id), false) => asking.find(id, RemoteKind::Batch, meter).await,
-        (Named::MessageBatch(id), true) => asking.find(id, RemoteKind::MessageBatch, meter).await,
+async fn find(asking: &Asking<'_>, (kind, id): (RemoteKind, &str), meter: &mut dyn Meter) -> Result<Found, Refusal> {
+    match (named(id)?, kind) {
+        (Named::Batch(id), RemoteKind::Batch) | (Named::MessageBatch(id), RemoteKind::MessageBatch) => {
+            asking.find(id, kind, meter).await
+        }
         _ => Err(unknown()),
     }
 }
 
-fn is_of_messages(asking: &Asking<'_>) -> bool {
-    asking.parts.uri.path().starts_with("/v1/messages/")
-}
-
 /// Serves `GET` of a batch.
-pub(super) async fn batch(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<Reply, Rejection> {
-    let Found { object, facts, upstream } = find(asking, id, meter).await?;
+pub(crate) async fn batch(
+    asking: &Asking<'_>,
+    (kind, id): (RemoteKind, &str),
+    meter: &mut dyn Meter,
+) -> Result<Given, Refusal> {
+    let Found { object, facts, upstream } = find(asking, (kind, id), meter).await?;
     let since = Instant::now();
     let shown = ask(&upstream, &object).await;
-    meter.waited += since.elapsed();
+    meter.wait(since.elapsed());
     let shown = shown.map_err(|trouble| trouble.said(&ids(&object, id)))?;
-    Ok(Reply::own(show(&object, facts.input, shown).to_string().into()))
+    Ok(Given::Json(show(&object, facts.input, shown).to_string().into()))
 }
 
 /// Serves `POST …/cancel`.
-pub(super) async fn cancel(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<Reply, Rejection> {
-    let Found { object, facts, upstream } = find(asking, id, meter).await?;
+pub(crate) async fn cancel(
+    asking: &Asking<'_>,
+    (kind, id): (RemoteKind, &str),
+    meter: &mut dyn Meter,
+) -> Result<Given, Refusal> {
+    let Found { object, facts, upstream } = find(asking, (kind, id), meter).await?;
     let below = place(&upstream, object.kind, &object.upstream_id, "/cancel");
     let since = Instant::now();
-    let body = upstream.call(Method::POST, &below, &asking.parts.headers, None).await;
-    meter.waited += since.elapsed();
+    let body = upstream.call(Method::POST, &below, asking.headers, None).await;
+    meter.wait(since.elapsed());
     let body = body.map_err(|trouble| trouble.said(&ids(&object, id)))?;
     let shown = Object::read(&body).ok_or_else(unreadable)?;
-    Ok(Reply::own(show(&object, facts.input, shown).to_string().into()))
+    Ok(Given::Json(show(&object, facts.input, shown).to_string().into()))
 }
 
 /// Serves `DELETE` of a batch of messages: booked before it goes.
-pub(super) async fn delete_batch(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<Reply, Rejection> {
-    let found = find(asking, id, meter).await?;
+pub(crate) async fn delete_batch(asking: &Asking<'_>, id: &str, meter: &mut dyn Meter) -> Result<Given, Refusal> {
+    let found = find(asking, (RemoteKind::MessageBatch, id), meter).await?;
     let since = Instant::now();
     let done = async {
         let progress = ask(&found.upstream, &found.object).await?.message_progress();
         book::surely(asking, &found, &progress).await?;
         let below = place(&found.upstream, found.object.kind, &found.object.upstream_id, "");
-        found.upstream.call(Method::DELETE, &below, &asking.parts.headers, None).await
+        found.upstream.call(Method::DELETE, &below, asking.headers, None).await
     };
     let done = done.await;
-    meter.waited += since.elapsed();
+    meter.wait(since.elapsed());
     done.map_err(|trouble| trouble.said(&ids(&found.object, id)))?;
     forget(asking, found.object.id).await?;
-    Ok(Reply::own(json!({ "id": id, "type": "message_batch_deleted" }).to_string().into()))
+    Ok(Given::Json(json!({ "id": id, "type": "message_batch_deleted" }).to_string().into()))
 }
 
-async fn forget(asking: &Asking<'_>, id: RemoteId) -> Result<(), Rejection> {
-    asking.worker.shared.remotes.forget(asking.scope(), id).await.map(drop).map_err(|error| away(&error))
+async fn forget(asking: &Asking<'_>, id: RemoteId) -> Result<(), Refusal> {
+    asking.host.store().forget(asking.scope(), id).await.map(drop).map_err(|error| away(&error))
 }
 
 // === Files ===
 
 /// A file, and what it is called at its upstream.
-pub(super) struct FoundFile {
-    pub(super) found: Found,
-    pub(super) upstream_id: String,
+pub(crate) struct FoundFile {
+    pub(crate) found: Found,
+    pub(crate) upstream_id: String,
     /// Of an output or errors: how far the batch is.
-    pub(super) progress: Option<batch::object::Progress>,
+    pub(crate) progress: Option<batch::object::Progress>,
 }
 
 /// Finds a file: one that was uploaded, or what a batch gave.
-pub(super) async fn find_file(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<FoundFile, Rejection> {
+pub(crate) async fn find_file(asking: &Asking<'_>, id: &str, meter: &mut dyn Meter) -> Result<FoundFile, Refusal> {
     let named = named(id)?;
     if let Named::File(file) = named {
         let found = asking.find(file, RemoteKind::File, meter).await?;
@@ -171,7 +174,7 @@ pub(super) async fn find_file(asking: &Asking<'_>, id: &str, meter: &mut Meter) 
     let found = asking.find(of, RemoteKind::Batch, meter).await?;
     let since = Instant::now();
     let batch = ask(&found.upstream, &found.object).await;
-    meter.waited += since.elapsed();
+    meter.wait(since.elapsed());
     let progress = batch.map_err(|trouble| trouble.said(&ids(&found.object, id)))?.progress();
     let upstream_id = if matches!(named, Named::Output(_)) { &progress.output } else { &progress.errors };
     let upstream_id = upstream_id.clone().ok_or_else(unknown)?;
@@ -179,21 +182,21 @@ pub(super) async fn find_file(asking: &Asking<'_>, id: &str, meter: &mut Meter) 
 }
 
 /// Serves `GET /v1/files/{id}`.
-pub(super) async fn file(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<Reply, Rejection> {
+pub(crate) async fn file(asking: &Asking<'_>, id: &str, meter: &mut dyn Meter) -> Result<Given, Refusal> {
     let file = find_file(asking, id, meter).await?;
     let upstream = &file.found.upstream;
     let below = place(upstream, RemoteKind::File, &file.upstream_id, "");
     let since = Instant::now();
-    let body = upstream.call(Method::GET, &below, &asking.parts.headers, None).await;
-    meter.waited += since.elapsed();
+    let body = upstream.call(Method::GET, &below, asking.headers, None).await;
+    meter.wait(since.elapsed());
     let body = body.map_err(|trouble| trouble.said(&[(&file.upstream_id, id)]))?;
     let mut shown = Object::read(&body).ok_or_else(unreadable)?;
     shown.put("id", id);
-    Ok(Reply::own(shown.write().to_string().into()))
+    Ok(Given::Json(shown.write().to_string().into()))
 }
 
 /// Serves `DELETE /v1/files/{id}`. An output is booked before it goes.
-pub(super) async fn delete_file(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<Reply, Rejection> {
+pub(crate) async fn delete_file(asking: &Asking<'_>, id: &str, meter: &mut dyn Meter) -> Result<Given, Refusal> {
     let file = find_file(asking, id, meter).await?;
     let upstream = &file.found.upstream;
     let below = place(upstream, RemoteKind::File, &file.upstream_id, "");
@@ -202,10 +205,10 @@ pub(super) async fn delete_file(asking: &Asking<'_>, id: &str, meter: &mut Meter
         if let Some(progress) = file.progress.as_ref().filter(|of| of.output.as_ref() == Some(&file.upstream_id)) {
             book::surely(asking, &file.found, progress).await?;
         }
-        upstream.call(Method::DELETE, &below, &asking.parts.headers, None).await
+        upstream.call(Method::DELETE, &below, asking.headers, None).await
     };
     let done = done.await;
-    meter.waited += since.elapsed();
+    meter.wait(since.elapsed());
     match done {
         Ok(_) => {}
         // It expired there.
@@ -215,7 +218,7 @@ pub(super) async fn delete_file(asking: &Asking<'_>, id: &str, meter: &mut Meter
     if file.progress.is_none() {
         forget(asking, file.found.object.id).await?;
     }
-    Ok(Reply::own(json!({ "id": id, "object": "file", "deleted": true }).to_string().into()))
+    Ok(Given::Json(json!({ "id": id, "object": "file", "deleted": true }).to_string().into()))
 }
 
 // === Lists ===
@@ -230,7 +233,7 @@ struct Query<'q> {
 }
 
 impl<'q> Query<'q> {
-    fn read(query: Option<&'q str>) -> Result<Self, Rejection> {
+    fn read(query: Option<&'q str>) -> Result<Self, Refusal> {
         let mut read = Self { after: None, before: None, limit: None, is_ascending: false, purpose: None };
         for pair in query.unwrap_or_default().split('&') {
             match pair.split_once('=').unwrap_or((pair, "")) {
@@ -251,7 +254,7 @@ impl<'q> Query<'q> {
     }
 }
 
-fn cursor(id: Option<&str>) -> Result<Option<RemoteId>, Rejection> {
+fn cursor(id: Option<&str>) -> Result<Option<RemoteId>, Refusal> {
     id.map(|id| named(id).map(Named::object)).transpose()
 }
 
@@ -259,12 +262,12 @@ fn cursor(id: Option<&str>) -> Result<Option<RemoteId>, Rejection> {
 async fn list(
     asking: &Asking<'_>,
     listing: Listing,
-    meter: &mut Meter,
-) -> Result<(Vec<RemoteObject>, bool), Rejection> {
+    meter: &mut dyn Meter,
+) -> Result<(Vec<RemoteObject>, bool), Refusal> {
     let since = Instant::now();
     let asked = Listing { limit: listing.limit.saturating_add(1), ..listing };
-    let listed = asking.worker.shared.remotes.list(asking.scope(), asked).await;
-    meter.waited += since.elapsed();
+    let listed = asking.host.store().list(asking.scope(), asked).await;
+    meter.wait(since.elapsed());
     let mut listed = listed.map_err(|error| away(&error))?;
     let has_more = listed.len() > listing.limit as usize;
     listed.truncate(listing.limit as usize);
@@ -272,8 +275,8 @@ async fn list(
 }
 
 /// Serves `GET /v1/files`: what was uploaded. A batch names its output itself.
-pub(super) async fn list_files(asking: &Asking<'_>, meter: &mut Meter) -> Result<Reply, Rejection> {
-    let query = Query::read(asking.parts.uri.query())?;
+pub(crate) async fn list_files(asking: &Asking<'_>, meter: &mut dyn Meter) -> Result<Given, Refusal> {
+    let query = Query::read(asking.query)?;
     let listing = Listing {
         kind: RemoteKind::File,
         after: cursor(query.after)?,
@@ -283,7 +286,7 @@ pub(super) async fn list_files(asking: &Asking<'_>, meter: &mut Meter) -> Result
     let is_wanted = query.purpose.is_none_or(|purpose| purpose == "batch");
     let (listed, has_more) = if is_wanted { list(asking, listing, meter).await? } else { (Vec::new(), false) };
     let data: Vec<Value> = listed.iter().map(shown_file).collect();
-    Ok(Reply::own(page(&data, has_more, true).to_string().into()))
+    Ok(Given::Json(page(&data, has_more, true).to_string().into()))
 }
 
 fn shown_file(object: &RemoteObject) -> Value {
@@ -312,7 +315,11 @@ fn page(data: &[Value], has_more: bool, is_openai: bool) -> Value {
 }
 
 /// Shows each batch as its upstream has it now.
-async fn show_all(asking: &Asking<'_>, listed: Vec<RemoteObject>, meter: &mut Meter) -> Result<Vec<Value>, Rejection> {
+async fn show_all(
+    asking: &Asking<'_>,
+    listed: Vec<RemoteObject>,
+    meter: &mut dyn Meter,
+) -> Result<Vec<Value>, Refusal> {
     let mut found = Vec::with_capacity(listed.len());
     for object in listed {
         found.push(asking.open(object, meter)?);
@@ -328,13 +335,13 @@ async fn show_all(asking: &Asking<'_>, listed: Vec<RemoteObject>, meter: &mut Me
         Ok(show(&object, facts.input, shown))
     });
     let shown = shown.buffered(AT_ONCE).try_collect().await;
-    meter.waited += since.elapsed();
+    meter.wait(since.elapsed());
     shown
 }
 
 /// Serves `GET /v1/batches`.
-pub(super) async fn list_batches(asking: &Asking<'_>, meter: &mut Meter) -> Result<Reply, Rejection> {
-    let query = Query::read(asking.parts.uri.query())?;
+pub(crate) async fn list_batches(asking: &Asking<'_>, meter: &mut dyn Meter) -> Result<Given, Refusal> {
+    let query = Query::read(asking.query)?;
     let listing = Listing {
         kind: RemoteKind::Batch,
         after: cursor(query.after)?,
@@ -343,12 +350,12 @@ pub(super) async fn list_batches(asking: &Asking<'_>, meter: &mut Meter) -> Resu
     };
     let (listed, has_more) = list(asking, listing, meter).await?;
     let data = show_all(asking, listed, meter).await?;
-    Ok(Reply::own(page(&data, has_more, true).to_string().into()))
+    Ok(Given::Json(page(&data, has_more, true).to_string().into()))
 }
 
 /// Serves `GET /v1/messages/batches`.
-pub(super) async fn list_messages(asking: &Asking<'_>, meter: &mut Meter) -> Result<Reply, Rejection> {
-    let query = Query::read(asking.parts.uri.query())?;
+pub(crate) async fn list_messages(asking: &Asking<'_>, meter: &mut dyn Meter) -> Result<Given, Refusal> {
+    let query = Query::read(asking.query)?;
     // The page before an entry is the one after it the other way round.
     let is_ascending = query.before.is_some();
     let listing = Listing {
@@ -362,5 +369,5 @@ pub(super) async fn list_messages(asking: &Asking<'_>, meter: &mut Meter) -> Res
         listed.reverse();
     }
     let data = show_all(asking, listed, meter).await?;
-    Ok(Reply::own(page(&data, has_more, false).to_string().into()))
+    Ok(Given::Json(page(&data, has_more, false).to_string().into()))
 }

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::server::body::Incoming;
 use batch::facts::{Facts, MAX_MODELS, Model};
 use batch::form::{self, Form, Piece};
 use batch::ids::Named;
@@ -22,15 +21,11 @@ use policy::snapshot::{CredentialPolicy, CredentialUse};
 use provider::{BatchForm, Provider};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-
-use super::upstream::{Trouble, Upstream};
-use super::{Asking, invalid, look, serve_from};
-use crate::pipeline::admit::Encoding;
-use crate::pipeline::reply::Reply;
-use crate::pipeline::resolve;
-use crate::pipeline::settle::Meter;
-use crate::rejection::Rejection;
 use upstream::upload::{Chunks, Part};
+
+use crate::calls::{Trouble, Upstream};
+use crate::port::{Body, Bounds, Given, Meter, Refusal};
+use crate::{Asking, invalid, look, serve_from};
 
 /// Longest line: what one call may be, and then some.
 const MAX_LINE: usize = 32 * 1024 * 1024;
@@ -58,10 +53,10 @@ impl<'a> Targets<'a> {
     }
 
     /// Checks a call and returns it under the upstream's name.
-    fn take(&mut self, line: &Bytes) -> Result<Bytes, Rejection> {
+    fn take(&mut self, line: &Bytes) -> Result<Bytes, Refusal> {
         let n = self.facts.lines + 1;
         if n > MAX_CALLS {
-            return Err(Rejection::new(
+            return Err(Refusal::new(
                 GatewayCode::RequestTooLarge,
                 format!("there are more than {MAX_CALLS} calls; make several batches of them"),
             ));
@@ -72,12 +67,12 @@ impl<'a> Targets<'a> {
         };
         let call = request::read(form, line).map_err(|error| invalid(format!("call {n}: {error}")))?;
         self.check_endpoint(&call, n)?;
-        let at = self.model(&call.model).map_err(|rejection| at_call(n, rejection))?;
+        let at = self.model(&call.model).map_err(|refusal| at_call(n, refusal))?;
         self.facts.lines = n;
         Ok(call.with_model(line, &self.facts.models[at].upstream))
     }
 
-    fn check_endpoint(&mut self, call: &Call, n: u64) -> Result<(), Rejection> {
+    fn check_endpoint(&mut self, call: &Call, n: u64) -> Result<(), Refusal> {
         let Some(url) = &call.url else { return Ok(()) };
         if self.facts.lines == 0 {
             self.facts.endpoint.clone_from(url);
@@ -90,12 +85,12 @@ impl<'a> Targets<'a> {
         )))
     }
 
-    fn model(&mut self, name: &str) -> Result<usize, Rejection> {
+    fn model(&mut self, name: &str) -> Result<usize, Refusal> {
         if let Some(at) = self.known.get(name) {
             return Ok(*at);
         }
         let caller = self.asking.caller;
-        let (model, _) = resolve::find(caller, name)?;
+        let model = self.asking.host.find_model(caller, name)?;
         if self.facts.models.len() == MAX_MODELS {
             return Err(invalid(format!(
                 "there are calls of more than {MAX_MODELS} models; make several batches of them"
@@ -120,7 +115,7 @@ impl<'a> Targets<'a> {
             return Err(if able.is_empty() { no_batches(name, self.form) } else { mixed(name) });
         };
         if self.chosen.is_none() {
-            self.chosen = Some(Upstream::new(self.asking.worker, *provider, credential)?);
+            self.chosen = Some(Upstream::new(self.asking.host, *provider, credential)?);
         }
         let at = self.facts.models.len();
         self.facts.models.push(Model {
@@ -133,12 +128,12 @@ impl<'a> Targets<'a> {
     }
 }
 
-fn at_call(n: u64, mut rejection: Rejection) -> Rejection {
-    rejection.detail = format!("call {n}: {}", rejection.detail).into();
-    rejection
+fn at_call(n: u64, mut refusal: Refusal) -> Refusal {
+    refusal.detail = format!("call {n}: {}", refusal.detail).into();
+    refusal
 }
 
-fn no_batches(name: &str, form: BatchForm) -> Rejection {
+fn no_batches(name: &str, form: BatchForm) -> Refusal {
     let way = match form {
         BatchForm::OpenAi => "files and batches in OpenAI's form: OpenAI, Azure OpenAI and Groq do",
         BatchForm::Anthropic => "batches of messages: Anthropic does",
@@ -147,16 +142,16 @@ fn no_batches(name: &str, form: BatchForm) -> Rejection {
     invalid(detail).with_param("model")
 }
 
-fn mixed(name: &str) -> Rejection {
+fn mixed(name: &str) -> Refusal {
     let detail = format!(
         "the model `{name}` lies with another provider or credential than the calls before; put its calls into a batch of their own"
     );
     invalid(detail).with_param("model")
 }
 
-fn split(error: &SplitError) -> Rejection {
+fn split(error: &SplitError) -> Refusal {
     match error {
-        SplitError::TooLong { .. } => Rejection::new(GatewayCode::RequestTooLarge, format!("one call: {error}")),
+        SplitError::TooLong { .. } => Refusal::new(GatewayCode::RequestTooLarge, format!("one call: {error}")),
         SplitError::Form(_) => invalid(error.to_string()),
     }
 }
@@ -165,7 +160,7 @@ fn split(error: &SplitError) -> Rejection {
 
 /// The body as it arrives, within bounds.
 struct Arriving {
-    body: Incoming,
+    body: Body,
     n_bytes: usize,
     max_bytes: usize,
     patience: Duration,
@@ -173,35 +168,26 @@ struct Arriving {
 }
 
 impl Arriving {
-    fn new(asking: &Asking<'_>, unread: &mut Option<Incoming>) -> Result<Self, Rejection> {
-        if asking.head.encoding != Encoding::Identity {
-            return Err(invalid("files and batches are taken as they are; send them without content-encoding"));
-        }
-        let limits = &asking.worker.shared.config.limits;
-        Ok(Self {
-            body: unread.take().ok_or_else(Rejection::internal)?,
-            n_bytes: 0,
-            max_bytes: limits.max_upload_bytes,
-            patience: Duration::from_millis(limits.body_read_ms),
-            waited: Duration::ZERO,
-        })
+    fn new(asking: &Asking<'_>, body: Body) -> Self {
+        let Bounds { max_bytes, patience } = asking.host.bounds();
+        Self { body, n_bytes: 0, max_bytes, patience, waited: Duration::ZERO }
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, Rejection> {
+    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
             let since = Instant::now();
             let frame = timeout(self.patience, self.body.frame()).await;
             self.waited += since.elapsed();
             let frame = frame.map_err(|_| {
                 let detail = format!("nothing of the body came for {} ms; send it faster", self.patience.as_millis());
-                Rejection::new(GatewayCode::RequestTimeout, detail).closing()
+                Refusal::new(GatewayCode::RequestTimeout, detail).closing()
             })?;
             let Some(frame) = frame else { return Ok(None) };
-            let frame = frame.map_err(|_| invalid("the body broke off; send it whole").closing())?;
+            let frame = frame.map_err(|()| invalid("the body broke off; send it whole").closing())?;
             let Ok(data) = frame.into_data() else { continue };
             self.n_bytes += data.len();
             if self.n_bytes > self.max_bytes {
-                return Err(Rejection::too_large(self.max_bytes).closing());
+                return Err(Refusal::too_large(self.max_bytes).closing());
             }
             return Ok(Some(data));
         }
@@ -216,7 +202,7 @@ struct Outlet {
 }
 
 impl Outlet {
-    async fn send(&self, part: Part) -> Result<(), Rejection> {
+    async fn send(&self, part: Part) -> Result<(), Refusal> {
         match timeout(PATIENCE, self.sender.send(part)).await {
             Ok(Ok(())) => Ok(()),
             // Whoever sends the request knows why nobody takes it any more.
@@ -225,7 +211,7 @@ impl Outlet {
         }
     }
 
-    async fn put(&self, bytes: impl Into<Bytes>) -> Result<(), Rejection> {
+    async fn put(&self, bytes: impl Into<Bytes>) -> Result<(), Refusal> {
         let bytes = bytes.into();
         if bytes.is_empty() { Ok(()) } else { self.send(Part::Data(bytes)).await }
     }
@@ -237,10 +223,10 @@ async fn run(
     asking: &Asking<'_>,
     below: &str,
     content_type: &str,
-    feed: impl AsyncFnOnce(Outlet) -> Result<(), Rejection>,
-) -> Result<Bytes, Rejection> {
+    feed: impl AsyncFnOnce(Outlet) -> Result<(), Refusal>,
+) -> Result<Bytes, Refusal> {
     let (sender, chunks) = Chunks::channel(WAITING);
-    let sending = upstream.upload(below, &asking.parts.headers, content_type, chunks);
+    let sending = upstream.upload(below, asking.headers, content_type, chunks);
     let mut sending = std::pin::pin!(sending);
     let feeding = feed(Outlet { sender });
     let mut feeding = std::pin::pin!(feeding);
@@ -271,7 +257,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn take(&mut self, name: String, value: String) -> Result<(), Rejection> {
+    fn take(&mut self, name: String, value: String) -> Result<(), Refusal> {
         if name == "purpose" {
             if value != PURPOSE {
                 let detail = format!(
@@ -290,7 +276,7 @@ impl Fields {
 }
 
 /// Takes the next piece of a form; `None` when it breaks off.
-async fn next_piece(form: &mut Form, arriving: &mut Arriving) -> Result<Option<Piece>, Rejection> {
+async fn next_piece(form: &mut Form, arriving: &mut Arriving) -> Result<Option<Piece>, Refusal> {
     loop {
         if let Some(piece) = form.next_piece().map_err(|error| invalid(error.to_string()))? {
             return Ok(Some(piece));
@@ -302,17 +288,13 @@ async fn next_piece(form: &mut Form, arriving: &mut Arriving) -> Result<Option<P
     }
 }
 
-fn broken_form() -> Rejection {
+fn broken_form() -> Refusal {
     invalid("the form breaks off; send `purpose` and `file`, whole")
 }
 
 /// Serves `POST /v1/files`.
-pub(super) async fn file(
-    asking: &Asking<'_>,
-    unread: &mut Option<Incoming>,
-    meter: &mut Meter,
-) -> Result<Reply, Rejection> {
-    let mut arriving = Arriving::new(asking, unread)?;
+pub(crate) async fn file(asking: &Asking<'_>, body: Body, meter: &mut dyn Meter) -> Result<Given, Refusal> {
+    let mut arriving = Arriving::new(asking, body);
     let (mut form, mut fields) = (Form::default(), Fields::default());
     let file_name = loop {
         match next_piece(&mut form, &mut arriving).await?.ok_or_else(broken_form)? {
@@ -336,7 +318,7 @@ pub(super) async fn file(
             break last_line(&mut lines, &mut targets)?.ok_or_else(none)?;
         }
     };
-    let upstream = targets.chosen.clone().ok_or_else(Rejection::internal)?;
+    let upstream = targets.chosen.clone().ok_or_else(Refusal::internal)?;
     serve_from(&upstream, &targets.facts, meter);
     let body = run(&upstream, asking, "files", &form::content_type(), async |outlet| {
         outlet.put(form::field("purpose", PURPOSE)).await?;
@@ -353,29 +335,29 @@ pub(super) async fn file(
         outlet.send(Part::End).await
     })
     .await;
-    meter.waited += arriving.waited;
+    meter.wait(arriving.waited);
     let body = body?;
-    meter.dropped.append(&mut fields.dropped);
+    meter.drop_fields(&mut fields.dropped);
     let mut shown = Object::read(&body).ok_or_else(unreadable)?;
     let upstream_id = shown.text("id").map(str::to_owned).ok_or_else(unreadable)?;
     targets.facts.bytes = shown.number("bytes").unwrap_or(0);
     let facts = targets.facts.named(&file_name);
-    let mut object = asking.object(RemoteKind::File, &upstream, &upstream_id, &facts, meter.started_at);
+    let mut object = asking.object(RemoteKind::File, &upstream, &upstream_id, &facts, asking.at);
     if let Some(expires_at) = shown.seconds("expires_at") {
         object.expires_at = object.expires_at.min(expires_at);
     }
     let id = Named::File(object.id).to_string();
     look::note(asking, &upstream, object, meter).await?;
     shown.put("id", id);
-    Ok(Reply::own(shown.write().to_string().into()))
+    Ok(Given::Json(shown.write().to_string().into()))
 }
 
-fn unreadable() -> Rejection {
-    Rejection::new(GatewayCode::UpstreamError, "the upstream's answer could not be read; try again shortly")
+fn unreadable() -> Refusal {
+    Refusal::new(GatewayCode::UpstreamError, "the upstream's answer could not be read; try again shortly")
 }
 
 /// Takes the next call of what has arrived; blank lines are passed over.
-fn next_line(lines: &mut Lines, targets: &mut Targets<'_>) -> Result<Option<Bytes>, Rejection> {
+fn next_line(lines: &mut Lines, targets: &mut Targets<'_>) -> Result<Option<Bytes>, Refusal> {
     while let Some(line) = lines.next_line().map_err(|error| split(&error))? {
         if !line.trim_ascii().is_empty() {
             return targets.take(&line).map(Some);
@@ -385,7 +367,7 @@ fn next_line(lines: &mut Lines, targets: &mut Targets<'_>) -> Result<Option<Byte
 }
 
 /// Takes what is left behind the last line's end.
-fn last_line(lines: &mut Lines, targets: &mut Targets<'_>) -> Result<Option<Bytes>, Rejection> {
+fn last_line(lines: &mut Lines, targets: &mut Targets<'_>) -> Result<Option<Bytes>, Refusal> {
     let rest = lines.take_rest();
     if rest.trim_ascii().is_empty() { Ok(None) } else { targets.take(&rest).map(Some) }
 }
@@ -396,7 +378,7 @@ async fn feed_lines(
     arriving: &mut Arriving,
     (lines, targets): (&mut Lines, &mut Targets<'_>),
     outlet: &Outlet,
-) -> Result<(), Rejection> {
+) -> Result<(), Refusal> {
     loop {
         while let Some(line) = next_line(lines, targets)? {
             outlet.put(line).await?;
@@ -418,7 +400,7 @@ async fn feed_fields(
     arriving: &mut Arriving,
     fields: &mut Fields,
     outlet: &Outlet,
-) -> Result<(), Rejection> {
+) -> Result<(), Refusal> {
     loop {
         match next_piece(form, arriving).await?.ok_or_else(broken_form)? {
             Piece::Field { name, value } => fields.take(name, value)?,
@@ -438,12 +420,8 @@ async fn feed_fields(
 // === Batches of messages ===
 
 /// Serves `POST /v1/messages/batches`.
-pub(super) async fn messages(
-    asking: &Asking<'_>,
-    unread: &mut Option<Incoming>,
-    meter: &mut Meter,
-) -> Result<Reply, Rejection> {
-    let mut arriving = Arriving::new(asking, unread)?;
+pub(crate) async fn messages(asking: &Asking<'_>, body: Body, meter: &mut dyn Meter) -> Result<Given, Refusal> {
+    let mut arriving = Arriving::new(asking, body);
     let (mut elements, mut targets) = (Elements::new(MAX_LINE), Targets::new(asking, BatchForm::Anthropic));
     let first = loop {
         if let Some(element) = elements.next_element() {
@@ -455,7 +433,7 @@ pub(super) async fn messages(
         };
         elements.push(&chunk).map_err(|error| split(&error))?;
     };
-    let upstream = targets.chosen.clone().ok_or_else(Rejection::internal)?;
+    let upstream = targets.chosen.clone().ok_or_else(Refusal::internal)?;
     serve_from(&upstream, &targets.facts, meter);
     let mut dropped = Vec::new();
     let body = run(&upstream, asking, "", "application/json", async |outlet| {
@@ -477,13 +455,13 @@ pub(super) async fn messages(
         outlet.send(Part::End).await
     })
     .await;
-    meter.waited += arriving.waited;
+    meter.wait(arriving.waited);
     let body = body?;
-    meter.dropped.append(&mut dropped);
+    meter.drop_fields(&mut dropped);
     let shown = Object::read(&body).ok_or_else(unreadable)?;
     let upstream_id = shown.text("id").map(str::to_owned).ok_or_else(unreadable)?;
-    let object = asking.object(RemoteKind::MessageBatch, &upstream, &upstream_id, &targets.facts, meter.started_at);
+    let object = asking.object(RemoteKind::MessageBatch, &upstream, &upstream_id, &targets.facts, asking.at);
     let id = object.id;
     look::note(asking, &upstream, object, meter).await?;
-    Ok(Reply::own(shown.as_message_batch(id).to_string().into()))
+    Ok(Given::Json(shown.as_message_batch(id).to_string().into()))
 }

@@ -3,29 +3,35 @@
 use batch::output::{Form, Output};
 use batch::split::SplitError;
 use bytes::Bytes;
+use domain::DeploymentId;
 use domain::remote::RemoteKind;
-use domain::route::Timeouts;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method};
 use provider::skim::Skimmed;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
+use upstream::client::Answer;
 
-use super::book::Tally;
-use super::look::{self, FoundFile};
-use super::{Asking, Found, named, unknown};
-use crate::pipeline::relay::stream::Start;
-use crate::pipeline::relay::{Billing, Source, Writer};
-use crate::pipeline::reply::{Passed, Reply};
-use crate::pipeline::settle::Meter;
-use crate::rejection::Rejection;
+use crate::book::Tally;
+use crate::look::{self, FoundFile};
+use crate::port::{Given, Meter, Refusal};
+use crate::{Asking, Found, named, unknown};
 
-/// Longest time for one output.
-const TOTAL: Duration = Duration::from_secs(3_600);
+/// An output whose upstream has begun to send it.
+pub struct Passing {
+    /// What still arrives.
+    pub answer: Answer,
+    /// What the upstream says it is.
+    pub content_type: HeaderValue,
+    /// What it has to go through.
+    pub lines: Box<Lines>,
+    /// The upstream's provider.
+    pub provider: String,
+    /// What served the first of the calls.
+    pub deployment: DeploymentId,
+}
 
 /// An output on its way to the client.
-pub(crate) struct Lines {
+pub struct Lines {
     output: Output,
     tally: Option<Box<Tally>>,
     found: Skimmed,
@@ -37,7 +43,7 @@ impl Lines {
     }
 
     /// Takes the next bytes and returns those for the client.
-    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<Bytes, SplitError> {
+    pub fn push(&mut self, chunk: &[u8]) -> Result<Bytes, SplitError> {
         self.found.n_bytes += chunk.len() as u64;
         let tally = &mut self.tally;
         self.output.push(chunk, &mut |answer| {
@@ -48,7 +54,7 @@ impl Lines {
     }
 
     /// Ends the output, and books it before its last bytes go out.
-    pub(crate) fn finish(&mut self) -> Bytes {
+    pub fn finish(&mut self) -> Bytes {
         let mut tally = self.tally.take();
         let rest = self.output.finish(&mut |answer| {
             if let Some(tally) = &mut tally {
@@ -63,13 +69,13 @@ impl Lines {
     }
 
     /// Returns what is known of it as an answer: nothing that costs anything.
-    pub(crate) const fn found(&self) -> &Skimmed {
+    pub const fn found(&self) -> &Skimmed {
         &self.found
     }
 }
 
 /// Serves `GET /v1/files/{id}/content`.
-pub(super) async fn content(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<Reply, Rejection> {
+pub(crate) async fn content(asking: &Asking<'_>, id: &str, meter: &mut dyn Meter) -> Result<Given, Refusal> {
     let FoundFile { found, upstream_id, progress } = look::find_file(asking, id, meter).await?;
     let below = look::place(&found.upstream, RemoteKind::File, &upstream_id, "/content");
     let form = if progress.is_some() { Form::OpenAi } else { Form::Calls };
@@ -77,24 +83,24 @@ pub(super) async fn content(asking: &Asking<'_>, id: &str, meter: &mut Meter) ->
     let output = progress.filter(|progress| progress.output.as_ref() == Some(&upstream_id));
     let tally = output.filter(|progress| progress.is_over && found.object.booked_at.is_none());
     let of = (&found.object, &found.facts);
-    let tally = tally.map(|progress| Tally::new(asking.worker, asking.caller.organization, of, &progress));
+    let tally = tally.map(|progress| Tally::new(asking.host, asking.caller.organization, of, &progress));
     let lines = Lines::new(Output::new(form, found.facts.clone()), tally);
     hand_on(asking, &found, (&below, &[(&upstream_id, id)]), lines, meter).await
 }
 
 /// Serves `GET /v1/messages/batches/{id}/results`.
-pub(super) async fn results(asking: &Asking<'_>, id: &str, meter: &mut Meter) -> Result<Reply, Rejection> {
+pub(crate) async fn results(asking: &Asking<'_>, id: &str, meter: &mut dyn Meter) -> Result<Given, Refusal> {
     let batch::ids::Named::MessageBatch(of) = named(id)? else { return Err(unknown()) };
     let found = asking.find(of, RemoteKind::MessageBatch, meter).await?;
     let ids = [(found.object.upstream_id.as_str(), id)];
     let since = Instant::now();
     let progress = look::ask(&found.upstream, &found.object).await;
-    meter.waited += since.elapsed();
+    meter.wait(since.elapsed());
     let progress = progress.map_err(|trouble| trouble.said(&ids))?.message_progress();
     let below = look::place(&found.upstream, found.object.kind, &found.object.upstream_id, "/results");
     let is_new = progress.is_over && found.object.booked_at.is_none();
     let of = (&found.object, &found.facts);
-    let tally = is_new.then(|| Tally::new(asking.worker, asking.caller.organization, of, &progress));
+    let tally = is_new.then(|| Tally::new(asking.host, asking.caller.organization, of, &progress));
     let lines = Lines::new(Output::new(Form::Anthropic, found.facts.clone()), tally);
     hand_on(asking, &found, (&below, &ids), lines, meter).await
 }
@@ -104,43 +110,18 @@ async fn hand_on(
     found: &Found,
     (below, ids): (&str, &[(&str, &str)]),
     lines: Box<Lines>,
-    meter: &mut Meter,
-) -> Result<Reply, Rejection> {
+    meter: &mut dyn Meter,
+) -> Result<Given, Refusal> {
     let since = Instant::now();
-    let opened = found.upstream.open(Method::GET, below, &asking.parts.headers, None).await;
-    meter.waited += since.elapsed();
+    let opened = found.upstream.open(Method::GET, below, asking.headers, None).await;
+    meter.wait(since.elapsed());
     let (head, answer) = opened.map_err(|trouble| trouble.said(ids))?.into_parts();
-    let mut headers = HeaderMap::new();
     let usual = HeaderValue::from_static("application/octet-stream");
-    headers.insert(CONTENT_TYPE, head.headers.get(CONTENT_TYPE).cloned().unwrap_or(usual));
-    let deployment = policy::snapshot::DeploymentPolicy {
-        id: found.facts.models.first().map_or(domain::DeploymentId::from_uuid(0), |model| model.deployment),
-        name: String::new(),
+    Ok(Given::Lines(Box::new(Passing {
+        answer,
+        content_type: head.headers.get(CONTENT_TYPE).cloned().unwrap_or(usual),
+        lines,
         provider: found.object.provider.clone(),
-        upstream_model: String::new(),
-        credential: policy::snapshot::CredentialUse::None,
-        is_enabled: true,
-    };
-    Ok(Reply::Stream(Box::new(Start {
-        source: Source::Upstream(answer),
-        first: Bytes::new(),
-        writer: Writer::Lines(lines),
-        is_array: false,
-        kind: None,
-        passed: Some(Box::new(Passed { status: StatusCode::OK, headers })),
-        known_usage: None,
-        billing: Billing {
-            organization: asking.caller.organization.clone(),
-            deployment: Arc::new(deployment),
-            input_guess: 0,
-            tier: None,
-            is_stream: true,
-        },
-        idle: Duration::from_millis(u64::from(Timeouts::default().idle_ms)),
-        total_at: Instant::now() + TOTAL,
-        recorder: None,
-        memory: None,
-        continuation: None,
-        rehearses_cut: false,
+        deployment: found.facts.models.first().map_or(DeploymentId::from_uuid(0), |model| model.deployment),
     })))
 }

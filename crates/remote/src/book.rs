@@ -19,10 +19,9 @@ use http::{HeaderMap, Method};
 use policy::snapshot::{CredentialUse, DeploymentPolicy, OrganizationPolicy};
 use tokio::time::timeout;
 
-use super::upstream::{Trouble, Upstream};
-use super::{Asking, Found, look};
-use crate::pipeline::relay::{Billing, End};
-use crate::pipeline::{Shared, Worker};
+use crate::calls::{Trouble, Upstream};
+use crate::port::Host;
+use crate::{Asking, Found, look};
 
 /// After what time an event that was handed to the spool is surely on its disk: the mark that it is booked comes later, so that a
 /// node that dies in between leaves the batch to be read again.
@@ -32,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What one model of a batch used.
 struct Sum {
-    billing: Billing,
+    deployment: Arc<DeploymentPolicy>,
     usage: TokenUsage,
     units: UnitUsage,
     cost: NanoUsd,
@@ -43,7 +42,7 @@ struct Sum {
 
 /// Counts one output.
 pub(crate) struct Tally {
-    shared: Arc<Shared>,
+    host: Arc<dyn Host>,
     organization: Arc<OrganizationPolicy>,
     object: RemoteObject,
     facts: Facts,
@@ -53,28 +52,22 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Starts to count the output of a batch that is over.
-    pub(super) fn new(
-        worker: &Worker,
+    pub(crate) fn new(
+        host: &Arc<dyn Host>,
         organization: &Arc<OrganizationPolicy>,
         (object, facts): (&RemoteObject, &Facts),
         progress: &Progress,
     ) -> Box<Self> {
         let sum = |model: &batch::Model| Sum {
-            billing: Billing {
-                organization: organization.clone(),
-                deployment: Arc::new(DeploymentPolicy {
-                    id: model.deployment,
-                    name: model.name.clone(),
-                    provider: object.provider.clone(),
-                    upstream_model: model.upstream.clone(),
-                    // Nothing is sent with it.
-                    credential: CredentialUse::None,
-                    is_enabled: true,
-                }),
-                input_guess: 0,
-                tier: None,
-                is_stream: false,
-            },
+            deployment: Arc::new(DeploymentPolicy {
+                id: model.deployment,
+                name: model.name.clone(),
+                provider: object.provider.clone(),
+                upstream_model: model.upstream.clone(),
+                // Nothing is sent with it.
+                credential: CredentialUse::None,
+                is_enabled: true,
+            }),
             usage: TokenUsage::default(),
             units: UnitUsage::default(),
             cost: NanoUsd::ZERO,
@@ -83,7 +76,7 @@ impl Tally {
             n_answers: 0,
         };
         Box::new(Self {
-            shared: worker.shared.clone(),
+            host: host.clone(),
             organization: organization.clone(),
             sums: facts.models.iter().map(sum).collect(),
             ended_at: ended_at(object, progress),
@@ -93,10 +86,10 @@ impl Tally {
     }
 
     /// Counts an answer.
-    pub(super) fn count(&mut self, mut answer: Answer) {
+    pub(crate) fn count(&mut self, mut answer: Answer) {
         let Some(sum) = self.sums.get_mut(answer.model) else { return };
         answer.found.tier = Some(ServiceTier::Batch);
-        let bill = sum.billing.bill(&answer.found, End::Complete, self.ended_at);
+        let bill = self.host.bill(&self.organization, &sum.deployment, &answer.found, self.ended_at);
         sum.usage = sum.usage.plus(bill.usage);
         sum.units = sum.units.plus(bill.units);
         sum.cost = sum.cost.saturating_add(bill.cost);
@@ -106,19 +99,19 @@ impl Tally {
     }
 
     /// Books what was counted; the whole output was read.
-    pub(super) fn book(mut self: Box<Self>) {
+    pub(crate) fn book(mut self: Box<Self>) {
         let mut is_kept = true;
         for at in 0..self.sums.len() {
             if self.sums[at].n_answers > 0 {
                 let event = self.event(at);
-                is_kept &= self.shared.usage.record(event).is_ok();
+                is_kept &= self.host.record(event);
             }
         }
         if !is_kept {
             tracing::warn!(batch = %self.object.id, "the usage spool is full; the batch is counted again later");
             return;
         }
-        let (remotes, scope, id) = (self.shared.remotes.clone(), self.object.scope, self.object.id);
+        let (remotes, scope, id) = (self.host.store().clone(), self.object.scope, self.object.id);
         runtime::tasks::spawn("gateway.booked", async move {
             tokio::time::sleep(ON_DISK).await;
             if let Err(error) = remotes.settle(scope, id, None).await {
@@ -157,7 +150,7 @@ impl Tally {
             workspace_id: object.scope.workspace,
             environment_id: object.scope.environment,
             virtual_key_id: object.virtual_key,
-            node_id: self.shared.node_id,
+            node_id: self.host.node(),
             endpoint: Endpoint::Batches,
             model: model.name.clone(),
             route_id: None,
@@ -198,14 +191,14 @@ impl Tally {
 }
 
 /// When a batch was over, as its upstream says: the same for whoever asks. What cannot be is taken for the time it was made.
-pub(super) fn ended_at(object: &RemoteObject, progress: &Progress) -> Timestamp {
+pub(crate) fn ended_at(object: &RemoteObject, progress: &Progress) -> Timestamp {
     let earliest = object.created_at.minus(Duration::from_secs(86_400));
     let said = progress.ended_at.filter(|at| (earliest..=object.expires_at).contains(at));
     said.unwrap_or(object.created_at)
 }
 
 /// Reads the output of a batch that is over, to count and book it. Nothing is left to do when there is none.
-pub(super) async fn read_through(
+pub(crate) async fn read_through(
     upstream: &Upstream,
     object: &RemoteObject,
     progress: &Progress,
@@ -237,11 +230,11 @@ pub(super) async fn read_through(
 }
 
 /// Books a batch whose output is about to go.
-pub(super) async fn surely(asking: &Asking<'_>, found: &Found, progress: &Progress) -> Result<(), Trouble> {
+pub(crate) async fn surely(asking: &Asking<'_>, found: &Found, progress: &Progress) -> Result<(), Trouble> {
     if !progress.is_over || found.object.booked_at.is_some() {
         return Ok(());
     }
     let of = (&found.object, &found.facts);
-    let tally = Tally::new(asking.worker, asking.caller.organization, of, progress);
+    let tally = Tally::new(asking.host, asking.caller.organization, of, progress);
     read_through(&found.upstream, &found.object, progress, tally).await
 }
