@@ -48,6 +48,7 @@ use upstream::dial::Dial;
 
 pub use crate::config::{GatewayConfig, Limits, RealtimeLimits};
 pub use crate::metrics::Metrics;
+pub use crate::pipeline::probes::Probing;
 pub use crate::pipeline::settle::{CLIENT_CLOSED, UsageSink};
 pub use crate::pipeline::trace::TARGET as REQUEST_SPAN;
 use crate::pipeline::{Shared, Worker};
@@ -175,7 +176,9 @@ pub async fn start(parts: Parts) -> Result<GatewayHandle, StartError> {
     let metrics = shared.metrics.clone();
     let admin = runtime::tasks::Group::new();
     let booker = Arc::new(Worker::new(shared.clone(), 0, dial, entropy));
+    let prober = Arc::clone(&booker);
     admin.spawn("gateway.batches", |stop| remote::keep_booking(booker, stop));
+    admin.spawn("gateway.probes", |stop| pipeline::probes::keep_probing(prober, stop));
     let state = admin::Admin::new(shared.clone(), readiness.clone(), more_metrics);
     admin.spawn("gateway.admin", |stop| admin::serve(admin_listener, state, stop));
     let (grace, drain) = (config.drain_grace(), config.drain());
@@ -285,6 +288,12 @@ impl Gateway {
         let worker = Arc::new(Worker::new(self.shared.clone(), 0, self.dial.clone(), self.entropy.clone()));
         let host: Arc<dyn remote::port::Host> = worker;
         Box::pin(remote::book_due(&host)).await
+    }
+
+    /// Sends the probes of a second, and returns how many they were. `probing` holds what is to be remembered until the next.
+    pub async fn probe_due(&self, probing: &mut Probing) -> usize {
+        let worker = Arc::new(Worker::new(self.shared.clone(), 0, self.dial.clone(), self.entropy.clone()));
+        Box::pin(probing.run_due(&worker)).await
     }
 
     /// Makes a worker with its own upstream connections.

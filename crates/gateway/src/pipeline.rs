@@ -28,6 +28,7 @@ mod ids;
 mod limits;
 mod models;
 mod passthrough;
+pub(crate) mod probes;
 pub(crate) mod realtime;
 pub(crate) mod relay;
 pub(crate) mod remember;

@@ -162,7 +162,7 @@ pub struct RulesPolicy {
     pub overrides: Overrides,
     /// What keeps a conversation in one place.
     pub affinity: Affinity,
-    /// How often what is out is asked for a sign of life.
+    /// How often what is out, or idle, is asked for a sign of life.
     pub probe_interval: Option<Duration>,
     /// Time over which what came back is given its share again.
     pub slow_start: Duration,
@@ -344,6 +344,11 @@ impl Snapshot {
     #[must_use]
     pub fn workspace(&self, id: WorkspaceId) -> Option<&Arc<WorkspacePolicy>> {
         self.workspaces.get(&id)
+    }
+
+    /// Lists the workspaces in no useful order.
+    pub fn workspaces(&self) -> impl Iterator<Item = &Arc<WorkspacePolicy>> {
+        self.workspaces.values()
     }
 
     /// Returns the number of virtual keys.

@@ -35,6 +35,8 @@ pub struct TargetHealth {
     paused_until: AtomicI64,
     /// When it came back from an ejection.
     returned_at: AtomicI64,
+    /// When a call last said something of it; 0 when none did.
+    heard_at: AtomicI64,
     /// How busy it is.
     pub load: Load,
 }
@@ -82,8 +84,28 @@ impl TargetHealth {
         self.ejected_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
+    /// Says whether no call has said anything of the target for so long.
+    pub fn is_quiet(&self, now: Timestamp, for_long: Duration) -> bool {
+        now.since(Timestamp::from_micros(self.heard_at.load(Ordering::Relaxed))) >= for_long
+    }
+
+    /// Ends an ejection without calling the target fit: the next call is its probe. Says whether it was ejected.
+    pub fn half_open(&self, now: Timestamp) -> bool {
+        let (until, now) = (self.ejected_until.load(Ordering::Relaxed), now.as_micros());
+        until > now && self.ejected_until.compare_exchange(until, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Ejects the target at once, or for longer when it is out.
+    pub fn eject(&self, now: Timestamp) {
+        let heard_at = self.heard_at.load(Ordering::Relaxed);
+        self.failures.fetch_max(EJECT_AFTER - 1, Ordering::Relaxed);
+        self.failed(now);
+        self.heard_at.store(heard_at, Ordering::Relaxed);
+    }
+
     /// Notes an answer that shows the target works.
     pub fn succeeded(&self, now: Timestamp) {
+        self.heard_at.store(now.as_micros(), Ordering::Relaxed);
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
@@ -96,6 +118,7 @@ impl TargetHealth {
 
     /// Notes a failure of the target; returns true when this one ejected it.
     pub fn failed(&self, now: Timestamp) -> bool {
+        self.heard_at.store(now.as_micros(), Ordering::Relaxed);
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if failures < EJECT_AFTER {
             return false;
@@ -187,6 +210,21 @@ mod tests {
             target.succeeded(at(1));
         }
         assert_eq!(target.state(at(1), SLOW), plan::Health::Fit);
+    }
+
+    #[test]
+    fn what_a_probe_found_opens_half_or_ejects_and_is_no_traffic() {
+        let target = TargetHealth::default();
+        assert!(target.is_quiet(at(100), SLOW) && !target.half_open(at(100)), "it is not out");
+        target.eject(at(100));
+        assert!(target.is_ejected(at(104)) && target.is_quiet(at(104), SLOW), "nobody called");
+        target.eject(at(104));
+        assert!(target.is_ejected(at(113)), "out for longer");
+        assert!(target.half_open(at(106)) && !target.half_open(at(106)));
+        assert_eq!(target.state(at(106), SLOW), plan::Health::Fit);
+        assert!(target.take_probe(at(106)) && !target.take_probe(at(106)), "one call tries");
+        target.succeeded(at(107));
+        assert!(!target.is_quiet(at(116), SLOW) && target.is_quiet(at(117), SLOW));
     }
 
     #[test]

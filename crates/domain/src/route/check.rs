@@ -9,6 +9,8 @@ use crate::DeploymentId;
 pub const MAX_MS: u32 = 3_600_000;
 /// The largest weight.
 pub const MAX_WEIGHT: u32 = 1_000_000;
+/// The shortest time between two probes of a deployment by one node, in milliseconds.
+const MIN_PROBE_MS: u32 = 10_000;
 /// Most cases of a conditional, tests of a case, and values of a test.
 const MAX_CASES: usize = 16;
 const MAX_TESTS: usize = 8;
@@ -290,9 +292,11 @@ fn check_rules(rules: &Rules, is_known: &dyn Fn(DeploymentId) -> bool) -> Result
     if rules.retry_budget.burst > 10_000 || rules.retry_budget.per_second > 1_000 {
         return flaw("/rules/retry_budget", "use at most 10000 at once and 1000 a second");
     }
-    // It has a place in the document, so that routes need no new form later; no node can do it yet.
-    if rules.probe_interval_ms.is_some() {
-        return flaw("/rules/probe_interval_ms", "nodes do not send probes of their own yet; leave it out");
+    if rules.probe_interval_ms.is_some_and(|ms| !(MIN_PROBE_MS..=MAX_MS).contains(&ms)) {
+        return flaw(
+            "/rules/probe_interval_ms",
+            format!("use {MIN_PROBE_MS} to {MAX_MS} milliseconds, or leave it out"),
+        );
     }
     if let Some(cache) = rules.cache {
         if cache.ttl_s > Cache::MAX_TTL_S {
@@ -411,6 +415,11 @@ mod tests {
         assert_eq!(pointer(&it).as_deref(), Some("/rules/fallbacks/0/stop"));
         it.rules.fallbacks = vec![Fallback { stop: false, ..rule.clone() }; 2];
         assert_eq!(pointer(&it).as_deref(), Some("/rules/fallbacks/1/on"));
+        it.rules.fallbacks.clear();
+        for (probe_interval_ms, is_sound) in [(9_999, false), (10_000, true), (MAX_MS, true), (MAX_MS + 1, false)] {
+            it.rules.probe_interval_ms = Some(probe_interval_ms);
+            assert_eq!(pointer(&it).is_none(), is_sound, "{probe_interval_ms}");
+        }
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub struct Rules {
     pub overrides: Overrides,
     /// What keeps a conversation on one deployment.
     pub affinity: Affinity,
-    /// How often a deployment that was taken out is asked for a sign of life, instead of waiting for a call to try it.
+    /// How often a node asks a deployment that is out, or that nothing was sent to for so long, for a sign of life: the upstream's
+    /// list of models, which costs nothing. Off unless told; 10 000 at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_interval_ms: Option<u32>,
     /// Time over which a deployment that came back is given its share again.

@@ -19,6 +19,7 @@ mod keys;
 mod media;
 mod own;
 mod passthrough;
+mod probes;
 mod realtime;
 mod reasoning;
 mod regressions;

@@ -29,5 +29,6 @@ pub(super) static ANTHROPIC: Data = Data(&Spec {
         dated_root: "v1/messages/batches",
     }),
     quirks: Quirks { prefill: Prefill::CLAUDE, ..Quirks::NONE },
+    listing: Some("v1/models"),
     ..Spec::OPENAI_LIKE
 });

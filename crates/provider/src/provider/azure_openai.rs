@@ -51,5 +51,6 @@ pub(super) static AZURE_OPENAI: Data = Data(&Spec {
     request_id_header: "apim-request-id",
     batches: Some(Batches { form: BatchForm::OpenAi, root: "openai/v1/", dated_root: "openai/" }),
     quirks: Quirks { max_tokens: MaxTokensStyle::MaxCompletionTokens, rules: openai::RULES, ..Quirks::NONE },
+    listing: Some("openai/v1/models"),
     ..Spec::OPENAI_LIKE
 });

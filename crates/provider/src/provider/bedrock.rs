@@ -51,6 +51,7 @@ pub(super) static BEDROCK: Bedrock = Bedrock(Spec {
     stream_type: "application/vnd.amazon.eventstream",
     request_id_header: "x-amzn-requestid",
     quirks: Quirks { prefill: Prefill::CLAUDE, ..Quirks::NONE },
+    listing: None,
     ..Spec::OPENAI_LIKE
 });
 

@@ -12,5 +12,6 @@ pub(super) static CLOUDFLARE: Data = Data(&Spec {
     key_variable: Some("CLOUDFLARE_API_KEY"),
     places: Place::CHAT_AND_EMBEDDINGS,
     request_id_header: "cf-ray",
+    listing: None,
     ..Spec::OPENAI_LIKE
 });

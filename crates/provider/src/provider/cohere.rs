@@ -22,5 +22,6 @@ pub(super) static COHERE: Data = Data(&Spec {
     ],
     request_id_header: "x-debug-trace-id",
     quirks: Quirks::NONE,
+    listing: Some("v1/models"),
     ..Spec::OPENAI_LIKE
 });

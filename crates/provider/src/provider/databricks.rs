@@ -13,5 +13,6 @@ pub(super) static DATABRICKS: Data = Data(&Spec {
     places: Place::CHAT_AND_EMBEDDINGS,
     // Claude is served there too, with its breakpoints.
     quirks: Quirks { cache_control: true, ..Quirks::OPENAI_LIKE },
+    listing: None,
     ..Spec::OPENAI_LIKE
 });

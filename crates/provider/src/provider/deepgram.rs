@@ -19,5 +19,6 @@ pub(super) static DEEPGRAM: Data = Data(&Spec {
         Place::new(Surface::Task(Task::Transcription), "/v1/listen?model={model}").in_form(&LISTEN),
     ],
     request_id_header: "dg-request-id",
+    listing: Some("v1/models"),
     ..Spec::OPENAI_LIKE
 });

@@ -45,6 +45,7 @@ pub(super) static ECHO: Echo = Echo(Spec {
     dialects: &[Dialect::OpenAiChat, Dialect::AnthropicMessages],
     places: &[],
     quirks: Quirks::NONE,
+    listing: None,
     ..Spec::OPENAI_LIKE
 });
 

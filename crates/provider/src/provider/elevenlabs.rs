@@ -20,5 +20,6 @@ pub(super) static ELEVENLABS: Data = Data(&Spec {
         Place::new(Surface::Task(Task::Transcription), "/v1/speech-to-text").in_form(&SPEECH_TO_TEXT),
     ],
     request_id_header: "request-id",
+    listing: Some("v1/models"),
     ..Spec::OPENAI_LIKE
 });

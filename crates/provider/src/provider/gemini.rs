@@ -28,5 +28,6 @@ pub(super) static GEMINI: Data = Data(&Spec {
     ],
     tier_header: Some("x-gemini-service-tier"),
     quirks: Quirks::NONE,
+    listing: Some("v1beta/models"),
     ..Spec::OPENAI_LIKE
 });

@@ -12,5 +12,6 @@ pub(super) static JINA: Data = Data(&Spec {
     key_variable: Some("JINA_API_KEY"),
     dialects: &[],
     places: &[Place::new(Surface::Embeddings, "/embeddings"), Place::task(Task::Rerank)],
+    listing: None,
     ..Spec::OPENAI_LIKE
 });

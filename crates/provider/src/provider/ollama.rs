@@ -21,5 +21,6 @@ pub(super) static OLLAMA: Data = Data(&Spec {
     ],
     stream_type: "application/x-ndjson",
     quirks: Quirks::NONE,
+    listing: Some("api/tags"),
     ..Spec::OPENAI_LIKE
 });

@@ -22,5 +22,6 @@ pub(super) static PERPLEXITY: Data = Data(&Spec {
     base_url: Some("https://api.perplexity.ai"),
     key_variable: Some("PERPLEXITY_API_KEY"),
     quirks: Quirks { rules: RULES, ..Quirks::OPENAI_LIKE },
+    listing: None,
     ..Spec::OPENAI_LIKE
 });

@@ -53,6 +53,8 @@ pub struct Spec {
     pub tier_header: Option<&'static str>,
     /// Whether it understands what a request asks of the choice of targets (`models`, `provider`) itself.
     pub takes_choice: bool,
+    /// Where its list of models is, below the base; asking for it costs nothing. `None` where there is none, or where nobody knows.
+    pub listing: Option<&'static str>,
     /// Where it takes many calls at once, if it does.
     pub batches: Option<Batches>,
     /// Where it differs from the vendor whose dialect it speaks.
@@ -105,6 +107,7 @@ impl Spec {
         request_id_header: "x-request-id",
         tier_header: None,
         takes_choice: false,
+        listing: Some("models"),
         batches: None,
         quirks: Quirks::OPENAI_LIKE,
     };

@@ -46,6 +46,7 @@ pub(super) static VERTEX: Vertex = Vertex(Spec {
     forwarded: &["anthropic-beta"],
     request_id_header: "x-request-id",
     quirks: Quirks { developer_role: false, flat_count: true, prefill: Prefill::CLAUDE, ..Quirks::NONE },
+    listing: None,
     ..Spec::OPENAI_LIKE
 });
 

@@ -15,5 +15,6 @@ pub(super) static VOYAGE: Data = Data(&Spec {
         Place::new(Surface::Embeddings, "/embeddings"),
         Place::new(Surface::Task(Task::Rerank), "/rerank").in_form(&RERANK_TOP_K),
     ],
+    listing: None,
     ..Spec::OPENAI_LIKE
 });
