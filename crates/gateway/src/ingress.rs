@@ -41,6 +41,12 @@ pub(crate) enum Endpoint<'a> {
     CountContent,
     /// Gemini `POST /v1beta/models/{model}:embedContent`, or `:batchEmbedContents`.
     EmbedContent(Batch),
+    /// OpenAI `POST /v1/responses/compact`.
+    Compact,
+    /// OpenAI `POST /v1/responses/input_tokens`.
+    CountInput,
+    /// OpenAI `POST /v1/responses/{id}/cancel`.
+    CancelResponse(&'a str),
     /// OpenAI `GET /v1/responses/{id}`, or `DELETE`.
     Response(&'a str),
     /// OpenAI `GET /v1/responses/{id}/input_items`.
@@ -140,6 +146,8 @@ fn find_openai(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
         "chat/completions" => (Endpoint::ChatCompletions, POST),
         "completions" => (Endpoint::Completions, POST),
         "responses" => (Endpoint::Responses, POST),
+        "responses/compact" => (Endpoint::Compact, POST),
+        "responses/input_tokens" => (Endpoint::CountInput, POST),
         "embeddings" => (Endpoint::Embeddings, POST),
         "moderations" => (Endpoint::Task(Task::Moderation), POST),
         "images/generations" => (Endpoint::Task(Task::ImageGeneration), POST),
@@ -160,6 +168,7 @@ fn find_response(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
     Some(match id.split_once('/') {
         None if !id.is_empty() => (Endpoint::Response(id), GET_OR_DELETE),
         Some((id, "input_items")) if !id.is_empty() => (Endpoint::ResponseInput(id), GET),
+        Some((id, "cancel")) if !id.is_empty() => (Endpoint::CancelResponse(id), POST),
         _ => return None,
     })
 }
@@ -294,6 +303,10 @@ mod tests {
         assert_eq!(find("GET", "/v1beta/models/echo%2Fecho-1"), Ok((Endpoint::Model("echo%2Fecho-1"), None)));
         assert_eq!(find("DELETE", "/v1/responses/resp_1"), Ok((Endpoint::Response("resp_1"), None)));
         assert_eq!(find("GET", "/openai/v1/responses/r/input_items"), Ok((Endpoint::ResponseInput("r"), None)));
+        assert_eq!(find("POST", "/v1/responses/compact"), Ok((Endpoint::Compact, None)));
+        assert_eq!(find("POST", "/v1/responses/input_tokens"), Ok((Endpoint::CountInput, None)));
+        assert_eq!(find("POST", "/v1/responses/r/cancel"), Ok((Endpoint::CancelResponse("r"), None)));
+        assert_eq!(find("GET", "/v1/responses/compact"), Err(Miss::Method { allow: "POST" }));
         assert_eq!(find("POST", "/v1/responses/resp_1"), Err(Miss::Method { allow: "GET, DELETE" }));
         assert_eq!(find("GET", "/v1/headgate/limits"), Ok((Endpoint::Limits, None)));
         assert_eq!(find("GET", "/v1/headgate/transform"), Err(Miss::Method { allow: "POST" }));
@@ -318,7 +331,6 @@ mod tests {
             "/openai/deployments/chat/completions/",
             "/v1/engines/gpt",
             "/v1/responses/",
-            "/v1/responses/r/cancel",
             "/openai/deployments/gpt/responses/r",
             "/engines/gpt/completions",
             "/v1/files/",

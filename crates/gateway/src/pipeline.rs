@@ -20,6 +20,7 @@ pub(crate) mod again;
 pub(crate) mod batches;
 pub(crate) mod body;
 mod choice;
+mod compact;
 pub(crate) mod decisions;
 pub(crate) mod dispatch;
 pub(crate) mod fetch;
@@ -189,6 +190,7 @@ async fn run(
         }
         Endpoint::Response(id) => return Box::pin(remember::show(worker, &caller, (&parts.method, id), meter)).await,
         Endpoint::ResponseInput(id) => return Box::pin(remember::list_input(worker, &caller, id, meter)).await,
+        Endpoint::CancelResponse(id) => return Box::pin(remember::cancel(worker, &caller, id, meter)).await,
         Endpoint::Limits => return limits::show(worker, &caller),
         Endpoint::Passthrough { provider, rest } => {
             meter.notes = admit::Notes::read(&parts.headers)?;
@@ -209,20 +211,31 @@ async fn run(
     let Some(surface) = Surface::of(head.endpoint) else { return Err(Rejection::internal()) };
     meter.notes = admit::Notes::read(&parts.headers)?;
     let mut wanted = resolve::resolve(worker, &caller, &head, surface, body, meter).await?;
+    let compaction = match surface {
+        Surface::Compact | Surface::CountInput | Surface::Chat(Dialect::OpenAiResponses)
+            if compact::is_wanted(&wanted) =>
+        {
+            Box::pin(compact::make(worker, &caller, &mut wanted, meter)).await?
+        }
+        _ => None,
+    };
     // Boxed, like what follows of it: few calls remember, and all would have to make room for it.
     let memory = match surface {
-        Surface::Chat(Dialect::OpenAiResponses) => {
+        Surface::Chat(Dialect::OpenAiResponses) if compaction.is_none() => {
             Box::pin(remember::recall(worker, &caller, &mut wanted, meter)).await?
         }
         _ => None,
     };
     meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
     // An answer that is kept is one of its own: what another call was told has that call's id.
-    if memory.is_none() && again::is_wanted(&wanted, meter) {
+    if memory.is_none() && compaction.is_none() && again::is_wanted(&wanted, meter) {
         return again::boxed(worker, &caller, &head, parts, &wanted, meter).await;
     }
     let reply = dispatch::dispatch(worker, caller.organization, &head, &parts.headers, &wanted, meter).await?;
-    let reply = finish(&wanted, reply, meter)?;
+    let mut reply = finish(&wanted, reply, meter)?;
+    if let Some(compaction) = compaction {
+        reply = compact::finish(&compaction, reply, meter)?;
+    }
     match memory {
         Some(memory) => Ok(Box::pin(remember::keep(memory, reply, meter)).await),
         None => Ok(reply),

@@ -12,6 +12,7 @@ use crate::canonical::event::Event;
 use crate::codec::sse;
 use crate::dialect::gemini::CountForm;
 use crate::dialect::gemini::embeddings::Batch;
+use crate::dialect::openai_responses::compaction::{self, Compaction};
 use crate::dialect::openai_responses::conversation::{self, Turn};
 use crate::dialect::{
     AnswerOptions, Dialect, Mode, RequestOptions, Speak as _, Undo, anthropic_messages, gemini, openai_embeddings,
@@ -108,6 +109,13 @@ pub fn conversation(bytes: &[u8]) {
         assert!(is_json(&turn.encode_input_list()), "a list of items is JSON");
         let continued = conversation::continued(br#"{"model":"m","input":"more"}"#, turn.history());
         assert!(continued.is_ok_and(|(body, _)| is_json(&body)), "any history goes on");
+    }
+    if let Ok(Some(body)) = compaction::expand(bytes) {
+        assert!(is_json(&body), "what was made short goes on");
+    }
+    if let Ok(compaction) = Compaction::of(bytes) {
+        assert!(is_json(&compaction.request), "a transcript is JSON");
+        assert!(compaction.answer(bytes, "x").is_none_or(|answer| compaction.is_stream() || is_json(&answer)));
     }
     if let Ok(items) = conversation::input_items(bytes)
         && let Ok((body, _)) = conversation::continued(bytes, items)

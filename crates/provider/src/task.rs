@@ -55,11 +55,13 @@ pub enum Task {
     Transcription,
     /// Speech into English text.
     Translation,
+    /// A long conversation made short, in the vendor's own sealed form.
+    Compaction,
 }
 
 impl Task {
     /// Every task.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Rerank,
         Self::Moderation,
         Self::ImageGeneration,
@@ -68,6 +70,7 @@ impl Task {
         Self::Speech,
         Self::Transcription,
         Self::Translation,
+        Self::Compaction,
     ];
 
     /// Says what a provider that cannot do it lacks.
@@ -82,6 +85,7 @@ impl Task {
             Self::Speech => "speech",
             Self::Transcription => "transcriptions",
             Self::Translation => "translations of speech",
+            Self::Compaction => "compaction of conversations",
         }
     }
 

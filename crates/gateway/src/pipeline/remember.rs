@@ -125,7 +125,34 @@ pub(crate) fn note(error: &KeepError) {
     tracing::warn!(error = runtime::telemetry::chain(error), "a response could not be kept; its client is told so");
 }
 
+/// Puts what an earlier call said before a body's own items, without keeping anything of it.
+pub(super) async fn restore(
+    worker: &Worker,
+    caller: &Caller<'_>,
+    body: &Bytes,
+    meter: &mut Meter,
+) -> Result<Option<Bytes>, Rejection> {
+    let refuse = |detail: String| Rejection::new(GatewayCode::RequestInvalid, detail);
+    let wish = conversation::read_wish(body).map_err(|error| refuse(error.to_string()))?;
+    let Some(previous) = &wish.previous else { return Ok(None) };
+    let turn = find(worker, caller, previous, meter).await?;
+    let (body, _) = conversation::continued(body, turn.history()).map_err(|error| refuse(error.to_string()))?;
+    Ok(Some(body))
+}
+
 // === Kept responses by their id ===
+
+/// Answers `POST …/cancel` of a kept response: there is never anything left to cancel.
+pub(crate) async fn cancel(
+    worker: &Worker,
+    caller: &Caller<'_>,
+    id: &str,
+    meter: &mut Meter,
+) -> Result<Reply, Rejection> {
+    find(worker, caller, id, meter).await?;
+    let detail = "this response is complete; only one that is made in the background can be cancelled, and this gateway makes none";
+    Err(Rejection::new(GatewayCode::RequestInvalid, detail))
+}
 
 /// Answers `GET` and `DELETE` of a kept response.
 pub(crate) async fn show(

@@ -24,6 +24,10 @@ use crate::rejection::Rejection;
 pub(crate) enum Surface {
     /// Chat in a dialect that says in the body whether to stream.
     Chat(Dialect),
+    /// A conversation of the responses surface made short; how depends on the targets (`compact`).
+    Compact,
+    /// The number of input tokens of a call of the responses surface; counted in Anthropic's form (`compact`).
+    CountInput,
     /// Gemini's content generation, where the address says it.
     GenerateContent { is_stream: bool },
     /// Token counts, in Anthropic's or Gemini's form.
@@ -54,6 +58,8 @@ impl Surface {
             Endpoint::ChatCompletions => Self::Chat(Dialect::OpenAiChat),
             Endpoint::Completions => Self::Chat(Dialect::OpenAiCompletions),
             Endpoint::Responses => Self::Chat(Dialect::OpenAiResponses),
+            Endpoint::Compact => Self::Compact,
+            Endpoint::CountInput => Self::CountInput,
             Endpoint::Messages => Self::Chat(Dialect::AnthropicMessages),
             Endpoint::GenerateContent { is_stream } => Self::GenerateContent { is_stream },
             Endpoint::CountTokens => Self::CountTokens(Dialect::AnthropicMessages),
@@ -68,6 +74,7 @@ impl Surface {
             | Endpoint::Model(_)
             | Endpoint::Response(_)
             | Endpoint::ResponseInput(_)
+            | Endpoint::CancelResponse(_)
             | Endpoint::Limits
             | Endpoint::Transform => return None,
         })
@@ -78,10 +85,12 @@ impl Surface {
         match self {
             Self::Chat(Dialect::OpenAiChat) => EndpointName::ChatCompletions,
             Self::Chat(Dialect::OpenAiCompletions) => EndpointName::Completions,
-            Self::Chat(Dialect::OpenAiResponses) => EndpointName::Responses,
+            Self::Chat(Dialect::OpenAiResponses) | Self::Compact | Self::Task(Task::Compaction) => {
+                EndpointName::Responses
+            }
             Self::Chat(Dialect::AnthropicMessages) => EndpointName::Messages,
             Self::Chat(Dialect::Gemini) | Self::GenerateContent { .. } => EndpointName::GenerateContent,
-            Self::CountTokens(_) => EndpointName::CountTokens,
+            Self::CountTokens(_) | Self::CountInput => EndpointName::CountTokens,
             Self::Embeddings | Self::EmbedContent(_) => EndpointName::Embeddings,
             Self::Task(Task::Rerank) => EndpointName::Rerank,
             Self::Task(Task::Moderation) => EndpointName::Moderations,
@@ -99,7 +108,9 @@ impl Surface {
         match self {
             Self::Chat(dialect) => Operation::Chat(dialect),
             Self::GenerateContent { .. } => Operation::Chat(Dialect::Gemini),
+            Self::Compact => Operation::Chat(Dialect::OpenAiResponses),
             Self::CountTokens(dialect) => Operation::CountTokens(dialect),
+            Self::CountInput => Operation::CountTokens(Dialect::AnthropicMessages),
             Self::Embeddings | Self::EmbedContent(_) => Operation::Embeddings,
             Self::Task(task) => Operation::Task(task),
         }
@@ -109,6 +120,7 @@ impl Surface {
     pub(crate) const fn dialect(self) -> Dialect {
         match self {
             Self::Chat(dialect) | Self::CountTokens(dialect) => dialect,
+            Self::Compact | Self::CountInput => Dialect::OpenAiResponses,
             Self::GenerateContent { .. } | Self::EmbedContent(_) => Dialect::Gemini,
             Self::Embeddings | Self::Task(_) => Dialect::OpenAiChat,
         }
@@ -121,13 +133,20 @@ impl Surface {
             Self::CountTokens(Dialect::Gemini) => ready_gemini(inner_request(&body)?, false, address),
             Self::GenerateContent { is_stream } => ready_gemini(body, is_stream, address),
             Self::Task(task) if task.takes_files() && multipart::is_form(&body) => ready_form(body, address),
-            Self::Chat(_) | Self::CountTokens(_) | Self::Embeddings | Self::Task(_) => ready(body, address),
+            Self::Chat(_)
+            | Self::Compact
+            | Self::CountInput
+            | Self::CountTokens(_)
+            | Self::Embeddings
+            | Self::Task(_) => ready(body, address),
         }
     }
 
     /// Checks that the body has a prompt of the right kind.
     pub(crate) fn check_prompt(self, body: &[u8], scan: &Scan) -> Result<(), Rejection> {
-        let (field, span, starts, kind) = match self.operation() {
+        // Said in the words of responses here, though counted in others'.
+        let operation = if self == Self::CountInput { Self::Compact.operation() } else { self.operation() };
+        let (field, span, starts, kind) = match operation {
             // An answer that continues another may need nothing new; the prompt may also be stored upstream.
             Operation::Chat(Dialect::OpenAiResponses) if scan.input.is_none() => return Ok(()),
             Operation::Chat(Dialect::OpenAiResponses) => ("input", scan.input, &b"[\"{"[..], "a string or an array"),
@@ -155,6 +174,9 @@ impl Surface {
 
     /// Writes the answer of the operation as the surface has it.
     pub(crate) fn finish(self, reply: Reply) -> Result<Reply, Rejection> {
+        if self == Self::CountInput {
+            return super::compact::counted(&reply);
+        }
         let (Self::EmbedContent(batch), Reply::Whole(body)) = (self, &reply) else { return Ok(reply) };
         let answer = openai_embeddings::decode_answer(body).map_err(|_| {
             Rejection::new(GatewayCode::UpstreamError, "the upstream's vectors could not be read; try again shortly")

@@ -7,6 +7,7 @@ mod bad_inputs;
 mod basics;
 mod batches;
 mod cache;
+mod compact;
 mod continuing;
 mod conversations;
 mod cooldowns;

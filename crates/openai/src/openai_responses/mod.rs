@@ -5,6 +5,7 @@
 //! ([`Block::ITEM`](hub::canonical::content::Block::ITEM)), so the list comes back as it was. Items of the vendor's own
 //! tools are opaque: they return to OpenAI whole and are a loss elsewhere.
 
+pub mod compaction;
 pub mod conversation;
 mod custom;
 mod failure;

@@ -25,6 +25,7 @@ pub(super) static AZURE_OPENAI: Data = Data(&Spec {
     places: &[
         Place::new(Surface::Chat(Dialect::OpenAiChat), "/openai/v1/chat/completions"),
         Place::new(Surface::Chat(Dialect::OpenAiResponses), "/openai/v1/responses"),
+        Place::new(Surface::Task(Task::Compaction), "/openai/v1/responses/compact"),
         Place::new(Surface::Embeddings, "/openai/v1/embeddings"),
         Place::new(Surface::Task(Task::ImageGeneration), "/openai/v1/images/generations"),
         Place::new(Surface::Task(Task::ImageEdit), "/openai/v1/images/edits"),

@@ -35,6 +35,7 @@ pub(super) static OPENAI: Data = Data(&Spec {
     places: &[
         Place::CHAT[0],
         Place::RESPONSES,
+        Place::task(Task::Compaction),
         Place::COMPLETIONS,
         Place::EMBEDDINGS,
         Place::task(Task::Moderation),

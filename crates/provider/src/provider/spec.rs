@@ -222,6 +222,7 @@ impl Place {
             Task::Speech => "/audio/speech",
             Task::Transcription => "/audio/transcriptions",
             Task::Translation => "/audio/translations",
+            Task::Compaction => "/responses/compact",
         };
         let place = Self::new(Surface::Task(task), path);
         // Ranking is no operation of OpenAI's: this is what its vendors agree on.
