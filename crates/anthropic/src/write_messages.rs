@@ -9,7 +9,7 @@ use hub::canonical::content::{Block, Content, Document, Image, Message, Role, So
 use hub::canonical::json::Raw;
 use hub::codec::json::{ArrayWriter, ObjectWriter, write_array};
 use hub::dialect::tool_name::NameRule;
-use hub::dialect::{annotation, cache_control, call_id, proof};
+use hub::dialect::{Placed, annotation, cache_control, call_id, proof};
 
 use super::write_request::Writer;
 
@@ -17,12 +17,6 @@ use super::write_request::Writer;
 struct Turn<'r> {
     role: &'static str,
     blocks: Vec<Placed<'r>>,
-}
-
-/// A block and where it came from.
-struct Placed<'r> {
-    path: String,
-    block: &'r Block,
 }
 
 /// Says whether a block is empty text, which Anthropic refuses and nobody misses.
@@ -70,17 +64,8 @@ impl<'r> Writer<'r> {
     }
 
     fn place(&mut self, index: usize, message: &'r Message) -> Vec<Placed<'r>> {
-        let path = format!("messages[{index}]");
-        if message.name.is_some() {
-            self.notes.dropped(format!("{path}.name"), "Anthropic's messages have no names");
-        }
-        if !self.is_ours {
-            for (name, _) in message.rest.unknown() {
-                self.notes.dropped(format!("{path}.{name}"), "Anthropic has no such field");
-            }
-        }
-        let blocks = message.content.iter().enumerate();
-        blocks.map(|(at, block)| Placed { path: format!("{path}.content[{at}]"), block }).collect()
+        let lost = ("Anthropic's messages have no names", "Anthropic has no such field");
+        self.notes.place((index, message), self.is_ours, lost)
     }
 
     fn role(&mut self, index: usize, message: &Message) -> &'static str {

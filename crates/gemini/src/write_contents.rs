@@ -11,7 +11,7 @@ use hub::canonical::content::{
 use hub::canonical::json::Raw;
 use hub::codec::base64;
 use hub::codec::json::{ArrayWriter, ObjectWriter, write_array};
-use hub::dialect::{ReasoningStyle, call_id};
+use hub::dialect::{Placed, ReasoningStyle, call_id};
 
 use super::write_request::Writer;
 use super::{MIME_TYPE, RESULT_NAME, proof};
@@ -23,12 +23,6 @@ struct Turn<'r> {
     blocks: Vec<Placed<'r>>,
     /// The model's turn belongs to the exchange in progress, whose calls must be signed.
     is_current: bool,
-}
-
-/// A block and where it came from.
-struct Placed<'r> {
-    path: String,
-    block: &'r Block,
 }
 
 impl<'r> Writer<'r> {
@@ -73,17 +67,8 @@ impl<'r> Writer<'r> {
     }
 
     fn place(&mut self, index: usize, message: &'r Message) -> Vec<Placed<'r>> {
-        let path = format!("messages[{index}]");
-        if message.name.is_some() {
-            self.notes.dropped(format!("{path}.name"), "Gemini's contents have no names");
-        }
-        if !self.is_ours {
-            for (name, _) in message.rest.unknown() {
-                self.notes.dropped(format!("{path}.{name}"), "Gemini has no such field");
-            }
-        }
-        let blocks = message.content.iter().enumerate();
-        blocks.map(|(at, block)| Placed { path: format!("{path}.content[{at}]"), block }).collect()
+        let lost = ("Gemini's contents have no names", "Gemini has no such field");
+        self.notes.place((index, message), self.is_ours, lost)
     }
 
     fn role(&mut self, index: usize, message: &Message) -> &'static str {

@@ -14,7 +14,7 @@ pub mod whole;
 
 pub use call_id::is_proof;
 pub use model_entry::{ModelEntry, ModelFacts};
-pub use notes::Notes;
+pub use notes::{Notes, Placed};
 
 use bytes::{Bytes, BytesMut};
 

@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 
 use super::{EncodedRequest, Undo};
+use crate::canonical::content::{Block, Message};
 use crate::canonical::error::EncodeError;
 use crate::canonical::json::Rest;
 use crate::canonical::loss::Loss;
@@ -16,6 +17,14 @@ pub struct Notes {
     pub undo: Undo,
     /// The first thing that cannot be said; the body is thrown away then.
     failure: Option<EncodeError>,
+}
+
+/// A block and where it came from.
+pub struct Placed<'r> {
+    /// In the words of the caller's dialect.
+    pub path: String,
+    /// The block.
+    pub block: &'r Block,
 }
 
 impl Notes {
@@ -40,6 +49,24 @@ impl Notes {
             let dot = if path.is_empty() { "" } else { "." };
             self.dropped(format!("{path}{dot}{name}"), reason);
         }
+    }
+
+    /// Places the blocks of a message for a language whose messages are made of blocks alone, and notes what is lost with it.
+    pub fn place<'r>(
+        &mut self,
+        (index, message): (usize, &'r Message),
+        is_ours: bool,
+        (no_names, no_field): (&str, &str),
+    ) -> Vec<Placed<'r>> {
+        let path = format!("messages[{index}]");
+        if message.name.is_some() {
+            self.dropped(format!("{path}.name"), no_names);
+        }
+        if !is_ours {
+            self.unknown(&path, &message.rest, no_field);
+        }
+        let blocks = message.content.iter().enumerate();
+        blocks.map(|(at, block)| Placed { path: format!("{path}.content[{at}]"), block }).collect()
     }
 
     /// Gives the request, or why there is none.
