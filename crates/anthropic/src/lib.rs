@@ -15,12 +15,12 @@ mod write_messages;
 mod write_request;
 mod write_stream;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use hub::canonical::error::DecodeError;
 use hub::canonical::event::FinishReason;
 use hub::canonical::usage::Usage;
-use hub::codec::json::{self, Object, ObjectWriter, write_object};
+use hub::codec::json::{self, Object, ObjectWriter, object_bytes};
 
 use hub::dialect::{AnswerOptions, Decoder, Encoder, Mode, Undo, whole};
 
@@ -49,9 +49,7 @@ pub fn encoder(mode: Mode, options: AnswerOptions) -> Box<dyn Encoder> {
 /// Writes the answer of `/v1/messages/count_tokens`.
 #[must_use]
 pub fn encode_count_answer(input_tokens: u64) -> Bytes {
-    let mut out = BytesMut::new();
-    write_object(&mut out, |object| object.u64("input_tokens", input_tokens));
-    out.freeze()
+    object_bytes(|object| object.u64("input_tokens", input_tokens))
 }
 
 /// Reads the answer of `/v1/messages/count_tokens`.

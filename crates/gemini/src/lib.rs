@@ -21,7 +21,7 @@ mod write_answer;
 mod write_contents;
 mod write_request;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use domain::usage::TokenUsage;
 
 use hub::canonical::error::{DecodeError, EncodeError};
@@ -29,7 +29,7 @@ use hub::canonical::event::FinishReason;
 use hub::canonical::json::Raw;
 use hub::canonical::request::ChatRequest;
 use hub::canonical::usage::Usage;
-use hub::codec::json::{self, Object, ObjectWriter, write_object};
+use hub::codec::json::{self, Object, ObjectWriter, object_bytes};
 
 use hub::dialect::{AnswerOptions, Decoder, Dialect, Encoder, Mode, Undo, whole};
 
@@ -71,9 +71,7 @@ pub fn array_encoder(options: AnswerOptions) -> Box<dyn Encoder> {
 /// Writes the answer of `countTokens`.
 #[must_use]
 pub fn encode_count_answer(input_tokens: u64) -> Bytes {
-    let mut out = BytesMut::new();
-    write_object(&mut out, |object| object.u64("totalTokens", input_tokens));
-    out.freeze()
+    object_bytes(|object| object.u64("totalTokens", input_tokens))
 }
 
 /// Reads the answer of `countTokens`.

@@ -2,13 +2,13 @@
 //!
 //! Vectors pass as text: an upstream's base64 or array is not decoded.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use hub::canonical::embedding::{EmbeddingAnswer, EmbeddingFormat, EmbeddingInput, EmbeddingRequest, Vector};
 use hub::canonical::error::DecodeError;
 use hub::canonical::usage::TokenUsage;
 use hub::codec::base64;
-use hub::codec::json::{self, Node, ObjectWriter, write_object};
+use hub::codec::json::{self, Node, ObjectWriter, object_bytes};
 
 /// Reads a request body of `/v1/embeddings`.
 pub fn decode_request(body: &[u8]) -> Result<EmbeddingRequest, DecodeError> {
@@ -62,8 +62,7 @@ fn read_inputs(node: &Node<'_, '_>) -> Result<Vec<EmbeddingInput>, DecodeError> 
 /// Writes a request body.
 #[must_use]
 pub fn encode_request(request: &EmbeddingRequest) -> Bytes {
-    let mut out = BytesMut::new();
-    write_object(&mut out, |object| {
+    object_bytes(|object| {
         object.str("model", &request.model);
         match &*request.inputs {
             [EmbeddingInput::Text(text)] => object.str("input", text),
@@ -82,8 +81,7 @@ pub fn encode_request(request: &EmbeddingRequest) -> Bytes {
         object.opt_str("encoding_format", request.format.map(word));
         object.opt_str("user", request.user.as_deref());
         object.rest(&request.rest);
-    });
-    out.freeze()
+    })
 }
 
 fn word(format: EmbeddingFormat) -> &'static str {
@@ -118,8 +116,7 @@ pub fn decode_answer(body: &[u8]) -> Result<EmbeddingAnswer, DecodeError> {
 /// Writes an answer body; numbers made here are written in `format`, an upstream's vectors stay as they are.
 #[must_use]
 pub fn encode_answer(answer: &EmbeddingAnswer, format: Option<EmbeddingFormat>) -> Bytes {
-    let mut out = BytesMut::new();
-    write_object(&mut out, |object| {
+    object_bytes(|object| {
         object.str("object", "list");
         object.array("data", |array| {
             for (index, vector) in answer.vectors.iter().enumerate() {
@@ -136,8 +133,7 @@ pub fn encode_answer(answer: &EmbeddingAnswer, format: Option<EmbeddingFormat>) 
             object.u64("total_tokens", answer.usage.input);
         });
         object.rest(&answer.rest);
-    });
-    out.freeze()
+    })
 }
 
 fn write_vector(vector: &Vector, format: Option<EmbeddingFormat>, object: &mut ObjectWriter<'_>) {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -389,6 +389,13 @@ pub fn write_object(out: &mut BytesMut, fill: impl FnOnce(&mut ObjectWriter<'_>)
     out.put_u8(b'}');
 }
 
+/// Writes one object by itself.
+pub fn object_bytes(fill: impl FnOnce(&mut ObjectWriter<'_>)) -> Bytes {
+    let mut out = BytesMut::new();
+    write_object(&mut out, fill);
+    out.freeze()
+}
+
 /// Writes one array into `out` and says whether it stayed empty.
 pub fn write_array(out: &mut BytesMut, fill: impl FnOnce(&mut ArrayWriter<'_>)) -> bool {
     out.put_u8(b'[');
@@ -402,8 +409,7 @@ pub fn write_array(out: &mut BytesMut, fill: impl FnOnce(&mut ArrayWriter<'_>)) 
 /// Writes one object and gives it as a value.
 #[expect(clippy::missing_panics_doc, reason = "the writer gives well-formed JSON")]
 pub fn raw_object(fill: impl FnOnce(&mut ObjectWriter<'_>)) -> Raw {
-    let mut out = BytesMut::new();
-    write_object(&mut out, fill);
+    let out = object_bytes(fill);
     let text = std::str::from_utf8(&out).unwrap_or_default();
     Raw::parse(text).expect("the writer gives well-formed JSON")
 }

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use hub::canonical::error::{AnswerError, ErrorKind};
-use hub::codec::json::{self, Node, ObjectWriter, write_object};
+use hub::codec::json::{self, Node, ObjectWriter, object_bytes};
 use hub::codec::sse;
 use hub::dialect::ModelEntry;
 
@@ -67,9 +67,7 @@ fn kind_of(status: u16, code: Option<&str>, native_type: Option<&str>, message: 
 /// Writes an error body.
 #[must_use]
 pub fn encode_error(error: &AnswerError) -> Bytes {
-    let mut out = BytesMut::new();
-    write_object(&mut out, |object| write_error(error, object));
-    out.freeze()
+    object_bytes(|object| write_error(error, object))
 }
 
 /// Writes an error as the last event of a stream.
@@ -137,24 +135,20 @@ fn code(kind: ErrorKind) -> Option<&'static str> {
 /// Writes the answer of `GET /v1/models`.
 #[must_use]
 pub fn encode_models(models: &[ModelEntry]) -> Bytes {
-    let mut out = BytesMut::new();
-    write_object(&mut out, |object| {
+    object_bytes(|object| {
         object.str("object", "list");
         object.array("data", |array| {
             for model in models {
                 array.object(|object| write_model(model, object));
             }
         });
-    });
-    out.freeze()
+    })
 }
 
 /// Writes the answer of `GET /v1/models/{id}`.
 #[must_use]
 pub fn encode_model(model: &ModelEntry) -> Bytes {
-    let mut out = BytesMut::new();
-    write_object(&mut out, |object| write_model(model, object));
-    out.freeze()
+    object_bytes(|object| write_model(model, object))
 }
 
 fn write_model(model: &ModelEntry, object: &mut ObjectWriter<'_>) {

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use hub::canonical::error::DecodeError;
 use hub::canonical::json::Raw;
-use hub::codec::json::{self, Node, raw_object, write_object};
+use hub::codec::json::{self, Node, object_bytes, raw_object, write_object};
 
 /// What a request says about remembering.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,12 +44,10 @@ impl Turn {
     /// Writes it for keeping.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::new();
-        write_object(&mut out, |object| {
+        object_bytes(|object| {
             object.array("input", |array| self.input.iter().for_each(|item| array.raw(item)));
             object.raw("response", &self.response);
-        });
-        out.freeze()
+        })
     }
 
     /// Reads what was kept.
@@ -83,15 +81,13 @@ impl Turn {
             None => item.with_field("id", id).unwrap_or_else(|| item.clone()),
         };
         let items: Vec<Raw> = self.input.iter().zip(&ids).map(named).collect();
-        let mut out = BytesMut::new();
-        write_object(&mut out, |object| {
+        object_bytes(|object| {
             object.str("object", "list");
             object.array("data", |array| items.iter().for_each(|item| array.raw(item)));
             object.opt_str("first_id", items.first().and_then(find_id).as_deref());
             object.opt_str("last_id", items.last().and_then(find_id).as_deref());
             object.bool("has_more", false);
-        });
-        out.freeze()
+        })
     }
 }
 
