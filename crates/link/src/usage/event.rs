@@ -123,7 +123,10 @@ impl OpenedCall {
         out.extend_from_slice(self.endpoint.as_str().as_bytes());
         out.push(0);
         // The mark between the parts is in no model that is served.
-        out.extend_from_slice(self.model.replace('\0', "\u{fffd}").as_bytes());
+        for (n, part) in self.model.split('\0').enumerate() {
+            out.extend_from_slice(if n == 0 { &[] } else { "\u{fffd}".as_bytes() });
+            out.extend_from_slice(part.as_bytes());
+        }
         for hold in &self.holds {
             out.push(0);
             let lease = hold.lease_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
