@@ -27,7 +27,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("runtime", &["domain"]),
     ("realtime", &["domain"]),
     ("http1", &["domain"]),
-    ("link", &["domain", "policy", "proto", "runtime"]),
+    // Apart from `state`: what is held here is counted money, and may not be lost.
+    ("purse", &["domain"]),
+    ("link", &["domain", "policy", "proto", "purse", "runtime"]),
     ("upstream", &["domain", "http1", "policy", "provider", "runtime"]),
     ("remote", &["batch", "domain", "link", "policy", "provider", "runtime", "upstream"]),
     (
@@ -41,6 +43,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "llm",
             "policy",
             "provider",
+            "purse",
             "realtime",
             "remote",
             "runtime",
@@ -50,7 +53,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // `provider` for the model catalog and its prices, which control copies into an organization.
     ("control", &["domain", "api", "policy", "proto", "provider", "store", "runtime"]),
-    ("server", &["control", "domain", "gateway", "link", "policy", "runtime", "state", "store", "upstream"]),
+    ("server", &["control", "domain", "gateway", "link", "policy", "purse", "runtime", "state", "store", "upstream"]),
     ("console-ui", &["domain"]),
     ("web", &["api", "console-ui", "domain"]),
     (
