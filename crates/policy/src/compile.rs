@@ -14,6 +14,7 @@ use domain::secret::Kid;
 use domain::{CredentialId, DeploymentId, OrganizationId, Secret, WorkspaceId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::budgets::{BudgetPolicy, Budgets};
 use crate::cache::CachePolicy;
 use crate::resource::{
     Content, Credential, Deployment, KeyStatus, Kind, Organization, Resource, Route, VirtualKey, pepper_place,
@@ -179,6 +180,7 @@ impl OrganizationPolicy {
             peppers: Arc::default(),
             credentials: Arc::default(),
             prices: Arc::default(),
+            budgets: Arc::default(),
             bad: Arc::default(),
         }
     }
@@ -198,6 +200,7 @@ impl Work<'_> {
         let organizations: Vec<_> = touched(Kind::Organization).collect();
         let keys: Vec<_> = touched(Kind::VirtualKey).collect();
         let has_prices = touched(Kind::Price).next().is_some();
+        let has_budgets = touched(Kind::Budget).next().is_some();
         let mut workspaces: BTreeSet<WorkspaceId> = [Kind::Workspace, Kind::Environment, Kind::Deployment, Kind::Route]
             .into_iter()
             .flat_map(touched)
@@ -208,6 +211,9 @@ impl Work<'_> {
         }
         if has_prices {
             self.prices();
+        }
+        if has_budgets {
+            self.budgets();
         }
         if !credentials.is_empty() {
             self.credentials(&credentials);
@@ -308,6 +314,22 @@ impl Work<'_> {
         });
         let book = PriceBook::new(read.collect::<Vec<_>>());
         self.organization.prices = Arc::new(book);
+    }
+
+    fn budgets(&mut self) {
+        let all: Vec<_> = self
+            .input
+            .after
+            .list(None, Kind::Budget..=Kind::Budget)
+            .map(|(key, _)| Location { workspace: None, key })
+            .collect();
+        self.bad.retain(|location, _| location.key.kind != Kind::Budget);
+        let read = all.into_iter().filter_map(|location| match self.read(location) {
+            Some((Content::Budget(budget), _)) => Some(BudgetPolicy::from(budget)),
+            _ => None,
+        });
+        let budgets = Budgets::new(read.collect());
+        self.organization.budgets = Arc::new(budgets);
     }
 
     fn credentials(&mut self, touched: &[Location]) {

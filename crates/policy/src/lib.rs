@@ -9,6 +9,7 @@
 
 #![deny(missing_docs)]
 
+pub mod budgets;
 pub mod cache;
 pub mod compile;
 pub mod dry_run;

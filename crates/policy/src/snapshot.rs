@@ -19,6 +19,7 @@ use domain::{
 };
 use rustc_hash::FxHashMap;
 
+use crate::budgets::Budgets;
 use crate::cache::CachePolicy;
 use crate::compile::BadReason;
 use crate::facts::{Facts, hash};
@@ -88,6 +89,7 @@ pub struct OrganizationPolicy {
     pub(crate) peppers: Arc<Vec<(u32, Secret<[u8; 32]>)>>,
     pub(crate) credentials: Arc<FxHashMap<CredentialId, Arc<CredentialPolicy>>>,
     pub(crate) prices: Arc<PriceBook>,
+    pub(crate) budgets: Arc<Budgets>,
     pub(crate) bad: Arc<BTreeMap<Location, Bad>>,
 }
 
@@ -448,6 +450,12 @@ impl OrganizationPolicy {
     #[must_use]
     pub fn price(&self, provider: &str, upstream_model: &str, at: Timestamp) -> Option<&Price> {
         self.prices.find(provider, upstream_model, at)
+    }
+
+    /// Returns the budgets.
+    #[must_use]
+    pub const fn budgets(&self) -> &Arc<Budgets> {
+        &self.budgets
     }
 
     /// Says whether a resource of a workspace could not be read, with no earlier version to fall back on.
