@@ -11,12 +11,13 @@ mod ollama;
 
 use std::fmt::Debug;
 
-use hub::canonical::content::{Content, Message, Role};
+use hub::canonical::content::{Block, Content, Message, Role};
 use hub::canonical::error::{AnswerError, EncodeError};
 use hub::canonical::event::{FinishReason, Start};
 use hub::canonical::json::{Raw, Rest};
 use hub::canonical::request::ChatRequest;
-use hub::codec::json;
+use hub::canonical::tool::{FunctionTool, Tool};
+use hub::codec::json::{self, ObjectWriter};
 use hub::dialect::tool_name::NameRule;
 use hub::dialect::{Decoder, Dialect, EncodedRequest, Mode, RequestOptions, Undo};
 
@@ -99,6 +100,69 @@ impl<'r> Notes<'r> {
                 self.dropped(*name, &reason);
             }
         }
+    }
+
+    /// Reports what vendors that know nothing but the usual settings cannot be told.
+    fn drop_all_but_usual(&mut self) {
+        let request = self.request;
+        if request.n.is_some_and(|n| n > 1) {
+            let reason = format!("{} gives one answer per call; send several calls instead", self.vendor);
+            self.fail("n", &reason);
+        }
+        self.drop_set(&[
+            ("logit_bias", request.sampling.logit_bias.as_ref().is_some_and(|raw| raw.as_str() != "{}")),
+            ("user", request.user.is_some()),
+            ("service_tier", request.service_tier.as_deref().is_some_and(|tier| tier != "auto")),
+            ("parallel_tool_calls", request.parallel_tool_calls == Some(false)),
+            ("logprobs", request.logprobs.is_some()),
+        ]);
+        self.drop_unknown();
+    }
+
+    /// Reports what a block carries beside what it says.
+    fn drop_extras(&mut self, path: &str, block: &Block) {
+        if block.cache.is_some() {
+            self.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
+        }
+        for (name, _) in block.rest.iter().filter(|(name, _)| *name != Block::ITEM) {
+            let reason = format!("{} has no such field", self.vendor);
+            self.dropped(format!("{path}.{name}"), &reason);
+        }
+    }
+
+    /// Returns the tools that are functions, and reports the others.
+    fn functions(&mut self) -> Vec<&'r FunctionTool> {
+        let mut functions = Vec::new();
+        for (index, tool) in self.request.tools.iter().enumerate() {
+            match tool {
+                Tool::Function(tool) => functions.push(tool),
+                Tool::Opaque(opaque) => {
+                    let reason = format!("{} has no tool of type {}", self.vendor, opaque.kind);
+                    self.dropped(format!("tools[{index}]"), &reason);
+                }
+            }
+        }
+        functions
+    }
+
+    /// Writes functions as OpenAI has them, which others took over.
+    fn write_functions(&mut self, functions: &[&FunctionTool], object: &mut ObjectWriter<'_>) {
+        object.array("tools", |array| {
+            for tool in functions {
+                let name = self.tool_name(&tool.name);
+                array.object(|object| {
+                    object.str("type", "function");
+                    object.object("function", |object| {
+                        object.str("name", &name);
+                        object.opt_str("description", tool.description.as_deref());
+                        match &tool.parameters {
+                            Some(schema) => object.raw("parameters", schema),
+                            None => object.literal("parameters", r#"{"type":"object","properties":{}}"#),
+                        }
+                    });
+                });
+            }
+        });
     }
 
     /// Reports the fields of the call that no other vendor knows, and those of its messages.

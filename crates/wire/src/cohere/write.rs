@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use hub::canonical::content::{Block, Content, Image, Message, Role, Source, ToolResult};
 use hub::canonical::error::EncodeError;
 use hub::canonical::request::{ChatRequest, Effort, ReasoningMode};
-use hub::canonical::tool::{FunctionTool, ResponseFormat, Tool, ToolChoice};
+use hub::canonical::tool::{ResponseFormat, ToolChoice};
 use hub::codec::json::{ArrayWriter, ObjectWriter, write_object};
 use hub::dialect::{EncodedRequest, ReasoningStyle, RequestOptions};
 
@@ -38,17 +38,7 @@ impl Writer<'_> {
         self.write_format(object);
         self.write_limits(object);
         self.write_thinking(object);
-        if request.n.is_some_and(|n| n > 1) {
-            self.notes.fail("n", "Cohere gives one answer per call; send several calls instead");
-        }
-        self.notes.drop_set(&[
-            ("logit_bias", request.sampling.logit_bias.as_ref().is_some_and(|raw| raw.as_str() != "{}")),
-            ("user", request.user.is_some()),
-            ("service_tier", request.service_tier.as_deref().is_some_and(|tier| tier != "auto")),
-            ("parallel_tool_calls", request.parallel_tool_calls == Some(false)),
-            ("logprobs", request.logprobs.is_some()),
-        ]);
-        self.notes.drop_unknown();
+        self.notes.drop_all_but_usual();
     }
 
     fn write_limits(&mut self, object: &mut ObjectWriter<'_>) {
@@ -161,12 +151,7 @@ impl Writer<'_> {
 
     /// Reports what a block carries that has no place here.
     fn note_block(&mut self, path: &str, block: &Block) {
-        if block.cache.is_some() {
-            self.notes.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
-        }
-        for (name, _) in block.rest.iter().filter(|(name, _)| *name != Block::ITEM) {
-            self.notes.dropped(format!("{path}.{name}"), "Cohere has no such field");
-        }
+        self.notes.drop_extras(path, block);
         if let Content::Text(text) = &block.content
             && text.citations.is_some()
         {
@@ -269,19 +254,9 @@ impl Writer<'_> {
     // === Tools and format ===
 
     fn write_tools(&mut self, object: &mut ObjectWriter<'_>) {
-        let request = self.request;
-        let mut functions: Vec<&FunctionTool> = Vec::new();
-        for (index, tool) in request.tools.iter().enumerate() {
-            match tool {
-                Tool::Function(tool) => functions.push(tool),
-                Tool::Opaque(opaque) => {
-                    let reason = format!("Cohere has no tool of type {}", opaque.kind);
-                    self.notes.dropped(format!("tools[{index}]"), &reason);
-                }
-            }
-        }
+        let mut functions = self.notes.functions();
         // There is no choice of one tool by name; offering only that one and requiring a call says the same.
-        let mut choice = request.tool_choice.clone();
+        let mut choice = self.request.tool_choice.clone();
         if let Some(ToolChoice::Tool(wanted)) = &choice {
             functions.retain(|tool| tool.name == *wanted);
             choice = Some(ToolChoice::Required);
@@ -289,22 +264,7 @@ impl Writer<'_> {
         if functions.is_empty() {
             return;
         }
-        object.array("tools", |array| {
-            for tool in &functions {
-                let name = self.notes.tool_name(&tool.name);
-                array.object(|object| {
-                    object.str("type", "function");
-                    object.object("function", |object| {
-                        object.str("name", &name);
-                        object.opt_str("description", tool.description.as_deref());
-                        match &tool.parameters {
-                            Some(schema) => object.raw("parameters", schema),
-                            None => object.literal("parameters", r#"{"type":"object","properties":{}}"#),
-                        }
-                    });
-                });
-            }
-        });
+        self.notes.write_functions(&functions, object);
         if functions.iter().any(|tool| tool.strict == Some(true)) {
             if functions.iter().any(|tool| tool.strict != Some(true)) {
                 self.notes.changed("tools", "Cohere is strict with all tools or none; all are");

@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use hub::canonical::content::{Block, Content, Message, Role, Source};
 use hub::canonical::error::EncodeError;
 use hub::canonical::request::{ChatRequest, Effort, ReasoningMode};
-use hub::canonical::tool::{ResponseFormat, Tool, ToolChoice};
+use hub::canonical::tool::{ResponseFormat, ToolChoice};
 use hub::codec::json::{ArrayWriter, ObjectWriter, write_object};
 use hub::dialect::{EncodedRequest, ReasoningStyle, RequestOptions};
 
@@ -47,17 +47,7 @@ impl Writer<'_> {
         }
         self.write_think(object);
         self.write_options(object);
-        if request.n.is_some_and(|n| n > 1) {
-            self.notes.fail("n", "Ollama gives one answer per call; send several calls instead");
-        }
-        self.notes.drop_set(&[
-            ("logit_bias", request.sampling.logit_bias.as_ref().is_some_and(|raw| raw.as_str() != "{}")),
-            ("user", request.user.is_some()),
-            ("service_tier", request.service_tier.as_deref().is_some_and(|tier| tier != "auto")),
-            ("parallel_tool_calls", request.parallel_tool_calls == Some(false)),
-            ("logprobs", request.logprobs.is_some()),
-        ]);
-        self.notes.drop_unknown();
+        self.notes.drop_all_but_usual();
     }
 
     fn write_think(&mut self, object: &mut ObjectWriter<'_>) {
@@ -100,18 +90,8 @@ impl Writer<'_> {
     }
 
     fn write_tools(&mut self, object: &mut ObjectWriter<'_>) {
-        let request = self.request;
-        let mut functions = Vec::new();
-        for (index, tool) in request.tools.iter().enumerate() {
-            match tool {
-                Tool::Function(tool) => functions.push(tool),
-                Tool::Opaque(opaque) => {
-                    let reason = format!("Ollama has no tool of type {}", opaque.kind);
-                    self.notes.dropped(format!("tools[{index}]"), &reason);
-                }
-            }
-        }
-        match &request.tool_choice {
+        let mut functions = self.notes.functions();
+        match &self.request.tool_choice {
             None | Some(ToolChoice::Auto) => {}
             Some(ToolChoice::None) => functions.clear(),
             Some(ToolChoice::Tool(wanted)) => {
@@ -125,22 +105,7 @@ impl Writer<'_> {
         if functions.is_empty() {
             return;
         }
-        object.array("tools", |array| {
-            for tool in functions {
-                let name = self.notes.tool_name(&tool.name);
-                array.object(|object| {
-                    object.str("type", "function");
-                    object.object("function", |object| {
-                        object.str("name", &name);
-                        object.opt_str("description", tool.description.as_deref());
-                        match &tool.parameters {
-                            Some(schema) => object.raw("parameters", schema),
-                            None => object.literal("parameters", r#"{"type":"object","properties":{}}"#),
-                        }
-                    });
-                });
-            }
-        });
+        self.notes.write_functions(&functions, object);
     }
 
     fn write_message(&mut self, index: usize, message: &Message, array: &mut ArrayWriter<'_>) {
@@ -207,12 +172,7 @@ impl Writer<'_> {
     fn read_blocks(&mut self, path: &str, blocks: &[Block], said: &mut Said) {
         for (index, block) in blocks.iter().enumerate() {
             let path = format!("{path}.content[{index}]");
-            if block.cache.is_some() {
-                self.notes.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
-            }
-            for (name, _) in block.rest.iter().filter(|(name, _)| *name != Block::ITEM) {
-                self.notes.dropped(format!("{path}.{name}"), "Ollama has no such field");
-            }
+            self.notes.drop_extras(&path, block);
             match &block.content {
                 Content::Text(text) => said.add(&text.text),
                 Content::Refusal(text) => said.add(text),
