@@ -41,6 +41,7 @@ pub(crate) mod settle;
 mod surface;
 pub(crate) mod trace;
 mod transform;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,7 @@ use http::Response;
 use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use link::usage::event::Entry;
 use llm::dialect::Dialect;
 use policy::{KeyRefusal, Snapshot};
 use remote::BatchCall;
@@ -112,6 +114,7 @@ pub(crate) struct Worker {
     pub(crate) client: Arc<Client>,
     pub(crate) ids: Ids,
     pub(crate) bases: dispatch::Bases,
+    turn: turn::Turn,
 }
 
 impl Worker {
@@ -126,6 +129,7 @@ impl Worker {
             client: Arc::new(Client::new(dial)),
             ids: Ids::new(entropy),
             bases: dispatch::Bases::default(),
+            turn: turn::Turn::default(),
             shared,
         }
     }
@@ -145,7 +149,13 @@ pub(crate) async fn handle(
         None => run(&worker, &parts, &mut body, &mut meter).await,
     };
     match answered {
-        Ok(reply) => reply.respond(meter),
+        Ok(reply) => {
+            let mut response = reply.respond(meter);
+            if let Some(event) = response.body_mut().close() {
+                turn::tell(&worker, Entry::Ended(event)).await;
+            }
+            response
+        }
         Err(rejection) => {
             if let Some(unread) = body.take() {
                 discard(unread);

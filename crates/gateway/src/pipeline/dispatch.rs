@@ -192,7 +192,9 @@ pub(crate) async fn dispatch(
             tries.only_first();
         }
         if at == 0 && !tries.plan.is_empty() {
-            meter.open();
+            if let Some(told) = meter.open_together() {
+                told.await;
+            }
             shadow::cast(worker, organization, headers, wanted, meter);
         }
         let found = go_through(&context, &mut tries, meter).await;

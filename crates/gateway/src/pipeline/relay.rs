@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use domain::usage::Outcome;
+use domain::usage::{Outcome, UsageEvent};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
@@ -59,6 +59,15 @@ impl ReplyBody {
             return Self::Ended;
         }
         Self::Whole { bytes, meter: Some(meter) }
+    }
+
+    /// Ends the call of a body that is whole, and returns what is to be on file before it is handed over. Who does not ask for
+    /// it has it filed with the first look at the body.
+    pub(crate) fn close(&mut self) -> Option<Box<UsageEvent>> {
+        match self {
+            Self::Whole { meter, .. } => meter.take()?.close_whole(),
+            _ => None,
+        }
     }
 
     /// A stream that is given again, event by event.

@@ -16,7 +16,7 @@ use super::realtime::Opening;
 use super::relay::keeper::Keeper;
 use super::relay::stream::Start;
 use super::relay::{ReplyBody, StreamRelay};
-use super::settle::{Meter, header_value, micros};
+use super::settle::{Meter, header_value, micros, number_value};
 use crate::rejection::Rejection;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-headgate-request-id");
@@ -84,7 +84,7 @@ impl Reply {
         let overhead = meter.answered(Instant::now());
         let mut headers = HeaderMap::with_capacity(12);
         stamp(&mut headers, &meter);
-        headers.insert(OVERHEAD, header_value(&micros(overhead)));
+        headers.insert(OVERHEAD, number_value(micros(overhead)));
         let mut status = StatusCode::OK;
         let mut pass = |headers: &mut HeaderMap, passed: Passed| {
             status = passed.status;
@@ -164,11 +164,11 @@ fn stamp(headers: &mut HeaderMap, meter: &Meter) {
     headers.insert(native, meter.id_text.clone());
     headers.insert(REQUEST_ID, meter.id_text.clone());
     if meter.caller.is_some() {
-        headers.insert(REVISION, header_value(&meter.policy_revision));
+        headers.insert(REVISION, number_value(meter.policy_revision));
     }
     let n_attempts = meter.n_attempts();
     if n_attempts > 0 {
-        headers.insert(ATTEMPTS, if n_attempts == 1 { ONE } else { header_value(&n_attempts) });
+        headers.insert(ATTEMPTS, if n_attempts == 1 { ONE } else { number_value(n_attempts as u64) });
     }
     if let Some(served) = &meter.served {
         insert_text(headers, MODEL, &served.upstream_model);

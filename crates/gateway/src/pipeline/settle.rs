@@ -19,7 +19,7 @@ use domain::{
 };
 use http::HeaderValue;
 use link::SinkFull;
-use link::usage::event::OpenedCall;
+use link::usage::event::{Entry, OpenedCall};
 use link::usage::spool::Spool;
 use llm::canonical::event::FinishReason;
 use tokio::time::Instant;
@@ -29,6 +29,7 @@ use super::Worker;
 use super::admit::Notes;
 use super::relay::Bill;
 use super::reserve::Hold;
+use super::turn::{self, Told};
 use crate::metrics;
 use crate::rejection::Rejection;
 
@@ -46,6 +47,18 @@ pub trait UsageSink: Send + Sync {
     /// Takes the one event of a call that has ended; `Err` when it is full, so that the loss is counted.
     fn record(&self, event: UsageEvent) -> Result<(), SinkFull>;
 
+    /// Takes what several calls tell, in this order, and leaves the vector empty. Returns how many events are lost.
+    fn keep(&self, entries: &mut Vec<Entry>) -> u64 {
+        let mut n_lost = 0;
+        for entry in entries.drain(..) {
+            match entry {
+                Entry::Opened(call) => self.opened(call),
+                Entry::Ended(event) => n_lost += u64::from(self.record(*event).is_err()),
+            }
+        }
+        n_lost
+    }
+
     /// Says whether the next event may be lost.
     fn is_full(&self) -> bool {
         false
@@ -59,6 +72,10 @@ impl UsageSink for Spool {
 
     fn record(&self, event: UsageEvent) -> Result<(), SinkFull> {
         Self::record(self, event)
+    }
+
+    fn keep(&self, entries: &mut Vec<Entry>) -> u64 {
+        Self::keep(self, entries)
     }
 
     fn is_full(&self) -> bool {
@@ -186,8 +203,19 @@ impl Meter {
 
     /// Tells the spool that the call is about to be sent upstream.
     pub(crate) fn open(&self) {
-        let Some(caller) = self.caller else { return };
-        self.worker.shared.usage.opened(OpenedCall {
+        if let Some(opened) = self.opened() {
+            turn::tell_now(&self.worker, opened);
+        }
+    }
+
+    /// The same, together with what other calls tell.
+    pub(crate) fn open_together(&self) -> Option<Told<'_>> {
+        Some(turn::tell(&self.worker, self.opened()?))
+    }
+
+    fn opened(&self) -> Option<Entry> {
+        let caller = self.caller?;
+        Some(Entry::Opened(OpenedCall {
             id: self.request_id,
             organization_id: caller.organization,
             workspace_id: caller.workspace,
@@ -200,7 +228,7 @@ impl Meter {
             started_at: self.started_at,
             policy_revision: self.policy_revision,
             holds: Vec::new(),
-        });
+        }))
     }
 
     /// Notes that the answer begins, and returns the time spent in Headgate itself until now.
@@ -375,6 +403,11 @@ impl Meter {
         self.attempts.iter().map(|attempt| attempt.cost).sum()
     }
 
+    /// Ends a call that was answered whole. What is returned is to be on file before the answer is handed over.
+    pub(crate) fn close_whole(mut self: Box<Self>) -> Option<Box<UsageEvent>> {
+        self.close(Outcome::Success, 200, None)
+    }
+
     /// Settles a refused call.
     pub(crate) fn reject(mut self: Box<Self>, rejection: &Rejection) {
         self.settle(rejection.outcome(), rejection.status().as_u16(), Some(rejection.code));
@@ -391,8 +424,15 @@ impl Meter {
     }
 
     fn settle(&mut self, outcome: Outcome, status: u16, code: Option<GatewayCode>) {
+        if let Some(event) = self.close(outcome, status, code) {
+            turn::tell_now(&self.worker, Entry::Ended(event));
+        }
+    }
+
+    /// Ends the call; returns its event, once.
+    fn close(&mut self, outcome: Outcome, status: u16, code: Option<GatewayCode>) -> Option<Box<UsageEvent>> {
         if std::mem::replace(&mut self.is_settled, true) {
-            return;
+            return None;
         }
         self.hold = None;
         self.end_attempt(AttemptOutcome::Cancelled, &Bill::default(), Instant::now());
@@ -414,7 +454,7 @@ impl Meter {
         super::trace::end(&self.span, self, outcome, status, usage, cost);
         // A refusal for want of room must not take up the room that is left for calls in flight.
         let is_kept = self.endpoint.is_metered() && code != Some(GatewayCode::UsageFull);
-        let Some(caller) = self.caller.filter(|_| is_kept) else { return };
+        let caller = self.caller.filter(|_| is_kept)?;
         // Nothing upstream took part in an answer that is given again; it belongs in no deployment's figures.
         let served = self.served.take().filter(|_| !self.cache.is_reused());
         let (deployment_id, provider, upstream_model) = match served {
@@ -422,7 +462,7 @@ impl Meter {
             None => (None, None, None),
         };
         let notes = std::mem::take(&mut self.notes);
-        let event = UsageEvent {
+        Some(Box::new(UsageEvent {
             id: self.request_id,
             organization_id: caller.organization,
             workspace_id: caller.workspace,
@@ -461,10 +501,7 @@ impl Meter {
             dropped: std::mem::take(&mut self.dropped),
             attempts: std::mem::take(&mut self.attempts),
             charges: Vec::new(),
-        };
-        if self.worker.shared.usage.record(event).is_err() {
-            self.worker.metrics.events_lost.add(1);
-        }
+        }))
     }
 }
 
@@ -491,6 +528,23 @@ pub(crate) fn header_value(value: &dyn Display) -> HeaderValue {
     let length = ROOM - rest.len();
     let text = if is_written { &text[..length] } else { &[][..] };
     HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Writes a whole number as a header.
+pub(crate) fn number_value(mut n: u64) -> HeaderValue {
+    let mut text = [b'0'; 20];
+    let mut at = text.len();
+    // Twenty digits hold every number.
+    for digit in text.iter_mut().rev() {
+        let [low, ..] = (n % 10).to_le_bytes();
+        *digit += low;
+        at -= 1;
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    HeaderValue::from_bytes(&text[at..]).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// Returns whole microseconds.

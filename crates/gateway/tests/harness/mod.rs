@@ -8,7 +8,7 @@ pub(crate) mod remotes;
 pub(crate) mod upstream;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use domain::rng::SeededEntropy;
@@ -16,7 +16,7 @@ use domain::usage::UsageEvent;
 use domain::{Clock, NodeId, Timestamp};
 use gateway::{Ephemeral, Gateway, GatewayConfig, Lane, Parts, UsageSink};
 use link::SinkFull;
-use link::usage::event::OpenedCall;
+use link::usage::event::{Entry, OpenedCall};
 use parking_lot::Mutex;
 use runtime::health::Readiness;
 use tokio::sync::Notify;
@@ -33,6 +33,8 @@ pub(crate) struct Ledger {
     pub events: Mutex<Vec<UsageEvent>>,
     pub opened: Mutex<Vec<OpenedCall>>,
     pub is_full: AtomicBool,
+    /// How often it was told of one or more calls at once.
+    pub n_told: AtomicUsize,
     changed: Notify,
 }
 
@@ -45,6 +47,17 @@ impl UsageSink for Ledger {
         self.events.lock().push(event);
         self.changed.notify_waiters();
         Ok(())
+    }
+
+    fn keep(&self, entries: &mut Vec<Entry>) -> u64 {
+        self.n_told.fetch_add(1, Ordering::Relaxed);
+        for entry in entries.drain(..) {
+            match entry {
+                Entry::Opened(call) => self.opened(call),
+                Entry::Ended(event) => self.record(*event).expect("has room"),
+            }
+        }
+        0
     }
 
     fn is_full(&self) -> bool {

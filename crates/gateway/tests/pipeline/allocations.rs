@@ -215,19 +215,19 @@ fn identifying_a_caller_allocates_nothing() {
 #[test]
 fn a_whole_answer_allocates_at_most_so_often() {
     let n = count("/v1/chat/completions", CHAT, Answer::Whole);
-    assert!(n <= 51, "{n}");
+    assert!(n <= 49, "{n}");
 }
 
 #[test]
 fn an_answer_given_again_allocates_at_most_so_often() {
     let n = count("/v1/chat/completions", &CHAT.replace("gpt", "kept"), Answer::Whole);
-    assert!(n <= 37, "{n}");
+    assert!(n <= 36, "{n}");
 }
 
 #[test]
 fn a_translated_answer_allocates_at_most_so_often() {
     let n = count("/v1/messages", MESSAGES, Answer::Whole);
-    assert!(n <= 106, "{n}");
+    assert!(n <= 104, "{n}");
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_chunk_of_a_stream_allocates_at_most_so_often() {
     let few = count("/v1/chat/completions", CHAT_STREAM, Answer::Stream { n_chunks: 10 });
     let many = count("/v1/chat/completions", CHAT_STREAM, Answer::Stream { n_chunks: 110 });
     let each = (many - few).div_ceil(100);
-    assert!(each == 0 && few <= 58, "{each} a chunk, {few} for ten");
+    assert!(each == 0 && few <= 56, "{each} a chunk, {few} for ten");
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_translated_chunk_of_a_stream_allocates_at_most_so_often() {
     let few = count("/v1/messages", MESSAGES_STREAM, Answer::Stream { n_chunks: 10 });
     let many = count("/v1/messages", MESSAGES_STREAM, Answer::Stream { n_chunks: 110 });
     let each = (many - few).div_ceil(100);
-    assert!(each <= 12 && few <= 228, "{each} a chunk, {few} for ten");
+    assert!(each <= 12 && few <= 226, "{each} a chunk, {few} for ten");
 }
 
 #[test]

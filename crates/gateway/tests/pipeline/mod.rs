@@ -30,4 +30,5 @@ mod stopping;
 mod surfaces;
 mod tasks;
 mod timeouts;
+mod turns;
 mod usage;

@@ -39,9 +39,9 @@ pub struct OpenedCall {
 
 /// One thing to be kept.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Entry {
+pub enum Entry {
     /// A call is about to be sent upstream.
-    Opened(Box<OpenedCall>),
+    Opened(OpenedCall),
     /// A call has ended.
     Ended(Box<UsageEvent>),
 }

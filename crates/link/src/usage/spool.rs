@@ -200,10 +200,28 @@ impl Spool {
     /// every call that an upstream saw. A note that the disk refuses waits with the events; one that finds no room is dropped,
     /// since the event itself counts.
     pub fn opened(&self, call: OpenedCall) {
-        let entry = Entry::Opened(Box::new(call));
+        let entry = Entry::Opened(call);
         if self.shared.log.lock().append(std::slice::from_ref(&entry)).is_err() {
             let _no_room = self.shared.push(entry);
         }
+    }
+
+    /// Keeps what several calls tell at once, in the order given: as [`Spool::opened`] and [`Spool::record`] do, but in one
+    /// write. Leaves the vector empty. Returns how many events are lost.
+    pub fn keep(&self, entries: &mut Vec<Entry>) -> u64 {
+        if self.shared.is_idle() && self.shared.write(entries) {
+            entries.clear();
+            return 0;
+        }
+        let mut n_lost = 0;
+        for entry in entries.drain(..) {
+            let is_event = matches!(entry, Entry::Ended(_));
+            if self.shared.push(entry).is_err() {
+                n_lost += u64::from(is_event);
+            }
+        }
+        self.shared.lost_in_queue.fetch_add(n_lost, Ordering::Relaxed);
+        n_lost
     }
 
     /// Keeps the event of a call: written when it returns (one write, no sync), so that an answer whose last byte goes out
@@ -404,6 +422,7 @@ impl Shared {
                     self.ages.lock().wrote(log.last_sequence(), Instant::now());
                 }
                 drop(log);
+                let is_news = done.events + done.lost > 0;
                 if done.lost > 0 {
                     tracing::error!(
                         spool.lost = done.lost,
@@ -413,8 +432,11 @@ impl Shared {
                 if self.is_failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("usage spool: the disk takes writes again");
                 }
-                self.note_unsynced(done.bytes);
-                self.written.notify_one();
+                // What was only opened is of no interest to the ledger.
+                if is_news {
+                    self.note_unsynced(done.bytes);
+                    self.written.notify_one();
+                }
                 true
             }
             Err(error) => {

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,7 +102,7 @@ struct Segment {
 #[derive(Debug)]
 struct OpenCall {
     number: u64,
-    note: Vec<u8>,
+    note: Box<[u8]>,
 }
 
 /// The log of one node.
@@ -124,6 +125,8 @@ pub(super) struct Log {
     is_dir_synced: bool,
     acknowledged: HashMap<u128, u64>,
     buffer: Vec<u8>,
+    /// Which notes are in the buffer, and where.
+    notes: Vec<(RequestId, Range<usize>)>,
 }
 
 impl Log {
@@ -145,6 +148,7 @@ impl Log {
             is_dir_synced: true,
             acknowledged: HashMap::new(),
             buffer: Vec::new(),
+            notes: Vec::new(),
         };
         let recovered = log.recover()?;
         Ok((log, recovered))
@@ -158,8 +162,8 @@ impl Log {
         self.roll_if_full()?;
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
+        self.notes.clear();
         let mut done = Appended::default();
-        let mut opened = Vec::new();
         let mut seq = self.next_seq;
         let room = self.bounds.max_bytes.saturating_sub(self.len());
         for entry in entries {
@@ -173,7 +177,7 @@ impl Log {
                 seq += 1;
                 done.events += 1;
             } else {
-                opened.push((entry.request_id(), buffer[before + FRAME_HEADER_LEN + 1..].to_vec()));
+                self.notes.push((entry.request_id(), before + FRAME_HEADER_LEN + 1..buffer.len()));
             }
         }
         let lost = self.lost.get(&self.boot).copied().unwrap_or(0) + done.lost;
@@ -188,11 +192,11 @@ impl Log {
         written?;
         self.lost.insert(self.boot, lost);
         self.next_seq = seq;
-        self.note(entries, opened, done.events);
+        self.note(entries, done.events);
         Ok(done)
     }
 
-    fn note(&mut self, entries: &[Entry], opened: Vec<(RequestId, Vec<u8>)>, n_events: u64) {
+    fn note(&mut self, entries: &[Entry], n_events: u64) {
         let last_seq = self.next_seq - 1;
         let Some(segment) = self.active.as_ref().and_then(|(_, at)| self.segments.get_mut(*at)) else { return };
         if n_events > 0 {
@@ -200,8 +204,8 @@ impl Log {
             segment.n_events += n_events;
         }
         let number = segment.number;
-        for (id, note) in opened {
-            self.open.insert(id, OpenCall { number, note });
+        for (id, place) in self.notes.drain(..) {
+            self.open.insert(id, OpenCall { number, note: self.buffer[place].into() });
         }
         for entry in entries {
             if matches!(entry, Entry::Ended(_)) {

@@ -23,7 +23,7 @@ fn end(n: u64) -> Entry {
 }
 
 fn begin(n: u64) -> Entry {
-    Entry::Opened(Box::new(opened(n)))
+    Entry::Opened(opened(n))
 }
 
 /// Everything a reader sees, as (boot, sequence, request, outcome).
