@@ -32,9 +32,9 @@ pub use log::Recovered;
 pub use read::Batch;
 
 /// Longest time between a write and its sync.
-const SYNC_EVERY: Duration = Duration::from_millis(10);
+const SYNC_EVERY: Duration = Duration::from_millis(50);
 /// Bytes after which a sync does not wait.
-const SYNC_BYTES: u64 = 256 * 1024;
+const SYNC_BYTES: u64 = 1024 * 1024;
 /// The part of the disk space that is kept for calls in flight once the spool counts as full.
 const HEADROOM: u64 = 16;
 /// Pause before a write is tried again that the disk refused.
@@ -61,7 +61,7 @@ pub struct SpoolConfig {
 pub enum SyncPolicy {
     /// As soon as the disk is free, whatever was written meanwhile with it.
     Always,
-    /// Every 10 ms or 256 KiB.
+    /// Every 50 ms or 1 MiB.
     Group,
     /// When the operating system likes.
     Os,
