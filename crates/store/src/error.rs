@@ -105,6 +105,8 @@ constraints! {
     DeploymentName = "deployments_name_key";
     /// Another live route of the workspace has this name.
     RouteName = "routes_name_key";
+    /// Another live budget of the same scope has this name.
+    BudgetName = "budgets_name_key";
     /// The price version of this model and start exists.
     Price = "prices_key";
     /// Another node group has this name.
@@ -112,7 +114,8 @@ constraints! {
     /// A node with this certificate serial exists.
     CertificateSerial = "node_certificates_pkey";
     /// The row exists already.
-    Exists = "organizations_pkey" | "workspaces_pkey" | "environments_pkey" | "users_pkey" | "members_pkey" | "virtual_keys_pkey";
+    Exists = "organizations_pkey" | "workspaces_pkey" | "environments_pkey" | "users_pkey" | "members_pkey" | "virtual_keys_pkey"
+        | "budget_leases_open_key";
 }
 
 impl From<sqlx::Error> for StoreError {

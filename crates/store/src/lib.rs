@@ -14,6 +14,7 @@
 
 pub mod access_tokens;
 pub mod audit;
+pub mod budgets;
 pub mod changes;
 pub mod credentials;
 pub mod deployments;
@@ -24,6 +25,7 @@ pub mod idempotency;
 pub mod jobs;
 pub mod join_tokens;
 pub mod kept_responses;
+pub mod leases;
 pub mod members;
 pub mod migrate;
 pub mod nodes;

@@ -45,6 +45,7 @@ migrations! {
     11 "0011_kept_responses.sql",
     12 "0012_units.sql",
     13 "0013_remote_objects.sql",
+    14 "0014_budgets.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

@@ -1,6 +1,7 @@
 //! The store on a real PostgreSQL: every aggregate, row security, isolation, and the private cluster itself.
 
 mod audit;
+mod budgets;
 mod embedded;
 mod identity;
 mod isolation;

@@ -14,7 +14,7 @@ use crate::support::{NOON, Tenant, World, key, note, permit, uuid_at};
 
 const HOUR: Duration = Duration::from_hours(1);
 
-fn event(tenant: &Tenant, at: Timestamp) -> UsageEvent {
+pub(crate) fn event(tenant: &Tenant, at: Timestamp) -> UsageEvent {
     let usage = TokenUsage { input: 100, output: 20, reasoning: 5, ..TokenUsage::default() };
     let deployment_id = DeploymentId::from_uuid(7);
     UsageEvent {

@@ -12,7 +12,7 @@ use sqlx::types::Json;
 use super::event::{EventRow, day, day_of};
 use super::histogram::Histogram;
 use crate::row::{signed, unsigned};
-use crate::{Result, Store, StoreError, SystemTx};
+use crate::{Result, Store, StoreError, SystemTx, leases};
 
 /// What a node reports at once, in spool order.
 #[derive(Debug, Clone)]
@@ -71,6 +71,8 @@ pub async fn append(store: &Store, batch: &Batch<'_>) -> Result<Appended> {
     if !booked.is_empty() {
         add_to_sums(&mut tx, &booked, batch.received_at).await?;
         mark_keys_used(&mut tx, &booked).await?;
+        // After the events, sums and keys: leases lock accounts and nothing of usage.
+        leases::book(&mut tx, &booked, batch.received_at).await?;
     }
     let watermark = advance(&mut tx, batch).await?;
     tx.commit().await?;
@@ -173,14 +175,14 @@ async fn insert_events<'a>(
                                    cache_write_5m, cache_write_1h, output, reasoning, is_estimated, cost_nanos, price_id,
                                    policy_revision, end_user, conversation_id, trace_id, metadata, routing, tags, dropped, attempts,
                                    cache, saved_input, saved_output, saved_cost_nanos, received_at,
-                                   images, audio_ms, characters, searches, pages, is_unmetered)
+                                   images, audio_ms, characters, searches, pages, is_unmetered, charges)
          SELECT organization_id, day, id, workspace_id, environment_id, virtual_key_id, node_id, endpoint,
                 model, route_id, deployment_id, provider, upstream_model, is_stream, outcome, status, code,
                 finish_reason, started_at, duration_us, first_byte_us, overhead_us, input, cached_input,
                 cache_write_5m, cache_write_1h, output, reasoning, is_estimated, cost_nanos, price_id,
                 policy_revision, end_user, conversation_id, trace_id, metadata, routing, tags, dropped, attempts,
                 cache, saved_input, saved_output, saved_cost_nanos, received_at, images, audio_ms, characters, searches, pages,
-                is_unmetered
+                is_unmetered, charges
            FROM jsonb_to_recordset($1) AS event (
                 organization_id text, day integer, id text, workspace_id text, environment_id text, virtual_key_id text,
                 node_id text, endpoint text, model text, route_id text, deployment_id text, provider text,
@@ -190,7 +192,8 @@ async fn insert_events<'a>(
                 is_estimated boolean, cost_nanos bigint, price_id text, policy_revision bigint, end_user text,
                 conversation_id text, trace_id text, metadata jsonb, routing jsonb, tags jsonb, dropped jsonb, attempts jsonb,
                 cache text, saved_input bigint, saved_output bigint, saved_cost_nanos bigint, received_at bigint,
-                images bigint, audio_ms bigint, characters bigint, searches bigint, pages bigint, is_unmetered boolean)
+                images bigint, audio_ms bigint, characters bigint, searches bigint, pages bigint, is_unmetered boolean,
+                charges jsonb)
          ON CONFLICT (organization_id, day, id) DO NOTHING RETURNING id",
     )
     .bind(json(&rows)?)

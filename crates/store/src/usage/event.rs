@@ -1,6 +1,7 @@
 //! A usage event as a row: the same struct is written (as one JSON parameter for a whole batch) and read.
 
 use domain::Timestamp;
+use domain::budget::Charge;
 use domain::usage::{
     AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, Routing, TokenUsage, UnitUsage, UsageEvent,
 };
@@ -72,6 +73,7 @@ pub(super) struct EventRow {
     searches: i64,
     pages: i64,
     is_unmetered: bool,
+    charges: Option<Json<Vec<Charge>>>,
 }
 
 impl EventRow {
@@ -128,6 +130,7 @@ impl EventRow {
             searches: signed(event.units.searches),
             pages: signed(event.units.pages),
             is_unmetered: event.is_unmetered,
+            charges: (!event.charges.is_empty()).then(|| Json(event.charges.clone())),
         }
     }
 
@@ -189,7 +192,7 @@ impl EventRow {
             tags: self.tags.0,
             dropped: self.dropped.0,
             attempts: self.attempts.0,
-            charges: Vec::new(),
+            charges: self.charges.map(|it| it.0).unwrap_or_default(),
         })
     }
 }

@@ -54,7 +54,7 @@ pub async fn list(
                 duration_us, first_byte_us, overhead_us, input, cached_input, cache_write_5m, cache_write_1h, output,
                 reasoning, is_estimated, cost_nanos, price_id, policy_revision, end_user, conversation_id, trace_id,
                 metadata, routing, tags, dropped, attempts, cache, saved_input, saved_output, saved_cost_nanos, received_at, images, audio_ms, characters,
-                searches, pages, is_unmetered
+                searches, pages, is_unmetered, charges
            FROM usage_events
           WHERE organization_id = $1 AND workspace_id = $2 AND day >= $3 AND day <= $4
             AND ($5::text IS NULL OR id < $5)
@@ -96,7 +96,7 @@ pub async fn get(tx: &mut Tx, workspace_id: WorkspaceId, id: RequestId) -> Resul
                 duration_us, first_byte_us, overhead_us, input, cached_input, cache_write_5m, cache_write_1h, output,
                 reasoning, is_estimated, cost_nanos, price_id, policy_revision, end_user, conversation_id, trace_id,
                 metadata, routing, tags, dropped, attempts, cache, saved_input, saved_output, saved_cost_nanos, received_at, images, audio_ms, characters,
-                searches, pages, is_unmetered
+                searches, pages, is_unmetered, charges
            FROM usage_events WHERE organization_id = $1 AND day = $2 AND id = $3 AND workspace_id = $4",
     )
     .bind(tx.org())
