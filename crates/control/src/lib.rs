@@ -24,6 +24,7 @@ pub(crate) mod ingest;
 pub mod jobs;
 mod keeping;
 pub mod keyring;
+mod leases;
 pub mod metrics;
 pub mod operator;
 pub mod publisher;

@@ -17,6 +17,7 @@ use domain::audit::{Audit, AuditOutcome};
 use domain::id::IdMint as _;
 use domain::node::{Node, NodeGroup};
 use domain::{ActorKind, AuditEntryId, OrganizationId};
+use proto::v1::leases_server::LeasesServer;
 use proto::v1::node_enrolment_server::NodeEnrolmentServer;
 use proto::v1::node_sync_server::NodeSyncServer;
 use proto::v1::remote_keeping_server::RemoteKeepingServer;
@@ -38,6 +39,7 @@ use crate::ca::{Authority, AuthorityError, Peer};
 use crate::cx::Cx;
 use crate::ingest::Ingest;
 use crate::keeping::Keeping;
+use crate::leases::Lending;
 use crate::publisher::{PolicySigner, Publisher};
 use crate::remotes::Remotes;
 use crate::sync_service::{Enrolment, SyncService};
@@ -174,6 +176,7 @@ async fn serve(
     let sync = NodeSyncServer::new(SyncService::new(Arc::clone(&plane))).max_decoding_message_size(MAX_MESSAGE);
     let keeping = ResponseKeepingServer::new(Keeping::new(Arc::clone(&plane))).max_decoding_message_size(MAX_MESSAGE);
     let remotes = RemoteKeepingServer::new(Remotes::new(Arc::clone(&plane))).max_decoding_message_size(MAX_MESSAGE);
+    let leases = LeasesServer::new(Lending::new(Arc::clone(&plane))).max_decoding_message_size(MAX_MESSAGE);
     let served = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(15)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
@@ -185,6 +188,7 @@ async fn serve(
         .add_service(ingest)
         .add_service(keeping)
         .add_service(remotes)
+        .add_service(leases)
         .serve_with_incoming_shutdown(incoming, stop.cancelled())
         .await;
     if let Err(error) = served {

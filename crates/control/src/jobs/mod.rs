@@ -4,6 +4,7 @@
 //! One file per job; every job may be run again at any time without harm.
 
 mod audit_seal;
+mod leases;
 mod price_book;
 mod retention;
 
@@ -32,6 +33,12 @@ const JOBS: &[Job] = &[
         every: Duration::from_secs(10),
         hold: Duration::from_secs(60),
         run: |cx| Box::pin(audit_seal::run(cx)),
+    },
+    Job {
+        name: "leases",
+        every: Duration::from_secs(30),
+        hold: Duration::from_secs(60),
+        run: |cx| Box::pin(leases::run(cx)),
     },
     Job {
         name: "retention",

@@ -31,6 +31,7 @@ pub(super) async fn run(cx: &Cx) -> Outcome<()> {
     }
     let responses = store::kept_responses::delete_expired(&mut tx, now).await?;
     let remotes = store::remote_objects::delete_expired(&mut tx, now).await?;
+    let leases = store::leases::forget_before(&mut tx, now.minus(cx.config.usage_retention)).await?;
     let days = store::usage::drop_days_until(&mut tx, now.minus(cx.config.usage_retention)).await?;
     tx.commit().await?;
     tracing::info!(
@@ -40,6 +41,7 @@ pub(super) async fn run(cx: &Cx) -> Outcome<()> {
         changes,
         responses,
         remotes,
+        leases,
         days,
         "what had passed its time was deleted"
     );

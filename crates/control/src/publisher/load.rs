@@ -33,6 +33,7 @@ pub(super) async fn all(tx: &mut Tx, cx: &Cx) -> Result<Vec<Resource>, PublishEr
     contents.extend(deployments(tx, None).await?);
     contents.extend(routes(tx, None).await?);
     contents.extend(store::prices::load(tx, None).await?.iter().map(|it| Content::Price(it.into())));
+    contents.extend(budgets(tx, None).await?);
     Ok(contents.iter().map(|content| wire::encode(organization, content)).collect())
 }
 
@@ -73,6 +74,9 @@ pub(super) async fn changed(tx: &mut Tx, cx: &Cx, changes: &[Change]) -> Result<
     }
     if let ids @ [_, ..] = ids!(Price).as_slice() {
         contents.extend(store::prices::load(tx, Some(ids)).await?.iter().map(|it| Content::Price(it.into())));
+    }
+    if let ids @ [_, ..] = ids!(Budget).as_slice() {
+        contents.extend(budgets(tx, Some(ids)).await?);
     }
     let resources: Vec<_> = contents.iter().map(|content| wire::encode(organization, content)).collect();
     let present: std::collections::HashSet<_> = resources.iter().map(|resource| resource.key).collect();
@@ -142,6 +146,12 @@ async fn deployments(tx: &mut Tx, ids: Option<&[domain::DeploymentId]>) -> Resul
 async fn routes(tx: &mut Tx, ids: Option<&[domain::RouteId]>) -> Result<Vec<Content>, PublishError> {
     let rows = store::routes::load(tx, ids).await?;
     Ok(rows.iter().filter(|it| it.archived_at.is_none()).map(|it| Content::Route(it.into())).collect())
+}
+
+async fn budgets(tx: &mut Tx, ids: Option<&[domain::BudgetId]>) -> Result<Vec<Content>, PublishError> {
+    let rows = store::budgets::load(tx, ids).await?;
+    let is_in_force = |it: &&domain::budget::Budget| it.archived_at.is_none() && it.is_enabled;
+    Ok(rows.iter().filter(is_in_force).map(|it| Content::Budget(it.into())).collect())
 }
 
 /// Loads the organization's data keys, opened, by version.
