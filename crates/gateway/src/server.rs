@@ -8,7 +8,6 @@
 
 pub(crate) mod body;
 mod patience;
-mod preface;
 mod stop;
 
 use std::convert::Infallible;
@@ -27,6 +26,7 @@ use futures_util::FutureExt;
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
+use http1::preface::{Connection, Opening, Protocol};
 use http1::server::{Answers, Reading, Refused, Takeover};
 use hyper::server::conn::http2;
 use hyper::service::Service;
@@ -43,7 +43,6 @@ use crate::pipeline::{self, Worker, admit};
 use crate::rejection::Rejection;
 use crate::server::body::Incoming;
 use crate::server::patience::{Over, Patience};
-use crate::server::preface::{Connection, Opening, Protocol};
 use crate::server::stop::Phase;
 pub(crate) use crate::server::stop::Stop;
 

@@ -18,6 +18,7 @@
 
 pub mod client;
 mod framing;
+pub mod preface;
 pub mod server;
 
 use http::header::CONTENT_LENGTH;

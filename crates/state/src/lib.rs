@@ -14,6 +14,7 @@
 #![deny(missing_docs)]
 
 pub mod answer;
+pub mod canonical;
 pub mod cooldown;
 pub mod key;
 pub mod memory;

@@ -4,7 +4,6 @@
 //! (`state`). Invariants: a key has every part that can make another answer right (`key`); nothing is kept that was not whole
 //! (`recorder`); what is given again costs nothing and says so.
 
-mod canonical;
 mod flights;
 mod key;
 mod recorder;

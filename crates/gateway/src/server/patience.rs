@@ -7,11 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use http1::preface::Connection;
 use http1::server::Timer;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFuture;
 
-use super::preface::Connection;
 use super::stop::{Phase, Stop};
 
 /// How long a connection without a call in flight may hold up a drain: enough for a request that is on its way.

@@ -7,9 +7,8 @@ use domain::route::CacheScope;
 use http::{HeaderMap, Uri};
 use policy::Caller;
 use policy::cache::CachePolicy;
-use state::{CacheKey, KeyMaker};
+use state::{CacheKey, KeyMaker, canonical};
 
-use super::canonical;
 use crate::pipeline::resolve::Wanted;
 use crate::pipeline::settle::Meter;
 

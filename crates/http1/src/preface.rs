@@ -17,7 +17,7 @@ const READ: usize = 2 * 1024;
 
 /// What has been seen on one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Connection {
+pub struct Connection {
     bytes: AtomicBool,
     request: AtomicBool,
     ending: AtomicBool,
@@ -25,51 +25,56 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Notes that a request has come.
-    pub(crate) fn note_request(&self) {
+    pub fn note_request(&self) {
         self.request.store(true, Ordering::Relaxed);
     }
 
     /// Says whether anything was read.
-    pub(crate) fn has_bytes(&self) -> bool {
+    pub fn has_bytes(&self) -> bool {
         self.bytes.load(Ordering::Relaxed)
     }
 
     /// Says whether any request has come.
-    pub(crate) fn has_request(&self) -> bool {
+    pub fn has_request(&self) -> bool {
         self.request.load(Ordering::Relaxed)
     }
 
     /// Lets the connection end as soon as no request is under way.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
     }
 
     /// Says whether the connection is to end.
-    pub(crate) fn is_ending(&self) -> bool {
+    pub fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Relaxed)
     }
 }
 
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub enum Protocol {
+    /// HTTP/1.1, or what is refused as such.
     Http1,
+    /// HTTP/2, with prior knowledge.
     Http2,
 }
 
 /// A socket whose first bytes were looked at; they are read once more from here.
-pub(crate) struct Opening<T> {
-    pub(crate) stream: T,
-    pub(crate) ahead: BytesMut,
+pub struct Opening<T> {
+    /// The socket.
+    pub stream: T,
+    /// What was read of it.
+    pub ahead: BytesMut,
 }
 
 impl<T: AsyncRead + Unpin> Opening<T> {
-    pub(crate) fn new(stream: T) -> Self {
+    /// Takes a socket of which nothing was read.
+    pub fn new(stream: T) -> Self {
         Self { stream, ahead: BytesMut::new() }
     }
 
     /// Reads as much as it takes to know the protocol; `None` when the client is gone before.
-    pub(crate) fn poll_protocol(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<Option<Protocol>> {
+    pub fn poll_protocol(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<Option<Protocol>> {
         loop {
             let n = self.ahead.len().min(PREFACE.len());
             if self.ahead[..n] != PREFACE[..n] {

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use state::KeyMaker;
+use crate::KeyMaker;
 
 /// A value: where it begins and ends in the text, and in the list the place after it and all that is inside.
 struct Token {
@@ -27,7 +27,7 @@ enum Kind {
 }
 
 /// Writes a text into a key; `None` when it is not what was promised.
-pub(super) fn write(text: &[u8], key: &mut KeyMaker) -> Option<()> {
+pub fn write(text: &[u8], key: &mut KeyMaker) -> Option<()> {
     let tokens = read(text)?;
     if tokens.first()?.next != tokens.len() {
         return None;
