@@ -3,13 +3,15 @@
 //! `sync` enrols, follows the control plane's policy and keeps a sealed copy of it; `usage` keeps what happened on disk until
 //! the ledger has it. What a request needs of either is a snapshot to read and a queue to push into.
 //!
-//! `responses` keeps and finds answers that later calls continue; `remotes` knows whose the files and batches at upstreams are.
+//! `responses` keeps and finds answers that later calls continue; `remotes` knows whose the files and batches at upstreams
+//! are; `leases` asks for money of budgets.
 //!
 //! Not here: requests (`gateway`), what policy means (`policy`). Invariant: but for a call that continues another, or wants to
 //! be continued, and calls of files and batches, nothing in this crate stands on the request path.
 
 #![deny(missing_docs)]
 
+pub mod leases;
 pub mod remotes;
 pub mod responses;
 pub mod sync;

@@ -40,6 +40,7 @@ use self::identity::{Identity, IdentityError};
 use self::last_known_good::Vault;
 use self::status::SyncStatus;
 use self::transport::{ControlAddress, LinkError, Tls};
+use crate::leases::Leases;
 use crate::remotes::Remotes;
 use crate::responses::Responses;
 
@@ -253,6 +254,12 @@ impl Link {
     #[must_use]
     pub fn remotes(&self) -> Remotes {
         Remotes::new(self.channel())
+    }
+
+    /// Returns the way to money of budgets.
+    #[must_use]
+    pub fn leases(&self) -> Leases {
+        Leases::new(self.channel())
     }
 
     /// Returns a connection to the control plane for other streams of this node; it connects when used, and again when lost.

@@ -6,6 +6,7 @@
 //! ledger drops what it has seen. Invariant: an event is either on disk, in the buffer, acknowledged, or counted as lost.
 
 mod age;
+mod boots;
 mod log;
 mod read;
 mod segment;
@@ -135,6 +136,7 @@ struct Shared {
     written: Notify,
     config: SpoolConfig,
     boot: u128,
+    former_boots: Vec<u128>,
     recovered: Recovered,
     refused_dir: PathBuf,
     lost_in_queue: AtomicU64,
@@ -157,8 +159,9 @@ impl Spool {
             segment_bytes: config.segment_bytes,
             is_synced: config.sync != SyncPolicy::Os,
         };
-        let (log, recovered) =
-            Log::open(dir, node, boot, bounds).map_err(|source| OpenError::Folder { dir: dir.to_owned(), source })?;
+        let refuse = |source| OpenError::Folder { dir: dir.to_owned(), source };
+        let (log, recovered) = Log::open(dir, node, boot, bounds).map_err(refuse)?;
+        let former_boots = boots::note(dir, boot).map_err(refuse)?;
         if recovered != Recovered::default() {
             tracing::info!(?recovered, "usage spool: found what a former life left");
         }
@@ -179,6 +182,7 @@ impl Spool {
             written: Notify::new(),
             config,
             boot,
+            former_boots,
             recovered,
             refused_dir: dir.join("refused"),
             lost_in_queue: AtomicU64::new(0),
@@ -257,6 +261,27 @@ impl Spool {
     #[must_use]
     pub fn boot(&self) -> u128 {
         self.shared.boot
+    }
+
+    /// Returns the former lives of which everything is acknowledged.
+    #[must_use]
+    pub fn delivered_boots(&self) -> Vec<u128> {
+        let log = self.shared.log.lock();
+        self.shared.former_boots.iter().copied().filter(|boot| !log.is_pending(*boot)).collect()
+    }
+
+    /// Returns the sequence of the last event of this life; `None` while some wait for the disk.
+    #[must_use]
+    pub fn last_written(&self) -> Option<u64> {
+        // In this order: an event leaves the buffer only after it is in the log.
+        let is_idle = self.shared.is_idle();
+        is_idle.then(|| self.shared.log.lock().last_sequence())
+    }
+
+    /// Returns the sequence up to which the ledger has all events of this life.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.shared.log.lock().acknowledged()
     }
 
     /// Returns what the spool holds.

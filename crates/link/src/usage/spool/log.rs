@@ -249,6 +249,13 @@ impl Log {
         self.segments.iter().map(pending).sum()
     }
 
+    /// Says whether events of a boot are not acknowledged.
+    pub(super) fn is_pending(&self, boot: u128) -> bool {
+        let acknowledged = self.acknowledged.get(&boot).copied().unwrap_or(0);
+        let of_boot = self.segments.iter().filter(|segment| segment.boot == boot);
+        of_boot.filter_map(|segment| segment.last_seq).any(|last| last > acknowledged)
+    }
+
     /// Returns the last event of this boot that is acknowledged.
     pub(super) fn acknowledged(&self) -> u64 {
         self.acknowledged.get(&self.boot).copied().unwrap_or(0)
