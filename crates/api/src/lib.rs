@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 
 pub mod client;
+pub mod docs;
 pub mod field;
 #[cfg(feature = "schema")]
 pub mod openapi;

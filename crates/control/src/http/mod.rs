@@ -2,7 +2,6 @@
 
 pub mod console;
 pub mod csrf;
-pub mod docs;
 pub mod edge;
 pub mod health;
 pub mod idempotency;
@@ -13,7 +12,7 @@ pub mod table;
 use std::any::Any;
 use std::sync::Arc;
 
-use api::Problem;
+use api::{Problem, docs};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{OriginalUri, Request, State};

@@ -185,9 +185,9 @@ mod tests {
 
     #[test]
     fn the_real_document_is_rendered_whole() {
-        let document = serde_json::from_str(include_str!("../../../../docs/openapi.json")).unwrap();
+        let document = serde_json::from_str(include_str!("../../../docs/openapi.json")).unwrap();
         let page = render(&document);
-        for meta in api::ops::all() {
+        for meta in crate::ops::all() {
             assert!(page.contains(&format!("<article id=\"{}\">", meta.name)), "{}", meta.name);
         }
         assert!(page.contains("id=\"schema-VirtualKeyView\""));
