@@ -4,6 +4,7 @@
 //! operator would see. `cargo xtask test` builds and installs what they need.
 
 mod again;
+mod batches;
 mod browser;
 mod chat;
 mod crash;

@@ -19,7 +19,7 @@ pub mod wait;
 pub use actor::{Actor, Answer};
 pub use fleet::{Control, Gateway};
 pub use headgate::Headgate;
-pub use script::{Aimock, Script};
+pub use script::{Aimock, Peer, Script};
 pub use state::testing::RedisServer;
 pub use upstream::Upstream;
 pub use wait::until;

@@ -94,46 +94,62 @@ impl Script {
         serde_json::from_str(last)
             .with_context(|| format!("{} ended with {}:\n{said}\n{complained}", self.name, output.status))
     }
+
+    /// Starts the script as a server that says where it is in its first line, as JSON: `{"url"}`.
+    pub async fn serve(mut self) -> Result<Peer> {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = self.command.spawn().with_context(|| format!("starting {}", self.name))?;
+        let stdout = child.stdout.take().context("standard output is piped")?;
+        let line = tokio::time::timeout(LONGEST, BufReader::new(stdout).lines().next_line()).await??;
+        let line = line.with_context(|| format!("{} ended before it was ready", self.name))?;
+        let ready: Value = serde_json::from_str(&line)?;
+        let url = ready["url"].as_str().context("the script says its address")?.to_owned();
+        Ok(Peer { url, _stdin: child.stdin.take(), _child: child })
+    }
 }
 
-/// The npm package `@copilotkit/aimock` as the upstream of every provider, behind a recorder.
+/// A script that serves HTTP until it is dropped.
 #[derive(Debug)]
-pub struct Aimock {
+pub struct Peer {
     url: String,
     _child: Child,
     // The script ends with its standard input.
     _stdin: Option<ChildStdin>,
 }
 
+impl Peer {
+    /// Returns its address, without a path.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// The npm package `@copilotkit/aimock` as the upstream of every provider, behind a recorder.
+#[derive(Debug)]
+pub struct Aimock(Peer);
+
 impl Aimock {
     /// Starts it on a free port.
     pub async fn start() -> Result<Self> {
-        let mut script = Script::new("node/upstream.mjs")?;
-        script.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let mut child = script.command.spawn().context("starting aimock")?;
-        let stdout = child.stdout.take().context("standard output is piped")?;
-        let line = tokio::time::timeout(LONGEST, BufReader::new(stdout).lines().next_line()).await??;
-        let line = line.context("aimock ended before it was ready")?;
-        let ready: Value = serde_json::from_str(&line)?;
-        let url = ready["url"].as_str().context("aimock says its address")?.to_owned();
-        Ok(Self { url, _stdin: child.stdin.take(), _child: child })
+        Ok(Self(Script::new("node/upstream.mjs")?.serve().await?))
     }
 
     /// Returns its address, without `/v1`.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        self.0.url()
     }
 
     /// Returns every request it saw: `method`, `path`, `headers`, `body`, `status`, `ended`.
     pub async fn calls(&self) -> Result<Vec<Value>> {
-        let seen = Actor::new(&self.url, None)?.get("/__record").await?;
+        let seen = Actor::new(self.url(), None)?.get("/__record").await?;
         Ok(seen.as_array().cloned().unwrap_or_default())
     }
 
     /// Forgets every request it saw.
     pub async fn forget(&self) -> Result<()> {
-        Actor::new(&self.url, None)?.send(http::Method::DELETE, "/__record", &[], None).await?;
+        Actor::new(self.url(), None)?.send(http::Method::DELETE, "/__record", &[], None).await?;
         Ok(())
     }
 }
