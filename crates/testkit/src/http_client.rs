@@ -243,7 +243,8 @@ mod tests {
     use super::*;
 
     fn client(rules: Rules) -> HttpClient<Empty<Bytes>> {
-        let settings = Settings { connect_timeout: Duration::from_millis(500), ..Settings::default() };
+        // A resolver may take its time on a busy machine; nothing here waits for a limit.
+        let settings = Settings { connect_timeout: Duration::from_mins(1), ..Settings::default() };
         HttpClient::new(&settings, Arc::new(rules)).expect("a client")
     }
 
