@@ -40,7 +40,8 @@ export async function story(tell) {
     reducedMotion: "reduce",
   });
   const page = context.pages()[0] ?? (await context.newPage());
-  page.setDefaultTimeout(15_000);
+  // What a step waits for comes at once; a busy machine may make it late.
+  page.setDefaultTimeout(45_000);
   page.on("console", (message) => message.type() === "error" && result.console_errors.push(message.text()));
   page.on("pageerror", (error) => result.console_errors.push(String(error)));
 
