@@ -14,6 +14,7 @@
 //! - Any split of the same bytes gives the same lines.
 //! - What is not understood is handed on untouched, or refused; never changed.
 
+mod call;
 pub mod facts;
 pub mod form;
 pub mod ids;
@@ -22,4 +23,5 @@ pub mod output;
 pub mod request;
 pub mod split;
 
+pub use call::BatchCall;
 pub use facts::{Facts, Model};

@@ -22,10 +22,8 @@
 
 mod admin;
 mod config;
-mod ingress;
 pub mod metrics;
 mod pipeline;
-mod rejection;
 pub mod responses;
 mod server;
 
@@ -37,6 +35,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use domain::{Clock, DeploymentId, Entropy, NodeId, Timestamp};
+pub use ingress::Limits;
 use policy::Snapshot;
 use remote::store::RemoteStore;
 use runtime::health::Readiness;
@@ -46,7 +45,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use upstream::dial::Dial;
 
-pub use crate::config::{GatewayConfig, Limits, RealtimeLimits};
+pub use crate::config::{GatewayConfig, RealtimeLimits};
 pub use crate::metrics::Metrics;
 pub use crate::pipeline::probes::Probing;
 pub use crate::pipeline::settle::{CLIENT_CLOSED, UsageSink};

@@ -1,4 +1,4 @@
-//! The request path: eight stages, one file each.
+//! The request path: eight stages, one file each; the first lies with what it reads, in crate `ingress`.
 //!
 //! | # | stage | takes → gives |
 //! |---|---|---|
@@ -15,11 +15,9 @@
 //! Invariants: no body is read for an unknown key; nothing that costs money runs before the limits; until the first byte is
 //! handed to the client another target may be tried, after it never; the meter settles exactly once.
 
-pub(crate) mod admit;
 pub(crate) mod again;
 pub(crate) mod batches;
 pub(crate) mod body;
-mod choice;
 mod compact;
 pub(crate) mod decisions;
 pub(crate) mod dispatch;
@@ -38,7 +36,6 @@ pub(crate) mod reserve;
 pub(crate) mod resolve;
 pub(crate) mod retry;
 pub(crate) mod settle;
-mod surface;
 pub(crate) mod trace;
 mod transform;
 mod turn;
@@ -47,6 +44,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use batch::BatchCall;
 use domain::code::GatewayCode;
 use domain::usage::Endpoint as EndpointName;
 use domain::{Clock, NodeId};
@@ -54,10 +52,12 @@ use http::Response;
 use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use ingress::endpoint::{self, Endpoint};
+use ingress::surface::Surface;
+use ingress::{Rejection, admit};
 use link::usage::event::Entry;
 use llm::dialect::Dialect;
 use policy::{KeyRefusal, Snapshot};
-use remote::BatchCall;
 use remote::store::RemoteStore;
 use upstream::client::Client;
 use upstream::dial::Dial;
@@ -72,12 +72,9 @@ use self::reserve::InFlight;
 use self::resolve::Wanted;
 use self::retry::RetryBudgets;
 use self::settle::{CallerIds, Meter, UsageSink};
-use self::surface::Surface;
 use crate::Ephemeral;
 use crate::config::GatewayConfig;
-use crate::ingress::{self, Endpoint};
 use crate::metrics::{Metrics, Shard};
-use crate::rejection::Rejection;
 use crate::responses::ResponseStore;
 use crate::server::body::Incoming;
 
@@ -160,7 +157,7 @@ pub(crate) async fn handle(
             if let Some(unread) = body.take() {
                 discard(unread);
             }
-            let dialect = ingress::error_dialect(parts.uri.path(), &parts.headers);
+            let dialect = endpoint::error_dialect(parts.uri.path(), &parts.headers);
             reply::reject(&rejection, dialect, meter)
         }
     }
@@ -191,11 +188,11 @@ async fn run(
     meter.continue_trace(&parts.headers);
     match head.endpoint {
         Endpoint::Models => {
-            let dialect = ingress::error_dialect(parts.uri.path(), &parts.headers);
+            let dialect = endpoint::error_dialect(parts.uri.path(), &parts.headers);
             return Ok(models::list(&caller, dialect, meter.started_at));
         }
         Endpoint::Model(id) => {
-            let dialect = ingress::error_dialect(parts.uri.path(), &parts.headers);
+            let dialect = endpoint::error_dialect(parts.uri.path(), &parts.headers);
             return models::get(&caller, id, dialect, meter.started_at);
         }
         Endpoint::Response(id) => return Box::pin(remember::show(worker, &caller, (&parts.method, id), meter)).await,
@@ -255,7 +252,7 @@ async fn run(
 /// Writes an upstream's answer as the surface has it.
 fn finish(wanted: &Wanted, reply: Reply, meter: &mut Meter) -> Result<Reply, Rejection> {
     meter.dropped.extend_from_slice(&wanted.dropped);
-    wanted.surface.finish(reply)
+    reply.finish(wanted.surface)
 }
 
 fn refuse_key(refusal: KeyRefusal) -> Rejection {

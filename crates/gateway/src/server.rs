@@ -31,16 +31,15 @@ use http1::server::{Answers, Reading, Refused, Takeover};
 use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use ingress::{Limits, Rejection, admit};
 use llm::dialect::Dialect;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::sleep;
 
-use crate::config::Limits;
 use crate::pipeline::relay::ReplyBody;
-use crate::pipeline::{self, Worker, admit};
-use crate::rejection::Rejection;
+use crate::pipeline::{self, Worker};
 use crate::server::body::Incoming;
 use crate::server::patience::{Over, Patience};
 use crate::server::stop::Phase;
@@ -274,7 +273,8 @@ impl Answers for Calls {
             StatusCode::REQUEST_TIMEOUT => GatewayCode::RequestTimeout,
             _ => GatewayCode::RequestInvalid,
         };
-        let mut response = Rejection::new(code, refused.detail).closing().respond(Dialect::OpenAiChat, None);
+        let mut response =
+            Rejection::new(code, refused.detail).closing().respond(Dialect::OpenAiChat, None).map(ReplyBody::bytes);
         *response.status_mut() = refused.status;
         response
     }
@@ -304,12 +304,12 @@ async fn answer(
     body: Incoming,
     refused: Option<Rejection>,
 ) -> Response<ReplyBody> {
-    let dialect = crate::ingress::error_dialect(parts.uri.path(), &parts.headers);
+    let dialect = ingress::endpoint::error_dialect(parts.uri.path(), &parts.headers);
     let handled = pipeline::handle(worker.clone(), parts, Some(body), refused);
     let Ok(response) = AssertUnwindSafe(handled).catch_unwind().await else {
         // The panic hook has logged the place; the meter settled while unwinding.
         worker.metrics.panics.add(1);
-        return Rejection::internal().respond(dialect, None);
+        return Rejection::internal().respond(dialect, None).map(ReplyBody::bytes);
     };
     response
 }

@@ -31,8 +31,8 @@ mod upload;
 use std::sync::Arc;
 use std::time::Duration;
 
-use batch::Facts;
 use batch::ids::Named;
+use batch::{BatchCall, Facts};
 use bytes::Bytes;
 use domain::code::GatewayCode;
 use domain::remote::{RemoteKind, RemoteObject, RemoteScope};
@@ -49,31 +49,6 @@ pub use crate::sweep::{book_due, keep_booking};
 const KNOWN_FOR: Duration = Duration::from_secs(RemoteObject::MAX_DAYS * 86_400);
 /// When to come back while what is known of objects cannot be reached.
 const AWAY_RETRY: Duration = Duration::from_secs(5);
-
-/// What is asked of files and batches. Ids are as the path has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BatchCall<'a> {
-    /// OpenAI `GET` and `POST /v1/files`.
-    Files,
-    /// OpenAI `GET /v1/files/{id}`, or `DELETE`.
-    File(&'a str),
-    /// OpenAI `GET /v1/files/{id}/content`.
-    Content(&'a str),
-    /// OpenAI `GET` and `POST /v1/batches`.
-    Batches,
-    /// OpenAI `GET /v1/batches/{id}`.
-    Batch(&'a str),
-    /// OpenAI `POST /v1/batches/{id}/cancel`.
-    CancelBatch(&'a str),
-    /// Anthropic `GET` and `POST /v1/messages/batches`.
-    MessageBatches,
-    /// Anthropic `GET /v1/messages/batches/{id}`, or `DELETE`.
-    MessageBatch(&'a str),
-    /// Anthropic `POST /v1/messages/batches/{id}/cancel`.
-    CancelMessageBatch(&'a str),
-    /// Anthropic `GET /v1/messages/batches/{id}/results`.
-    Results(&'a str),
-}
 
 /// What is done with what is named.
 pub enum Deed {

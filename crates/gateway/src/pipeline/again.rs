@@ -7,7 +7,6 @@
 mod flights;
 mod key;
 mod recorder;
-mod wish;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,10 @@ use std::time::Duration;
 use domain::code::GatewayCode;
 use domain::usage::{CacheOutcome, CacheUse};
 use http::request::Parts;
+use ingress::Rejection;
+use ingress::admit::Head;
+use ingress::surface::Surface;
+use ingress::wish::Terms;
 use llm::dialect::Dialect;
 use policy::Caller;
 use policy::cache::CachePolicy;
@@ -25,15 +28,10 @@ use tokio::time::Instant;
 pub(crate) use self::flights::Flights;
 use self::flights::{End, Lead, Part};
 pub(crate) use self::recorder::Recorder;
-use self::wish::Terms;
-pub(crate) use self::wish::Wish;
-use super::admit::Head;
 use super::reply::{self, Reply};
 use super::resolve::Wanted;
 use super::settle::{Meter, Served};
-use super::surface::Surface;
 use super::{Worker, dispatch, finish};
-use crate::rejection::Rejection;
 
 /// Makes a target fail on purpose, which no answer may remember.
 const REHEARSE: &str = "x-headgate-rehearse";

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use batch::BatchCall;
 use bytes::Bytes;
 use domain::route::Timeouts;
 use domain::usage::UsageEvent;
@@ -14,6 +15,8 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt as _;
+use ingress::Rejection;
+use ingress::admit::{Encoding, Head, Notes};
 use policy::snapshot::{CredentialUse, DeploymentPolicy, ModelPolicy, OrganizationPolicy};
 use policy::{Caller, Snapshot};
 use provider::skim::Skimmed;
@@ -21,18 +24,16 @@ use provider::{Base, BaseUrlError, Spec};
 use remote::port::{self, Bill, Bounds, Given, Host, Refusal};
 use remote::read::Passing;
 use remote::store::RemoteStore;
-use remote::{Asking, BatchCall, Deed};
+use remote::{Asking, Deed};
 use tokio::time::Instant;
 use upstream::client::Client;
 use upstream::exchanges::Exchanges;
 
-use super::admit::{Encoding, Head, Notes};
 use super::relay::stream::Start;
 use super::relay::{Billing, End, Source, Writer};
 use super::reply::{Passed, Reply};
 use super::settle::{Meter, Served};
 use super::{Worker, reserve, resolve};
-use crate::rejection::Rejection;
 use crate::server::body::Incoming;
 
 /// Longest time for one output.
@@ -75,7 +76,7 @@ async fn serve(
     let host: Arc<dyn Host> = worker.clone();
     let (headers, query, at) = (&parts.headers, parts.uri.query(), meter.started_at);
     let asking = Asking { host: &host, caller, headers, query, at };
-    match remote::serve(&asking, call, deed, meter).await? {
+    match remote::serve(&asking, call, deed, meter).await.map_err(reject)? {
         Given::Json(body) => Ok(Reply::own(body)),
         Given::Lines(passing) => Ok(hand_on(caller, *passing)),
     }
@@ -212,14 +213,12 @@ impl Host for Worker {
     }
 }
 
-impl From<Refusal> for Rejection {
-    fn from(refusal: Refusal) -> Self {
-        let Refusal { code, detail, param, retry_after, is_closing, upstream } = refusal;
-        let mut rejection = match upstream {
-            Some((status, body)) => Self::upstream(status, body, detail.into_owned()),
-            None => Self::new(code, detail),
-        };
-        (rejection.param, rejection.retry_after) = (param, retry_after);
-        if is_closing { rejection.closing() } else { rejection }
-    }
+fn reject(refusal: Refusal) -> Rejection {
+    let Refusal { code, detail, param, retry_after, is_closing, upstream } = refusal;
+    let mut rejection = match upstream {
+        Some((status, body)) => Rejection::upstream(status, body, detail.into_owned()),
+        None => Rejection::new(code, detail),
+    };
+    (rejection.param, rejection.retry_after) = (param, retry_after);
+    if is_closing { rejection.closing() } else { rejection }
 }

@@ -11,10 +11,10 @@ use domain::code::GatewayCode;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use ingress::Limits;
+use ingress::Rejection;
+use ingress::admit::Encoding;
 
-use super::admit::Encoding;
-use crate::config::Limits;
-use crate::rejection::Rejection;
 use crate::server::body::Incoming;
 
 /// Decompressed size up to which no ratio is checked: a small body may well compress a hundredfold.

@@ -9,6 +9,8 @@
 use bytes::Bytes;
 use domain::code::GatewayCode;
 use http::HeaderValue;
+use ingress::Rejection;
+use ingress::surface::Surface;
 use llm::canonical::error::DecodeError;
 use llm::dialect::openai_responses::compaction::{self, Compaction};
 use llm::dialect::{Dialect, RequestOptions, Speak as _};
@@ -19,9 +21,7 @@ use provider::task::Task;
 use super::reply::{EVENTS_TYPE, Reply};
 use super::resolve::Wanted;
 use super::settle::Meter;
-use super::surface::Surface;
 use super::{Worker, remember};
-use crate::rejection::Rejection;
 
 /// Says whether a call has to do with any of it. Cheap for those that have not.
 pub(super) fn is_wanted(wanted: &Wanted) -> bool {

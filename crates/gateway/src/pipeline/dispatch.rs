@@ -22,6 +22,8 @@ use domain::code::GatewayCode;
 use domain::route::{Dropped, FailureClass, StreamFailure, Timeouts};
 use domain::usage::{AttemptOutcome, Routing, Skipped};
 use http::{HeaderMap, StatusCode};
+use ingress::Rejection;
+use ingress::admit::Head;
 use llm::canonical::json::Rest;
 use llm::dialect::Dialect;
 use policy::snapshot::{ModelPolicy, Next as Rule, OrganizationPolicy};
@@ -37,12 +39,10 @@ pub(crate) use self::preview::{Sent, preview};
 pub(crate) use self::shadow::Shadows;
 use self::tries::{Next, Tries};
 use super::Worker;
-use super::admit::Head;
 use super::fetch;
 use super::reply::Reply;
 use super::resolve::Wanted;
 use super::settle::{Meter, micros};
-use crate::rejection::Rejection;
 
 /// The clocks of a call.
 #[derive(Debug, Clone, Copy)]

@@ -16,6 +16,7 @@ use domain::code::GatewayCode;
 use futures_util::future::try_join_all;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use ingress::Rejection;
 use parking_lot::Mutex;
 use provider::media::{Inlined, Need};
 use runtime::egress::Rules;
@@ -25,7 +26,6 @@ use upstream::client::{Answer, Client, SendError};
 use upstream::dial::Dial;
 
 use super::Worker;
-use crate::rejection::Rejection;
 
 /// Longest time for everything that one attempt fetches.
 const FETCH_FOR: Duration = Duration::from_secs(10);

@@ -8,8 +8,7 @@ use std::time::Duration;
 use domain::code::GatewayCode;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName};
-
-use crate::rejection::Rejection;
+use ingress::Rejection;
 
 /// When to come back while the node cannot verify keys.
 pub(crate) const STALE_RETRY: Duration = Duration::from_secs(5);

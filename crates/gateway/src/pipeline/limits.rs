@@ -4,12 +4,12 @@
 //! of none yet, so the list is empty.
 
 use domain::{EnvironmentId, OrganizationId, Timestamp, VirtualKeyId, WorkspaceId};
+use ingress::Rejection;
 use policy::Caller;
 use serde::Serialize;
 
 use super::Worker;
 use super::reply::Reply;
-use crate::rejection::Rejection;
 
 #[derive(Serialize)]
 struct Limits<'a> {

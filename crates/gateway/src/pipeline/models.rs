@@ -5,6 +5,8 @@
 use domain::code::GatewayCode;
 use domain::price::Rates;
 use domain::{Price, Timestamp};
+use ingress::Rejection;
+use ingress::endpoint::decode_model;
 use llm::dialect::{Dialect, ModelEntry, ModelFacts, Speak as _};
 use policy::Caller;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy};
@@ -12,8 +14,6 @@ use provider::catalog::{self, Capability, Modality, Model, ModelKind};
 
 use super::reply::Reply;
 use super::resolve::refuse_unknown;
-use crate::ingress::decode_model;
-use crate::rejection::Rejection;
 
 /// Lists the models that the caller may ask for.
 pub(crate) fn list(caller: &Caller<'_>, dialect: Dialect, now: Timestamp) -> Reply {

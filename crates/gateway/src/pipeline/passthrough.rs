@@ -18,6 +18,8 @@ use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, He
 use http::request::Parts;
 use http::response::Parts as Answered;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use ingress::Rejection;
+use ingress::admit::{Head, TRACEPARENT};
 use llm::dialect::Mode;
 use policy::Caller;
 use policy::snapshot::{CredentialPolicy, CredentialUse, DeploymentPolicy};
@@ -27,15 +29,12 @@ use provider::{Base, Counting, Provider};
 use tokio::time::{Instant, timeout_at};
 use upstream::client::SendError;
 
-use super::admit::Head;
 use super::relay::stream::Start;
 use super::relay::watch::Watch;
 use super::relay::{Bill, Billing, End, Source, Writer};
 use super::reply::{Passed, Reply};
 use super::settle::{Meter, Served};
-use super::trace::TRACEPARENT;
 use super::{Worker, reserve, resolve};
-use crate::rejection::Rejection;
 use crate::server::body::Incoming;
 
 /// Headers that are between two connections, say who the client is or who pays, or would make the answer unreadable.

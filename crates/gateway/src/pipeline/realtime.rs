@@ -15,18 +15,18 @@ use domain::code::GatewayCode;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use http1::server::Takeover;
+use ingress::Rejection;
+use ingress::admit::Head;
+use ingress::endpoint;
 use policy::Caller;
 use tokio::time::{Instant, sleep};
 
 use self::host::SessionHost;
-use super::admit::Head;
 use super::dispatch::{Calling, Line, open_line};
 use super::relay::ReplyBody;
 use super::reply::Reply;
 use super::settle::Meter;
 use super::{Worker, reserve, resolve};
-use crate::ingress;
-use crate::rejection::Rejection;
 use crate::server::Stop;
 use ::realtime::handshake::Offer;
 use ::realtime::{Limits, Session, session};
@@ -60,7 +60,7 @@ pub(crate) async fn open(
     let refuse = |detail: String| Rejection::new(GatewayCode::RequestInvalid, detail);
     let offer = Offer::read(&parts.method, parts.version, &parts.headers).map_err(|error| refuse(error.to_string()))?;
     let query = parts.uri.query();
-    let name = ingress::parameter(query, "model").or_else(|| ingress::parameter(query, "deployment"));
+    let name = endpoint::parameter(query, "model").or_else(|| endpoint::parameter(query, "deployment"));
     let Some(name) = name else {
         let detail = "the address names no model; add ?model= with one of those that GET /v1/models lists";
         return Err(refuse(detail.to_owned()).with_param("model"));
@@ -77,7 +77,7 @@ pub(crate) async fn open(
         organization: caller.organization,
         model: &model,
         headers: &parts.headers,
-        is_transcription: ingress::parameter(query, "intent").is_some_and(|intent| intent == "transcription"),
+        is_transcription: endpoint::parameter(query, "intent").is_some_and(|intent| intent == "transcription"),
         is_beta: offer.is_beta(),
         within: head.timeout,
     };

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use domain::Timestamp;
 use domain::code::GatewayCode;
 use http::Method;
+use ingress::Rejection;
 use llm::canonical::json::Raw;
 use llm::dialect::Dialect;
 use llm::dialect::openai_responses::conversation::{self, Turn};
@@ -22,7 +23,6 @@ use super::Worker;
 use super::reply::Reply;
 use super::resolve::Wanted;
 use super::settle::Meter;
-use crate::rejection::Rejection;
 use crate::responses::{KeepError, Place, ResponseStore};
 
 /// Longest id that is looked for.

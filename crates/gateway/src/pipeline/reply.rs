@@ -4,20 +4,23 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use domain::code::GatewayCode;
 use domain::usage::CacheOutcome;
 use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use llm::dialect::Dialect;
+use ingress::Rejection;
+use ingress::surface::Surface;
+use llm::dialect::gemini::embeddings as gemini_embeddings;
+use llm::dialect::{Dialect, openai_embeddings};
 use state::Answer;
 use tokio::time::Instant;
 
-use super::again;
 use super::realtime::Opening;
 use super::relay::keeper::Keeper;
 use super::relay::stream::Start;
 use super::relay::{ReplyBody, StreamRelay};
 use super::settle::{Meter, header_value, micros, number_value};
-use crate::rejection::Rejection;
+use super::{again, compact};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-headgate-request-id");
 const MODEL: HeaderName = HeaderName::from_static("x-headgate-model");
@@ -77,6 +80,18 @@ impl Reply {
     /// A JSON body of Headgate's own.
     pub(crate) fn own(body: Bytes) -> Self {
         Self::Own(body)
+    }
+
+    /// Writes the answer of an operation as the surface has it.
+    pub(crate) fn finish(self, surface: Surface) -> Result<Self, Rejection> {
+        if surface == Surface::CountInput {
+            return compact::counted(&self);
+        }
+        let (Surface::EmbedContent(batch), Self::Whole(body)) = (surface, &self) else { return Ok(self) };
+        let answer = openai_embeddings::decode_answer(body).map_err(|_| {
+            Rejection::new(GatewayCode::UpstreamError, "the upstream's vectors could not be read; try again shortly")
+        })?;
+        Ok(Self::Whole(gemini_embeddings::encode_answer(&answer, batch)))
     }
 
     /// Makes the response; the meter goes with the body.
@@ -150,7 +165,7 @@ impl Reply {
 
 /// Makes the response of a refusal and settles its call.
 pub(crate) fn reject(rejection: &Rejection, dialect: Dialect, meter: Box<Meter>) -> Response<ReplyBody> {
-    let mut response = rejection.respond(dialect, Some(meter.request_id));
+    let mut response = rejection.respond(dialect, Some(meter.request_id)).map(ReplyBody::bytes);
     stamp(response.headers_mut(), &meter);
     meter.reject(rejection);
     response

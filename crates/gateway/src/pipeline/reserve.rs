@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use domain::VirtualKeyId;
 use domain::code::GatewayCode;
+use ingress::Rejection;
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 
 use super::Worker;
-use crate::rejection::Rejection;
 
 /// When to come back after too many calls at once.
 const RETRY: Duration = Duration::from_secs(1);

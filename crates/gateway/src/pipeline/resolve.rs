@@ -9,6 +9,10 @@ use bytes::Bytes;
 use domain::code::GatewayCode;
 use domain::route::Overrides;
 use http::HeaderMap;
+use ingress::Rejection;
+use ingress::admit::Head;
+use ingress::choice::{self, Choice, Sort};
+use ingress::surface::{Ready, Surface};
 use llm::canonical::json::Rest;
 use policy::Caller;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy};
@@ -18,13 +22,9 @@ use provider::task::Task;
 use provider::{Call, Operation};
 use tokio::time::Instant;
 
-use super::admit::Head;
-use super::choice::{self, Choice, Sort};
 use super::identify::STALE_RETRY;
 use super::settle::Meter;
-use super::surface::{Ready, Surface};
 use super::{Worker, body};
-use crate::rejection::Rejection;
 use crate::server::body::Incoming;
 
 /// Longest part of a model name that an error repeats.

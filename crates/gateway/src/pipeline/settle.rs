@@ -18,6 +18,8 @@ use domain::{
     WorkspaceId,
 };
 use http::HeaderValue;
+use ingress::Rejection;
+use ingress::admit::Notes;
 use link::SinkFull;
 use link::usage::event::{Entry, OpenedCall};
 use link::usage::spool::Spool;
@@ -26,12 +28,10 @@ use tokio::time::Instant;
 use upstream::load::UnderWay;
 
 use super::Worker;
-use super::admit::Notes;
 use super::relay::Bill;
 use super::reserve::Hold;
 use super::turn::{self, Told};
 use crate::metrics;
-use crate::rejection::Rejection;
 
 /// The pair of metadata that leads from a turn to its session.
 pub(crate) const SESSION: &str = "headgate.session";

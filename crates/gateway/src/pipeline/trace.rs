@@ -7,6 +7,7 @@
 use domain::NanoUsd;
 use domain::usage::{Endpoint, Outcome, TokenUsage};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use ingress::admit::TRACEPARENT;
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -15,8 +16,6 @@ use super::settle::{Meter, finish_word};
 /// The target of request spans, so that a filter can name them.
 pub const TARGET: &str = "headgate::request";
 
-/// Names the span that a request is part of (W3C Trace Context, section 3.2).
-pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Makes the span a child of the client's.

@@ -11,6 +11,9 @@ use bytes::Bytes;
 use domain::code::GatewayCode;
 use domain::{CredentialId, DeploymentId, RouteId};
 use http::request::Parts;
+use ingress::Rejection;
+use ingress::admit::Head;
+use ingress::surface::Surface as ClientSurface;
 use llm::canonical::loss::Effect;
 use llm::dialect::Dialect;
 use policy::Caller;
@@ -18,12 +21,9 @@ use policy::snapshot::{CredentialUse, DeploymentPolicy};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::admit::Head;
 use super::reply::Reply;
 use super::settle::Meter;
-use super::surface::Surface as ClientSurface;
 use super::{Worker, dispatch, resolve};
-use crate::rejection::Rejection;
 use crate::server::body::Incoming;
 
 /// What stands for a secret.

@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("wire", &["hub", "llm"]),
     ("provider", &["domain", "llm", "wire"]),
     ("continuation", &["domain", "llm", "provider"]),
+    ("ingress", &["batch", "domain", "llm", "policy", "provider"]),
     ("api", &["domain"]),
     ("proto", &[]),
     ("policy", &["domain", "proto"]),
@@ -39,6 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "continuation",
             "domain",
             "http1",
+            "ingress",
             "link",
             "llm",
             "policy",
@@ -91,6 +93,7 @@ const PURE: &[&str] = &[
     "provider",
     "continuation",
     "policy",
+    "ingress",
     "api",
 ];
 const IMPURE: &[&str] = &["tokio", "sqlx", "redis", "axum", "hyper", "reqwest"];

@@ -18,6 +18,8 @@ use domain::usage::{AttemptOutcome, AttemptRecord, TokenUsage, UnitUsage};
 use http::header::CONTENT_TYPE;
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use ingress::admit::TRACEPARENT;
+use ingress::rejection::{self, Rejection};
 use llm::canonical::error::AnswerError;
 use llm::canonical::event::FinishReason;
 use llm::canonical::json::Raw;
@@ -40,8 +42,6 @@ use crate::pipeline::relay::stream::Start;
 use crate::pipeline::relay::{Annotate, Billing, End, Later, Reading, Source, Translation, Writer};
 use crate::pipeline::reply::Reply;
 use crate::pipeline::settle::{Meter, Served, micros};
-use crate::pipeline::trace::TRACEPARENT;
-use crate::rejection::{self, Rejection};
 
 /// A kept connection that closes within this time of a request was closed before it: later, the upstream had begun to work.
 const STALE_WITHIN: Duration = Duration::from_secs(1);

@@ -7,6 +7,8 @@ use std::time::Duration;
 use domain::route::Dropped;
 use domain::{DeploymentId, Timestamp};
 use http::HeaderMap;
+use ingress::admit::Notes;
+use ingress::choice::{Choice, Choosing};
 use policy::facts::{hash, usual_use};
 use policy::plan::Wish;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy, OrganizationPolicy};
@@ -17,8 +19,6 @@ use serde_json::value::RawValue;
 use upstream::health::Health as Targets;
 
 use crate::pipeline::Worker;
-use crate::pipeline::admit::Notes;
-use crate::pipeline::choice::{Choice, Choosing};
 use crate::pipeline::resolve::Wanted;
 use crate::pipeline::settle::Meter;
 

@@ -17,6 +17,8 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use ingress::admit::TRACEPARENT;
+use ingress::rejection::{self, Rejection};
 use llm::dialect::Dialect;
 use policy::snapshot::{CredentialUse, DeploymentPolicy, ModelPolicy, OrganizationPolicy};
 use provider::failure::{self, Failure, FailureKind, MAX_ERROR_BODY, Scope};
@@ -34,8 +36,6 @@ use super::{Failed, note};
 use crate::pipeline::Worker;
 use crate::pipeline::relay::Bill;
 use crate::pipeline::settle::{Meter, Served, micros};
-use crate::pipeline::trace::TRACEPARENT;
-use crate::rejection::{self, Rejection};
 
 /// How long the first word of an upstream is waited for. Some say nothing before they are spoken to.
 const FIRST_WORD: Duration = Duration::from_secs(2);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use ingress::Rejection;
+use ingress::admit::Head;
 use llm::canonical::loss::Loss;
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use provider::failure::Scope;
@@ -11,10 +13,8 @@ use provider::media::Need;
 
 use super::{Asking, Context, Terms, attempt};
 use crate::pipeline::Worker;
-use crate::pipeline::admit::Head;
 use crate::pipeline::resolve::Wanted;
 use crate::pipeline::settle::Meter;
-use crate::rejection::Rejection;
 
 /// What would be sent.
 #[derive(Debug)]

@@ -7,13 +7,13 @@
 use domain::Timestamp;
 use domain::usage::AttemptOutcome;
 use http::{HeaderMap, HeaderName};
+use ingress::Rejection;
+use ingress::choice::refuse;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy};
 use provider::failure::{Failure, FailureKind, classify};
 
 use super::{Context, Failed};
-use crate::pipeline::choice::refuse;
 use crate::pipeline::settle::Meter;
-use crate::rejection::Rejection;
 
 const REHEARSE: HeaderName = HeaderName::from_static("x-headgate-rehearse");
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use domain::route::FailureClass;
 use domain::usage::SkipReason;
 use domain::{CredentialId, RouteId, Timestamp};
+use ingress::Rejection;
 use policy::Plan;
 use policy::snapshot::{CredentialUse, DeploymentPolicy, ModelPolicy, Next as Rule};
 use provider::failure::{Failure, FailureKind, Scope};
@@ -19,7 +20,6 @@ use upstream::health::{LONGEST_EJECTION, USUAL_PAUSE};
 use super::{Failed, refuse_reasoning, refuse_without_target};
 use crate::pipeline::settle::Meter;
 use crate::pipeline::{Worker, retry};
-use crate::rejection::Rejection;
 
 /// The next try.
 pub(super) struct Next {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use domain::Secret;
 use domain::code::GatewayCode;
 use domain::usage::{AttemptOutcome, ModalUsage, Outcome, TokenUsage, UnitUsage};
+use ingress::rejection::{self, Rejection};
 use llm::canonical::event::FinishReason;
 use llm::dialect::Dialect;
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
@@ -23,7 +24,6 @@ use crate::pipeline::relay::{Bill, Billing};
 use crate::pipeline::reserve::Hold;
 use crate::pipeline::settle::{Meter, Served};
 use crate::pipeline::{Worker, refuse_key, reserve, resolve};
-use crate::rejection::{self, Rejection};
 use ::realtime::{CloseCode, Done, End, Host, Refusal, Status, Transcribed, UpstreamError};
 
 /// Turns that a client may have asked for and the upstream has not begun.

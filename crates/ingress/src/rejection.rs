@@ -16,19 +16,17 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use llm::canonical::error::{AnswerError, ErrorKind};
 use llm::dialect::{Dialect, Speak as _};
 
-use crate::pipeline::relay::ReplyBody;
-
 /// A refusal.
 #[derive(Debug)]
-pub(crate) struct Rejection {
+pub struct Rejection {
     /// The stable code.
-    pub(crate) code: GatewayCode,
+    pub code: GatewayCode,
     /// What is wrong and what to do.
-    pub(crate) detail: Cow<'static, str>,
+    pub detail: Cow<'static, str>,
     /// The field at fault.
-    pub(crate) param: Option<&'static str>,
+    pub param: Option<&'static str>,
     /// When to come back.
-    pub(crate) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// The method that the path takes.
     allow: Option<&'static str>,
     /// The limit that was reached, in calls at once.
@@ -48,7 +46,8 @@ struct UpstreamRefusal {
 }
 
 impl Rejection {
-    pub(crate) fn new(code: GatewayCode, detail: impl Into<Cow<'static, str>>) -> Self {
+    /// Makes a refusal.
+    pub fn new(code: GatewayCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
             detail: detail.into(),
@@ -62,14 +61,15 @@ impl Rejection {
     }
 
     /// Headgate itself failed.
-    pub(crate) fn internal() -> Self {
+    pub fn internal() -> Self {
         Self::new(
             GatewayCode::Internal,
             "Headgate failed on this request; try again, and tell your administrator the request id if it happens again",
         )
     }
 
-    pub(crate) fn too_large(max_bytes: usize) -> Self {
+    /// The body is larger than it may be.
+    pub fn too_large(max_bytes: usize) -> Self {
         let detail = format!(
             "the body is larger than the {max_bytes} bytes this gateway accepts; send less, such as smaller images"
         );
@@ -77,7 +77,7 @@ impl Rejection {
     }
 
     /// The upstream refused the client's request; `body` is in the client's dialect.
-    pub(crate) fn upstream(status: StatusCode, body: Bytes, detail: String) -> Self {
+    pub fn upstream(status: StatusCode, body: Bytes, detail: String) -> Self {
         Self {
             upstream: Some(Box::new(UpstreamRefusal { status, body, headers: HeaderMap::new() })),
             ..Self::new(GatewayCode::UpstreamError, detail)
@@ -85,42 +85,52 @@ impl Rejection {
     }
 
     /// Hands the upstream's own headers on with its refusal.
-    pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
+    #[must_use]
+    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
         if let Some(upstream) = &mut self.upstream {
             upstream.headers = headers;
         }
         self
     }
 
-    pub(crate) fn with_param(mut self, param: &'static str) -> Self {
+    /// Names the field at fault.
+    #[must_use]
+    pub fn with_param(mut self, param: &'static str) -> Self {
         self.param = Some(param);
         self
     }
 
-    pub(crate) fn with_allow(mut self, allow: &'static str) -> Self {
+    /// Names the method that the path takes.
+    #[must_use]
+    pub fn with_allow(mut self, allow: &'static str) -> Self {
         self.allow = Some(allow);
         self
     }
 
-    pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
+    /// Says when to come back.
+    #[must_use]
+    pub fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
         self
     }
 
-    pub(crate) fn with_limit(mut self, limit: usize) -> Self {
+    /// Names the limit that was reached, in calls at once.
+    #[must_use]
+    pub fn with_limit(mut self, limit: usize) -> Self {
         self.limit = Some(limit);
         self
     }
 
     /// Ends the connection after the answer, because what follows on it cannot be trusted or would be read in vain.
-    pub(crate) fn closing(mut self) -> Self {
+    #[must_use]
+    pub fn closing(mut self) -> Self {
         self.is_closing = true;
         self
     }
 
     /// Returns the HTTP status that the client sees.
     #[must_use]
-    pub(crate) fn status(&self) -> StatusCode {
+    pub fn status(&self) -> StatusCode {
         match &self.upstream {
             Some(upstream) => upstream.status,
             None => StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
@@ -129,7 +139,7 @@ impl Rejection {
 
     /// Returns how the request ended.
     #[must_use]
-    pub(crate) fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> Outcome {
         match (&self.upstream, self.code.blame()) {
             (Some(_), _) => Outcome::UpstreamRejected,
             (None, Blame::Upstream) => Outcome::UpstreamFailed,
@@ -138,12 +148,12 @@ impl Rejection {
     }
 
     /// Renders the refusal.
-    pub(crate) fn respond(&self, dialect: Dialect, request_id: Option<RequestId>) -> Response<ReplyBody> {
+    pub fn respond(&self, dialect: Dialect, request_id: Option<RequestId>) -> Response<Bytes> {
         let body = match &self.upstream {
             Some(upstream) => upstream.body.clone(),
             None => encode(dialect, &self.to_answer_error(request_id)),
         };
-        let mut response = Response::new(ReplyBody::bytes(body));
+        let mut response = Response::new(body);
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -173,7 +183,7 @@ impl Rejection {
     }
 
     /// Returns the refusal as an error of the hub model, for an in-band event or another rendering.
-    pub(crate) fn to_answer_error(&self, request_id: Option<RequestId>) -> AnswerError {
+    pub fn to_answer_error(&self, request_id: Option<RequestId>) -> AnswerError {
         let mut error = AnswerError::new(self.status().as_u16(), self.code.as_str(), &*self.detail);
         error.kind = match self.code {
             GatewayCode::UpstreamTimeout => ErrorKind::Timeout,
@@ -187,6 +197,6 @@ impl Rejection {
 }
 
 /// Writes an error body in a dialect.
-pub(crate) fn encode(dialect: Dialect, error: &AnswerError) -> Bytes {
+pub fn encode(dialect: Dialect, error: &AnswerError) -> Bytes {
     dialect.encode_error(error)
 }

@@ -5,12 +5,12 @@
 
 use std::borrow::Cow;
 
+use batch::BatchCall;
 use http::{HeaderMap, HeaderName, Method};
 use llm::dialect::Dialect;
 use llm::dialect::gemini::embeddings::Batch;
 use percent_encoding::percent_decode_str;
 use provider::task::Task;
-use remote::BatchCall;
 
 /// Sent by Anthropic's SDKs with every request.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -19,7 +19,7 @@ const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// What a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Endpoint<'a> {
+pub enum Endpoint<'a> {
     /// OpenAI `POST /v1/chat/completions`.
     ChatCompletions,
     /// OpenAI `POST /v1/completions`.
@@ -76,15 +76,16 @@ pub(crate) enum Endpoint<'a> {
 
 /// An address that leads somewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Found<'a> {
-    pub(crate) endpoint: Endpoint<'a>,
+pub struct Found<'a> {
+    /// What is asked for.
+    pub endpoint: Endpoint<'a>,
     /// The model that the address names, still percent-encoded. It wins over the body's.
-    pub(crate) model: Option<&'a str>,
+    pub model: Option<&'a str>,
 }
 
 /// Why a URL leads nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Miss {
+pub enum Miss {
     /// No such path.
     Path,
     /// The path wants another method.
@@ -100,7 +101,7 @@ const GET_OR_DELETE: &str = "GET, DELETE";
 const GET_OR_POST: &str = "GET, POST";
 
 /// Finds the endpoint of a request line.
-pub(crate) fn find_endpoint<'a>(method: &Method, path: &'a str) -> Result<Found<'a>, Miss> {
+pub fn find_endpoint<'a>(method: &Method, path: &'a str) -> Result<Found<'a>, Miss> {
     if let Some(below) = path.strip_prefix("/passthrough/") {
         let (provider, rest) = below.split_once('/').ok_or(Miss::Path)?;
         return Ok(Found { endpoint: Endpoint::Passthrough { provider, rest }, model: None });
@@ -244,24 +245,24 @@ fn find_gemini(rest: &str) -> Option<(Found<'_>, &'static str)> {
 }
 
 /// Returns a model's name as an address has it; `None` when it is not UTF-8.
-pub(crate) fn decode_model(encoded: &str) -> Option<Cow<'_, str>> {
+pub fn decode_model(encoded: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(encoded).decode_utf8().ok()
 }
 
 /// Says whether a stream of Gemini's is asked for as events; otherwise it is one JSON array.
-pub(crate) fn wants_events(query: Option<&str>) -> bool {
+pub fn wants_events(query: Option<&str>) -> bool {
     query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"))
 }
 
 /// Returns a parameter of a query, decoded; `None` when it is absent, empty or not UTF-8.
-pub(crate) fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
+pub fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
     let mut pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(key, _)| *key == name)?;
     percent_decode_str(value).decode_utf8().ok().filter(|value| !value.is_empty())
 }
 
 /// Returns the dialect in which an error at this path has to be said.
-pub(crate) fn error_dialect(path: &str, headers: &HeaderMap) -> Dialect {
+pub fn error_dialect(path: &str, headers: &HeaderMap) -> Dialect {
     let is_gemini =
         path.starts_with("/v1beta/") || path.strip_prefix("/v1/").is_some_and(|rest| find_gemini(rest).is_some());
     // Only Anthropic's SDKs send a version; the models path is shared by three vendors.

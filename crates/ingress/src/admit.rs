@@ -6,19 +6,20 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use batch::BatchCall;
 use domain::code::GatewayCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use percent_encoding::percent_decode_str;
-use remote::BatchCall;
 
-use super::again::Wish;
-use super::surface::Surface;
-use super::trace::TRACEPARENT;
-use crate::config::Limits;
-use crate::ingress::{self, Endpoint, Found, Miss};
+use crate::endpoint::{self, Endpoint, Found, Miss};
+use crate::limits::Limits;
 use crate::rejection::Rejection;
+use crate::surface::Surface;
+use crate::wish::Wish;
 
+/// Names the span that a request is part of (W3C Trace Context, section 3.2).
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const DEBUG: HeaderName = HeaderName::from_static("x-headgate-debug");
 const TIMEOUT: HeaderName = HeaderName::from_static("x-headgate-timeout-ms");
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
@@ -30,58 +31,63 @@ const MAX_NOTES: usize = 32;
 
 /// What the head of a request says.
 #[derive(Debug)]
-pub(crate) struct Head<'a> {
-    pub(crate) endpoint: Endpoint<'a>,
+pub struct Head<'a> {
+    /// What is asked for.
+    pub endpoint: Endpoint<'a>,
     /// The model that the address names, still percent-encoded.
-    pub(crate) model: Option<&'a str>,
+    pub model: Option<&'a str>,
     /// A stream is wanted as the items of one JSON array: Gemini's without `alt=sse`.
-    pub(crate) wants_array: bool,
-    pub(crate) encoding: Encoding,
+    pub wants_array: bool,
+    /// How the body is compressed.
+    pub encoding: Encoding,
     /// The declared length of the body.
-    pub(crate) length: Option<u64>,
+    pub length: Option<u64>,
     /// `x-headgate-timeout-ms`: may only shorten what the route allows.
-    pub(crate) timeout: Option<Duration>,
+    pub timeout: Option<Duration>,
     /// `x-headgate-debug: 1`.
-    pub(crate) is_debug: bool,
+    pub is_debug: bool,
 }
 
 impl Head<'_> {
     /// Returns the model that the address names.
-    pub(crate) fn address(&self) -> Result<Option<Cow<'_, str>>, Rejection> {
+    pub fn address(&self) -> Result<Option<Cow<'_, str>>, Rejection> {
         let Some(encoded) = self.model else { return Ok(None) };
         let refused = || Rejection::new(GatewayCode::RequestInvalid, "the model name in the path is not UTF-8");
-        ingress::decode_model(encoded).map(Some).ok_or_else(refused)
+        endpoint::decode_model(encoded).map(Some).ok_or_else(refused)
     }
 }
 
 /// How the body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encoding {
+pub enum Encoding {
+    /// Not at all.
     Identity,
+    /// RFC 1952.
     Gzip,
+    /// RFC 1950, or the bare stream of RFC 1951.
     Deflate,
 }
 
 /// What the caller wants noted in the usage event.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Notes {
-    pub(crate) end_user: Option<String>,
-    pub(crate) conversation_id: Option<String>,
-    pub(crate) trace_id: Option<String>,
-    pub(crate) metadata: Vec<(String, String)>,
-    pub(crate) tags: Vec<String>,
+pub struct Notes {
+    /// `x-headgate-user`.
+    pub end_user: Option<String>,
+    /// `x-headgate-conversation-id`.
+    pub conversation_id: Option<String>,
+    /// `x-headgate-trace-id`, or that of a `traceparent`.
+    pub trace_id: Option<String>,
+    /// `x-headgate-metadata`.
+    pub metadata: Vec<(String, String)>,
+    /// `x-headgate-tags`.
+    pub tags: Vec<String>,
     /// What is said about answers that are given again.
-    pub(crate) cache: Wish,
+    pub cache: Wish,
 }
 
 /// Reads the head.
-pub(crate) fn admit<'a>(
-    method: &Method,
-    uri: &'a Uri,
-    headers: &HeaderMap,
-    limits: &Limits,
-) -> Result<Head<'a>, Rejection> {
-    let Found { endpoint, model } = ingress::find_endpoint(method, uri.path()).map_err(refuse_miss)?;
+pub fn admit<'a>(method: &Method, uri: &'a Uri, headers: &HeaderMap, limits: &Limits) -> Result<Head<'a>, Rejection> {
+    let Found { endpoint, model } = endpoint::find_endpoint(method, uri.path()).map_err(refuse_miss)?;
     check_size(headers, limits)?;
     let has_body = matches!(endpoint, Endpoint::Transform) || Surface::of(endpoint).is_some();
     if has_body {
@@ -91,7 +97,7 @@ pub(crate) fn admit<'a>(
     Ok(Head {
         endpoint,
         model,
-        wants_array: is_gemini_stream && !ingress::wants_events(uri.query()),
+        wants_array: is_gemini_stream && !endpoint::wants_events(uri.query()),
         encoding: encoding(headers)?,
         length: declared_length(headers, max_length(endpoint, limits))?,
         timeout: timeout(headers)?,
@@ -100,7 +106,7 @@ pub(crate) fn admit<'a>(
 }
 
 /// Refuses a request that declares its length twice, in two ways.
-pub(crate) fn refuse_double_framing() -> Rejection {
+pub fn refuse_double_framing() -> Rejection {
     Rejection::new(
         GatewayCode::RequestInvalid,
         "the request has both Transfer-Encoding and Content-Length; send one of them (RFC 9112, section 6.1)",
@@ -203,7 +209,7 @@ fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Rejection> {
 
 impl Notes {
     /// Reads the `x-headgate-…` headers that only travel into the usage event.
-    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Rejection> {
+    pub fn read(headers: &HeaderMap) -> Result<Self, Rejection> {
         let mut notes = Self::default();
         for (name, value) in headers {
             let Some(name) = name.as_str().strip_prefix("x-headgate-") else { continue };

@@ -14,7 +14,7 @@ use crate::rejection::Rejection;
 
 /// What the headers of ours say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Wish {
+pub struct Wish {
     mode: Option<Mode>,
     ttl_s: Option<u32>,
 }
@@ -33,20 +33,20 @@ enum Mode {
 
 /// What is done for one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Terms {
+pub struct Terms {
     /// Whether an answer may be given again.
-    pub(crate) looks: bool,
+    pub looks: bool,
     /// How long the answer of this call may be given again; `None` when it is not kept.
-    pub(crate) keeps_for: Option<Duration>,
+    pub keeps_for: Option<Duration>,
     /// The greatest age of an answer.
-    pub(crate) max_age: Option<Duration>,
+    pub max_age: Option<Duration>,
     /// Whether no upstream may be asked.
-    pub(crate) is_only: bool,
+    pub is_only: bool,
 }
 
 impl Wish {
     /// Reads `x-headgate-cache`.
-    pub(crate) fn read_mode(&mut self, value: &HeaderValue) -> Result<(), Rejection> {
+    pub fn read_mode(&mut self, value: &HeaderValue) -> Result<(), Rejection> {
         self.mode = Some(match value.as_bytes() {
             b"on" => Mode::On,
             b"off" => Mode::Off,
@@ -61,7 +61,7 @@ impl Wish {
     }
 
     /// Reads `x-headgate-cache-ttl`.
-    pub(crate) fn read_ttl(&mut self, value: &HeaderValue) -> Result<(), Rejection> {
+    pub fn read_ttl(&mut self, value: &HeaderValue) -> Result<(), Rejection> {
         self.ttl_s = value.to_str().ok().and_then(|text| text.parse().ok());
         if self.ttl_s.is_some() {
             return Ok(());
@@ -71,12 +71,12 @@ impl Wish {
     }
 
     /// Says whether nothing but an answer given again will do.
-    pub(crate) fn is_only(self) -> bool {
+    pub fn is_only(self) -> bool {
         self.mode == Some(Mode::Only)
     }
 
     /// Works out what is done under a rule; `None` for nothing.
-    pub(crate) fn under(self, rule: Cache, headers: &HeaderMap) -> Option<Terms> {
+    pub fn under(self, rule: Cache, headers: &HeaderMap) -> Option<Terms> {
         let control = Control::read(headers);
         let mode = match (self.mode, &control) {
             (Some(mode), _) => mode,

@@ -1,7 +1,7 @@
-//! What a client surface is: the operation behind it, how its body is made ready, how its answer is finished.
+//! What a client surface is: the operation behind it, how its body is made ready.
 //!
 //! A surface says in one dialect what an operation does; several may share an operation. Not here: where surfaces are
-//! (`ingress`), and translation (`llm`). Invariant: what leaves here has a body in which policy's fields can be trusted, and a
+//! (`endpoint`), translation (`llm`), and how an answer is finished (the gateway). Invariant: what leaves here has a body in which policy's fields can be trusted, and a
 //! model name that was said once or twice alike.
 
 use bytes::Bytes;
@@ -15,13 +15,12 @@ use provider::scan::{self, Patch, Scan, ScanError, Span};
 use provider::task::Task;
 use provider::task::multipart::{self, FormError};
 
-use super::reply::Reply;
-use crate::ingress::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::rejection::Rejection;
 
 /// A client surface that a model serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Surface {
+pub enum Surface {
     /// Chat in a dialect that says in the body whether to stream.
     Chat(Dialect),
     /// A conversation of the responses surface made short; how depends on the targets (`compact`).
@@ -29,7 +28,10 @@ pub(crate) enum Surface {
     /// The number of input tokens of a call of the responses surface; counted in Anthropic's form (`compact`).
     CountInput,
     /// Gemini's content generation, where the address says it.
-    GenerateContent { is_stream: bool },
+    GenerateContent {
+        /// Whether it asks for a stream.
+        is_stream: bool,
+    },
     /// Token counts, in Anthropic's or Gemini's form.
     CountTokens(Dialect),
     /// OpenAI's embeddings.
@@ -42,18 +44,20 @@ pub(crate) enum Surface {
 
 /// A body that can be looked at.
 #[derive(Debug)]
-pub(crate) struct Ready {
-    pub(crate) body: Bytes,
-    pub(crate) scan: Scan,
+pub struct Ready {
+    /// What is read from now on.
+    pub body: Bytes,
+    /// Where its fields are.
+    pub scan: Scan,
     /// The model that was asked for; `None` when neither address nor body says it.
-    pub(crate) name: Option<String>,
+    pub name: Option<String>,
     /// What of the body the operation cannot carry to any target.
-    pub(crate) dropped: Vec<String>,
+    pub dropped: Vec<String>,
 }
 
 impl Surface {
     /// Finds the surface of an endpoint; `None` for what Headgate answers itself.
-    pub(crate) const fn of(endpoint: Endpoint<'_>) -> Option<Self> {
+    pub const fn of(endpoint: Endpoint<'_>) -> Option<Self> {
         Some(match endpoint {
             Endpoint::ChatCompletions => Self::Chat(Dialect::OpenAiChat),
             Endpoint::Completions => Self::Chat(Dialect::OpenAiCompletions),
@@ -81,7 +85,7 @@ impl Surface {
     }
 
     /// The surface's name in usage events.
-    pub(crate) const fn endpoint_name(self) -> EndpointName {
+    pub const fn endpoint_name(self) -> EndpointName {
         match self {
             Self::Chat(Dialect::OpenAiChat) => EndpointName::ChatCompletions,
             Self::Chat(Dialect::OpenAiCompletions) => EndpointName::Completions,
@@ -104,7 +108,7 @@ impl Surface {
     }
 
     /// What is to be done.
-    pub(crate) const fn operation(self) -> Operation {
+    pub const fn operation(self) -> Operation {
         match self {
             Self::Chat(dialect) => Operation::Chat(dialect),
             Self::GenerateContent { .. } => Operation::Chat(Dialect::Gemini),
@@ -117,7 +121,7 @@ impl Surface {
     }
 
     /// The dialect that the client speaks, errors included.
-    pub(crate) const fn dialect(self) -> Dialect {
+    pub const fn dialect(self) -> Dialect {
         match self {
             Self::Chat(dialect) | Self::CountTokens(dialect) => dialect,
             Self::Compact | Self::CountInput => Dialect::OpenAiResponses,
@@ -127,7 +131,7 @@ impl Surface {
     }
 
     /// Reads of a body what policy needs. `address` is the model that the address names.
-    pub(crate) fn make_ready(self, body: Bytes, address: Option<&str>) -> Result<Ready, Rejection> {
+    pub fn make_ready(self, body: Bytes, address: Option<&str>) -> Result<Ready, Rejection> {
         match self {
             Self::EmbedContent(batch) => ready_embedding(&body, batch, address),
             Self::CountTokens(Dialect::Gemini) => ready_gemini(inner_request(&body)?, false, address),
@@ -143,7 +147,7 @@ impl Surface {
     }
 
     /// Checks that the body has a prompt of the right kind.
-    pub(crate) fn check_prompt(self, body: &[u8], scan: &Scan) -> Result<(), Rejection> {
+    pub fn check_prompt(self, body: &[u8], scan: &Scan) -> Result<(), Rejection> {
         // Said in the words of responses here, though counted in others'.
         let operation = if self == Self::CountInput { Self::Compact.operation() } else { self.operation() };
         let (field, span, starts, kind) = match operation {
@@ -170,18 +174,6 @@ impl Surface {
             None => format!("the body has no \"{field}\"; it is required and must be {kind}"),
         };
         Err(Rejection::new(GatewayCode::RequestInvalid, detail).with_param(field))
-    }
-
-    /// Writes the answer of the operation as the surface has it.
-    pub(crate) fn finish(self, reply: Reply) -> Result<Reply, Rejection> {
-        if self == Self::CountInput {
-            return super::compact::counted(&reply);
-        }
-        let (Self::EmbedContent(batch), Reply::Whole(body)) = (self, &reply) else { return Ok(reply) };
-        let answer = openai_embeddings::decode_answer(body).map_err(|_| {
-            Rejection::new(GatewayCode::UpstreamError, "the upstream's vectors could not be read; try again shortly")
-        })?;
-        Ok(Reply::Whole(gemini_embeddings::encode_answer(&answer, batch)))
     }
 }
 

@@ -23,23 +23,27 @@ const MAX_NAMES: usize = 32;
 
 /// What a request asks for.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Choice {
+pub struct Choice {
     order: Vec<String>,
     only: Vec<String>,
     ignore: Vec<String>,
     sort: Option<Sort>,
     max_price: MaxPrice,
     /// A target that cannot express all of the request is passed over.
-    pub(crate) requires_parameters: bool,
+    pub requires_parameters: bool,
     /// Only the first target is tried.
-    pub(crate) forbids_fallbacks: bool,
+    pub forbids_fallbacks: bool,
 }
 
+/// Which of the usable targets goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Sort {
+pub enum Sort {
+    /// The cheapest first.
     Price,
+    /// The fastest writer first.
     Throughput,
+    /// The soonest to begin first.
     Latency,
 }
 
@@ -83,7 +87,7 @@ enum DataCollection {
 }
 
 /// Splits a model's name into the name and what its variant asks for.
-pub(crate) fn split_variant(name: &str) -> Option<(&str, Sort)> {
+pub fn split_variant(name: &str) -> Option<(&str, Sort)> {
     let (base, variant) = name.rsplit_once(':')?;
     match variant {
         "nitro" => Some((base, Sort::Throughput)),
@@ -93,7 +97,7 @@ pub(crate) fn split_variant(name: &str) -> Option<(&str, Sort)> {
 }
 
 /// Reads the models to fall back on.
-pub(crate) fn read_models(body: &[u8], scan: &Scan) -> Result<Vec<String>, Rejection> {
+pub fn read_models(body: &[u8], scan: &Scan) -> Result<Vec<String>, Rejection> {
     let Some(span) = scan.models else { return Ok(Vec::new()) };
     match serde_json::from_slice::<Vec<String>>(span.of(body)) {
         Ok(models) if models.len() <= MAX_MODELS + 1 => Ok(models),
@@ -102,7 +106,7 @@ pub(crate) fn read_models(body: &[u8], scan: &Scan) -> Result<Vec<String>, Rejec
 }
 
 /// Reads what a request asks for; `None` when it asks for nothing.
-pub(crate) fn read(body: &[u8], scan: &Scan, variant: Option<Sort>) -> Result<Option<Box<Choice>>, Rejection> {
+pub fn read(body: &[u8], scan: &Scan, variant: Option<Sort>) -> Result<Option<Box<Choice>>, Rejection> {
     let Some(span) = scan.provider else {
         return Ok(variant.map(|sort| Box::new(Choice { sort: Some(sort), ..Choice::default() })));
     };
@@ -142,16 +146,17 @@ pub(crate) fn read(body: &[u8], scan: &Scan, variant: Option<Sort>) -> Result<Op
 }
 
 /// Refuses a request that asks for what the route does not let it choose.
-pub(crate) fn refuse_override(param: &'static str) -> Rejection {
+pub fn refuse_override(param: &'static str) -> Rejection {
     refuse(param, "the route of this model does not let requests choose among its targets; leave this out")
 }
 
-pub(crate) fn refuse(param: &'static str, detail: impl Into<String>) -> Rejection {
+/// Refuses a request for what one of its fields says.
+pub fn refuse(param: &'static str, detail: impl Into<String>) -> Rejection {
     Rejection::new(GatewayCode::RequestInvalid, detail.into()).with_param(param)
 }
 
 /// Takes `models` and `provider` out of a body.
-pub(crate) fn strip(body: &Bytes) -> Bytes {
+pub fn strip(body: &Bytes) -> Bytes {
     let mut out = Vec::with_capacity(body.len());
     out.push(b'{');
     let read = visit_fields(body, |key, span| {
@@ -176,13 +181,17 @@ fn is_named(list: &[String], deployment: &DeploymentPolicy) -> Option<usize> {
 }
 
 /// A choice, whose reasoning the conversation holds, and what prices the choice is measured by.
-pub(crate) struct Choosing<'a> {
-    pub(crate) choice: Option<&'a Choice>,
-    pub(crate) proofs: Proofs,
+pub struct Choosing<'a> {
+    /// What the request asks for.
+    pub choice: Option<&'a Choice>,
+    /// The signed reasoning that the conversation holds.
+    pub proofs: Proofs,
     /// Nothing may be left out.
-    pub(crate) refuses: bool,
-    pub(crate) organization: &'a OrganizationPolicy,
-    pub(crate) at: domain::Timestamp,
+    pub refuses: bool,
+    /// Whose prices are compared.
+    pub organization: &'a OrganizationPolicy,
+    /// When.
+    pub at: domain::Timestamp,
 }
 
 impl Choosing<'_> {
