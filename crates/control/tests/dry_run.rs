@@ -42,6 +42,7 @@ async fn price(world: &World, model: &str, dollars: &str) {
         usd_per_unit: UnitRatesView::default(),
         long_context: Vec::new(),
         tiers: Vec::new(),
+        images: Vec::new(),
     };
     let place = OrganizationPath { organization_id: world.organization() };
     world.as_owner().call::<SetPrice>(place, NoQuery {}, new).await.expect("a price");
@@ -64,6 +65,7 @@ fn answered(world: &World, minutes: u32, model: &str, by: DeploymentId) -> Usage
         upstream_request_id: None,
         usage: event.usage,
         modal: None,
+        image: None,
         units: event.units,
         cost: event.cost,
     });

@@ -11,7 +11,8 @@ use api::ops::deployments::{
 use api::ops::environments::{CreateEnvironment, DeleteEnvironment, EnvironmentPath, ListEnvironments, NewEnvironment};
 use api::ops::members::{AddMember, BindRole, ListMembers, NewMember, NewRoleBinding, RoleBindingPath, UnbindRole};
 use api::ops::models::{
-    ListModels, ListPrices, ListProviders, ModelQuery, NewPrice, PriceQuery, RatesView, SetPrice, UnitRatesView,
+    ImageRateView, ListModels, ListPrices, ListProviders, ModelQuery, NewPrice, PriceQuery, RatesView, SetPrice,
+    UnitRatesView,
 };
 use api::ops::nodes::{
     CreateJoinToken, CreateNodeGroup, ListNodeGroups, NewJoinToken, NewNodeGroup, NodeGroupChange, NodeGroupPath,
@@ -390,12 +391,30 @@ async fn own_prices_win_from_their_date_on_and_never_before() {
         usd_per_unit: UnitRatesView { image: Some("0.04".parse().expect("dollars")), ..UnitRatesView::default() },
         long_context: Vec::new(),
         tiers: Vec::new(),
+        images: vec![ImageRateView { size: Some("1024X1024".to_owned()), quality: None, usd: NanoUsd::from_nanos(3) }],
     };
+    let twice = |more: ImageRateView| {
+        let mut new = price(None);
+        new.images.push(more);
+        new
+    };
+    for (odd, pointer) in [
+        (ImageRateView { size: Some("1024x1024".to_owned()), ..ImageRateView::default() }, "/images/1"),
+        (ImageRateView::default(), "/images/1"),
+        (
+            ImageRateView { quality: Some("the best there is".to_owned()), ..ImageRateView::default() },
+            "/images/1/quality",
+        ),
+    ] {
+        let refused = owner.refused::<SetPrice>(org(&world), NoQuery {}, twice(odd)).await;
+        assert_eq!(refused.fields[0].pointer, pointer);
+    }
     let past = owner
         .refused::<SetPrice>(org(&world), NoQuery {}, price(Some("2026-01-01T00:00:00Z".parse().expect("a time"))))
         .await;
     assert_eq!(past.fields[0].pointer, "/effective_at");
     let set = owner.call::<SetPrice>(org(&world), NoQuery {}, price(None)).await.expect("a price");
+    assert_eq!(set.images[0].size.as_deref(), Some("1024x1024"));
     assert_eq!(owner.refused::<SetPrice>(org(&world), NoQuery {}, price(None)).await.status, 409);
     let models = owner
         .call::<ListModels>(

@@ -17,6 +17,7 @@ pub mod credential;
 pub mod deployment;
 pub mod environment;
 pub mod id;
+pub mod image;
 pub mod lease;
 pub mod member;
 pub mod money;

@@ -1,12 +1,13 @@
 //! A dated price of one model.
 
+use crate::image::ImageRate;
 use crate::{OrganizationId, Price, PriceId, Timestamp};
 
 /// Prices of what is counted beside tokens. A kind without a price costs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct UnitRates {
-    /// A picture made.
+    /// A picture made of whose kind no [`ImageRate`] is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Price>,
     /// A second of sound.
@@ -50,6 +51,9 @@ pub struct ModalRates {
     /// Pictures as input, read from a cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_image_input: Option<Price>,
+    /// Pictures as output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_output: Option<Price>,
 }
 
 impl ModalRates {
@@ -157,6 +161,8 @@ pub struct PriceVersion {
     pub long_context: Vec<LongContextRates>,
     /// Rates of other tiers of service.
     pub tiers: Vec<TierRates>,
+    /// What pictures of a kind cost.
+    pub images: Vec<ImageRate>,
     /// When it was entered.
     pub created_at: Timestamp,
 }

@@ -97,7 +97,7 @@ text_schemas! {
         "properties": {
             "audio_input": { "type": "integer", "minimum": 0 }, "cached_audio_input": { "type": "integer", "minimum": 0 },
             "audio_output": { "type": "integer", "minimum": 0 }, "image_input": { "type": "integer", "minimum": 0 },
-            "cached_image_input": { "type": "integer", "minimum": 0 }
+            "cached_image_input": { "type": "integer", "minimum": 0 }, "image_output": { "type": "integer", "minimum": 0 }
         }
     });
     crate::usage::UnitUsage, "UnitUsage", json_schema!({
@@ -108,6 +108,11 @@ text_schemas! {
             "characters": { "type": "integer", "minimum": 0 }, "searches": { "type": "integer", "minimum": 0 },
             "pages": { "type": "integer", "minimum": 0 }
         }
+    });
+    crate::image::ImageKind, "ImageKind", json_schema!({
+        "type": "object",
+        "description": "The kind of a picture, as far as it was said.",
+        "properties": { "size": { "type": "string" }, "quality": { "type": "string" } }
     });
     crate::price::ServiceTier, "ServiceTier", texts(["batch", "flex", "priority"].into_iter());
     crate::route::Target, "Target", json_schema!({

@@ -5,6 +5,7 @@ use crate::id::{
     CredentialId, DeploymentId, EnvironmentId, NodeId, OrganizationId, PriceId, RequestId, RouteId, VirtualKeyId,
     WorkspaceId,
 };
+use crate::image::ImageKind;
 use crate::money::NanoUsd;
 use crate::time::Timestamp;
 
@@ -41,6 +42,8 @@ pub struct ModalUsage {
     pub image_input: u64,
     /// The part of `cached_input` that was pictures.
     pub cached_image_input: u64,
+    /// The part of `output` that was pictures.
+    pub image_output: u64,
 }
 
 impl ModalUsage {
@@ -59,6 +62,36 @@ impl ModalUsage {
             audio_output: self.audio_output.saturating_add(other.audio_output),
             image_input: self.image_input.saturating_add(other.image_input),
             cached_image_input: self.cached_image_input.saturating_add(other.cached_image_input),
+            image_output: self.image_output.saturating_add(other.image_output),
+        }
+    }
+
+    /// Takes the larger of each kind: streams report totals, so the largest is the last.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            audio_input: self.audio_input.max(other.audio_input),
+            cached_audio_input: self.cached_audio_input.max(other.cached_audio_input),
+            audio_output: self.audio_output.max(other.audio_output),
+            image_input: self.image_input.max(other.image_input),
+            cached_image_input: self.cached_image_input.max(other.cached_image_input),
+            image_output: self.image_output.max(other.image_output),
+        }
+    }
+
+    /// Bounds each part by its whole, sound first: what a vendor says beyond that was not understood.
+    #[must_use]
+    pub fn within(self, whole: &TokenUsage) -> Self {
+        let audio_input = self.audio_input.min(whole.input);
+        let cached_audio_input = self.cached_audio_input.min(whole.cached_input);
+        let audio_output = self.audio_output.min(whole.output);
+        Self {
+            audio_input,
+            cached_audio_input,
+            audio_output,
+            image_input: self.image_input.min(whole.input - audio_input),
+            cached_image_input: self.cached_image_input.min(whole.cached_input - cached_audio_input),
+            image_output: self.image_output.min(whole.output - audio_output),
         }
     }
 }
@@ -399,6 +432,9 @@ pub struct AttemptRecord {
     /// What it counted beside tokens.
     #[serde(default)]
     pub units: UnitUsage,
+    /// The kind of the pictures among them: as the answer says, else as the request did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Box<ImageKind>>,
     /// What this attempt cost.
     pub cost: NanoUsd,
 }

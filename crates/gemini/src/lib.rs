@@ -22,7 +22,7 @@ mod write_contents;
 mod write_request;
 
 use bytes::Bytes;
-use domain::usage::TokenUsage;
+use domain::usage::{ModalUsage, TokenUsage};
 
 use hub::canonical::error::{DecodeError, EncodeError};
 use hub::canonical::event::FinishReason;
@@ -173,6 +173,49 @@ impl Counts {
     }
 }
 
+/// Which tokens of one count of `usageMetadata` were no text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    audio: u64,
+    image: u64,
+}
+
+impl Details {
+    /// Takes in one entry; documents and films are billed as text is.
+    pub fn add(&mut self, modality: &str, count: u64) {
+        match modality {
+            "AUDIO" => self.audio = self.audio.saturating_add(count),
+            "IMAGE" => self.image = self.image.saturating_add(count),
+            _ => {}
+        }
+    }
+
+    /// Returns the parts; what is said of the prompt includes what came from the cache.
+    #[must_use]
+    pub const fn modal(prompt: Self, cache: Self, candidates: Self) -> ModalUsage {
+        ModalUsage {
+            audio_input: prompt.audio.saturating_sub(cache.audio),
+            cached_audio_input: cache.audio,
+            audio_output: candidates.audio,
+            image_input: prompt.image.saturating_sub(cache.image),
+            cached_image_input: cache.image,
+            image_output: candidates.image,
+        }
+    }
+
+    fn read(object: &Object<'_, '_>, name: &str) -> Self {
+        let mut sum = Self::default();
+        let Some(list) = object.find(name) else { return sum };
+        let Ok(list) = list.array() else { return sum };
+        for entry in list.iter() {
+            if let Ok(entry) = entry.object() {
+                sum.add(&entry.words("modality").unwrap_or_default(), entry.count("tokenCount"));
+            }
+        }
+        sum
+    }
+}
+
 /// Reads `usageMetadata`; `is_grounded` says that the vendor's search was at work.
 fn read_usage(object: &Object<'_, '_>, is_grounded: bool) -> Usage {
     let count = object.count("toolUsePromptTokenCount");
@@ -188,13 +231,18 @@ fn read_usage(object: &Object<'_, '_>, is_grounded: bool) -> Usage {
     };
     let mut tokens = counts.tokens();
     let mut rest = object.rest();
+    // Only after the rest was taken: they go on as they came, too.
+    let [prompt, cache, candidates] = ["promptTokensDetails", "cacheTokensDetails", "candidatesTokensDetails"]
+        .map(|name| Details::read(object, name));
+    let modal = Details::modal(prompt, cache, candidates);
     if is_grounded {
         tokens.input = tokens.input.saturating_sub(count);
     }
     if let Some(raw) = Raw::of(&count).filter(|_| count > 0) {
         rest.push(if is_grounded { TOOL_USE } else { TOOL_USE_COUNTED }, raw);
     }
-    Usage { tokens, service_tier: object.find_boxed("serviceTier").ok().flatten(), rest, is_final: true }
+    let service_tier = object.find_boxed("serviceTier").ok().flatten();
+    Usage { tokens, modal: modal.within(&tokens), service_tier, rest, is_final: true }
 }
 
 /// Writes `usageMetadata`; unknown counters only when they come from this dialect.

@@ -3,7 +3,7 @@
 //! The input includes what came from and went to the cache; canonical counts do not.
 
 use hub::canonical::json::Raw;
-use hub::canonical::usage::Usage;
+use hub::canonical::usage::{ModalUsage, Usage};
 use hub::codec::json::{self, Object, ObjectWriter};
 
 /// The names of one API.
@@ -30,6 +30,16 @@ pub(super) const RESPONSES: Names = Names {
     output_details: "output_tokens_details",
 };
 
+/// Reads which part of the input was sound or pictures; what the vendor says of all of it includes what came from the cache.
+fn read_input_modes(details: &Object<'_, '_>, modal: &mut ModalUsage) {
+    let modes = |object: &Object<'_, '_>| (object.count("audio_tokens"), object.count("image_tokens"));
+    let (audio, image) = modes(details);
+    let (cached_audio, cached_image) = details.report("cached_tokens_details", modes).unwrap_or_default();
+    (modal.cached_audio_input, modal.cached_image_input) = (cached_audio, cached_image);
+    modal.audio_input = audio.saturating_sub(cached_audio);
+    modal.image_input = image.saturating_sub(cached_image);
+}
+
 impl Names {
     /// Reads a `usage` object.
     pub(super) fn read(&self, usage: &Object<'_, '_>) -> Usage {
@@ -42,6 +52,8 @@ impl Names {
             cached = details.count("cached_tokens");
             written = details.count("cache_write_tokens");
             let rest = details.rest();
+            // Only after the rest was taken: they go on as they came, too.
+            read_input_modes(&details, &mut result.modal);
             if !rest.is_empty() {
                 result.rest.push(self.input_details, json::raw_object(|object| object.rest(&rest)));
             }
@@ -53,6 +65,8 @@ impl Names {
         if let Some(details) = usage.find(self.output_details).and_then(|node| node.object().ok()) {
             result.tokens.reasoning = details.count("reasoning_tokens");
             let rest = details.rest();
+            result.modal.audio_output = details.count("audio_tokens");
+            result.modal.image_output = details.count("image_tokens");
             if !rest.is_empty() {
                 result.rest.push(self.output_details, json::raw_object(|object| object.rest(&rest)));
             }
@@ -66,6 +80,7 @@ impl Names {
         if reasoning > 0 && total == prompt.saturating_add(output).saturating_add(reasoning) {
             result.tokens.output = output.saturating_add(reasoning);
         }
+        result.modal = result.modal.within(&result.tokens);
         for (name, value) in usage.rest().iter() {
             result.rest.push(name, value.clone());
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::budget::{Dimension, Enforcement, Limit, Measure, Subject, WhenUnreachable};
+use domain::image::ImageRate;
 use domain::price::{LongContextRates, PriceSource, Rates, TierRates};
 use domain::route::{Node, Rules, Target, Timeouts};
 use domain::secret::{Kid, TokenMac};
@@ -357,6 +358,8 @@ pub struct Price {
     pub long_context: Vec<LongContextRates>,
     /// Rates of other tiers of service.
     pub tiers: Vec<TierRates>,
+    /// What pictures of a kind cost.
+    pub images: Vec<ImageRate>,
 }
 
 /// How much may be spent on something. One that is switched off is not among the resources.
@@ -523,6 +526,7 @@ impl From<&domain::price::PriceVersion> for Price {
             rates: it.rates,
             long_context: it.long_context.clone(),
             tiers: it.tiers.clone(),
+            images: it.images.clone(),
         }
     }
 }

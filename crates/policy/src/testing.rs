@@ -142,6 +142,7 @@ impl TestOrganization {
                 rates,
                 long_context: Vec::new(),
                 tiers: Vec::new(),
+                images: Vec::new(),
             }),
         ]
     }

@@ -6,6 +6,7 @@
 
 use std::sync::LazyLock;
 
+use domain::image::{ImageKind, ImageRate};
 use domain::price::{LongContextRates, ModalRates, Rates, ServiceTier, TierRates, UnitRates};
 use domain::{NanoUsd, Price, Timestamp};
 
@@ -111,6 +112,8 @@ pub struct CatalogPrice {
     pub long_context: Vec<LongContextRates>,
     /// Rates of other tiers of service.
     pub tiers: Vec<TierRates>,
+    /// What pictures of a kind cost.
+    pub images: Vec<ImageRate>,
 }
 
 impl CatalogPrice {
@@ -229,6 +232,17 @@ struct PriceEntry {
     long_context: Vec<LongContextEntry>,
     #[serde(default)]
     tiers: Vec<TierEntry>,
+    #[serde(default)]
+    images: Vec<ImageEntry>,
+}
+
+/// Dollars per picture, as text.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImageEntry {
+    size: Option<String>,
+    quality: Option<String>,
+    usd: NanoUsd,
 }
 
 #[derive(serde::Deserialize)]
@@ -274,11 +288,13 @@ struct RatesEntry {
     modal: ModalRates,
 }
 
+fn each(dollars: NanoUsd) -> Price {
+    Price::per_million(dollars.as_nanos().saturating_mul(1_000_000))
+}
+
 impl RatesEntry {
     fn rates(&self) -> Rates {
-        let unit = |dollars: Option<NanoUsd>| {
-            dollars.map(|dollars| Price::per_million(dollars.as_nanos().saturating_mul(1_000_000)))
-        };
+        let unit = |dollars: Option<NanoUsd>| dollars.map(each);
         Rates {
             input: self.input,
             cached_input: self.cached_input,
@@ -338,7 +354,12 @@ fn price(entry: &PriceEntry) -> Result<CatalogPrice, CatalogError> {
         .collect();
     let tiers = entry.tiers.iter().map(|tier| TierRates { tier: tier.tier, rates: tier.rates.rates() }).collect();
     let effective_at = entry.effective_on.as_deref().map(day).transpose()?.unwrap_or_default();
-    Ok(CatalogPrice { effective_at, rates: entry.rates.rates(), long_context, tiers })
+    let image = |it: &ImageEntry| ImageRate {
+        kind: ImageKind::of(it.size.as_deref(), it.quality.as_deref()),
+        each: each(it.usd),
+    };
+    let images = entry.images.iter().map(image).collect();
+    Ok(CatalogPrice { effective_at, rates: entry.rates.rates(), long_context, tiers, images })
 }
 
 fn day(text: &str) -> Result<Timestamp, CatalogError> {
@@ -378,6 +399,10 @@ mod tests {
                 assert!(price.long_context.is_sorted_by(|a, b| a.above_input_tokens < b.above_input_tokens));
                 let is_dearer = |tier: &LongContextRates| tier.rates.input >= price.rates.input;
                 assert!(price.long_context.iter().all(is_dearer), "{}", model.name);
+                for (at, rate) in price.images.iter().enumerate() {
+                    assert!(!rate.kind.is_empty(), "{}", model.name);
+                    assert!(price.images[..at].iter().all(|earlier| earlier.kind != rate.kind), "{}", model.name);
+                }
                 for tier in &price.tiers {
                     let is_dearer = tier.rates.input >= price.rates.input;
                     let is_cheaper = tier.rates.input <= price.rates.input;
@@ -436,6 +461,7 @@ mod tests {
                 "cache_write_1h" => rates.cache_write_1h,
                 "output" => Some(rates.output),
                 "audio_input" => rates.modal.audio_input,
+                "image_output" => rates.modal.image_output,
                 "cached_audio_input" => rates.modal.cached_audio_input,
                 "audio_output" => rates.modal.audio_output,
                 "image_input" => rates.modal.image_input,
@@ -471,6 +497,19 @@ mod tests {
         let batch = price.tier(ServiceTier::Batch).unwrap();
         assert_eq!((batch.input, batch.output), (Price::per_million(500_000_000), Price::per_million(2_500_000_000)));
         assert_eq!(price.tier(ServiceTier::Flex), None);
+    }
+
+    #[test]
+    fn pictures_cost_by_size_and_quality() {
+        let price = find("azure_openai", "dall-e-3").unwrap().price_at(at("2026-11-22")).unwrap();
+        let cents = |size, quality| {
+            let rate = domain::image::find_rate(&price.images, &ImageKind::of(size, quality));
+            rate.or(price.rates.units.image).map(|each| each.nano_usd_per_million / 1_000_000 / 1_000_000)
+        };
+        assert_eq!(cents(None, None), Some(44));
+        assert_eq!(cents(Some("1024x1792"), None), Some(88));
+        assert_eq!(cents(Some("1024x1024"), Some("hd")), Some(88));
+        assert_eq!(cents(Some("1792x1024"), Some("hd")), Some(132));
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub fn cost(usage: TokenUsage, rates: &Rates, long_context: &[LongContextRates])
 pub fn modal_cost(usage: TokenUsage, parts: ModalUsage, rates: &Rates, long_context: &[LongContextRates]) -> Cost {
     let rates = applicable(usage.total_input(), rates, long_context);
     let reasoning = usage.reasoning.min(usage.output);
-    let ModalUsage { audio_input, cached_audio_input, audio_output, image_input, cached_image_input } = parts;
+    let ModalUsage { audio_input, cached_audio_input, audio_output, image_input, cached_image_input, image_output } =
+        parts;
     let modal = &rates.modal;
     let (said, reasoning) = match rates.reasoning {
         Some(price) => (usage.output - reasoning, price.cost(reasoning)),
@@ -62,7 +63,7 @@ pub fn modal_cost(usage: TokenUsage, parts: ModalUsage, rates: &Rates, long_cont
         cached_input: split(usage.cached_input, cached, read),
         cache_write_5m: rates.cache_write_5m.unwrap_or(rates.input).cost(usage.cache_write_5m),
         cache_write_1h: rates.cache_write_1h.unwrap_or(rates.input).cost(usage.cache_write_1h),
-        output: split(said, rates.output, [(audio_output, modal.audio_output)]),
+        output: split(said, rates.output, [(audio_output, modal.audio_output), (image_output, modal.image_output)]),
         reasoning,
     }
 }
@@ -108,13 +109,20 @@ pub fn worst_case(input_tokens: u64, output_tokens: u64, rates: &Rates, long_con
     std::iter::once(rates)
         .chain(reachable)
         .map(|rates| {
-            let ModalRates { audio_input, cached_audio_input, audio_output, image_input, cached_image_input } =
-                rates.modal;
+            let ModalRates {
+                audio_input,
+                cached_audio_input,
+                audio_output,
+                image_input,
+                cached_image_input,
+                image_output,
+            } = rates.modal;
             let kinds =
                 [rates.cached_input, rates.cache_write_5m, rates.cache_write_1h, audio_input, cached_audio_input];
             let kinds = kinds.into_iter().chain([image_input, cached_image_input]);
             let input = kinds.flatten().fold(rates.input, Price::max);
-            let output = [rates.reasoning, audio_output].into_iter().flatten().fold(rates.output, Price::max);
+            let output =
+                [rates.reasoning, audio_output, image_output].into_iter().flatten().fold(rates.output, Price::max);
             input.cost(input_tokens).saturating_add(output.cost(output_tokens))
         })
         .max()
@@ -179,6 +187,7 @@ mod tests {
             audio_input: Some(usd_per_million(3_200)),
             audio_output: Some(usd_per_million(6_400)),
             image_input: Some(usd_per_million(500)),
+            image_output: Some(usd_per_million(3_000)),
             ..ModalRates::default()
         };
         let text = Rates { input: usd_per_million(400), output: usd_per_million(1_600), ..Rates::default() };
@@ -187,6 +196,7 @@ mod tests {
             image_input: 10,
             cached_audio_input: 5,
             audio_output: 20,
+            image_output: 4,
             ..ModalUsage::default()
         };
         let usage = TokenUsage { input: 100, cached_input: 8, output: 30, ..TokenUsage::default() };
@@ -197,7 +207,7 @@ mod tests {
             NanoUsd::from_nanos(8 * 4_000),
             "without a price of its own it costs what text does"
         );
-        assert_eq!(spoken.output, NanoUsd::from_nanos(10 * 16_000 + 20 * 64_000));
+        assert_eq!(spoken.output, NanoUsd::from_nanos(6 * 16_000 + 20 * 64_000 + 4 * 30_000));
         assert_eq!(modal_cost(usage, heard, &text, &[]).total(), NanoUsd::from_nanos(108 * 4_000 + 30 * 16_000));
         // Parts beyond their whole are billed as far as it goes.
         let odd = ModalUsage { audio_input: 50, image_input: 9, ..ModalUsage::default() };

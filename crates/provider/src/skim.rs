@@ -15,15 +15,16 @@ use std::sync::LazyLock;
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::{Finder, FinderRev};
 
+use domain::image::ImageKind;
 use domain::price::ServiceTier;
-use domain::usage::{TokenUsage, UnitUsage};
+use domain::usage::{ModalUsage, TokenUsage, UnitUsage};
 
 use crate::scan::{Span, visit_fields, visit_tail};
 use llm::canonical::event::FinishReason;
 use llm::dialect::Dialect;
 
 pub use tier::{of_word as tier_of_word, tier_in_events, tier_of};
-pub use usage::usage_of;
+pub use usage::{Count, count_of, usage_of};
 
 /// Longest event that is read; a longer one (inline images) is passed over, and counted as output.
 const MAX_EVENT: usize = 1 << 20;
@@ -34,8 +35,12 @@ const MAX_EVENT: usize = 1 << 20;
 pub struct Skimmed {
     /// Tokens, when the upstream reported them.
     pub usage: Option<TokenUsage>,
+    /// The parts of them that were sound or pictures.
+    pub modal: Option<Box<ModalUsage>>,
     /// What it counted beside tokens.
     pub units: UnitUsage,
+    /// The kind of the pictures among it: as the answer says, else as the request did.
+    pub image: Option<Box<ImageKind>>,
     /// What is counted was in part worked out by us.
     pub is_guessed: bool,
     /// The tier of service it was given in, when not the usual one.
@@ -58,10 +63,18 @@ pub struct Skimmed {
     /// Bytes seen.
     pub n_bytes: u64,
     /// Events too long to be read.
-    pub n_oversize: u64,
+    pub n_oversize: u16,
 }
 
 impl Skimmed {
+    /// Notes which tokens were sound or pictures; the larger count of each kind wins.
+    pub fn note_modal(&mut self, later: ModalUsage) {
+        if !later.is_empty() {
+            let modal = self.modal.get_or_insert_default();
+            **modal = modal.max(later);
+        }
+    }
+
     /// Says whether the model has said anything yet.
     #[must_use]
     pub fn has_output(&self) -> bool {
@@ -307,7 +320,7 @@ impl StreamSkim {
     /// Reads the event that a blank line has ended, and says whether it is only there because we asked for usage.
     fn dispatch(&mut self, bytes: &[u8], whole: Option<Range<usize>>) -> bool {
         if std::mem::take(&mut self.is_oversize) {
-            self.found.n_oversize += 1;
+            self.found.n_oversize = self.found.n_oversize.saturating_add(1);
             self.found.n_output_events += 1;
             self.found.has_begun = true;
             let tail = std::mem::take(&mut self.tail);
@@ -392,9 +405,12 @@ pub fn skim_body(dialect: Dialect, body: &[u8]) -> Skimmed {
     let of = |span: Option<Span>| span.map(|span| span.of(body)).unwrap_or_default();
     let error = fields.error.map(|span| error_of(span.of(body)));
     let n_output_events = u64::from(error.is_none() && is_complete);
+    let count = count_of(dialect, of(fields.usage));
     Skimmed {
-        usage: usage_of(dialect, of(fields.usage)),
+        usage: count.map(|count| count.tokens),
+        modal: count.and_then(|count| boxed(count.modal)),
         units: UnitUsage::default(),
+        image: None,
         is_guessed: false,
         is_garbled: false,
         tier: match dialect {
@@ -470,7 +486,7 @@ fn read_openai(data: &[u8], found: &mut Skimmed) -> bool {
         found.n_output_events += 1;
     }
     if let Some(object) = object_after(data, &KEYS.usage) {
-        take_usage(found, usage_of(Dialect::OpenAiChat, object));
+        take_usage(found, count_of(Dialect::OpenAiChat, object));
         found.tier = tier::at_top(data).or(found.tier);
         let choices = value_after(data, &KEYS.last_choices).and_then(|value| value.strip_prefix(b"["));
         if choices.is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]")) {
@@ -500,7 +516,7 @@ fn read_openai_rare(data: &[u8], found: &mut Skimmed) {
         return;
     }
     if let Some(span) = usage {
-        take_usage(found, usage_of(Dialect::OpenAiChat, span.of(data)));
+        take_usage(found, count_of(Dialect::OpenAiChat, span.of(data)));
         found.tier = tier::at_top(data).or(found.tier);
     }
     if let Some(span) = error {
@@ -549,12 +565,12 @@ fn read_anthropic(data: &[u8], found: &mut Skimmed) {
             found.has_begun = true;
             let message = message.map(|span| span.of(data)).unwrap_or_default();
             let inner = field(message, "usage").map(|span| span.of(message)).unwrap_or_default();
-            take_usage(found, usage_of(Dialect::AnthropicMessages, inner));
+            take_usage(found, count_of(Dialect::AnthropicMessages, inner));
             found.tier = tier::at_top(inner);
         }
         Some("message_delta") => {
             let usage = usage.map(|span| span.of(data)).unwrap_or_default();
-            take_usage(found, usage_of(Dialect::AnthropicMessages, usage));
+            take_usage(found, count_of(Dialect::AnthropicMessages, usage));
             let delta = delta.map(|span| span.of(data)).unwrap_or_default();
             let word = field(delta, "stop_reason").and_then(|span| text_of(span.of(delta)));
             if let Some(reason) = word.map(|word| anthropic_finish(&word)) {
@@ -689,11 +705,16 @@ fn error_of(json: &[u8]) -> InBandError {
     error
 }
 
-fn take_usage(found: &mut Skimmed, usage: Option<TokenUsage>) {
-    let Some(later) = usage else { return };
+fn take_usage(found: &mut Skimmed, count: Option<Count>) {
+    let Some(later) = count else { return };
     // Anthropic sends running totals, OpenAI one final total; both are "the larger wins".
-    found.usage = Some(found.usage.map_or(later, |earlier| earlier.max(later)));
+    found.usage = Some(found.usage.map_or(later.tokens, |earlier| earlier.max(later.tokens)));
+    found.note_modal(later.modal);
     found.n_before_usage = found.n_output_events;
+}
+
+fn boxed(modal: ModalUsage) -> Option<Box<ModalUsage>> {
+    (!modal.is_empty()).then(|| Box::new(modal))
 }
 
 /// Reads the first JSON value of the bytes; what follows (the rest of an event) is not looked at.

@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use crate::provider::{Call, Operation, Place, PrepareError, Prepared, Relay, Spec, Surface, Target};
 use crate::skim::Skimmed;
+use domain::image::ImageKind;
 use llm::canonical::error::{DecodeError, EncodeError};
 use llm::canonical::loss::Loss;
 
@@ -173,6 +174,7 @@ impl Asked {
     /// Reads a whole answer of status 200.
     pub fn read(&self, content_type: &HeaderValue, body: &Bytes) -> Result<Told, DecodeError> {
         let mut told = self.form.read(self, content_type, body)?;
+        told.found.image = self.image(told.found.image.take());
         told.found.n_bytes = body.len() as u64;
         told.found.is_complete = true;
         Ok(told)
@@ -181,7 +183,16 @@ impl Asked {
     /// Says what is known of the answer before it is there.
     #[must_use]
     pub fn known(&self) -> Skimmed {
-        self.form.known(self)
+        let mut known = self.form.known(self);
+        known.image = self.image(known.image.take());
+        known
+    }
+
+    /// Says what kind of pictures were made: as the answer says, else as was asked.
+    fn image(&self, said: Option<Box<ImageKind>>) -> Option<Box<ImageKind>> {
+        let kind = image_kind(self.operation, &self.body).unwrap_or_default();
+        let kind = kind.corrected(said.map(|kind| *kind).unwrap_or_default());
+        (!kind.is_empty()).then(|| Box::new(kind))
     }
 
     /// Says whether an answer of this media type goes to the client as it arrives: events, and sound.
@@ -266,6 +277,31 @@ fn with_query(uri: Uri, query: Option<&str>) -> Option<Uri> {
 }
 
 // === Pieces ===
+
+/// Reads what kind of pictures a body asks for; `None` when it asks for no pictures, or leaves the kind open.
+#[must_use]
+pub fn image_kind(operation: Operation, body: &[u8]) -> Option<ImageKind> {
+    let is_picture = |task| matches!(task, Task::ImageGeneration | Task::ImageEdit | Task::ImageVariation);
+    let is_asked = matches!(operation, Operation::Task(task) if is_picture(task));
+    is_asked.then(|| read_image_kind(body)).filter(|kind| !kind.is_empty())
+}
+
+#[derive(Default, serde::Deserialize)]
+struct AskedKind {
+    size: Option<Value>,
+    quality: Option<Value>,
+}
+
+fn read_image_kind(body: &[u8]) -> ImageKind {
+    if multipart::is_form(body) {
+        let form = multipart::parse(body).ok();
+        let field = |name| form.as_ref().and_then(|form| form.text(name));
+        return ImageKind::of(field("size"), field("quality"));
+    }
+    let kind: AskedKind = serde_json::from_slice(body).unwrap_or_default();
+    let [size, quality] = [&kind.size, &kind.quality].map(|word| word.as_ref().and_then(Value::as_str));
+    ImageKind::of(size, quality)
+}
 
 /// Reads the client's JSON body.
 fn object(call: &Call<'_>) -> Result<Value, PrepareError> {

@@ -407,6 +407,8 @@ impl Usage {
             audio_output,
             image_input: image,
             cached_image_input: cached_image,
+            // Sessions speak and write, and make no pictures.
+            image_output: 0,
         };
         (usage, modal)
     }

@@ -13,7 +13,9 @@ use batch::object::{Progress, event_id};
 use batch::output::{Answer, Form, Output};
 use domain::price::ServiceTier;
 use domain::remote::{RemoteKind, RemoteObject};
-use domain::usage::{AttemptOutcome, AttemptRecord, CacheUse, Endpoint, Outcome, TokenUsage, UnitUsage, UsageEvent};
+use domain::usage::{
+    AttemptOutcome, AttemptRecord, CacheUse, Endpoint, ModalUsage, Outcome, TokenUsage, UnitUsage, UsageEvent,
+};
 use domain::{NanoUsd, PriceId, Timestamp};
 use http::{HeaderMap, Method};
 use policy::snapshot::{CredentialUse, DeploymentPolicy, OrganizationPolicy};
@@ -33,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 struct Sum {
     deployment: Arc<DeploymentPolicy>,
     usage: TokenUsage,
+    modal: ModalUsage,
     units: UnitUsage,
     cost: NanoUsd,
     price: Option<PriceId>,
@@ -69,6 +72,7 @@ impl Tally {
                 is_enabled: true,
             }),
             usage: TokenUsage::default(),
+            modal: ModalUsage::default(),
             units: UnitUsage::default(),
             cost: NanoUsd::ZERO,
             price: None,
@@ -91,6 +95,7 @@ impl Tally {
         answer.found.tier = Some(ServiceTier::Batch);
         let bill = self.host.bill(&self.organization, &sum.deployment, &answer.found, self.ended_at);
         sum.usage = sum.usage.plus(bill.usage);
+        sum.modal = sum.modal.plus(bill.modal);
         sum.units = sum.units.plus(bill.units);
         sum.cost = sum.cost.saturating_add(bill.cost);
         sum.price = bill.price.or(sum.price);
@@ -136,8 +141,10 @@ impl Tally {
             status: Some(200),
             upstream_request_id: None,
             usage: sum.usage,
-            modal: None,
+            modal: (!sum.modal.is_empty()).then(|| Box::new(sum.modal)),
             units: sum.units,
+            // A batch may hold pictures of several kinds.
+            image: None,
             cost: sum.cost,
         };
         let named = match object.kind {

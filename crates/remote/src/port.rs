@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::code::GatewayCode;
-use domain::usage::{TokenUsage, UnitUsage, UsageEvent};
+use domain::usage::{ModalUsage, TokenUsage, UnitUsage, UsageEvent};
 use domain::{NanoUsd, NodeId, PriceId, RemoteId, Timestamp};
 use http::StatusCode;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -84,6 +84,8 @@ pub struct Bounds {
 pub struct Bill {
     /// Tokens.
     pub usage: TokenUsage,
+    /// The parts of them that were sound or pictures.
+    pub modal: ModalUsage,
     /// What is not counted in tokens.
     pub units: UnitUsage,
     /// The price of both.

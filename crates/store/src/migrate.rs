@@ -46,6 +46,7 @@ migrations! {
     12 "0012_units.sql",
     13 "0013_remote_objects.sql",
     14 "0014_budgets.sql",
+    15 "0015_image_rates.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

@@ -1,6 +1,7 @@
 //! Price versions: facts of their date, added and never changed.
 
 use domain::change::Change;
+use domain::image::ImageRate;
 use domain::page::{Cursor, Limit, Page};
 use domain::price::{LongContextRates, PriceSource, PriceVersion, Rates, TierRates};
 use domain::{Permit, PriceId};
@@ -20,6 +21,7 @@ struct PriceRow {
     rates: Json<Rates>,
     long_context: Json<Vec<LongContextRates>>,
     tiers: Json<Vec<TierRates>>,
+    images: Json<Vec<ImageRate>>,
     created_at: i64,
 }
 
@@ -40,6 +42,7 @@ impl PriceRow {
             rates: self.rates.0,
             long_context: self.long_context.0,
             tiers: self.tiers.0,
+            images: self.images.0,
             created_at: time(self.created_at),
         })
     }
@@ -50,8 +53,8 @@ pub async fn insert(tx: &mut WriteTx, permit: &Permit, price: &PriceVersion) -> 
     tx.spend(permit)?;
     let done = sqlx::query(
         "INSERT INTO prices (organization_id, id, provider, upstream_model, effective_at, source, rates, long_context,
-                             created_at, tiers)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT ON CONSTRAINT prices_key DO NOTHING",
+                             created_at, tiers, images)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT ON CONSTRAINT prices_key DO NOTHING",
     )
     .bind(price.organization_id.to_string())
     .bind(price.id.to_string())
@@ -66,6 +69,7 @@ pub async fn insert(tx: &mut WriteTx, permit: &Permit, price: &PriceVersion) -> 
     .bind(Json(&price.long_context))
     .bind(price.created_at.as_micros())
     .bind(Json(&price.tiers))
+    .bind(Json(&price.images))
     .execute(tx.conn())
     .await?;
     let is_new = done.rows_affected() == 1;
@@ -78,7 +82,8 @@ pub async fn insert(tx: &mut WriteTx, permit: &Permit, price: &PriceVersion) -> 
 /// Lists all price versions, newest first.
 pub async fn list(tx: &mut Tx, cursor: Option<&Cursor>, limit: Limit) -> Result<Page<PriceVersion>> {
     let rows: Vec<PriceRow> = sqlx::query_as(
-        "SELECT id, organization_id, provider, upstream_model, effective_at, source, rates, long_context, created_at, tiers
+        "SELECT id, organization_id, provider, upstream_model, effective_at, source, rates, long_context, created_at, tiers,
+                images
            FROM prices WHERE organization_id = $1 AND ($2::text IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
     )
     .bind(tx.org())
@@ -92,7 +97,8 @@ pub async fn list(tx: &mut Tx, cursor: Option<&Cursor>, limit: Limit) -> Result<
 /// Lists the price versions of one model, the newest start first.
 pub async fn list_by_model(tx: &mut Tx, provider: &str, upstream_model: &str) -> Result<Vec<PriceVersion>> {
     let rows: Vec<PriceRow> = sqlx::query_as(
-        "SELECT id, organization_id, provider, upstream_model, effective_at, source, rates, long_context, created_at, tiers
+        "SELECT id, organization_id, provider, upstream_model, effective_at, source, rates, long_context, created_at, tiers,
+                images
            FROM prices WHERE organization_id = $1 AND provider = $2 AND upstream_model = $3
           ORDER BY effective_at DESC, source",
     )
@@ -107,7 +113,8 @@ pub async fn list_by_model(tx: &mut Tx, provider: &str, upstream_model: &str) ->
 /// Loads all price versions, or those of the given ids.
 pub async fn load(tx: &mut Tx, ids: Option<&[PriceId]>) -> Result<Vec<PriceVersion>> {
     let rows: Vec<PriceRow> = sqlx::query_as(
-        "SELECT id, organization_id, provider, upstream_model, effective_at, source, rates, long_context, created_at, tiers
+        "SELECT id, organization_id, provider, upstream_model, effective_at, source, rates, long_context, created_at, tiers,
+                images
            FROM prices WHERE organization_id = $1 AND ($2::text[] IS NULL OR id = ANY($2)) ORDER BY id",
     )
     .bind(tx.org())

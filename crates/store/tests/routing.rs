@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain::credential::{Credential, SealedSecret};
 use domain::deployment::Deployment;
+use domain::image::{ImageKind, ImageRate};
 use domain::page::Limit;
 use domain::price::{LongContextRates, PriceSource, PriceVersion, Rates, ServiceTier, TierRates};
 use domain::route::{Hedge, Node, Route, Rules, Share, Target, Timeouts};
@@ -209,6 +210,7 @@ async fn a_price_is_added_once_and_never_changes() {
         rates,
         long_context: vec![LongContextRates { above_input_tokens: 200_000, rates }],
         tiers: vec![TierRates { tier: ServiceTier::Flex, rates }],
+        images: vec![ImageRate { kind: ImageKind::of(Some("1024x1792"), Some("hd")), each: rates.input }],
         created_at: NOON,
     };
     let mut tx = world.store.write(tenant.id).await.expect("our turn");

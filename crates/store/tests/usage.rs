@@ -65,6 +65,7 @@ pub(crate) fn event(tenant: &Tenant, at: Timestamp) -> UsageEvent {
         charges: Vec::new(),
         attempts: vec![AttemptRecord {
             modal: None,
+            image: None,
             n: 1,
             deployment_id,
             credential_id: Some(CredentialId::from_uuid(6)),

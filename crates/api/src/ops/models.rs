@@ -128,6 +128,9 @@ shapes! {
         /// The part of cached input that is pictures.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub cached_image_input: Option<NanoUsd>,
+        /// The part of output that is pictures; as `output` when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub image_output: Option<NanoUsd>,
     }
 
     /// Rates that hold for a call whose input exceeds a bound.
@@ -143,7 +146,7 @@ shapes! {
     #[derive(Copy, Eq, Default)]
     #[serde(deny_unknown_fields)]
     pub struct UnitRatesView {
-        /// A picture made.
+        /// A picture made of whose kind no price of its own is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub image: Option<NanoUsd>,
         /// A second of sound.
@@ -158,6 +161,20 @@ shapes! {
         /// A page read.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub page: Option<NanoUsd>,
+    }
+
+    /// What a picture of a kind costs; what is absent of the kind holds for all.
+    #[derive(Eq, Default)]
+    #[serde(deny_unknown_fields)]
+    pub struct ImageRateView {
+        /// The size, such as `1024x1792`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub size: Option<String>,
+        /// The quality, such as `hd`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub quality: Option<String>,
+        /// The price of a picture, in dollars.
+        pub usd: NanoUsd,
     }
 
     /// Rates of a tier of service, which the upstream names in its answer.
@@ -192,6 +209,9 @@ shapes! {
         /// Rates of other tiers of service.
         #[serde(default)]
         pub tiers: Vec<TierRatesView>,
+        /// What pictures of a kind cost; the nearest holds, and without one `usd_per_unit.image`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub images: Vec<ImageRateView>,
     }
 
     /// An own price.
@@ -216,5 +236,8 @@ shapes! {
         /// Rates of other tiers of service.
         #[serde(default)]
         pub tiers: Vec<TierRatesView>,
+        /// What pictures of a kind cost; the nearest holds, and without one `usd_per_unit.image`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub images: Vec<ImageRateView>,
     }
 }

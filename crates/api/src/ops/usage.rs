@@ -1,5 +1,6 @@
 //! Who spent what: sums and single requests.
 
+use domain::image::ImageKind;
 use domain::usage::{AttemptOutcome, CacheOutcome, Endpoint, ModalUsage, Outcome, SkipReason, TokenUsage, UnitUsage};
 use domain::{
     CredentialId, DeploymentId, EnvironmentId, NanoUsd, NodeId, Permission, PriceId, RequestId, RouteId, Timestamp,
@@ -323,6 +324,9 @@ shapes! {
         /// What was counted beside tokens.
         #[serde(default)]
         pub units: UnitUsage,
+        /// The kind of the pictures among it, where one was said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub image: Option<ImageKind>,
         /// What it cost.
         pub cost_usd: NanoUsd,
     }

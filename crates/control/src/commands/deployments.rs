@@ -121,6 +121,7 @@ pub(crate) async fn copy_prices(cx: &Cx, tx: &mut WriteTx, permit: &Permit, depl
             rates: price.rates,
             long_context: price.long_context.clone(),
             tiers: price.tiers.clone(),
+            images: price.images.clone(),
             created_at: cx.now(),
         };
         store::prices::insert(tx, permit, &version).await?;

@@ -1,7 +1,8 @@
 //! Own prices: facts of their date, added and never changed.
 
-use api::ops::models::{PriceView, RatesView, SetPrice, TierRatesView, UnitRatesView};
+use api::ops::models::{ImageRateView, PriceView, RatesView, SetPrice, TierRatesView, UnitRatesView};
 use domain::id::IdMint as _;
+use domain::image::{ImageKind, ImageRate, parse_word};
 use domain::price::{LongContextRates, ModalRates, PriceSource, PriceVersion, Rates, TierRates, UnitRates};
 use domain::{NanoUsd, Price, PriceId};
 
@@ -13,6 +14,8 @@ use crate::queries::models::price_view;
 
 /// The dearest price accepted: 100 000 dollars per million tokens.
 const MAX_NANOS: i64 = 100_000_000_000_000;
+/// Most kinds of pictures of one price.
+const MAX_IMAGE_RATES: usize = 64;
 /// The dearest unit accepted: 1 000 dollars.
 const MAX_UNIT_NANOS: i64 = 1_000_000_000_000;
 
@@ -42,6 +45,7 @@ pub async fn set_price(call: Call<SetPrice>) -> Outcome<Reply<PriceView>> {
     }
     let tiers = body.tiers.iter().enumerate().map(|(at, view)| tier(view, at)).collect::<Outcome<Vec<_>>>()?;
     let units = unit_rates(&body.usd_per_unit)?;
+    let images = image_rates(&body.images)?;
     let mut write = call.write().await?;
     let permit = write.permit();
     let price = PriceVersion {
@@ -54,6 +58,7 @@ pub async fn set_price(call: Call<SetPrice>) -> Outcome<Reply<PriceView>> {
         rates: Rates { units, ..rates(&body.usd_per_million_tokens, "")? },
         long_context,
         tiers,
+        images,
         created_at: now,
     };
     if !store::prices::insert(&mut write, &permit, &price).await? {
@@ -68,6 +73,37 @@ pub async fn set_price(call: Call<SetPrice>) -> Outcome<Reply<PriceView>> {
 
 fn tier(view: &TierRatesView, at: usize) -> Outcome<TierRates> {
     Ok(TierRates { tier: view.tier, rates: rates(&view.usd_per_million_tokens, &format!("/tiers/{at}"))? })
+}
+
+fn image_rates(views: &[ImageRateView]) -> Outcome<Vec<ImageRate>> {
+    if views.len() > MAX_IMAGE_RATES {
+        return Err(Failure::unacceptable("/images", "use at most 64 kinds"));
+    }
+    let word = |pointer: String, text: &Option<String>| match text.as_deref() {
+        None => Ok(None),
+        Some(text) => match parse_word(text) {
+            Some(word) => Ok(Some(word)),
+            None => Err(Failure::unacceptable(&pointer, "use a word such as 1024x1792 or hd, of at most 24 letters")),
+        },
+    };
+    let mut rates: Vec<ImageRate> = Vec::with_capacity(views.len());
+    for (at, view) in views.iter().enumerate() {
+        let pointer = format!("/images/{at}");
+        let size = word(format!("{pointer}/size"), &view.size)?;
+        let kind = ImageKind { size, quality: word(format!("{pointer}/quality"), &view.quality)? };
+        if kind.is_empty() {
+            return Err(Failure::unacceptable(&pointer, "give a size, a quality or both"));
+        }
+        if rates.iter().any(|known| known.kind == kind) {
+            return Err(Failure::unacceptable(&pointer, "this kind has a price already"));
+        }
+        let nanos = view.usd.as_nanos();
+        if !(0..=MAX_UNIT_NANOS).contains(&nanos) {
+            return Err(Failure::unacceptable(&format!("{pointer}/usd"), "use 0 to 1000 dollars"));
+        }
+        rates.push(ImageRate { kind, each: Price::per_million(nanos * 1_000_000) });
+    }
+    Ok(rates)
 }
 
 fn unit_rates(view: &UnitRatesView) -> Outcome<UnitRates> {
@@ -107,6 +143,7 @@ fn rates(view: &RatesView, pointer: &str) -> Outcome<Rates> {
             audio_output: read_opt("audio_output", view.audio_output)?,
             image_input: read_opt("image_input", view.image_input)?,
             cached_image_input: read_opt("cached_image_input", view.cached_image_input)?,
+            image_output: read_opt("image_output", view.image_output)?,
         },
     })
 }

@@ -1,9 +1,10 @@
 //! What can be used and what it costs: providers, the catalog, the organization's price book.
 
 use api::ops::models::{
-    ListModels, ListPrices, ListProviders, LongContextRatesView, ModelView, PriceView, ProviderView, RatesView,
-    TierRatesView, UnitRatesView,
+    ImageRateView, ListModels, ListPrices, ListProviders, LongContextRatesView, ModelView, PriceView, ProviderView,
+    RatesView, TierRatesView, UnitRatesView,
 };
+use domain::image::{ImageKind, ImageRate};
 use domain::price::{LongContextRates, PriceSource, PriceVersion, Rates, TierRates, UnitRates};
 use domain::{NanoUsd, Page, Price, Timestamp};
 use provider::catalog::{Capability, Modality, Model, ModelKind};
@@ -97,6 +98,7 @@ fn price_now(model: &Model, book: &[PriceVersion], now: Timestamp) -> Option<Pri
             usd_per_unit: unit_rates_view(&price.rates.units),
             long_context: price.long_context.iter().map(long_view).collect(),
             tiers: price.tiers.iter().map(tier_view).collect(),
+            images: price.images.iter().map(image_view).collect(),
         }),
     }
 }
@@ -127,7 +129,13 @@ pub(crate) fn price_view(price: PriceVersion) -> PriceView {
         usd_per_unit: unit_rates_view(&price.rates.units),
         long_context: price.long_context.iter().map(long_view).collect(),
         tiers: price.tiers.iter().map(tier_view).collect(),
+        images: price.images.iter().map(image_view).collect(),
     }
+}
+
+fn image_view(it: &ImageRate) -> ImageRateView {
+    let ImageKind { size, quality } = it.kind.clone();
+    ImageRateView { size, quality, usd: NanoUsd::from_nanos(it.each.nano_usd_per_million / 1_000_000) }
 }
 
 fn tier_view(it: &TierRates) -> TierRatesView {
@@ -162,6 +170,7 @@ fn rates_view(rates: &Rates) -> RatesView {
         audio_output: rates.modal.audio_output.map(dollars),
         image_input: rates.modal.image_input.map(dollars),
         cached_image_input: rates.modal.cached_image_input.map(dollars),
+        image_output: rates.modal.image_output.map(dollars),
     }
 }
 

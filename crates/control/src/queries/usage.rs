@@ -328,6 +328,7 @@ fn attempt_view(attempt: AttemptRecord) -> AttemptView {
         usage: attempt.usage,
         modal: attempt.modal.map(|modal| *modal),
         units: attempt.units,
+        image: attempt.image.map(|image| *image),
         cost_usd: attempt.cost,
     }
 }

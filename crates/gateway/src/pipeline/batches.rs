@@ -199,8 +199,9 @@ impl Host for Worker {
     ) -> Bill {
         let (organization, deployment) = (organization.clone(), deployment.clone());
         let billing = Billing { organization, deployment, input_guess: 0, tier: None, is_stream: false };
-        let super::relay::Bill { usage, units, cost, price, is_estimated } = billing.bill(found, End::Complete, at);
-        Bill { usage, units, cost, price, is_estimated }
+        let super::relay::Bill { usage, modal, units, cost, price, is_estimated, .. } =
+            billing.bill(found, End::Complete, at);
+        Bill { usage, modal, units, cost, price, is_estimated }
     }
 
     fn record(&self, event: UsageEvent) -> bool {

@@ -262,6 +262,7 @@ fn begin(meter: &mut Meter, deployment: &DeploymentPolicy, credential: &Credenti
         upstream_request_id: None,
         usage: TokenUsage::default(),
         modal: None,
+        image: None,
         units: UnitUsage::default(),
         cost: NanoUsd::ZERO,
     };

@@ -267,7 +267,9 @@ impl Meter {
         record.duration_us = micros(now.duration_since(started));
         record.outcome = outcome;
         record.usage = bill.usage;
+        record.modal = (!bill.modal.is_empty()).then(|| Box::new(bill.modal));
         record.units = bill.units;
+        record.image.clone_from(&bill.image);
         record.cost = bill.cost;
         if outcome == AttemptOutcome::Success {
             let now = self.started_at.plus(now.duration_since(self.started));

@@ -140,6 +140,7 @@ impl World {
             rates,
             long_context: Vec::new(),
             tiers: Vec::new(),
+            images: Vec::new(),
         }));
     }
 

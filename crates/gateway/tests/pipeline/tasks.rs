@@ -1,5 +1,6 @@
 //! Ranking, moderation, pictures and speech: every surface, forms with files, what is counted, and what breaks.
 
+use domain::image::{ImageKind, ImageRate};
 use domain::price::UnitRates;
 use domain::usage::{Endpoint, Outcome};
 use http::StatusCode;
@@ -25,6 +26,7 @@ fn bench() -> Bench {
     world.deployment(6, "echo/echo-rerank", "echo", "");
     world.deployment(7, "echo/echo-image", "echo", "");
     world.deployment(8, "echo/echo-speech", "echo", "");
+    world.deployment(9, "draw", "openai", "http://draw.test/v1");
     let units = UnitRates {
         image: Some(each(40_000_000)),
         audio_second: Some(each(100_000)),
@@ -35,6 +37,9 @@ fn bench() -> Bench {
     for content in &mut world.contents {
         if let Content::Price(price) = content {
             price.rates.units = units;
+            let rate = |size, quality, nanos| ImageRate { kind: ImageKind::of(size, quality), each: each(nanos) };
+            price.images =
+                vec![rate(Some("1024x1792"), None, 80_000_000), rate(Some("1024x1792"), Some("hd"), 120_000_000)];
         }
     }
     Bench::of(&world)
@@ -75,6 +80,76 @@ async fn counted(bench: &Bench) -> (Endpoint, domain::usage::UnitUsage, String, 
 
 fn ok(answer: &Answer) {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+}
+
+/// Asks for pictures of a kind and returns the cost and the kind that was booked.
+async fn drawn(more: serde_json::Value, answer: serde_json::Value) -> (String, Option<String>) {
+    let bench = bench();
+    let mut body = json!({"model": "draw", "prompt": "a cat", "n": 2});
+    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    let mut said = json!({"created": 1, "data": [{"b64_json": ""}, {"b64_json": ""}]});
+    said.as_object_mut().expect("an object").extend(answer.as_object().expect("an object").clone());
+    bench.upstreams.play("draw.test", json_answer(200, &said));
+    ok(&bench.ask(Ask::post("/v1/images/generations", body.to_string())).await);
+    let event = bench.event().await;
+    assert_eq!(event.units.images, 2);
+    (event.cost.to_string(), event.attempts[0].image.as_deref().map(ToString::to_string))
+}
+
+#[tokio::test(start_paused = true)]
+async fn pictures_are_billed_by_size_and_quality() {
+    let kind = |text: &str| Some(text.to_owned());
+    let (tall, hd) = (json!({"size": "1024x1792"}), json!({"size": "1024x1792", "quality": "hd"}));
+    assert_eq!(drawn(json!({}), json!({})).await, ("0.08".to_owned(), None));
+    assert_eq!(drawn(tall, json!({})).await, ("0.16".to_owned(), kind("1024x1792")));
+    assert_eq!(drawn(hd.clone(), json!({})).await, ("0.24".to_owned(), kind("1024x1792 hd")));
+    // What was made decides, not what was asked for.
+    let made = json!({"size": "1024x1024", "quality": "standard"});
+    assert_eq!(drawn(hd, made).await, ("0.08".to_owned(), kind("1024x1024 standard")));
+    let auto = json!({"size": "auto", "quality": "auto"});
+    let made = json!({"size": "1024x1792", "quality": "hd"});
+    assert_eq!(drawn(auto, made).await, ("0.24".to_owned(), kind("1024x1792 hd")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn sound_and_pictures_among_tokens_are_billed_apart() {
+    let mut world = World::empty();
+    world.deployment(1, "hear", "openai", "http://hear.test/v1");
+    world.deployment(2, "see", "gemini", "http://see.test");
+    for content in &mut world.contents {
+        if let Content::Price(price) = content {
+            price.rates.modal.audio_input = Some(domain::Price::per_million(10_000_000_000));
+            price.rates.modal.image_output = Some(domain::Price::per_million(30_000_000_000));
+        }
+    }
+    let chat = |model| {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "?"}]});
+        Ask::post("/v1/chat/completions", body.to_string())
+    };
+    let usage = json!({"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 60}});
+    let message = json!({"role": "assistant", "content": "Hi"});
+    let said = json!({"id": "c", "object": "chat.completion", "created": 1, "model": "m", "usage": usage,
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message}]});
+    let bench = Bench::of(&world);
+    bench.upstreams.play("hear.test", json_answer(200, &said));
+    ok(&bench.ask(chat("hear")).await);
+    let event = bench.event().await;
+    assert_eq!(event.attempts[0].modal.as_deref().map(|modal| modal.audio_input), Some(60));
+    assert_eq!(event.cost.as_nanos(), 40 * 1_000 + 60 * 10_000 + 10 * 2_000);
+
+    // The same through a translation.
+    let said = json!({"candidates": [{"content": {"role": "model", "parts": [{"text": "Hi"}]}, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 50, "candidatesTokenCount": 1300, "totalTokenCount": 1350,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 30}, {"modality": "AUDIO", "tokenCount": 20}],
+            "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}]}});
+    let bench = Bench::of(&world);
+    bench.upstreams.play("see.test", json_answer(200, &said));
+    ok(&bench.ask(chat("see")).await);
+    let event = bench.event().await;
+    let modal = event.attempts[0].modal.as_deref().copied().unwrap_or_default();
+    assert_eq!((modal.audio_input, modal.image_output), (20, 1290));
+    assert_eq!(event.cost.as_nanos(), 30 * 1_000 + 20 * 10_000 + 10 * 2_000 + 1290 * 30_000);
 }
 
 #[tokio::test(start_paused = true)]

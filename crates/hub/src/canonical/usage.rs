@@ -3,7 +3,7 @@
 //! Vendors send them once, at the end (OpenAI), or as running totals (Anthropic's `message_delta`). Both are totals, so
 //! merging keeps the larger count and never adds.
 
-pub use domain::usage::TokenUsage;
+pub use domain::usage::{ModalUsage, TokenUsage};
 
 use super::json::Rest;
 
@@ -12,9 +12,11 @@ use super::json::Rest;
 pub struct Usage {
     /// Tokens by kind.
     pub tokens: TokenUsage,
+    /// The parts of them that were sound or pictures.
+    pub modal: ModalUsage,
     /// The tier that served the call.
     pub service_tier: Option<Box<str>>,
-    /// Other counters of the origin dialect (audio tokens, server tool calls).
+    /// Other counters of the origin dialect (server tool calls, and audio tokens as it says them).
     pub rest: Rest,
     /// The report replaces earlier ones: vendors whose prompt count includes cached tokens may find out late that some
     /// were, and then one kind shrinks as the other grows.
@@ -26,6 +28,7 @@ impl Usage {
     /// replace earlier ones.
     pub fn merge(&mut self, later: &Self) {
         self.tokens = if later.is_final { later.tokens } else { self.tokens.max(later.tokens) };
+        self.modal = if later.is_final { later.modal } else { self.modal.max(later.modal) };
         if later.service_tier.is_some() {
             self.service_tier.clone_from(&later.service_tier);
         }

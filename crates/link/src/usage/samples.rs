@@ -30,6 +30,7 @@ pub(crate) fn ended(n: u64) -> UsageEvent {
     let usage = TokenUsage { input: n, output: 7, ..TokenUsage::default() };
     let attempt = AttemptRecord {
         modal: None,
+        image: None,
         n: 1,
         deployment_id: DeploymentId::from_uuid(6),
         credential_id: None,

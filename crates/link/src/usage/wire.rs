@@ -107,6 +107,12 @@ fn write_attempt(it: &AttemptRecord, out: &mut Vec<u8>) {
     if let Some(modal) = &it.modal {
         message(21, out, |out| write_modal(modal, out));
     }
+    if let Some(image) = &it.image {
+        message(22, out, |out| {
+            optional_text(1, image.size.as_deref(), out);
+            optional_text(2, image.quality.as_deref(), out);
+        });
+    }
 }
 
 fn units(field: u32, it: &UnitUsage, out: &mut Vec<u8>) {
@@ -131,8 +137,10 @@ fn tokens(field: u32, it: &TokenUsage, out: &mut Vec<u8>) {
 }
 
 fn write_modal(it: &ModalUsage, out: &mut Vec<u8>) {
-    let ModalUsage { audio_input, cached_audio_input, audio_output, image_input, cached_image_input } = *it;
-    for (field, count) in (1..).zip([audio_input, cached_audio_input, audio_output, image_input, cached_image_input]) {
+    let ModalUsage { audio_input, cached_audio_input, audio_output, image_input, cached_image_input, image_output } =
+        *it;
+    let counts = [audio_input, cached_audio_input, audio_output, image_input, cached_image_input, image_output];
+    for (field, count) in (1..).zip(counts) {
         number(field, count, out);
     }
 }
@@ -254,6 +262,7 @@ mod tests {
             audio_input: sound,
             audio_output: sound / 2,
             cached_image_input: sound % 3,
+            image_output: sound % 7,
             ..ModalUsage::default()
         };
         (sound % 2 == 0).then(|| Box::new(heard))
@@ -279,6 +288,8 @@ mod tests {
                 n,
                 units,
                 modal: modal(n),
+                image: (n % 3 == 0)
+                    .then(|| Box::new(domain::image::ImageKind { size: Some("1024x1024".to_owned()), quality: None })),
                 credential_id: status.map(|status| CredentialId::from_uuid(u128::from(status))),
                 provider,
                 upstream_request_id,

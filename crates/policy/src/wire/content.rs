@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::image::{ImageKind, ImageRate};
 use domain::price::{LongContextRates, ModalRates, PriceSource, Rates, ServiceTier, TierRates, UnitRates};
 use domain::route::{Document, Node, Rules, Target, Timeouts};
 use domain::secret::{Kid, TokenMac};
@@ -360,7 +361,21 @@ fn price(it: v1::Price) -> Result<Price, WireError> {
         rates: rates(it.rates)?,
         long_context: it.long_context.into_iter().map(long).collect::<Result<_, WireError>>()?,
         tiers: it.tiers.iter().map(tier).collect::<Result<_, WireError>>()?,
+        images: it.images.into_iter().map(image).collect::<Result<_, WireError>>()?,
     })
+}
+
+fn image(it: v1::ImageRate) -> Result<ImageRate, WireError> {
+    if it.each < 0 {
+        return Err(wrong("images", Reason::OutOfBounds));
+    }
+    let kind = ImageKind { size: it.size, quality: it.quality };
+    Ok(ImageRate { kind, each: Rate::per_million(it.each) })
+}
+
+fn image_message(it: &ImageRate) -> v1::ImageRate {
+    let ImageKind { size, quality } = it.kind.clone();
+    v1::ImageRate { size, quality, each: it.each.nano_usd_per_million }
 }
 
 fn tier(it: &v1::TierRates) -> Result<TierRates, WireError> {
@@ -406,6 +421,7 @@ fn rates(it: Option<v1::Rates>) -> Result<Rates, WireError> {
                 audio_output: it.audio_output.map(rate).transpose()?,
                 image_input: it.image_input.map(rate).transpose()?,
                 cached_image_input: it.cached_image_input.map(rate).transpose()?,
+                image_output: it.image_output.map(rate).transpose()?,
             },
         },
     })
@@ -433,6 +449,7 @@ fn rates_message(it: &Rates) -> v1::Rates {
             audio_output: it.modal.audio_output.map(rate),
             image_input: it.modal.image_input.map(rate),
             cached_image_input: it.modal.cached_image_input.map(rate),
+            image_output: it.modal.image_output.map(rate),
         }),
     }
 }
@@ -455,5 +472,6 @@ fn price_message(it: &Price) -> v1::Price {
         rates: Some(rates_message(&it.rates)),
         long_context: it.long_context.iter().map(long).collect(),
         tiers: it.tiers.iter().map(tier_message).collect(),
+        images: it.images.iter().map(image_message).collect(),
     }
 }

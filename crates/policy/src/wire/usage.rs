@@ -1,6 +1,7 @@
 //! Usage events: [`UsageEvent`] ⇄ message. The node is not part of the message; the certificate names it.
 
 use domain::budget::{Budget, Charge, Window};
+use domain::image::ImageKind;
 use domain::usage::{
     AttemptOutcome, AttemptRecord, CacheOutcome, CacheUse, Endpoint, ModalUsage, Outcome, Routing, SkipReason, Skipped,
     TokenUsage, UnitUsage, UsageEvent,
@@ -194,6 +195,7 @@ fn attempt(it: v1::Attempt) -> Result<AttemptRecord, WireError> {
         usage: tokens(it.usage),
         modal: it.modal.map(|it| Box::new(modal(it))),
         units: units(it.units),
+        image: it.image.map(|it| Box::new(ImageKind { size: it.size, quality: it.quality })),
         cost: NanoUsd::from_nanos(it.cost_nano_usd),
     })
 }
@@ -215,6 +217,7 @@ fn attempt_message(it: &AttemptRecord) -> v1::Attempt {
         cost_nano_usd: it.cost.as_nanos(),
         units: units_message(&it.units),
         modal: it.modal.as_deref().map(modal_message),
+        image: it.image.as_deref().map(image_message),
     }
 }
 
@@ -253,6 +256,10 @@ fn tokens(it: Option<v1::TokenUsage>) -> TokenUsage {
     }
 }
 
+fn image_message(it: &ImageKind) -> v1::ImageKind {
+    v1::ImageKind { size: it.size.clone(), quality: it.quality.clone() }
+}
+
 const fn modal(it: v1::ModalUsage) -> ModalUsage {
     ModalUsage {
         audio_input: it.audio_input,
@@ -260,6 +267,7 @@ const fn modal(it: v1::ModalUsage) -> ModalUsage {
         audio_output: it.audio_output,
         image_input: it.image_input,
         cached_image_input: it.cached_image_input,
+        image_output: it.image_output,
     }
 }
 
@@ -270,6 +278,7 @@ const fn modal_message(it: &ModalUsage) -> v1::ModalUsage {
         audio_output: it.audio_output,
         image_input: it.image_input,
         cached_image_input: it.cached_image_input,
+        image_output: it.image_output,
     }
 }
 

@@ -204,6 +204,9 @@ pub struct Price {
     /// Other tiers of service.
     #[prost(message, repeated, tag = "8")]
     pub tiers: ::prost::alloc::vec::Vec<TierRates>,
+    /// Pictures by kind; the nearest holds, and without one the unit's rate.
+    #[prost(message, repeated, tag = "9")]
+    pub images: ::prost::alloc::vec::Vec<ImageRate>,
 }
 /// Nano-dollars per million tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -238,6 +241,8 @@ pub struct ModalRates {
     pub image_input: ::core::option::Option<i64>,
     #[prost(int64, optional, tag = "5")]
     pub cached_image_input: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "6")]
+    pub image_output: ::core::option::Option<i64>,
 }
 /// Nano-dollars per million units; absent kinds cost nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -252,6 +257,17 @@ pub struct UnitRates {
     pub search: ::core::option::Option<i64>,
     #[prost(int64, optional, tag = "5")]
     pub page: ::core::option::Option<i64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImageRate {
+    /// What is absent holds for all.
+    #[prost(string, optional, tag = "1")]
+    pub size: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "2")]
+    pub quality: ::core::option::Option<::prost::alloc::string::String>,
+    /// Nano-dollars per million pictures.
+    #[prost(int64, tag = "3")]
+    pub each: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TierRates {
@@ -3529,6 +3545,8 @@ pub struct ModalUsage {
     pub image_input: u64,
     #[prost(uint64, tag = "5")]
     pub cached_image_input: u64,
+    #[prost(uint64, tag = "6")]
+    pub image_output: u64,
 }
 /// Absent where nothing but tokens was counted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3543,6 +3561,13 @@ pub struct UnitUsage {
     pub searches: u64,
     #[prost(uint64, tag = "5")]
     pub pages: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImageKind {
+    #[prost(string, optional, tag = "1")]
+    pub size: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "2")]
+    pub quality: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Attempt {
@@ -3578,6 +3603,9 @@ pub struct Attempt {
     /// Absent where all was text, as far as is known.
     #[prost(message, optional, tag = "21")]
     pub modal: ::core::option::Option<ModalUsage>,
+    /// The kind of the pictures made; absent where nobody said.
+    #[prost(message, optional, tag = "22")]
+    pub image: ::core::option::Option<ImageKind>,
 }
 /// Generated client implementations.
 #[cfg(feature = "grpc")]

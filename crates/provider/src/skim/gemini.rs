@@ -8,12 +8,12 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::usage::Count;
 use super::{Skimmed, error_of, field, first_value, object_after, text_of};
 use crate::scan::visit_fields;
-use domain::usage::TokenUsage;
 use llm::canonical::event::FinishReason;
 use llm::codec::json_array;
-use llm::dialect::gemini::{Counts, finish_reason};
+use llm::dialect::gemini::{Counts, Details, finish_reason};
 use memchr::memmem::FinderRev;
 
 /// What must be known of earlier events to read the next.
@@ -62,7 +62,7 @@ impl State {
             Ok(())
         });
         if read.is_err() {
-            found.n_oversize += 1;
+            found.n_oversize = found.n_oversize.saturating_add(1);
             self.form = Form::Lost;
         }
         true
@@ -86,9 +86,14 @@ pub(super) fn read_body(body: &[u8]) -> Skimmed {
 /// Reads the end of an event that was too long to be kept: the counts stand after the content.
 pub(super) fn read_tail(tail: &[u8], found: &mut Skimmed) {
     if let Some(usage) = object_after(tail, &FinderRev::new(b"\"usageMetadata\"")).and_then(|json| usage(json, false)) {
-        found.usage = Some(usage);
-        found.n_before_usage = found.n_output_events;
+        take(usage, found);
     }
+}
+
+/// The counts so far; the last ones count.
+fn take(count: Count, found: &mut Skimmed) {
+    (found.usage, found.modal) = (Some(count.tokens), super::boxed(count.modal));
+    found.n_before_usage = found.n_output_events;
 }
 
 impl Events {
@@ -118,8 +123,7 @@ impl Events {
         let counts = usage_span.map(|span| span.of(data)).unwrap_or_default();
         found.tier = super::tier::in_counts(counts).or(found.tier);
         if let Some(usage) = usage_span.and_then(|span| usage(span.of(data), self.is_grounded)) {
-            found.usage = Some(usage);
-            found.n_before_usage = found.n_output_events;
+            take(usage, found);
         }
         let feedback = feedback.map(|span| span.of(data)).unwrap_or_default();
         if field(feedback, "blockReason").is_some() {
@@ -194,10 +198,34 @@ struct UsageMetadata {
     tool_use: Option<u64>,
     #[serde(rename = "totalTokenCount")]
     total: Option<u64>,
+    #[serde(rename = "promptTokensDetails", default)]
+    prompt_details: Vec<Detail>,
+    #[serde(rename = "cacheTokensDetails", default)]
+    cache_details: Vec<Detail>,
+    #[serde(rename = "candidatesTokensDetails", default)]
+    candidates_details: Vec<Detail>,
+}
+
+#[derive(serde::Deserialize)]
+struct Detail {
+    #[serde(default)]
+    modality: Box<str>,
+    #[serde(rename = "tokenCount", default)]
+    count: u64,
+}
+
+impl Detail {
+    fn sum(list: &[Self]) -> Details {
+        let add = |mut sum: Details, it: &Self| {
+            sum.add(&it.modality, it.count);
+            sum
+        };
+        list.iter().fold(Details::default(), add)
+    }
 }
 
 /// Reads `usageMetadata` into disjoint kinds.
-pub(super) fn usage(json: &[u8], is_grounded: bool) -> Option<TokenUsage> {
+pub(super) fn usage(json: &[u8], is_grounded: bool) -> Option<Count> {
     let usage: UsageMetadata = first_value(json)?;
     if usage.prompt.is_none() && usage.total.is_none() {
         return None;
@@ -214,5 +242,7 @@ pub(super) fn usage(json: &[u8], is_grounded: bool) -> Option<TokenUsage> {
     if is_grounded {
         tokens.input = tokens.input.saturating_sub(counts.tool_use);
     }
-    Some(tokens)
+    let [prompt, cache, candidates] =
+        [&usage.prompt_details, &usage.cache_details, &usage.candidates_details].map(|list| Detail::sum(list));
+    Some(Count { tokens, modal: Details::modal(prompt, cache, candidates).within(&tokens) })
 }

@@ -3,9 +3,9 @@
 //! The last event repeats the whole answer and has usage and status in it; with pictures in the answer it can be longer than
 //! what is read, so of a very long event the end is kept, where the vendor writes the usage.
 
+use super::usage::Count;
 use super::{InBandError, Skimmed, error_of, field, object_after, take_usage, text_of};
 use crate::scan::{Span, visit_fields};
-use domain::usage::TokenUsage;
 use llm::canonical::event::FinishReason;
 
 /// How much of the end of a very long event is kept: usage, and metadata of the largest size that the vendor takes.
@@ -140,7 +140,8 @@ impl Fields {
 struct Usage {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
-    #[serde(default)]
+    // Transcriptions say it in the singular.
+    #[serde(default, alias = "input_token_details")]
     input_tokens_details: Option<InputDetails>,
     #[serde(default)]
     output_tokens_details: Option<super::usage::CompletionDetails>,
@@ -149,12 +150,12 @@ struct Usage {
 type InputDetails = super::usage::PromptDetails;
 
 /// Reads `usage`; what came from and went to the cache is included in the input here.
-pub(super) fn usage(json: &[u8]) -> Option<TokenUsage> {
+pub(super) fn usage(json: &[u8]) -> Option<Count> {
     let usage: Usage = super::first_value(json)?;
     if usage.input_tokens.is_none() && usage.output_tokens.is_none() {
         return None;
     }
     let details = usage.input_tokens_details.unwrap_or_default();
     let output = usage.output_tokens_details.unwrap_or_default();
-    Some(super::usage::openai_tokens(usage.input_tokens, usage.output_tokens, &details, &output))
+    Some(super::usage::openai_count(usage.input_tokens, usage.output_tokens, &details, &output))
 }

@@ -3,6 +3,7 @@
 //! Invariant: but for the model, what the client sent is what is sent.
 
 use bytes::Bytes;
+use domain::image::ImageKind;
 use domain::usage::UnitUsage;
 use http::HeaderValue;
 use serde_json::Value;
@@ -11,7 +12,7 @@ use super::multipart::{self, FormData};
 use super::{Asked, Form, JSON, Sound, Task, Told, Written, answer, invalid};
 use crate::provider::{Call, Operation, Place, PrepareError};
 use crate::scan::Patch;
-use crate::skim::{Skimmed, usage_of};
+use crate::skim::{Count, Skimmed, count_of};
 use llm::canonical::error::DecodeError;
 use llm::dialect::Dialect;
 
@@ -78,6 +79,8 @@ fn read_said(operation: Operation, said: &Value, found: &mut Skimmed) {
         Operation::Task(Task::ImageGeneration | Task::ImageEdit | Task::ImageVariation) => {
             let images = said["data"].as_array().map_or(0, |list| list.len() as u64);
             found.units = UnitUsage { images, ..UnitUsage::default() };
+            let kind = ImageKind::of(said["size"].as_str(), said["quality"].as_str());
+            found.image = Some(Box::new(kind));
         }
         Operation::Task(Task::Transcription | Task::Translation) => {
             if let Some(seconds) = usage["seconds"].as_f64().or_else(|| said["duration"].as_f64()) {
@@ -89,9 +92,11 @@ fn read_said(operation: Operation, said: &Value, found: &mut Skimmed) {
     }
     // Their pictures and recordings are counted with the names of responses.
     let text = usage.to_string();
-    found.usage =
-        usage_of(Dialect::OpenAiResponses, text.as_bytes()).or_else(|| usage_of(Dialect::OpenAiChat, text.as_bytes()));
-    if found.usage.is_some() {
+    let count =
+        count_of(Dialect::OpenAiResponses, text.as_bytes()).or_else(|| count_of(Dialect::OpenAiChat, text.as_bytes()));
+    if let Some(Count { tokens, modal }) = count {
+        found.usage = Some(tokens);
+        found.note_modal(modal);
         // The upstream counted; what we worked out beside it is not billed by token prices.
         found.is_guessed &= usage["seconds"].is_null() && usage["input_tokens"].is_null();
     }

@@ -5,7 +5,7 @@ mod providers;
 
 use api::ops::OrganizationPath;
 use api::ops::models::{
-    ListModels, ListPrices, ModelQuery, ModelView, PriceQuery, PriceView, RatesView, UnitRatesView,
+    ImageRateView, ListModels, ListPrices, ModelQuery, ModelView, PriceQuery, PriceView, RatesView, UnitRatesView,
 };
 use domain::price::PriceSource;
 use domain::{NanoUsd, OrganizationId, Page, Permission};
@@ -292,6 +292,16 @@ fn unit_lines(rates: &UnitRatesView) -> Option<AnyView> {
     (!lines.is_empty()).then(|| view! { <h4>"By the unit"</h4> <dl class="facts">{lines}</dl> }.into_any())
 }
 
+fn image_lines(rates: &[ImageRateView]) -> Option<AnyView> {
+    let line = |rate: &ImageRateView| {
+        let words = [rate.size.as_deref(), rate.quality.as_deref()];
+        let name = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        view! { <dt>{name}</dt> <dd class="number">{money::exact(rate.usd)}</dd> }
+    };
+    let lines: Vec<_> = rates.iter().map(line).collect();
+    (!lines.is_empty()).then(|| view! { <h4>"Pictures by kind"</h4> <dl class="facts">{lines}</dl> }.into_any())
+}
+
 fn price_view(price: &PriceView) -> AnyView {
     let long = price.long_context.iter().map(|long| {
         view! { <h4>{format!("Above {} tokens of input", number::grouped(long.above_input_tokens))}</h4> {rate_lines(&long.usd_per_million_tokens)} }
@@ -300,6 +310,7 @@ fn price_view(price: &PriceView) -> AnyView {
         <p class="row">{source_view(price.source)} <span class="muted">"holds since " <When at=price.effective_at /></span></p>
         {rate_lines(&price.usd_per_million_tokens)}
         {unit_lines(&price.usd_per_unit)}
+        {image_lines(&price.images)}
         {long.collect_view()}
     }
     .into_any()

@@ -2,7 +2,9 @@
 //! exact to the nano-dollar. Invariant: what the form does not show it does not change.
 
 use api::ops::OrganizationPath;
-use api::ops::models::{LongContextRatesView, ModelView, NewPrice, PriceView, RatesView, SetPrice, UnitRatesView};
+use api::ops::models::{
+    ImageRateView, LongContextRatesView, ModelView, NewPrice, PriceView, RatesView, SetPrice, UnitRatesView,
+};
 use domain::NanoUsd;
 use leptos::prelude::*;
 use ui::browser;
@@ -85,6 +87,37 @@ impl Units {
         }
         .into_any()
     }
+}
+
+/// Reads what pictures of a kind cost, separated by semicolons: size, quality or both, and the dollars.
+fn read_images(text: &str) -> Result<Vec<ImageRateView>, Wrong> {
+    let mut rates = Vec::new();
+    for (at, line) in text.split(';').enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let wrong = |text: &str| ("images", format!("Kind {}: {text}", at + 1));
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let Some((amount, kind @ [_, ..])) = words.split_last() else {
+            return Err(wrong("give a size or a quality, and the dollars, such as 1024x1792 hd 0.12."));
+        };
+        let usd = read(amount).map_err(|error| wrong(&error))?.ok_or_else(|| wrong("the dollars are missing."))?;
+        // A size begins with a digit: 1024x1792, 2k.
+        let (sizes, qualities): (Vec<&str>, Vec<&str>) =
+            kind.iter().partition(|word| word.starts_with(|letter: char| letter.is_ascii_digit()));
+        let ([] | [_], [] | [_]) = (&sizes[..], &qualities[..]) else {
+            return Err(wrong("name one size and one quality at most."));
+        };
+        let word = |words: &[&str]| words.first().map(|word| (*word).to_owned());
+        rates.push(ImageRateView { size: word(&sizes), quality: word(&qualities), usd });
+    }
+    Ok(rates)
+}
+
+/// Writes rates as [`read_images`] reads them.
+fn written_images(rates: &[ImageRateView]) -> String {
+    let line = |rate: &ImageRateView| {
+        let words = [rate.size.clone(), rate.quality.clone(), Some(rate.usd.to_string())];
+        words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    };
+    rates.iter().map(line).collect::<Vec<_>>().join("; ")
 }
 
 /// Six amounts as typed, in the order of [`KINDS`].
@@ -208,6 +241,7 @@ fn PriceForm(catalog: Catalog, model: ModelView, close: Callback<()>) -> impl In
     // What this form does not show stays as it is.
     let service_tiers = price.map(|price| price.tiers.clone()).unwrap_or_default();
     let units = Units::new(price.map(|price| price.usd_per_unit).unwrap_or_default());
+    let images = RwSignal::new(price.map(|price| written_images(&price.images)).unwrap_or_default());
     let next = StoredValue::new(tiers.len());
     let tiers = RwSignal::new(tiers);
     let from = RwSignal::new(String::new());
@@ -229,6 +263,10 @@ fn PriceForm(catalog: Catalog, model: ModelView, close: Callback<()>) -> impl In
             Ok(rates) => rates,
             Err((field, text)) => return set.errors.set(vec![(field.to_owned(), text)], None),
         };
+        let images = match read_images(&images.get_untracked()) {
+            Ok(images) => images,
+            Err((field, text)) => return set.errors.set(vec![(field.to_owned(), text)], None),
+        };
         let long_context = match tiers.with_untracked(|tiers| read_tiers(tiers)) {
             Ok(long_context) => long_context,
             Err(text) => return set.errors.set(Vec::new(), Some(text)),
@@ -241,6 +279,7 @@ fn PriceForm(catalog: Catalog, model: ModelView, close: Callback<()>) -> impl In
             usd_per_unit,
             long_context,
             tiers: service_tiers.clone(),
+            images,
         };
         set.run(OrganizationPath { organization_id: catalog.organization_id }, body, move |price| {
             toasts.done(format!("The price of {} is set.", price.upstream_model));
@@ -256,6 +295,7 @@ fn PriceForm(catalog: Catalog, model: ModelView, close: Callback<()>) -> impl In
                 <p class="muted">{format!("{} at {}, in dollars per million tokens. Earlier calls keep the price they were made at.", model.title, model.provider)}</p>
                 {rate_fields(rates, Some(set.errors))}
                 {units.fields(set.errors)}
+                <TextField label="Pictures by size and quality" value=images optional=true hint="Size, quality or both, and the dollars for one: 1024x1792 0.08; 1024x1792 hd 0.12. Empty: all as above." error=set.errors.of("images") />
                 <For each=move || tiers.get() key=|tier| tier.id let:tier>{tier_view(tiers, tier)}</For>
                 <div class="row"><Button size=Size::Small icon=Icon::Plus on_press=add test_id="add-long-context">"Add rates for long contexts"</Button></div>
                 <TextField label="Holds from" value=from kind=InputKind::DateTime optional=true hint=format!("In {}. Empty: from now on.", zone.name()) error=set.errors.of("effective_at") />
@@ -278,6 +318,16 @@ mod tests {
         assert_eq!(read(" $2.50 "), Ok("2.5".parse().ok()));
         assert_eq!(read(""), Ok(None));
         assert!(read("cheap").is_err());
+    }
+
+    #[test]
+    fn pictures_are_read_by_the_line_and_written_back() {
+        let rates = read_images("1024x1792 0.08;; hd $0.08 ;1024x1792 hd 0.12;").expect("rates");
+        assert_eq!(written_images(&rates), "1024x1792 0.08; hd 0.08; 1024x1792 hd 0.12");
+        assert_eq!((rates[1].size.as_deref(), rates[1].quality.as_deref()), (None, Some("hd")));
+        for odd in ["0.08", "hd", "hd low 1", "1024x1024 cheap"] {
+            assert!(read_images(odd).is_err(), "{odd}");
+        }
     }
 
     #[test]

@@ -3,9 +3,10 @@
 //! The rates are those of the price that the request names, so an old request shows the price of its day. Invariant: the sum is
 //! the ledger's; lines only explain it.
 
-use api::ops::models::{PriceView, RatesView, UnitRatesView};
+use api::ops::models::{ImageRateView, PriceView, RatesView, UnitRatesView};
 use api::ops::usage::RequestView;
 use domain::NanoUsd;
+use domain::image::ImageKind;
 use domain::usage::{CacheOutcome, ModalUsage, TokenUsage, UnitUsage};
 use leptos::prelude::*;
 use ui::Tone;
@@ -33,6 +34,18 @@ impl Line {
 fn rates_for(price: &PriceView, usage: &TokenUsage) -> RatesView {
     let long = price.long_context.iter().rfind(|long| usage.total_input() > long.above_input_tokens);
     long.map_or(price.usd_per_million_tokens, |long| long.usd_per_million_tokens)
+}
+
+/// The prices of units for pictures of a kind: some have their own.
+fn units_for(price: &PriceView, kind: Option<&ImageKind>) -> UnitRatesView {
+    let of_kind = kind.and_then(|kind| {
+        let rate = |it: &ImageRateView| {
+            let wider = ImageKind { size: it.size.clone(), quality: it.quality.clone() };
+            (kind.is_a(&wider)).then_some((wider.size.is_some(), wider.quality.is_some(), it.usd))
+        };
+        price.images.iter().filter_map(rate).max_by_key(|(size, quality, _)| (*size, *quality)).map(|(.., usd)| usd)
+    });
+    UnitRatesView { image: of_kind.or(price.usd_per_unit.image), ..price.usd_per_unit }
 }
 
 fn lines(usage: &TokenUsage, modal: &ModalUsage, rates: Option<RatesView>) -> Vec<Line> {
@@ -71,13 +84,18 @@ fn lines(usage: &TokenUsage, modal: &ModalUsage, rates: Option<RatesView>) -> Ve
         Line { name: "Written to cache, 1 h", tokens: usage.cache_write_1h, rate: input(|rates| rates.cache_write_1h) },
         Line {
             name: "Output",
-            tokens: usage.output.saturating_sub(usage.reasoning + modal.audio_output),
+            tokens: usage.output.saturating_sub(usage.reasoning + modal.audio_output + modal.image_output),
             rate: rates.map(|rates| rates.output),
         },
         Line {
             name: "Output, sound",
             tokens: modal.audio_output,
             rate: rates.map(|rates| rates.audio_output.unwrap_or(rates.output)),
+        },
+        Line {
+            name: "Output, pictures",
+            tokens: modal.image_output,
+            rate: rates.map(|rates| rates.image_output.unwrap_or(rates.output)),
         },
         Line {
             name: "Reasoning",
@@ -137,7 +155,8 @@ pub(super) fn bill(request: &RequestView, price: Option<&PriceView>) -> AnyView 
     let parts = request.attempts.iter().filter_map(|attempt| attempt.modal);
     let modal = parts.fold(ModalUsage::default(), ModalUsage::plus);
     let all = lines(&request.usage, &modal, rates);
-    let units = unit_lines(&request.units, price.map(|price| price.usd_per_unit));
+    let kind = request.attempts.iter().find_map(|attempt| attempt.image.as_ref());
+    let units = unit_lines(&request.units, price.map(|price| units_for(price, kind)));
     let is_none = all.is_empty() && units.is_empty();
     let units = units.into_iter().map(|[name, amount, rate, cost]| {
         view! { <tr><th scope="row">{name}</th><td>{amount}</td><td class="faint">{rate}</td><td>{cost}</td></tr> }
@@ -213,6 +232,7 @@ mod tests {
             usd_per_million_tokens: rates,
             usd_per_unit: api::ops::models::UnitRatesView::default(),
             tiers: Vec::new(),
+            images: Vec::new(),
             long_context: vec![LongContextRatesView { above_input_tokens: 200_000, usd_per_million_tokens: long }],
         }
     }
@@ -242,6 +262,18 @@ mod tests {
         assert_eq!(told[0][..3], ["Images", "2", "× $0.04 / image"]);
         assert_eq!(told[1][..3], ["Sound", "1.500 s", "× $0.0001 / second"]);
         assert_eq!(told.len(), 2);
+    }
+
+    #[test]
+    fn pictures_of_a_kind_have_their_rate() {
+        let mut price = price();
+        let rate =
+            |size: &str, dollars| ImageRateView { size: Some(size.to_owned()), quality: None, usd: usd(dollars) };
+        (price.usd_per_unit.image, price.images) = (Some(usd("0.04")), vec![rate("1024x1792", "0.08")]);
+        let kind = |size| ImageKind::of(Some(size), Some("hd"));
+        assert_eq!(units_for(&price, Some(&kind("1024x1792"))).image, Some(usd("0.08")));
+        assert_eq!(units_for(&price, Some(&kind("1024x1024"))).image, Some(usd("0.04")));
+        assert_eq!(units_for(&price, None).image, Some(usd("0.04")));
     }
 
     #[test]

@@ -30,6 +30,7 @@ use provider::count;
 use provider::failure::{self, Failure, FailureKind, MAX_ERROR_BODY, Scope};
 use provider::media::Inlined;
 use provider::skim::{Skimmed, skim_body};
+use provider::task::image_kind;
 use provider::{Call, LocalAnswer, Operation, PrepareError, Prepared, Provider, Relay, Speech, Stamp, Target};
 use tokio::time::{Instant, Sleep, sleep_until};
 use upstream::client::SendError;
@@ -77,6 +78,7 @@ pub(super) async fn attempt(
             upstream_request_id: None,
             usage: TokenUsage::default(),
             modal: None,
+            image: None,
             units: UnitUsage::default(),
             cost: domain::NanoUsd::ZERO,
         },
@@ -303,7 +305,10 @@ fn answer_locally(making: &Making<'_>, local: LocalAnswer, meter: &mut Meter) ->
         let first = writer.push(chunks.next().unwrap_or_default()).map_err(|_| failed(FailureKind::Malformed))?;
         return Ok(making.stream(Source::Local(chunks), first, writer, Some(local.usage)));
     }
-    let bill = making.billing.bill_known(local.usage, local.units, meter.started_at);
+    let call = making.context.call;
+    let image = image_kind(call.operation, call.body).map(Box::new);
+    let found = Skimmed { usage: Some(local.usage), units: local.units, image, ..Skimmed::default() };
+    let bill = making.billing.bill(&found, End::Complete, meter.started_at);
     meter.end_attempt(AttemptOutcome::Success, &bill, now);
     let kind = HeaderValue::from_static(local.content_type);
     let first = chunks.next().unwrap_or_default();

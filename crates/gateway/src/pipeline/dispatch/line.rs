@@ -144,6 +144,7 @@ pub(crate) fn record(deployment: &DeploymentPolicy, n: u16, started_at: domain::
         upstream_request_id: None,
         usage: TokenUsage::default(),
         modal: None,
+        image: None,
         units: UnitUsage::default(),
         cost: domain::NanoUsd::ZERO,
     }

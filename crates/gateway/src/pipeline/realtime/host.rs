@@ -16,11 +16,11 @@ use ingress::rejection::{self, Rejection};
 use llm::canonical::event::FinishReason;
 use llm::dialect::Dialect;
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
-use provider::pricing;
+use provider::skim::Skimmed;
 use tokio::time::Instant;
 
 use crate::pipeline::dispatch::line_record;
-use crate::pipeline::relay::{Bill, Billing};
+use crate::pipeline::relay::{self, Bill, Billing};
 use crate::pipeline::reserve::Hold;
 use crate::pipeline::settle::{Meter, Served};
 use crate::pipeline::{Worker, refuse_key, reserve, resolve};
@@ -176,8 +176,7 @@ impl Host for SessionHost {
             Some(place) => self.turns.swap_remove(place).1,
             None => self.begin(&self.billing.deployment, &done.id),
         };
-        let mut bill =
-            bill(&self.billing, (done.usage.unwrap_or_default(), done.modal), UnitUsage::default(), &mut turn);
+        let mut bill = bill(&self.billing, (done.usage.unwrap_or_default(), done.modal), UnitUsage::default(), &turn);
         bill.is_estimated |= done.usage.is_none() && done.status != Status::Failed;
         let (attempt, outcome, finish) = match done.status {
             Status::Completed if done.calls_tool => {
@@ -210,7 +209,7 @@ impl Host for SessionHost {
         });
         let billing = Billing { deployment: Arc::new(deployment), ..self.billing.clone() };
         let Transcribed { usage, modal, units, is_counted, .. } = *transcribed;
-        let mut bill = bill(&billing, (usage, modal), units, &mut turn);
+        let mut bill = bill(&billing, (usage, modal), units, &turn);
         bill.is_estimated |= !is_counted;
         turn.end_attempt(AttemptOutcome::Success, &bill, Instant::now());
         turn.end(Outcome::Success, None);
@@ -260,21 +259,11 @@ impl Host for SessionHost {
     }
 }
 
-/// Bills what a turn used, and notes which parts of it were sound or pictures.
-fn bill(billing: &Billing, (usage, modal): (TokenUsage, ModalUsage), units: UnitUsage, turn: &mut Meter) -> Bill {
-    let mut bill = billing.bill_known(usage, units, turn.started_at);
-    if modal.is_empty() {
-        return bill;
-    }
-    if let Some(record) = turn.current_attempt() {
-        record.modal = Some(Box::new(modal));
-    }
-    let Billing { organization, deployment, .. } = billing;
-    if let Some(price) = organization.price(&deployment.provider, &deployment.upstream_model, turn.started_at) {
-        let tokens = pricing::modal_cost(usage, modal, &price.rates, &price.long_context).total();
-        bill.cost = tokens.saturating_add(pricing::unit_cost(units, &price.rates.units));
-    }
-    bill
+/// Bills what a turn used.
+fn bill(billing: &Billing, (usage, modal): (TokenUsage, ModalUsage), units: UnitUsage, turn: &Meter) -> Bill {
+    let mut found = Skimmed { usage: Some(usage), units, ..Skimmed::default() };
+    found.note_modal(modal);
+    billing.bill(&found, relay::End::Complete, turn.started_at)
 }
 
 /// Says whether a refusal ends the session: what will not pass by itself.

@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
-use domain::price::ServiceTier;
-use domain::usage::{TokenUsage, UnitUsage};
+use domain::image::{ImageKind, find_rate};
+use domain::price::{ServiceTier, UnitRates};
+use domain::usage::{ModalUsage, TokenUsage, UnitUsage};
 use domain::{NanoUsd, PriceId, Timestamp};
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use provider::pricing;
@@ -18,10 +19,14 @@ const ANSWER_BYTES_PER_TOKEN: u64 = 5;
 const MOST_TOKENS: u64 = 1 << 40;
 
 /// What an attempt used and cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Bill {
     pub(crate) usage: TokenUsage,
+    /// The parts of it that were sound or pictures.
+    pub(crate) modal: ModalUsage,
     pub(crate) units: UnitUsage,
+    /// The kind of the pictures made.
+    pub(crate) image: Option<Box<ImageKind>>,
     pub(crate) cost: NanoUsd,
     pub(crate) price: Option<PriceId>,
     pub(crate) is_estimated: bool,
@@ -56,23 +61,31 @@ impl Billing {
         if usage == TokenUsage::default() && units.is_empty() {
             return Bill { is_estimated, ..Bill::default() };
         }
+        // An estimate has no parts, and a part never exceeds its whole.
+        let modal = found.modal.as_deref().copied().unwrap_or_default().within(&usage);
+        let image = found.image.clone().filter(|_| units.images > 0);
         let is_free = end == End::Broken && found.usage.is_none();
         let is_estimated = is_estimated || found.is_guessed;
         let price = self.organization.price(&self.deployment.provider, &self.deployment.upstream_model, at);
         let Some(price) = price.filter(|_| !is_free) else {
-            return Bill { usage, units, is_estimated, ..Bill::default() };
+            return Bill { usage, modal, units, image, is_estimated, ..Bill::default() };
         };
         // A tier of service holds for contexts of any length.
         let tier = found.tier.or(self.tier).and_then(|tier| price.tiers.iter().find(|known| known.tier == tier));
         let (rates, long_context) = tier.map_or((&price.rates, &price.long_context[..]), |tier| (&tier.rates, &[][..]));
-        let tokens = pricing::cost(usage, rates, long_context).total();
-        let cost = tokens.saturating_add(pricing::unit_cost(units, &rates.units));
-        Bill { usage, units, cost, price: Some(price.id), is_estimated }
+        let tokens = pricing::modal_cost(usage, modal, rates, long_context).total();
+        // A tier that says nothing of units has the usual ones.
+        let units_of_tier = if rates.units.is_empty() { price.rates.units } else { rates.units };
+        let of_kind = image.as_deref().filter(|_| tier.is_none_or(|tier| tier.rates.units.image.is_none()));
+        let of_kind = of_kind.and_then(|kind| find_rate(&price.images, kind));
+        let unit_rates = UnitRates { image: of_kind.or(units_of_tier.image), ..units_of_tier };
+        let cost = tokens.saturating_add(pricing::unit_cost(units, &unit_rates));
+        Bill { usage, modal, units, image, cost, price: Some(price.id), is_estimated }
     }
 
     /// Bills an answer made here, whose usage is known.
-    pub(crate) fn bill_known(&self, usage: TokenUsage, units: UnitUsage, at: Timestamp) -> Bill {
-        self.bill(&Skimmed { usage: Some(usage), units, ..Skimmed::default() }, End::Complete, at)
+    pub(crate) fn bill_known(&self, usage: TokenUsage, at: Timestamp) -> Bill {
+        self.bill(&Skimmed { usage: Some(usage), ..Skimmed::default() }, End::Complete, at)
     }
 
     fn usage(&self, found: &Skimmed, end: End) -> (TokenUsage, bool) {

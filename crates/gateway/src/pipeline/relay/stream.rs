@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::code::GatewayCode;
-use domain::usage::{AttemptOutcome, Outcome, TokenUsage, UnitUsage};
+use domain::usage::{AttemptOutcome, Outcome, TokenUsage};
 use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use llm::canonical::error::{AnswerError, ErrorKind};
@@ -328,7 +328,7 @@ impl StreamRelay {
         let now = Instant::now();
         let found = self.writer.found();
         let bill = match self.known_usage.filter(|_| end == End::Complete) {
-            Some(usage) => self.billing.bill_known(usage, UnitUsage::default(), meter.started_at),
+            Some(usage) => self.billing.bill_known(usage, meter.started_at),
             None => self.billing.bill(found, end, meter.started_at),
         };
         meter.finish = found.finish;

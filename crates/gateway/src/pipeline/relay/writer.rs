@@ -69,6 +69,7 @@ impl Passing {
             self.found.is_guessed = false;
         }
         self.found.usage = seen.usage;
+        self.found.modal.clone_from(&seen.modal);
         self.found.n_output_events = seen.n_output_events;
         self.found.units = self.found.units.max(seen.units);
         self.found.error.clone_from(&seen.error);
@@ -365,6 +366,7 @@ pub(super) fn note(event: &Event, found: &mut Skimmed) {
         Event::Delta { .. } => found.n_output_events += 1,
         Event::Usage(usage) => {
             found.usage = Some(found.usage.map_or(usage.tokens, |earlier| earlier.max(usage.tokens)));
+            found.note_modal(usage.modal);
             found.n_before_usage = found.n_output_events;
         }
         Event::Finish(finish) if finish.choice == 0 => found.finish = Some(finish.reason),
