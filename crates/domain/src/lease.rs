@@ -66,9 +66,10 @@ pub struct Told {
 pub enum Answer {
     /// It is there.
     Granted(Grant),
-    /// There is not enough left, and nobody has any that could be asked back.
+    /// There is not enough left, and nobody has any that could come back.
     Exhausted(Shortage),
-    /// Others have some that they do not use; they are asked for it. Ask again in a quarter of a second, for a few seconds.
+    /// Others have some that they do not use, and are asked for it, or calls under way hold some that they may not need. Ask again
+    /// in a quarter of a second, for a few seconds.
     Pending(Shortage),
     /// There is no such budget or limit any more, or it is switched off: it is in nobody's way.
     Unknown,

@@ -23,6 +23,7 @@ struct Lent {
     booked: u64,
     /// What its node told, or was given since.
     unused: u64,
+    held: u64,
     is_wanted: bool,
     is_open: bool,
 }
@@ -104,7 +105,7 @@ impl Ledger {
             lent.is_open = named.is_some() && !word.done.contains(id);
             if let Some(named) = named {
                 lent.returned = lent.returned.max(named.returned);
-                lent.unused = named.unused;
+                (lent.unused, lent.held) = (named.unused, named.held);
             }
         }
         let standings = word.holdings.iter().map(|holding| self.stands_lease(holding.lease_id)).collect();
@@ -130,15 +131,14 @@ impl Ledger {
         let of_account = |lent: &Lent| lent.is_open && lent.account == ask.account;
         let free = balance.free();
         if free < ask.need {
-            let mut has_others = false;
-            let others =
-                self.leases.values_mut().filter(|lent| of_account(lent) && lent.node != node && lent.unused > 0);
-            for lent in others {
-                lent.is_wanted = true;
-                has_others = true;
+            let mut unspent = free;
+            for lent in self.leases.values_mut().filter(|lent| of_account(lent)) {
+                let unused = if lent.node == node { 0 } else { lent.unused };
+                lent.is_wanted |= unused > 0;
+                unspent += (unused + lent.held).min(lent.outstanding());
             }
             let shortage = Shortage { balance, resets_at: None };
-            return if has_others { Answer::Pending(shortage) } else { Answer::Exhausted(shortage) };
+            return if unspent < ask.need { Answer::Exhausted(shortage) } else { Answer::Pending(shortage) };
         }
         let is_scarce = free < ask.need.saturating_mul(16);
         let more = ask.need + if is_scarce { 0 } else { ask.ahead.min(free / 8).min(free - ask.need) };
@@ -151,6 +151,7 @@ impl Ledger {
             returned: 0,
             booked: 0,
             unused: 0,
+            held: 0,
             is_wanted: false,
             is_open: true,
         });

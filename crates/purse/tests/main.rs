@@ -153,7 +153,7 @@ async fn a_hold_is_raised_before_a_further_attempt_or_stays_as_it_was() {
     let mut hold = purse.reserve(vec![item(0, 10)]).await.expect("held");
     hold.raise(cost(20)).await.expect("raised");
     assert_eq!(hold.charges().iter().map(|charge| charge.amount).sum::<u64>(), 20);
-    let refused = hold.raise(cost(30)).await.expect_err("not so much");
+    let refused = hold.raise(cost(60)).await.expect_err("not so much");
     assert!(matches!(refused.refusal, Refusal::Exhausted(_)));
     assert!(!hold.try_raise(cost(30)));
     assert_eq!(hold.charges().iter().map(|charge| charge.amount).sum::<u64>(), 20);

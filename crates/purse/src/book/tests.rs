@@ -8,7 +8,7 @@ use domain::lease::{Answer, Balance, Grant, Told};
 use domain::{BudgetId, LeaseId, OrganizationId, Timestamp};
 use proptest::prelude::*;
 
-use super::{Book, Held, IDLE, REMEMBERED, Served, Tried};
+use super::{ASK_AGAIN, Book, Held, IDLE, REMEMBERED, Served, Tried};
 use crate::account::{Item, Refusal, Spent};
 use crate::testing::{AtOnce, Ledger, TTL};
 
@@ -261,11 +261,15 @@ fn calls_that_wait_are_served_in_the_order_of_arrival_until_nothing_is_left() {
     for _ in 0..5 {
         node.say(&mut ledger, 0, now, Fate::Heard);
     }
-    assert_eq!((node.holds.len(), node.n_served, node.waiting.len()), (2, 5, 0));
-    // A smaller call still fits.
-    node.reserve(vec![item(0, 2)], now);
-    node.say(&mut ledger, 0, now, Fate::Heard);
-    assert_eq!(node.holds.len(), 3);
+    // What calls under way hold may come back, so the others are not refused yet.
+    assert_eq!((node.holds.len(), node.n_served, node.waiting.len()), (2, 2, 3));
+    node.settle(0, cost(2), now);
+    node.say(&mut ledger, 0, now + ASK_AGAIN, Fate::Heard);
+    assert_eq!((node.holds.len(), node.n_served, node.waiting.len()), (2, 3, 2));
+    node.settle(0, cost(4), now);
+    node.settle(0, cost(4), now);
+    node.say(&mut ledger, 0, now + 2 * ASK_AGAIN, Fate::Heard);
+    assert_eq!((node.holds.len(), node.n_served, node.waiting.len()), (0, 5, 0));
 }
 
 #[test]

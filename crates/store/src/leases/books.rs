@@ -108,7 +108,7 @@ impl Books {
         fresh: LeaseId,
     ) -> Answer {
         let own = self.leases.iter().find(|(_, lease)| lease.is_of(teller) && lease.place == *place).map(|(id, _)| *id);
-        let unused = self.unused_elsewhere(place, own, teller.now);
+        let unspent = self.unspent(place, own, teller.now);
         let Some(account) = self.accounts.get_mut(place) else { return Answer::Unknown };
         let limit = limit.saturating_add(account.carried);
         let free = limit.saturating_sub(account.posted).saturating_sub(account.leased);
@@ -119,7 +119,7 @@ impl Books {
         if free < missing || is_overdrawn && lost < ask.need {
             let balance = Balance { limit, posted: account.posted, leased: account.leased };
             let shortage = Shortage { balance, resets_at: account.ends_at };
-            if is_overdrawn || free.saturating_add(unused) < missing {
+            if is_overdrawn || free.saturating_add(unspent) < missing {
                 return Answer::Exhausted(shortage);
             }
             account.wanted_until = teller.now.plus(WANTED);
@@ -136,6 +136,8 @@ impl Books {
         let lease = self.leases.entry(id).or_insert_with(|| Lease::new(teller, place));
         lease.granted += more;
         lease.unused = lease.unused.saturating_add(ahead);
+        // Somebody waits for it.
+        lease.held = lease.held.saturating_add(missing);
         lease.told_at = teller.now;
         lease.expires_at = until(account, teller.now);
         lease.is_changed = true;
@@ -150,12 +152,14 @@ impl Books {
         })
     }
 
-    /// What other nodes have of an account and do not use, as they said lately.
-    fn unused_elsewhere(&self, place: &Place, own: Option<LeaseId>, now: Timestamp) -> u64 {
-        let others = self.leases.iter().filter(|(id, lease)| Some(**id) != own && lease.place == *place);
-        others
-            .filter(|(_, lease)| lease.closed_at.is_none() && now.since(lease.told_at) < SILENT)
-            .fold(0, |sum, (_, lease)| sum.saturating_add(lease.unused.min(lease.outstanding())))
+    /// What may yet come back of an account, as nodes said lately: what others do not use, and what calls under way hold, who
+    /// seldom take all of it. What the asker itself does not use it has counted already.
+    fn unspent(&self, place: &Place, own: Option<LeaseId>, now: Timestamp) -> u64 {
+        let open = self.leases.iter().filter(|(_, lease)| lease.place == *place && lease.closed_at.is_none());
+        open.filter(|(_, lease)| now.since(lease.told_at) < SILENT).fold(0, |sum, (id, lease)| {
+            let unused = if Some(*id) == own { 0 } else { lease.unused };
+            sum.saturating_add(unused.saturating_add(lease.held).min(lease.outstanding()))
+        })
     }
 
     /// Says how a lease stands that a node named.

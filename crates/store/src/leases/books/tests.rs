@@ -79,8 +79,20 @@ fn what_others_do_not_use_is_asked_back_before_anybody_is_refused() {
     assert!(books.standing(teller(1, 1), &told).is_recalled);
     books.hold(teller(1, 1), &Holding { returned: unused, unused: 0, ..told });
     assert_eq!(granted(&want(&mut books, 2, left + 1, 0)).granted, left + 1);
-    // All that is left is set aside for calls, or less than is needed.
-    assert!(matches!(want(&mut books, 3, 900, 0), Answer::Exhausted(_)));
+}
+
+#[test]
+fn what_calls_under_way_hold_may_come_back_and_what_was_spent_may_not() {
+    let mut books = books();
+    let lease_id = granted(&want(&mut books, 1, 900, 0)).lease_id;
+    assert!(matches!(want(&mut books, 2, 200, 0), Answer::Pending(_)));
+    // Of the same node too: another of its calls may end.
+    assert!(matches!(want(&mut books, 1, 200, 0), Answer::Pending(_)));
+    assert!(matches!(want(&mut books, 2, LIMIT + 1, 0), Answer::Exhausted(_)));
+    let told = Holding { lease_id, granted: 900, returned: 0, unused: 0, held: 50 };
+    books.hold(teller(1, 1), &told);
+    assert!(matches!(want(&mut books, 2, 200, 0), Answer::Exhausted(_)), "the rest is spent and not booked yet");
+    assert_eq!(granted(&want(&mut books, 2, 100, 0)).granted, 100);
 }
 
 #[test]
