@@ -95,6 +95,8 @@ codes! {
         KeyExpired = "key_expired", 401, Client, "The key has expired";
         /// The key was revoked.
         KeyRevoked = "key_revoked", 401, Client, "The key was revoked";
+        /// A budget would be exceeded.
+        BudgetExhausted = "budget_exhausted", 402, Client, "The budget is used up";
         /// The key may not use the model.
         ModelNotAllowed = "model_not_allowed", 403, Client, "The key may not use this model";
         /// The workspace has no such model.

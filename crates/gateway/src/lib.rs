@@ -84,6 +84,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// What it may lose.
     pub ephemeral: Ephemeral,
+    /// What budgets lent to this life of the node; whoever has the link runs it.
+    pub purse: purse::Purse,
     /// Why the node should not get traffic; shown by `/readyz`.
     pub readiness: Readiness,
     /// Further metrics for `/metrics`, such as those of spool and sync.
@@ -245,6 +247,7 @@ impl Gateway {
             clock,
             entropy,
             ephemeral,
+            purse,
             readiness,
             more_metrics,
         } = parts;
@@ -265,6 +268,7 @@ impl Gateway {
             in_flight: pipeline::reserve::InFlight::default(),
             retries: pipeline::retry::RetryBudgets::default(),
             ephemeral,
+            purse,
             flights: pipeline::again::Flights::default(),
             fetching: pipeline::fetch::Fetching::new(media_dial),
         };

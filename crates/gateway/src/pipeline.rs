@@ -6,6 +6,7 @@
 //! | 2 | `identify` | presented key → caller |
 //! | 3 | `resolve` | body and model name → call and targets |
 //! | 4 | `reserve` | caller → a place in flight |
+//! | – | `budget` | a call that is about to be sent → what it holds of budgets |
 //! | – | `again` | a call whose answer may be given again → that answer, or on to dispatch |
 //! | 5 | guard | nothing yet: a node is told of no guardrails, so there is nothing to run |
 //! | 6 | `dispatch` | attempts until one answers |
@@ -18,6 +19,7 @@
 pub(crate) mod again;
 pub(crate) mod batches;
 pub(crate) mod body;
+pub(crate) mod budget;
 mod compact;
 pub(crate) mod decisions;
 pub(crate) mod dispatch;
@@ -55,7 +57,6 @@ use http_body_util::BodyExt as _;
 use ingress::endpoint::{self, Endpoint};
 use ingress::surface::Surface;
 use ingress::{Rejection, admit};
-use link::usage::event::Entry;
 use llm::dialect::Dialect;
 use policy::{KeyRefusal, Snapshot};
 use remote::store::RemoteStore;
@@ -100,6 +101,7 @@ pub(crate) struct Shared {
     pub(crate) in_flight: InFlight,
     pub(crate) retries: RetryBudgets,
     pub(crate) ephemeral: Ephemeral,
+    pub(crate) purse: purse::Purse,
     pub(crate) flights: again::Flights,
     pub(crate) fetching: fetch::Fetching,
 }
@@ -148,8 +150,8 @@ pub(crate) async fn handle(
     match answered {
         Ok(reply) => {
             let mut response = reply.respond(meter);
-            if let Some(event) = response.body_mut().close() {
-                turn::tell(&worker, Entry::Ended(event)).await;
+            if let Some(ended) = response.body_mut().close() {
+                turn::tell(&worker, ended).await;
             }
             response
         }
@@ -198,7 +200,7 @@ async fn run(
         Endpoint::Response(id) => return Box::pin(remember::show(worker, &caller, (&parts.method, id), meter)).await,
         Endpoint::ResponseInput(id) => return Box::pin(remember::list_input(worker, &caller, id, meter)).await,
         Endpoint::CancelResponse(id) => return Box::pin(remember::cancel(worker, &caller, id, meter)).await,
-        Endpoint::Limits => return limits::show(worker, &caller),
+        Endpoint::Limits => return limits::show(worker, &caller, &admit::Notes::read(&parts.headers)?),
         Endpoint::Passthrough { provider, rest } => {
             meter.notes = admit::Notes::read(&parts.headers)?;
             // On the heap: few calls take this way.

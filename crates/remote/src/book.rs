@@ -192,6 +192,7 @@ impl Tally {
             tags: Vec::new(),
             dropped: Vec::new(),
             attempts: vec![attempt],
+            // Hard budgets admit no batches.
             charges: Vec::new(),
         }
     }

@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use upstream::client::Client;
 use upstream::exchanges::Exchanges;
 
+use super::budget::{self, Unbounded};
 use super::relay::stream::Start;
 use super::relay::{Billing, End, Source, Writer};
 use super::reply::{Passed, Reply};
@@ -62,6 +63,12 @@ async fn serve(
     meter: &mut Meter,
 ) -> Result<Reply, Rejection> {
     meter.notes = Notes::read(&parts.headers)?;
+    let makes = matches!(call, BatchCall::Batches | BatchCall::MessageBatches) && parts.method == Method::POST;
+    if makes && !caller.organization.budgets().is_empty() {
+        let providers = budget::providers(caller.workspace.deployments().map(|it| &**it));
+        let unbounded = Unbounded { what: "a batch", providers: &providers, model: None };
+        budget::refuse_unbounded(worker, caller.organization, &unbounded, meter)?;
+    }
     meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
     let deed = match call {
         BatchCall::Files | BatchCall::MessageBatches if parts.method == Method::POST => {

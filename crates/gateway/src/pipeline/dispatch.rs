@@ -39,10 +39,10 @@ pub(crate) use self::preview::{Sent, preview};
 pub(crate) use self::shadow::Shadows;
 use self::tries::{Next, Tries};
 use super::Worker;
-use super::fetch;
 use super::reply::Reply;
 use super::resolve::Wanted;
 use super::settle::{Meter, micros};
+use super::{budget, fetch};
 
 /// The clocks of a call.
 #[derive(Debug, Clone, Copy)]
@@ -192,6 +192,10 @@ pub(crate) async fn dispatch(
             tries.only_first();
         }
         if at == 0 && !tries.plan.is_empty() {
+            if !organization.budgets().is_empty() {
+                // On the heap: few calls wait here.
+                Box::pin(budget::hold(worker, organization, wanted, meter)).await?;
+            }
             if let Some(told) = meter.open_together() {
                 told.await;
             }
@@ -217,6 +221,12 @@ pub(crate) async fn dispatch(
 async fn go_through(context: &Context<'_>, tries: &mut Tries, meter: &mut Meter) -> Option<(u8, Reply)> {
     while let Some(Next { slot, deployment, pause }) = tries.next(context.worker, meter, context.terms.clocks.total_at)
     {
+        if meter.money.is_some()
+            && let Err(refused) = Box::pin(meter.raise()).await
+        {
+            tries.refuse(refused);
+            return None;
+        }
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
             meter.waited += pause;

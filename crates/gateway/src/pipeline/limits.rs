@@ -1,14 +1,18 @@
 //! Answers `GET /v1/headgate/limits`: what the caller's key may do and has left, on this node and at this moment.
 //!
-//! Whoever holds a key may know what it is for; nothing of other keys is shown. `windows` lists limits over time; a node is told
-//! of none yet, so the list is empty.
+//! Whoever holds a key may know what it is for; nothing of other keys is shown. `windows` lists the budgets that bind the key's
+//! calls, some of them perhaps only for certain models or providers, with what this node last heard of each.
 
-use domain::{EnvironmentId, OrganizationId, Timestamp, VirtualKeyId, WorkspaceId};
+use domain::budget::{Amount, Measure, Window};
+use domain::{BudgetId, EnvironmentId, OrganizationId, Timestamp, VirtualKeyId, WorkspaceId};
 use ingress::Rejection;
+use ingress::admit::Notes;
 use policy::Caller;
+use policy::budgets::{BudgetPolicy, Spender};
 use serde::Serialize;
 
 use super::Worker;
+use super::budget::providers;
 use super::reply::Reply;
 
 #[derive(Serialize)]
@@ -22,7 +26,7 @@ struct Limits<'a> {
     virtual_key: Key<'a>,
     models: Models<'a>,
     in_flight: InFlight,
-    windows: [Window; 0],
+    windows: Vec<Left<'a>>,
     policy_revision: u64,
 }
 
@@ -51,12 +55,61 @@ struct InFlight {
     remaining: usize,
 }
 
-/// A limit over a span of time: requests, tokens or cost.
+/// A limit of a budget over a span of time. What this node has not heard of yet is `None`.
 #[derive(Serialize)]
-enum Window {}
+struct Left<'a> {
+    budget_id: BudgetId,
+    budget: &'a str,
+    window: Window,
+    measure: Measure,
+    /// Calls are refused at its end.
+    is_hard: bool,
+    limit: Option<Amount>,
+    used: Option<Amount>,
+    remaining: Option<Amount>,
+    resets_at: Option<Timestamp>,
+}
+
+fn windows<'a>(worker: &Worker, caller: &Caller<'a>, notes: &Notes) -> Vec<Left<'a>> {
+    let budgets = caller.organization.budgets();
+    if budgets.is_empty() {
+        return Vec::new();
+    }
+    let spender = Spender {
+        workspace: caller.workspace.id,
+        environment: caller.key.key.environment,
+        key: caller.key.key.id,
+        end_user: notes.end_user.as_deref(),
+        metadata: &notes.metadata,
+        tags: &notes.tags,
+        model: None,
+        route: None,
+    };
+    let providers = providers(caller.workspace.deployments().map(|it| &**it));
+    let mut windows = Vec::new();
+    for binding in budgets.of_call(&spender, &providers) {
+        let BudgetPolicy { id, name, measure, is_hard, .. } = binding.budget;
+        let amount = |amount| Amount::new(*measure, amount);
+        for account in binding.accounts(caller.organization.id) {
+            let known = worker.shared.purse.left(&account);
+            windows.push(Left {
+                budget_id: *id,
+                budget: name,
+                window: account.window,
+                measure: *measure,
+                is_hard: *is_hard,
+                limit: known.map(|(known, _)| amount(known.balance.limit)),
+                used: known.map(|(known, _)| amount(known.balance.posted)),
+                remaining: known.map(|(_, left)| amount(left)),
+                resets_at: known.and_then(|(known, _)| known.resets_at),
+            });
+        }
+    }
+    windows
+}
 
 /// Shows what the caller's key has left.
-pub(crate) fn show(worker: &Worker, caller: &Caller<'_>) -> Result<Reply, Rejection> {
+pub(crate) fn show(worker: &Worker, caller: &Caller<'_>, notes: &Notes) -> Result<Reply, Rejection> {
     let key = &caller.key.key;
     let limit = worker.shared.config.limits.max_in_flight_per_key;
     let used = worker.shared.in_flight.used(key.id);
@@ -74,7 +127,7 @@ pub(crate) fn show(worker: &Worker, caller: &Caller<'_>) -> Result<Reply, Reject
             available: models.map(|model| &*model.name).collect(),
         },
         in_flight: InFlight { scope: "node", limit, used, remaining: limit.saturating_sub(used) },
-        windows: [],
+        windows: windows(worker, caller, notes),
         policy_revision: caller.organization.revision,
     };
     let body = serde_json::to_vec(&limits).map_err(|_| Rejection::internal())?;

@@ -29,6 +29,7 @@ use provider::{Base, Counting, Provider};
 use tokio::time::{Instant, timeout_at};
 use upstream::client::SendError;
 
+use super::budget::{self, Unbounded};
 use super::relay::stream::Start;
 use super::relay::watch::Watch;
 use super::relay::{Bill, Billing, End, Source, Writer};
@@ -131,6 +132,10 @@ pub(crate) async fn forward(
         request.headers_mut().insert(TRACEPARENT, traceparent);
     }
     meter.is_unmetered = counting.is_none();
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
+        let unbounded = Unbounded { what: "a call of a provider's own API", providers: &[name], model: None };
+        budget::refuse_unbounded(worker, caller.organization, &unbounded, meter)?;
+    }
     meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
     meter.open();
     begin(meter, &deployment, credential);

@@ -22,6 +22,7 @@ use policy::Caller;
 use tokio::time::{Instant, sleep};
 
 use self::host::SessionHost;
+use super::budget::{self, Unbounded};
 use super::dispatch::{Calling, Line, open_line};
 use super::relay::ReplyBody;
 use super::reply::Reply;
@@ -48,6 +49,9 @@ pub(crate) struct Opening {
     within: Option<Duration>,
 }
 
+/// What a session is, for people.
+const SESSION: &str = "a realtime session";
+
 /// Finds an upstream for a session.
 pub(crate) async fn open(
     worker: &Arc<Worker>,
@@ -69,6 +73,11 @@ pub(crate) async fn open(
     meter.is_stream = true;
     let (model, _) = resolve::find(caller, &name)?;
     meter.route = model.route;
+    if !caller.organization.budgets().is_empty() {
+        let providers = budget::providers(model.targets.iter().map(|target| &*target.deployment));
+        let unbounded = Unbounded { what: SESSION, providers: &providers, model: Some(&name) };
+        budget::refuse_unbounded(worker, caller.organization, &unbounded, meter)?;
+    }
     meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
     let offered = Takeover::of(parts).zip(parts.extensions.get::<Stop>().cloned());
     let (takeover, stop) = offered.ok_or_else(Rejection::internal)?;

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use domain::usage::{Outcome, UsageEvent};
+use domain::usage::Outcome;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
@@ -24,7 +24,7 @@ pub(crate) use self::billing::{Bill, Billing, End};
 use self::keeper::Keeper;
 pub(crate) use self::stream::{Source, StreamRelay};
 pub(crate) use self::writer::{Annotate, Later, Reading, Translation, Writer};
-use super::settle::Meter;
+use super::settle::{Ended, Meter};
 
 /// An answer broke off in a form that has no word for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +63,7 @@ impl ReplyBody {
 
     /// Ends the call of a body that is whole, and returns what is to be on file before it is handed over. Who does not ask for
     /// it has it filed with the first look at the body.
-    pub(crate) fn close(&mut self) -> Option<Box<UsageEvent>> {
+    pub(crate) fn close(&mut self) -> Option<Ended> {
         match self {
             Self::Whole { meter, .. } => meter.take()?.close_whole(),
             _ => None,

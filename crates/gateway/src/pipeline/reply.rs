@@ -28,6 +28,7 @@ const PROVIDER: HeaderName = HeaderName::from_static("x-headgate-provider");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-headgate-attempts");
 const CACHE: HeaderName = HeaderName::from_static("x-headgate-cache");
 const COST: HeaderName = HeaderName::from_static("x-headgate-cost-usd");
+const BUDGET: HeaderName = HeaderName::from_static("x-headgate-budget-remaining-usd");
 const OVERHEAD: HeaderName = HeaderName::from_static("x-headgate-overhead-us");
 const REVISION: HeaderName = HeaderName::from_static("x-headgate-policy-revision");
 const DROPPED: HeaderName = HeaderName::from_static("x-headgate-dropped");
@@ -194,6 +195,9 @@ fn stamp(headers: &mut HeaderMap, meter: &Meter) {
         CacheOutcome::Off => {}
         CacheOutcome::Miss => drop(headers.insert(CACHE, MISS)),
         CacheOutcome::Hit | CacheOutcome::Coalesced => drop(headers.insert(CACHE, HIT)),
+    }
+    if let Some(left) = meter.money.as_ref().and_then(|money| money.left()) {
+        headers.insert(BUDGET, header_value(&left));
     }
     if !meter.dropped.is_empty() {
         insert_text(headers, DROPPED, &list_dropped(&meter.dropped));

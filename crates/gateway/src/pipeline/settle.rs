@@ -24,10 +24,12 @@ use link::SinkFull;
 use link::usage::event::{Entry, OpenedCall};
 use link::usage::spool::Spool;
 use llm::canonical::event::FinishReason;
+use purse::Settled;
 use tokio::time::Instant;
 use upstream::load::UnderWay;
 
 use super::Worker;
+use super::budget::Money;
 use super::relay::Bill;
 use super::reserve::Hold;
 use super::turn::{self, Told};
@@ -100,6 +102,13 @@ pub(crate) struct Served {
     pub(crate) upstream_model: String,
 }
 
+/// A call that has ended, to be told to the spool.
+pub(crate) struct Ended {
+    pub(crate) event: Box<UsageEvent>,
+    /// What it was charged; its leases stay open until this is dropped.
+    pub(crate) settled: Option<Settled>,
+}
+
 /// The attempt under way.
 struct Current {
     record: AttemptRecord,
@@ -135,9 +144,11 @@ pub(crate) struct Meter {
     /// From arrival to the whole body.
     pub(crate) received: Duration,
     /// Attempts that another meter of the same call counts.
-    n_elsewhere: usize,
+    n_elsewhere: u16,
     pub(crate) cache: CacheUse,
     pub(crate) hold: Option<Hold>,
+    /// What is held of budgets.
+    pub(crate) money: Option<Box<Money>>,
     /// Time spent waiting for the client's body and for upstreams, until the answer's head.
     pub(crate) waited: Duration,
     overhead: Option<Duration>,
@@ -177,6 +188,7 @@ impl Meter {
             n_elsewhere: 0,
             cache: CacheUse::default(),
             hold: None,
+            money: None,
             waited: Duration::ZERO,
             overhead: None,
             first_byte: None,
@@ -201,6 +213,19 @@ impl Meter {
         super::trace::traceparent(&self.span)
     }
 
+    /// Holds more of budgets before a further attempt, when those before took something.
+    pub(crate) async fn raise(&mut self) -> Result<(), Rejection> {
+        let has_cost = |attempt: &AttemptRecord| attempt.cost > NanoUsd::ZERO || attempt.usage != TokenUsage::default();
+        let at = self.started_at;
+        match &mut self.money {
+            Some(money) if self.attempts.iter().any(has_cost) => money.raise(&self.attempts, at).await?,
+            _ => return Ok(()),
+        }
+        // Noted anew: after a crash all of it counts as taken.
+        self.open();
+        Ok(())
+    }
+
     /// Tells the spool that the call is about to be sent upstream.
     pub(crate) fn open(&self) {
         if let Some(opened) = self.opened() {
@@ -213,9 +238,9 @@ impl Meter {
         Some(turn::tell(&self.worker, self.opened()?))
     }
 
-    fn opened(&self) -> Option<Entry> {
+    fn opened(&self) -> Option<OpenedCall> {
         let caller = self.caller?;
-        Some(Entry::Opened(OpenedCall {
+        Some(OpenedCall {
             id: self.request_id,
             organization_id: caller.organization,
             workspace_id: caller.workspace,
@@ -227,8 +252,8 @@ impl Meter {
             is_stream: self.is_stream,
             started_at: self.started_at,
             policy_revision: self.policy_revision,
-            holds: Vec::new(),
-        }))
+            holds: self.money.as_ref().map(|money| money.holds()).unwrap_or_default(),
+        })
     }
 
     /// Notes that the answer begins, and returns the time spent in Headgate itself until now.
@@ -286,14 +311,14 @@ impl Meter {
 
     /// Returns the number of attempts so far, the one under way included.
     pub(crate) fn n_attempts(&self) -> usize {
-        self.n_elsewhere + self.attempts.len() + usize::from(self.current.is_some())
+        usize::from(self.n_elsewhere) + self.attempts.len() + usize::from(self.current.is_some())
     }
 
     /// Makes a meter for an attempt beside the one under way. It settles nothing; what it measured is given back with
     /// [`Meter::adopt`] or [`Meter::absorb`].
     pub(crate) fn aside(&self) -> Box<Self> {
         let mut side = self.twin(self.worker.clone());
-        side.n_elsewhere = self.attempts.len() + 1;
+        side.n_elsewhere = u16::try_from(self.attempts.len() + 1).unwrap_or(u16::MAX);
         side.is_settled = true;
         side
     }
@@ -362,6 +387,7 @@ impl Meter {
             n_elsewhere: 0,
             cache: self.cache,
             hold: None,
+            money: None,
             waited: Duration::ZERO,
             overhead: None,
             first_byte: None,
@@ -406,7 +432,7 @@ impl Meter {
     }
 
     /// Ends a call that was answered whole. What is returned is to be on file before the answer is handed over.
-    pub(crate) fn close_whole(mut self: Box<Self>) -> Option<Box<UsageEvent>> {
+    pub(crate) fn close_whole(mut self: Box<Self>) -> Option<Ended> {
         self.close(Outcome::Success, 200, None)
     }
 
@@ -426,13 +452,13 @@ impl Meter {
     }
 
     fn settle(&mut self, outcome: Outcome, status: u16, code: Option<GatewayCode>) {
-        if let Some(event) = self.close(outcome, status, code) {
-            turn::tell_now(&self.worker, Entry::Ended(event));
+        if let Some(ended) = self.close(outcome, status, code) {
+            turn::tell_now(&self.worker, ended);
         }
     }
 
     /// Ends the call; returns its event, once.
-    fn close(&mut self, outcome: Outcome, status: u16, code: Option<GatewayCode>) -> Option<Box<UsageEvent>> {
+    fn close(&mut self, outcome: Outcome, status: u16, code: Option<GatewayCode>) -> Option<Ended> {
         if std::mem::replace(&mut self.is_settled, true) {
             return None;
         }
@@ -457,6 +483,8 @@ impl Meter {
         // A refusal for want of room must not take up the room that is left for calls in flight.
         let is_kept = self.endpoint.is_metered() && code != Some(GatewayCode::UsageFull);
         let caller = self.caller.filter(|_| is_kept)?;
+        // Its leases stay open until the event is written.
+        let mut settled = self.money.take().map(|money| money.settle(&self.attempts));
         // Nothing upstream took part in an answer that is given again; it belongs in no deployment's figures.
         let served = self.served.take().filter(|_| !self.cache.is_reused());
         let (deployment_id, provider, upstream_model) = match served {
@@ -464,7 +492,7 @@ impl Meter {
             None => (None, None, None),
         };
         let notes = std::mem::take(&mut self.notes);
-        Some(Box::new(UsageEvent {
+        let event = Box::new(UsageEvent {
             id: self.request_id,
             organization_id: caller.organization,
             workspace_id: caller.workspace,
@@ -502,8 +530,9 @@ impl Meter {
             tags: notes.tags,
             dropped: std::mem::take(&mut self.dropped),
             attempts: std::mem::take(&mut self.attempts),
-            charges: Vec::new(),
-        }))
+            charges: settled.as_mut().map(Settled::take_charges).unwrap_or_default(),
+        });
+        Some(Ended { event, settled })
     }
 }
 

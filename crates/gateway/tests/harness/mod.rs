@@ -99,6 +99,7 @@ pub(crate) struct Bench {
     pub kept: Kept,
     pub remotes: Remotes,
     pub policy: Arc<ArcSwap<::policy::Snapshot>>,
+    pub purse: purse::Purse,
     pub gateway: Gateway,
     pub lane: Lane,
 }
@@ -133,6 +134,7 @@ impl Bench {
 
     fn among((ephemeral, kept, remotes): (Ephemeral, Kept, Remotes), config: GatewayConfig, world: &World) -> Self {
         let (upstreams, ledger) = (Upstreams::default(), Arc::new(Ledger::default()));
+        let purse = purse::Purse::default();
         let policy = Arc::new(ArcSwap::from_pointee(world.snapshot()));
         let parts = Parts {
             config: GatewayConfig { worker_threads: 1, ..config },
@@ -146,12 +148,13 @@ impl Bench {
             clock: Arc::new(VirtualClock { started: Instant::now() }),
             entropy: Arc::new(SeededEntropy::new(1)),
             ephemeral,
+            purse: purse.clone(),
             readiness: Readiness::new(),
             more_metrics: Vec::new(),
         };
         let gateway = Gateway::new(parts);
         let lane = gateway.lane();
-        Self { upstreams, ledger, kept, remotes, policy, gateway, lane }
+        Self { upstreams, ledger, kept, remotes, policy, purse, gateway, lane }
     }
 
     /// Waits for the single event of a test that makes one call.

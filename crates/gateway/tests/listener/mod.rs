@@ -57,6 +57,7 @@ async fn start_in(config: GatewayConfig, mut world: World) -> Running {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SeededEntropy::new(1)),
         ephemeral: gateway::Ephemeral::default(),
+        purse: purse::Purse::default(),
         readiness: readiness.clone(),
         more_metrics: vec![Box::new(|out| out.push_str("more 1\n"))],
     };
@@ -226,6 +227,7 @@ async fn a_port_in_use_is_an_error() {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SeededEntropy::new(1)),
         ephemeral: gateway::Ephemeral::default(),
+        purse: purse::Purse::default(),
         readiness: Readiness::new(),
         more_metrics: Vec::new(),
     };

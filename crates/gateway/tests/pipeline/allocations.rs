@@ -140,6 +140,7 @@ fn lane(upstream: SocketAddr, folder: &std::path::Path) -> Lane {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SeededEntropy::new(1)),
         ephemeral: gateway::Ephemeral::default(),
+        purse: purse::Purse::default(),
         readiness: Readiness::new(),
         more_metrics: Vec::new(),
     };

@@ -6,6 +6,7 @@ mod attempts;
 mod bad_inputs;
 mod basics;
 mod batches;
+mod budgets;
 mod cache;
 mod compact;
 mod continuing;

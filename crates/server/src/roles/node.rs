@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use domain::{Clock, Entropy, NodeId};
@@ -12,6 +13,7 @@ use link::sync::transport::ControlAddress;
 use link::sync::{self, Load, SyncConfig, TokenSource};
 use link::usage::reporter::Reporter;
 use link::usage::spool::{Spool, SpoolConfig};
+use purse::Purse;
 use runtime::clock::SystemClock;
 use runtime::config::Resolved;
 use runtime::egress::{Allow, Rules};
@@ -102,12 +104,16 @@ pub(crate) fn is_enrolled(data_dir: &Path) -> Result<bool> {
     Ok(Identity::load(&private_folder(data_dir, "node")?)?.is_some())
 }
 
+/// Longest time that money of budgets is given back when the node stops.
+const PURSE_DRAIN: Duration = Duration::from_secs(3);
+
 /// A running node.
 pub(crate) struct Running {
     id: NodeId,
     handle: GatewayHandle,
     link: Group,
     reporter: Group,
+    purse: Group,
 }
 
 impl Running {
@@ -156,6 +162,7 @@ impl Running {
         }
         let Kept { ephemeral, keeper, metrics: kept_metrics } = keep(settings)?;
         more_metrics.push(kept_metrics);
+        let purse = Purse::default();
         let handle = gateway::start(Parts {
             config: gateway_config(settings, gateway_addr, is_alone)?,
             node_id: id,
@@ -168,6 +175,7 @@ impl Running {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             ephemeral,
+            purse: purse.clone(),
             readiness: readiness.clone(),
             more_metrics,
         })
@@ -178,9 +186,18 @@ impl Running {
             link_group.spawn("state.redis", |stop| keeper.run(clock, heed, stop));
         }
         link_group.spawn("sync", |stop| started.run(stop));
+        let purse_group = Group::new();
+        let (leases, delivered) = (Arc::new(link.leases()), Arc::new(spool.clone()));
+        purse_group.spawn("budgets.purse", |stop| async move {
+            if stop.run_until_cancelled(purse.run(leases.clone(), delivered.clone())).await.is_none() {
+                // What calls have left over goes back, so that others need not wait for it.
+                purse.drain();
+                purse.run(leases, delivered).await;
+            }
+        });
         let reporter = Reporter::new(spool, link.channel(), entropy);
         reporter_group.spawn("usage.reporter", |stop| reporter.run(stop));
-        Ok(Self { id, handle, link: link_group, reporter: reporter_group })
+        Ok(Self { id, handle, link: link_group, reporter: reporter_group, purse: purse_group })
     }
 
     /// Returns the node's id.
@@ -202,6 +219,7 @@ impl Running {
     pub(crate) async fn stop(self) {
         self.handle.drain().await;
         super::drain(&self.reporter).await;
+        self.purse.drain(PURSE_DRAIN).await;
         super::drain(&self.link).await;
     }
 }

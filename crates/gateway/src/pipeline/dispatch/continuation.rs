@@ -15,11 +15,11 @@ use provider::failure::Failure;
 
 use super::tries::Tries;
 use super::{Context, Failed, Terms, go_through, note};
-use crate::pipeline::Worker;
 use crate::pipeline::relay::stream::Start;
 use crate::pipeline::reply::Reply;
 use crate::pipeline::resolve::Wanted;
 use crate::pipeline::settle::Meter;
+use crate::pipeline::{Worker, budget};
 
 /// What it takes to ask another target for the rest of an answer.
 pub(crate) struct Continuation {
@@ -90,6 +90,7 @@ impl Continuation {
         context.is_later = true;
         let prefilled = prefilled.as_ref().map(|Asked { body, scan }| Call { body, scan, ..call });
         context.prefilled = prefilled.as_ref();
+        budget::sends(&self.organization, &wanted, meter);
         if let Some(routing) = &mut meter.routing {
             routing.continued = routing.continued.saturating_add(1);
         }

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use super::attempt::attempt;
 use super::{Context, Terms};
-use crate::pipeline::Worker;
 use crate::pipeline::resolve::Wanted;
 use crate::pipeline::settle::Meter;
+use crate::pipeline::{Worker, budget};
 
 /// Copies under way at once, for the whole node.
 const MOST: usize = 64;
@@ -67,6 +67,11 @@ async fn send(
 ) {
     let terms = Terms::of(&wanted.model.timeouts, Instant::now(), None);
     let context = Context::of(&place.0, organization, terms, headers, wanted);
+    if !organization.budgets().is_empty()
+        && let Err(refused) = Box::pin(budget::hold_copy(&place.0, organization, deployment, wanted, &mut meter)).await
+    {
+        return meter.reject(&refused);
+    }
     meter.open();
     match attempt(&context, deployment, &mut meter).await {
         Ok(reply) => {

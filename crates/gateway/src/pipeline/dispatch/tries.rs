@@ -240,6 +240,12 @@ impl Tries {
         self.left = self.left.max(self.first.len());
     }
 
+    /// Notes that no further attempt may be made.
+    pub(super) fn refuse(&mut self, rejection: Rejection) {
+        self.is_over = true;
+        self.last = Some(rejection);
+    }
+
     pub(super) fn take_rejection(&mut self) -> Rejection {
         let is_foreign = |slot| self.plan.skip(slot) == Some(SkipReason::ForeignReasoning);
         let refuse = || if (0..64).any(is_foreign) { refuse_reasoning() } else { refuse_without_target() };

@@ -2,7 +2,7 @@
 //!
 //! Every turn is a call of its own in the ledger, under an id of its own, with the session's in its metadata; the session has
 //! one event of its own at its end. Policy is asked again before each turn, and every second for what must end a session:
-//! where budgets are to be asked is [`SessionHost::check`]. Invariant: a turn that began is settled exactly once, also when
+//! hard budgets admit no turn, soft ones count it. Invariant: a turn that began is settled exactly once, also when
 //! the session is dropped.
 
 use std::collections::VecDeque;
@@ -19,6 +19,8 @@ use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use provider::skim::Skimmed;
 use tokio::time::Instant;
 
+use super::SESSION;
+use crate::pipeline::budget::{Unbounded, refuse_unbounded};
 use crate::pipeline::dispatch::line_record;
 use crate::pipeline::relay::{self, Bill, Billing};
 use crate::pipeline::reserve::Hold;
@@ -76,6 +78,7 @@ impl SessionHost {
 
     fn hold(&mut self) -> Result<Hold, Rejection> {
         self.check()?;
+        budget(&self.worker, &self.billing, &mut self.meter)?;
         let caller = self.meter.caller.ok_or_else(Rejection::internal)?;
         reserve::reserve(&self.worker, caller.key)
     }
@@ -92,6 +95,10 @@ impl SessionHost {
         let mut record = line_record(deployment, 1, turn.started_at);
         record.upstream_request_id =
             (!upstream_id.is_empty() && upstream_id.len() <= 128).then(|| upstream_id.to_owned());
+        // What was refused is refused before a turn is made; what is counted only is counted here.
+        if budget(&self.worker, &self.billing, &mut turn).is_err() {
+            tracing::debug!(request.id = %turn.request_id, "a turn goes on that a new budget would have refused");
+        }
         turn.begin_attempt(record, Instant::now());
         turn
     }
@@ -257,6 +264,14 @@ impl Host for SessionHost {
         };
         Some(self.refusal(&Rejection::new(code, detail)))
     }
+}
+
+/// Asks the budgets. What a turn will take nobody can say beforehand, so a hard one admits none.
+fn budget(worker: &Worker, billing: &Billing, meter: &mut Meter) -> Result<(), Rejection> {
+    let model = meter.model.clone();
+    let providers = [&*billing.deployment.provider];
+    let unbounded = Unbounded { what: SESSION, providers: &providers, model: Some(&model) };
+    refuse_unbounded(worker, &billing.organization, &unbounded, meter)
 }
 
 /// Bills what a turn used.
