@@ -24,7 +24,7 @@ use crate::cx::Cx;
 use crate::error::{Failure, Outcome};
 use crate::http::idempotency::{Replay, Ticket};
 use crate::http::mount;
-use crate::publisher::load;
+use crate::resources;
 use crate::visibility::Decision;
 
 /// A call of operation `O` that has been decided.
@@ -207,7 +207,7 @@ impl Write<'_> {
 
     /// Compiles the changes as a node would. Commands check their input, so what is found here is a rule they miss.
     async fn dry_run(&mut self) -> Outcome<()> {
-        let bad = load::check(&mut self.tx, &self.head.cx).await;
+        let bad = resources::check(&mut self.tx, &self.head.cx).await;
         let bad = bad.map_err(|error| Failure::Internal(crate::error::chain(&error)))?;
         let Some(first) = bad.first() else { return Ok(()) };
         let detail = format!("Nodes could not use {} after this change: {}.", first.location.key, first.reason);

@@ -41,7 +41,7 @@ pub struct Cx {
     pub config: ControlConfig,
     authority: std::sync::OnceLock<String>,
     /// Recently audited refusals, so that a loop of them does not fill the log.
-    pub(crate) denials: Denials,
+    pub denials: Denials,
 }
 
 impl std::fmt::Debug for Cx {
@@ -151,11 +151,12 @@ impl IdMint for Mint {
 
 /// Remembers which refusals were audited within the last minute.
 #[derive(Debug, Default)]
-pub(crate) struct Denials(Mutex<std::collections::HashMap<(String, &'static str), Timestamp>>);
+pub struct Denials(Mutex<std::collections::HashMap<(String, &'static str), Timestamp>>);
 
 impl Denials {
     /// Returns whether this refusal should be written down: the first of its kind in a minute.
-    pub(crate) fn is_new(&self, actor: String, operation: &'static str, now: Timestamp) -> bool {
+    #[must_use]
+    pub fn is_new(&self, actor: String, operation: &'static str, now: Timestamp) -> bool {
         const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
         let mut seen = self.0.lock();
         if seen.len() > 10_000 {

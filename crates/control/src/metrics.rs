@@ -3,13 +3,10 @@
 //! Label values come from closed sets only: status class, operation-independent buckets. No tenant appears here.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
-
-use crate::cx::Cx;
 
 /// Upper bounds of the duration buckets, in milliseconds.
 const BOUNDS_MS: [u64; 8] = [5, 10, 25, 50, 100, 250, 1_000, 5_000];
@@ -34,25 +31,6 @@ pub struct Metrics {
     pub handshakes: AtomicU64,
     /// Full sets on their way to nodes.
     pub full_sets: AtomicU64,
-}
-
-/// Counts one thing under way for as long as it lives.
-pub(crate) struct UnderWay {
-    cx: Arc<Cx>,
-    gauge: fn(&Metrics) -> &AtomicU64,
-}
-
-impl UnderWay {
-    pub(crate) fn new(cx: Arc<Cx>, gauge: fn(&Metrics) -> &AtomicU64) -> Self {
-        gauge(&cx.metrics).fetch_add(1, Ordering::Relaxed);
-        Self { cx, gauge }
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        (self.gauge)(&self.cx.metrics).fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Metrics {

@@ -18,6 +18,7 @@ use store::{Store, StoreError};
 use crate::commands::audit::Subject;
 use crate::keyring::{DATA_KEYS, KeyError, Keyring, SIGNING_KEYS, data_key_place, fresh_secret, secret_place};
 use crate::root_key::KeyProvider;
+use crate::signing_keys;
 
 /// What a rotation did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,10 +138,10 @@ async fn rewrap_data_keys(work: &Work<'_>, keyring: &Keyring, organization: Orga
 async fn reseal_signing_keys(work: &Work<'_>, keyring: &Keyring) -> Result<usize, KeyError> {
     let mut tx = work.store.system().await?;
     let mut n_sealed = 0;
-    for purpose in [crate::ca::PURPOSE, crate::publisher::PURPOSE] {
+    for purpose in signing_keys::PURPOSES {
         store::signing_keys::lock(&mut tx, purpose).await?;
         for key in store::signing_keys::list(&mut tx, purpose).await? {
-            let place = crate::ca::seal_place(purpose, &key.kid);
+            let place = signing_keys::seal_place(purpose, &key.kid);
             if keyring.is_newest(SIGNING_KEYS, &place, &key.sealed) {
                 continue;
             }

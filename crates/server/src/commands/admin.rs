@@ -38,7 +38,7 @@ pub(crate) async fn reset(settings: &Resolved, data_dir: &DataDir, is_json: bool
 pub(crate) async fn restored(settings: &Resolved, data_dir: &DataDir, is_json: bool) -> Result<()> {
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let base = Base::open(settings, data_dir.path(), config(settings, nowhere, nowhere)?, false).await?;
-    let declared = control::sync::restored::declare(&base.cx).await;
+    let declared = downlink::sync::restored::declare(&base.cx).await;
     base.close().await?;
     let declared = declared?;
     if is_json {

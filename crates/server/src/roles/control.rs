@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use control::bootstrap::{self, FirstSecrets, Installation};
-use control::sync::{self, SyncHandle, SyncServerConfig};
 use control::{Assets, ControlConfig, Cx, Keyring};
 use domain::{Clock as _, Entropy};
+use downlink::sync::{self, SyncHandle, SyncServerConfig};
 use link::sync::TokenSource;
 use runtime::clock::SystemClock;
 use runtime::config::{Environment, Resolved};

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::bootstrap::{self, Installation};
-use control::sync::{SyncHandle, SyncServerConfig};
 use control::{ControlConfig, Cx, Keyring, LocalKey, Ports};
 use domain::audit::Audit;
 use domain::id::IdMint as _;
@@ -13,6 +12,7 @@ use domain::secret::{TokenKind, TokenSecret};
 use domain::time::ManualClock;
 use domain::virtual_key::{KeySecret, VirtualKey};
 use domain::{AuditEntryId, Clock, DisplayName, JobName, OrganizationId, Permit, Scope, Timestamp, VirtualKeyId};
+use downlink::sync::{SyncHandle, SyncServerConfig};
 use link::sync::transport::ControlAddress;
 use link::sync::{Link, Load, StartError, SyncConfig};
 use policy::KeyRefusal;
@@ -78,7 +78,7 @@ impl Bed {
         let listener = TcpListener::bind(address).await.expect("a port");
         let group = Group::new();
         let handle =
-            control::sync::start(Arc::clone(&cx), config.clone(), Some(listener), &group).await.expect("a link");
+            downlink::sync::start(Arc::clone(&cx), config.clone(), Some(listener), &group).await.expect("a link");
         (cx, handle, group)
     }
 

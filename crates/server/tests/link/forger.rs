@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use control::ca::Authority;
-use control::publisher::PolicySigner;
 use domain::node::Holds;
 use domain::{OrganizationId, Timestamp};
+use downlink::ca::Authority;
+use downlink::publisher::PolicySigner;
 use link::sync::transport::ControlAddress;
 use policy::set::SetHash;
 use policy::sign::{NodeScope, Revision, Signed, Signer};

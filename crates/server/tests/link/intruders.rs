@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use control::ca::Authority;
 use domain::id::IdMint as _;
 use domain::{NodeId, OrganizationId, Timestamp};
+use downlink::ca::Authority;
 use link::sync::identity::{Candidate, Identity};
 use link::sync::transport::{Tls, connect_by_fingerprint};
 use policy::{Kind, wire::frame};

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::ca::Authority;
-use control::publisher::PolicySigner;
 use domain::{Clock as _, Limit, NodeId};
+use downlink::ca::Authority;
+use downlink::publisher::PolicySigner;
 use link::sync::enrol::EnrolError;
 use link::sync::identity::{Candidate, Identity};
 use link::sync::{StartError, TokenSource};

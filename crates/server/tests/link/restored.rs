@@ -45,7 +45,7 @@ async fn nodes_take_the_state_of_a_restored_database_once_that_is_declared() {
         node.link.status().state().last_end.filter(|end| end.contains("not issued here"))
     })
     .await;
-    let restored = control::sync::restored::declare(&bed.cx).await.expect("a declaration");
+    let restored = downlink::sync::restored::declare(&bed.cx).await.expect("a declaration");
     assert!(restored.revisions[&bed.organization()] > ahead);
     // Much less than the node holds, and confirmed by the declaration alone.
     node.until_accepts(&kept_token).await;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use control::sync::SyncServerConfig;
 use domain::id::IdMint as _;
 use domain::node::{Holds, NodeGroup};
 use domain::{Clock as _, DisplayName, JobName, NodeGroupId, OrganizationId, Permit, Scope, Slug};
+use downlink::sync::SyncServerConfig;
 use link::sync::transport::ControlAddress;
 use policy::KeyRefusal;
 use runtime::clock::SystemClock;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use control::ca::Authority;
 use domain::credential::{Credential, SealedSecret, seal_context};
 use domain::deployment::Deployment;
 use domain::id::IdMint as _;
 use domain::node::{Holds, NodeGroup, NodeStatus};
 use domain::{CredentialId, DeploymentId, DisplayName, ModelName, NodeGroupId, Slug};
 use domain::{JobName, Limit, OrganizationId, Permit, Scope};
+use downlink::ca::Authority;
 use link::sync::StartError;
 use link::sync::enrol::EnrolError;
 use policy::KeyRefusal;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use control::sync::SyncServerConfig;
 use domain::deployment::Deployment;
 use domain::id::IdMint as _;
 use domain::node::NodeStatus;
 use domain::{DeploymentId, Limit, ModelName, NodeId};
+use downlink::sync::SyncServerConfig;
 use link::sync::crypto::SigningKeys;
 use policy::sign::FLAG_SHRINK;
 use policy::wire::frame;
@@ -232,7 +232,7 @@ struct PolicyKeys(SigningKeys);
 
 impl PolicyKeys {
     async fn of(bed: &Bed) -> Self {
-        let signer = control::publisher::PolicySigner::load(&bed.cx).await.expect("a signing key");
+        let signer = downlink::publisher::PolicySigner::load(&bed.cx).await.expect("a signing key");
         let keys = signer.public_keys().into_iter().map(|key| (key.key_id, key.public_key.to_vec()));
         Self(SigningKeys::new(keys.collect()))
     }

@@ -54,8 +54,16 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     // `provider` for the model catalog and its prices, which control copies into an organization.
-    ("control", &["domain", "api", "policy", "proto", "provider", "store", "runtime"]),
-    ("server", &["control", "domain", "gateway", "link", "policy", "purse", "runtime", "state", "store", "upstream"]),
+    ("control", &["domain", "api", "policy", "provider", "store", "runtime"]),
+    // Above `control`: whoever serves people and tools can know no message of a node.
+    ("downlink", &["control", "domain", "policy", "proto", "runtime", "store"]),
+    (
+        "server",
+        &[
+            "control", "domain", "downlink", "gateway", "link", "policy", "purse", "runtime", "state", "store",
+            "upstream",
+        ],
+    ),
     ("console-ui", &["domain"]),
     ("web", &["api", "console-ui", "domain"]),
     (

@@ -8,7 +8,6 @@
 //! Announcements are hints; polling the revisions is the truth. Invariant: what is published is always the whole state of one
 //! committed revision, however many commits a refresh spans, and never an older one than before.
 
-pub(crate) mod load;
 mod state;
 
 use std::collections::{BTreeSet, HashMap};
@@ -17,10 +16,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use control::cx::Cx;
+use control::keyring::KeyError;
+use control::resources::{self, PublishError};
+use control::signing_keys::{POLICY, load_or_make};
 use domain::{NodeGroupId, OrganizationId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use policy::resource::{Content, KeyStatus};
-use policy::set::{Location, SetError};
+use policy::set::Location;
 use policy::sign::{FLAG_SHRINK, Revision, Signed, Urgent, is_shrink};
 use policy::wire::frame;
 use policy::{Kind, Resource, ResourceSet, Signer};
@@ -29,9 +32,7 @@ use store::StoreError;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::ca::{AuthorityError, load_or_make};
-use crate::cx::Cx;
-use crate::keyring::KeyError;
+use crate::ca::AuthorityError;
 use crate::sync::restored;
 
 pub(crate) use self::state::{Plan, Published};
@@ -40,21 +41,6 @@ pub(crate) use self::state::{Plan, Published};
 const POLL: Duration = Duration::from_secs(1);
 /// Announcements that a stream may fall behind; one that falls further looks at everything.
 const BACKLOG: usize = 4_096;
-pub(crate) const PURPOSE: &str = "policy";
-
-/// An organization cannot be published now.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// The database.
-    #[error("policy cannot be read from the database")]
-    Store(#[from] StoreError),
-    /// The data key or a pepper.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The rows do not make a set.
-    #[error("policy rows do not make a set")]
-    Set(#[from] SetError),
-}
 
 /// What streams are told.
 #[derive(Debug, Clone)]
@@ -101,9 +87,9 @@ impl PolicySigner {
             let mut seed = vec![0; 32];
             cx.entropy.fill(&mut seed);
             let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(wrong)?;
-            Ok((pair.public_key().as_ref().to_vec(), seed))
+            Ok::<_, AuthorityError>((pair.public_key().as_ref().to_vec(), seed))
         };
-        let keys = load_or_make(&cx.store, &cx.keyring, cx.entropy.as_ref(), (PURPOSE, cx.now()), make).await?;
+        let keys = load_or_make(&cx.store, &cx.keyring, cx.entropy.as_ref(), (POLICY, cx.now()), make).await?;
         let public = keys
             .iter()
             .map(|(key, _)| v1::SigningKey { key_id: key.kid.clone(), public_key: key.public.clone().into() });
@@ -308,8 +294,8 @@ impl Publisher {
         let next = match (held, changed) {
             (Some(_), Some(changed)) if changed.changes.is_empty() => return Ok(()),
             (Some(held), Some(changed)) => {
-                let loaded = load::changed(&mut tx, cx, &changed.changes).await?;
-                let data_keys = load::data_keys(&mut tx, cx).await?;
+                let loaded = resources::changed(&mut tx, cx, &changed.changes).await?;
+                let data_keys = resources::data_keys(&mut tx, cx).await?;
                 let removals: Vec<_> = loaded.gone.iter().filter_map(|key| held.set().find(*key)).collect();
                 let mut set = held.set().clone();
                 let revoked = revoked(&held, &loaded.resources, &removals);
@@ -323,8 +309,8 @@ impl Publisher {
                 if held.as_ref().is_some_and(|held| held.revision() >= revision) {
                     return Ok(());
                 }
-                let set = ResourceSet::from_resources(organization, load::all(&mut tx, cx).await?)?;
-                let data_keys = load::data_keys(&mut tx, cx).await?;
+                let set = ResourceSet::from_resources(organization, resources::all(&mut tx, cx).await?)?;
+                let data_keys = resources::data_keys(&mut tx, cx).await?;
                 let signed = self.sign(&set, revision, 0);
                 match held {
                     None => Published::first(signed, set, data_keys),

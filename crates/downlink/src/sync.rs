@@ -36,13 +36,13 @@ use tonic::Status;
 use self::nodes::Nodes;
 use self::transport::PeerInfo;
 use crate::ca::{Authority, AuthorityError, Peer};
-use crate::cx::Cx;
 use crate::ingest::Ingest;
 use crate::keeping::Keeping;
 use crate::leases::Lending;
 use crate::publisher::{PolicySigner, Publisher};
 use crate::remotes::Remotes;
 use crate::sync_service::{Enrolment, SyncService};
+use control::cx::Cx;
 
 /// Connections that wait for a free place; more are refused by the pipe or the listener's backlog.
 const WAITING: usize = 64;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use control::keyring::{KeyError, Keyring};
+use control::signing_keys::{NODE_CA, load_or_make};
 use domain::{Entropy, NodeGroupId, NodeId, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
@@ -17,12 +19,8 @@ use rcgen::{
 };
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use sha2::{Digest as _, Sha256};
-use store::signing_keys::{self, SigningKey};
 use store::{Store, StoreError};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
-use zeroize::Zeroizing;
-
-use crate::keyring::{KeyError, Keyring, SIGNING_KEYS};
 
 /// How long a node certificate lives; nodes renew at two thirds of it.
 pub const NODE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -35,7 +33,6 @@ const SKEW: Duration = Duration::from_secs(5 * 60);
 /// The name that nodes verify the sync listener by, whatever address it is reached at.
 pub const SERVER_NAME: &str = "control.headgate.internal";
 const TRUST_DOMAIN: &str = "spiffe://headgate";
-pub(crate) const PURPOSE: &str = "node_ca";
 
 /// The authority cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -49,39 +46,6 @@ pub enum AuthorityError {
     /// A certificate cannot be made.
     #[error("certificate cannot be made")]
     Certificate(#[from] rcgen::Error),
-}
-
-/// What a stored installation key is sealed with.
-pub(crate) fn seal_place(purpose: &str, kid: &str) -> String {
-    format!("v1|signing-key|{purpose}|{kid}")
-}
-
-/// Loads the installation's keys of a purpose, newest first, making the first one when there is none.
-pub(crate) async fn load_or_make(
-    store: &Store,
-    keyring: &Keyring,
-    entropy: &dyn Entropy,
-    (purpose, now): (&str, Timestamp),
-    make: impl FnOnce(&str) -> Result<(Vec<u8>, Vec<u8>), AuthorityError> + Send,
-) -> Result<Vec<(SigningKey, Zeroizing<Vec<u8>>)>, AuthorityError> {
-    let mut tx = store.system().await?;
-    signing_keys::lock(&mut tx, purpose).await?;
-    let mut keys = signing_keys::list(&mut tx, purpose).await?;
-    if keys.iter().all(|key| key.retired_at.is_some()) {
-        let kid = domain::secret::random_base62(entropy, 12);
-        let (public, private) = make(&kid)?;
-        let private = Zeroizing::new(private);
-        let sealed = keyring.seal(SIGNING_KEYS, &seal_place(purpose, &kid), &private, entropy)?;
-        let key = SigningKey { kid, purpose: purpose.to_owned(), public, sealed, created_at: now, retired_at: None };
-        signing_keys::insert(&mut tx, &key).await?;
-        keys.insert(0, key);
-    }
-    tx.commit().await?;
-    let open = |key: SigningKey| {
-        let private = keyring.unseal_any(SIGNING_KEYS, &seal_place(purpose, &key.kid), &key.sealed)?;
-        Ok((key, private))
-    };
-    keys.into_iter().map(open).collect()
 }
 
 /// See the module.
@@ -150,9 +114,9 @@ impl Authority {
             params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
             let certificate = params.self_signed(&pair)?;
-            Ok((certificate.der().to_vec(), pair.serialize_der()))
+            Ok::<_, AuthorityError>((certificate.der().to_vec(), pair.serialize_der()))
         };
-        let keys = load_or_make(store, keyring, entropy.as_ref(), (PURPOSE, now), make).await?;
+        let keys = load_or_make(store, keyring, entropy.as_ref(), (NODE_CA, now), make).await?;
         let bundle = keys.iter().map(|(key, _)| CertificateDer::from(key.public.clone())).collect();
         let active = keys.iter().find(|(key, _)| key.retired_at.is_none()).or(keys.first());
         let (key, private) = active.ok_or(AuthorityError::Key(KeyError::Sealed))?;

@@ -9,21 +9,38 @@ use bytes::Bytes;
 use domain::change::Change;
 use domain::{Entropy, OrganizationId};
 use policy::resource::{Content, Organization, SealedSecret, pepper_place};
+use policy::set::SetError;
 use policy::{BadResource, Kind, Resource, ResourceKey, ResourceSet, wire};
-use store::{Tx, WriteTx};
+use store::{StoreError, Tx, WriteTx};
 
-use super::PublishError;
 use crate::cx::Cx;
-use crate::keyring::{self, Key};
+use crate::keyring::{self, Key, KeyError};
+
+/// An organization cannot be published now.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The database.
+    #[error("policy cannot be read from the database")]
+    Store(#[from] StoreError),
+    /// The data key or a pepper.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The rows do not make a set.
+    #[error("policy rows do not make a set")]
+    Set(#[from] SetError),
+}
 
 /// What changed rows became.
-pub(super) struct Loaded {
-    pub(super) resources: Vec<Resource>,
-    pub(super) gone: Vec<ResourceKey>,
+#[derive(Debug)]
+pub struct Loaded {
+    /// What is there.
+    pub resources: Vec<Resource>,
+    /// What is not, any more.
+    pub gone: Vec<ResourceKey>,
 }
 
 /// Loads everything.
-pub(super) async fn all(tx: &mut Tx, cx: &Cx) -> Result<Vec<Resource>, PublishError> {
+pub async fn all(tx: &mut Tx, cx: &Cx) -> Result<Vec<Resource>, PublishError> {
     let organization = tx.organization();
     let mut contents = vec![organization_content(tx, cx).await?];
     contents.extend(workspaces(tx, None).await?);
@@ -38,7 +55,7 @@ pub(super) async fn all(tx: &mut Tx, cx: &Cx) -> Result<Vec<Resource>, PublishEr
 }
 
 /// Loads what a change log names.
-pub(super) async fn changed(tx: &mut Tx, cx: &Cx, changes: &[Change]) -> Result<Loaded, PublishError> {
+pub async fn changed(tx: &mut Tx, cx: &Cx, changes: &[Change]) -> Result<Loaded, PublishError> {
     let organization = tx.organization();
     let mut contents = Vec::new();
     macro_rules! ids {
@@ -155,7 +172,7 @@ async fn budgets(tx: &mut Tx, ids: Option<&[domain::BudgetId]>) -> Result<Vec<Co
 }
 
 /// Loads the organization's data keys, opened, by version.
-pub(super) async fn data_keys(tx: &mut Tx, cx: &Cx) -> Result<Vec<(u32, Key)>, PublishError> {
+pub async fn data_keys(tx: &mut Tx, cx: &Cx) -> Result<Vec<(u32, Key)>, PublishError> {
     let organization = tx.organization();
     let keys = store::credentials::list_data_keys(tx).await?;
     let open = |key: store::credentials::SealedDataKey| {

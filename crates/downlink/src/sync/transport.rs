@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use crate::ca::{Peer, read_peer};
-use crate::cx::Cx;
-use crate::metrics::UnderWay;
+use crate::under_way::UnderWay;
+use control::cx::Cx;
 
 /// A handshake must end within this.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);

@@ -18,9 +18,9 @@ use tonic::Status;
 use v1::control_message::Body as Down;
 
 use super::holding::State;
-use crate::metrics::UnderWay;
 use crate::publisher::Published;
 use crate::sync::Plane;
+use crate::under_way::UnderWay;
 
 /// Bytes of resources in one chunk of a full set, about.
 const CHUNK_BYTES: usize = 512 * 1024;

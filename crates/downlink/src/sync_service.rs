@@ -25,9 +25,9 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::auth::JOIN_SCOPE;
 use crate::ca::Issued;
 use crate::sync::{Plane, about};
+use control::auth::JOIN_SCOPE;
 
 /// A stream must begin with its hello within this.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
