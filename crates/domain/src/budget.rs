@@ -15,6 +15,7 @@ use std::str::FromStr;
 pub use account::{AccountKey, Charge, MAX_GROUP_KEY, group_key, group_values};
 pub use amount::Amount;
 pub use check::Flaw;
+pub(crate) use check::{check_grouping, check_subject, flaw};
 
 use crate::usage::text_enum;
 use crate::{

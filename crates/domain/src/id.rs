@@ -200,6 +200,10 @@ ids! {
     BudgetId "bud",
     /// Money of an account that one life of one node may spend.
     LeaseId "lse",
+    /// How much in what span of time.
+    RateLimitId "rl",
+    /// Something that is, or was, stopped at once.
+    KillSwitchId "ks",
     /// A set of nodes with the organizations they may hold.
     NodeGroupId "ng",
     /// One gateway process.

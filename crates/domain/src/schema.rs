@@ -34,7 +34,7 @@ macro_rules! id_schemas {
 
 id_schemas! {
     OrganizationId WorkspaceId EnvironmentId UserId MemberId RoleBindingId VirtualKeyId AccessTokenId SessionId CredentialId
-    DeploymentId RouteId PriceId BudgetId NodeGroupId NodeId JoinTokenId RequestId AuditEntryId
+    DeploymentId RouteId PriceId BudgetId RateLimitId KillSwitchId NodeGroupId NodeId JoinTokenId RequestId AuditEntryId
 }
 
 fn texts(values: impl Iterator<Item = &'static str>) -> Schema {
@@ -75,6 +75,15 @@ text_schemas! {
             "models": { "type": "array", "items": { "type": "string" }, "description": "Names, or prefixes followed by `*`." },
             "providers": { "type": "array", "items": { "type": "string" } },
             "route_ids": { "type": "array", "items": { "type": "string" } }
+        }
+    });
+    crate::rate_limit::Measure, "RateMeasure", texts(crate::rate_limit::Measure::ALL.iter().map(|value| value.as_str()));
+    crate::rate_limit::Per, "RatePer", texts(crate::rate_limit::Per::ALL.iter().map(|value| value.as_str()));
+    crate::kill_switch::Target, "KillSwitchTarget", json_schema!({
+        "type": "object", "required": ["kind"],
+        "properties": {
+            "kind": { "type": "string", "enum": crate::kill_switch::TargetKind::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>() },
+            "id": { "type": "string", "description": "The id of the workspace, key or deployment; the registered name of the provider; `provider/model`, or a prefix of that followed by `*`. Absent for the organization." }
         }
     });
     crate::audit::AuditOutcome, "AuditOutcome", texts(["success", "denied"].into_iter());

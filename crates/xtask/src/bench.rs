@@ -1,7 +1,7 @@
 //! `cargo xtask bench [NAME]`: builds the release server and the harness, then runs the named cases.
 //!
-//! `push` is the bench target of that name in the server crate, where both planes are at hand, `policy` and
-//! `purse` those of their crates; everything else is the target `load` of the tests crate. What they measure and how is said there.
+//! `push` is the bench target of that name in the server crate, where both planes are at hand, `policy`,
+//! `purse` and `throttle` those of their crates; everything else is the target `load` of the tests crate. What they measure and how is said there.
 
 use anyhow::{Context as _, Result};
 
@@ -14,6 +14,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         Some("purse") => {
             Some(&["bench", "--package", "headgate-purse", "--features", "test-support", "--bench", "purse", "--"])
         }
+        Some("throttle") => Some(&["bench", "--package", "headgate-throttle", "--bench", "throttle", "--"]),
         Some("policy") => {
             Some(&["bench", "--package", "headgate-policy", "--features", "test-support", "--bench", "policy", "--"])
         }

@@ -15,7 +15,7 @@ pub struct Flaw {
     pub detail: String,
 }
 
-fn flaw<T>(pointer: impl Into<String>, detail: impl Into<String>) -> Result<T, Flaw> {
+pub(crate) fn flaw<T>(pointer: impl Into<String>, detail: impl Into<String>) -> Result<T, Flaw> {
     Err(Flaw { pointer: pointer.into(), detail: detail.into() })
 }
 
@@ -76,7 +76,7 @@ fn check_alerts(alerts: &[u8]) -> Result<(), Flaw> {
     Ok(())
 }
 
-fn check_grouping(dimensions: &[Dimension]) -> Result<(), Flaw> {
+pub(crate) fn check_grouping(dimensions: &[Dimension]) -> Result<(), Flaw> {
     if dimensions.len() > Budget::MAX_DIMENSIONS {
         return flaw("/group_by", format!("name at most {} things", Budget::MAX_DIMENSIONS));
     }
@@ -87,7 +87,7 @@ fn check_grouping(dimensions: &[Dimension]) -> Result<(), Flaw> {
     }
 }
 
-fn check_subject(it: &Subject) -> Result<(), Flaw> {
+pub(crate) fn check_subject(it: &Subject) -> Result<(), Flaw> {
     let counts = [
         ("environment_ids", it.environment_ids.len()),
         ("virtual_key_ids", it.virtual_key_ids.len()),

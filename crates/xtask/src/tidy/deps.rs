@@ -30,6 +30,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("http1", &["domain"]),
     // Apart from `state`: what is held here is counted money, and may not be lost.
     ("purse", &["domain"]),
+    // Apart from `purse`: nothing here is money, nothing of it is written down.
+    ("throttle", &["domain"]),
     ("link", &["domain", "policy", "proto", "purse", "runtime"]),
     ("upstream", &["domain", "http1", "policy", "provider", "runtime"]),
     ("remote", &["batch", "domain", "link", "policy", "provider", "runtime", "upstream"]),
@@ -50,6 +52,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "remote",
             "runtime",
             "state",
+            "throttle",
             "upstream",
         ],
     ),
