@@ -51,6 +51,8 @@ pub async fn all(tx: &mut Tx, cx: &Cx) -> Result<Vec<Resource>, PublishError> {
     contents.extend(routes(tx, None).await?);
     contents.extend(store::prices::load(tx, None).await?.iter().map(|it| Content::Price(it.into())));
     contents.extend(budgets(tx, None).await?);
+    contents.extend(rate_limits(tx, None).await?);
+    contents.extend(kill_switches(tx, None).await?);
     Ok(contents.iter().map(|content| wire::encode(organization, content)).collect())
 }
 
@@ -94,6 +96,12 @@ pub async fn changed(tx: &mut Tx, cx: &Cx, changes: &[Change]) -> Result<Loaded,
     }
     if let ids @ [_, ..] = ids!(Budget).as_slice() {
         contents.extend(budgets(tx, Some(ids)).await?);
+    }
+    if let ids @ [_, ..] = ids!(RateLimit).as_slice() {
+        contents.extend(rate_limits(tx, Some(ids)).await?);
+    }
+    if let ids @ [_, ..] = ids!(KillSwitch).as_slice() {
+        contents.extend(kill_switches(tx, Some(ids)).await?);
     }
     let resources: Vec<_> = contents.iter().map(|content| wire::encode(organization, content)).collect();
     let present: std::collections::HashSet<_> = resources.iter().map(|resource| resource.key).collect();
@@ -141,6 +149,8 @@ fn key(change: &Change) -> ResourceKey {
         Change::Route(id) => (Kind::Route, id.as_uuid()),
         Change::Price(id) => (Kind::Price, id.as_uuid()),
         Change::Budget(id) => (Kind::Budget, id.as_uuid()),
+        Change::RateLimit(id) => (Kind::RateLimit, id.as_uuid()),
+        Change::KillSwitch(id) => (Kind::KillSwitch, id.as_uuid()),
     };
     ResourceKey { kind, id }
 }
@@ -169,6 +179,17 @@ async fn budgets(tx: &mut Tx, ids: Option<&[domain::BudgetId]>) -> Result<Vec<Co
     let rows = store::budgets::load(tx, ids).await?;
     let is_in_force = |it: &&domain::budget::Budget| it.archived_at.is_none() && it.is_enabled;
     Ok(rows.iter().filter(is_in_force).map(|it| Content::Budget(it.into())).collect())
+}
+
+async fn rate_limits(tx: &mut Tx, ids: Option<&[domain::RateLimitId]>) -> Result<Vec<Content>, PublishError> {
+    let rows = store::rate_limits::load(tx, ids).await?;
+    let is_in_force = |it: &&domain::rate_limit::RateLimit| it.archived_at.is_none() && it.is_enabled;
+    Ok(rows.iter().filter(is_in_force).map(|it| Content::RateLimit(it.into())).collect())
+}
+
+async fn kill_switches(tx: &mut Tx, ids: Option<&[domain::KillSwitchId]>) -> Result<Vec<Content>, PublishError> {
+    let rows = store::kill_switches::load(tx, ids).await?;
+    Ok(rows.iter().filter(|it| it.lifted_at.is_none()).map(|it| Content::KillSwitch(it.into())).collect())
 }
 
 /// Loads the organization's data keys, opened, by version.

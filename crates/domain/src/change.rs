@@ -1,7 +1,8 @@
 //! What kinds of resource nodes may be told, and the outbox row that says which one changed.
 
 use crate::{
-    BudgetId, CredentialId, DeploymentId, EnvironmentId, OrganizationId, PriceId, RouteId, VirtualKeyId, WorkspaceId,
+    BudgetId, CredentialId, DeploymentId, EnvironmentId, KillSwitchId, OrganizationId, PriceId, RateLimitId, RouteId,
+    VirtualKeyId, WorkspaceId,
 };
 
 /// A subject that changed; its current row is what nodes get, or a removal when it is gone.
@@ -25,6 +26,10 @@ pub enum Change {
     Price(PriceId),
     /// A budget.
     Budget(BudgetId),
+    /// A rate limit.
+    RateLimit(RateLimitId),
+    /// A kill switch.
+    KillSwitch(KillSwitchId),
 }
 
 impl Change {
@@ -41,6 +46,8 @@ impl Change {
             Self::Route(id) => ("route", id.to_string()),
             Self::Price(id) => ("price", id.to_string()),
             Self::Budget(id) => ("budget", id.to_string()),
+            Self::RateLimit(id) => ("rate_limit", id.to_string()),
+            Self::KillSwitch(id) => ("kill_switch", id.to_string()),
         }
     }
 
@@ -57,6 +64,8 @@ impl Change {
             "route" => Self::Route(id.parse().ok()?),
             "price" => Self::Price(id.parse().ok()?),
             "budget" => Self::Budget(id.parse().ok()?),
+            "rate_limit" => Self::RateLimit(id.parse().ok()?),
+            "kill_switch" => Self::KillSwitch(id.parse().ok()?),
             _ => return None,
         })
     }

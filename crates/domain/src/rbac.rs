@@ -204,6 +204,14 @@ permissions! {
     BudgetsRead = "budgets:read" @ Workspace: Owner Admin SecurityAdmin BillingAdmin Auditor Developer PromptAuthor Viewer;
     /// Create, change and archive budgets.
     BudgetsManage = "budgets:manage" @ Workspace: Owner Admin BillingAdmin;
+    /// See rate limits.
+    RateLimitsRead = "rate_limits:read" @ Workspace: Owner Admin SecurityAdmin BillingAdmin Auditor Developer PromptAuthor Viewer;
+    /// Create, change and archive rate limits.
+    RateLimitsManage = "rate_limits:manage" @ Workspace: Owner Admin SecurityAdmin;
+    /// See what is stopped, and why.
+    KillSwitchesRead = "kill_switches:read" @ Organization: Owner Admin SecurityAdmin BillingAdmin Auditor Developer Viewer;
+    /// Stop things at once, and let them go on.
+    KillSwitchesManage = "kill_switches:manage" @ Organization: Owner Admin SecurityAdmin;
     /// See usage sums of a workspace.
     UsageRead = "usage:read" @ Workspace: Owner Admin BillingAdmin Auditor Developer PromptAuthor Viewer;
     /// See single requests of a workspace (facts, not content).

@@ -269,6 +269,12 @@ fn refuse_key(refusal: KeyRefusal) -> Rejection {
         KeyRefusal::Revoked => {
             Rejection::new(GatewayCode::KeyRevoked, "this key was revoked; issue a new one in the console")
         }
+        // Why it was stopped is for the organization's people.
+        KeyRefusal::Stopped => Rejection::new(
+            GatewayCode::KeyRevoked,
+            "this key was stopped by an administrator, alone or with all of its workspace or organization; ask them before you try \
+             again",
+        ),
         KeyRefusal::Unverifiable => Rejection::new(
             GatewayCode::PolicyStale,
             "this gateway node cannot verify keys at the moment, because it has had no word from its control plane; try again \

@@ -147,27 +147,35 @@ impl BudgetPolicy {
     /// Says whether a call counts, whoever answers it.
     #[must_use]
     pub fn counts(&self, spender: &Spender<'_>) -> bool {
-        let Subject { environment_ids, virtual_key_ids, end_users, metadata, tags, models, providers: _, route_ids } =
-            &self.subject;
-        let is_of = |values: &[String], value: Option<&str>| {
-            values.is_empty() || value.is_some_and(|value| values.iter().any(|known| known == value))
-        };
-        self.workspace.is_none_or(|id| id == spender.workspace)
-            && (environment_ids.is_empty() || environment_ids.contains(&spender.environment))
-            && (virtual_key_ids.is_empty() || virtual_key_ids.contains(&spender.key))
-            && (route_ids.is_empty() || spender.route.is_some_and(|id| route_ids.contains(&id)))
-            && is_of(end_users, spender.end_user)
-            && (tags.is_empty() || spender.tags.iter().any(|tag| tags.contains(tag)))
-            && spender
-                .model
-                .is_none_or(|model| models.is_empty() || models.iter().any(|pattern| pattern.matches(model)))
-            && metadata.iter().all(|(name, values)| is_of(values, find(spender.metadata, name)))
+        counts(self.workspace, &self.subject, spender)
     }
 
     fn group(&self, spender: &Spender<'_>, provider: &str) -> String {
-        let values: Vec<String> = self.group_by.iter().map(|dimension| value(dimension, spender, provider)).collect();
-        group_key(values.iter().map(String::as_str))
+        group(&self.group_by, spender, provider)
     }
+}
+
+/// Says whether a call is one of a subject, whoever answers it.
+pub(crate) fn counts(workspace: Option<WorkspaceId>, subject: &Subject, spender: &Spender<'_>) -> bool {
+    let Subject { environment_ids, virtual_key_ids, end_users, metadata, tags, models, providers: _, route_ids } =
+        subject;
+    let is_of = |values: &[String], value: Option<&str>| {
+        values.is_empty() || value.is_some_and(|value| values.iter().any(|known| known == value))
+    };
+    workspace.is_none_or(|id| id == spender.workspace)
+        && (environment_ids.is_empty() || environment_ids.contains(&spender.environment))
+        && (virtual_key_ids.is_empty() || virtual_key_ids.contains(&spender.key))
+        && (route_ids.is_empty() || spender.route.is_some_and(|id| route_ids.contains(&id)))
+        && is_of(end_users, spender.end_user)
+        && (tags.is_empty() || spender.tags.iter().any(|tag| tags.contains(tag)))
+        && spender.model.is_none_or(|model| models.is_empty() || models.iter().any(|pattern| pattern.matches(model)))
+        && metadata.iter().all(|(name, values)| is_of(values, find(spender.metadata, name)))
+}
+
+/// Writes the group that a call belongs to.
+pub(crate) fn group(group_by: &[Dimension], spender: &Spender<'_>, provider: &str) -> String {
+    let values: Vec<String> = group_by.iter().map(|dimension| value(dimension, spender, provider)).collect();
+    group_key(values.iter().map(String::as_str))
 }
 
 fn value(dimension: &Dimension, spender: &Spender<'_>, provider: &str) -> String {

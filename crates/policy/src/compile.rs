@@ -16,6 +16,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::budgets::{BudgetPolicy, Budgets};
 use crate::cache::CachePolicy;
+use crate::limits::{LimitPolicy, RateLimits};
 use crate::resource::{
     Content, Credential, Deployment, KeyStatus, Kind, Organization, Resource, Route, VirtualKey, pepper_place,
 };
@@ -24,6 +25,7 @@ use crate::snapshot::{
     Bad, CredentialPolicy, CredentialUse, DeploymentPolicy, Freshness, KeyPolicy, ModelPolicy, OrganizationPolicy,
     PriceBook, RulesPolicy, Snapshot, TargetPolicy, WorkspacePolicy,
 };
+use crate::stops::{Serving, Stops};
 use crate::tree::{SLOTS, Tree};
 use crate::wire::{self, WireError};
 
@@ -181,6 +183,8 @@ impl OrganizationPolicy {
             credentials: Arc::default(),
             prices: Arc::default(),
             budgets: Arc::default(),
+            limits: Arc::default(),
+            stops: Arc::default(),
             bad: Arc::default(),
         }
     }
@@ -201,6 +205,8 @@ impl Work<'_> {
         let keys: Vec<_> = touched(Kind::VirtualKey).collect();
         let has_prices = touched(Kind::Price).next().is_some();
         let has_budgets = touched(Kind::Budget).next().is_some();
+        let has_limits = touched(Kind::RateLimit).next().is_some();
+        let has_stops = touched(Kind::KillSwitch).next().is_some();
         let mut workspaces: BTreeSet<WorkspaceId> = [Kind::Workspace, Kind::Environment, Kind::Deployment, Kind::Route]
             .into_iter()
             .flat_map(touched)
@@ -214,6 +220,14 @@ impl Work<'_> {
         }
         if has_budgets {
             self.budgets();
+        }
+        if has_limits {
+            self.limits();
+        }
+        if has_stops {
+            self.stops();
+            // What is out of routing is decided where deployments are compiled.
+            workspaces.extend(self.input.after.workspaces());
         }
         if !credentials.is_empty() {
             self.credentials(&credentials);
@@ -301,35 +315,43 @@ impl Work<'_> {
     }
 
     fn prices(&mut self) {
-        let all: Vec<_> = self
-            .input
-            .after
-            .list(None, Kind::Price..=Kind::Price)
-            .map(|(key, _)| Location { workspace: None, key })
-            .collect();
-        self.bad.retain(|location, _| location.key.kind != Kind::Price);
-        let read = all.into_iter().filter_map(|location| match self.read(location) {
-            Some((Content::Price(price), _)) => Some(price),
+        let read = self.read_all(Kind::Price).into_iter().filter_map(|content| match content {
+            Content::Price(price) => Some(price),
             _ => None,
         });
-        let book = PriceBook::new(read.collect::<Vec<_>>());
-        self.organization.prices = Arc::new(book);
+        self.organization.prices = Arc::new(PriceBook::new(read));
     }
 
     fn budgets(&mut self) {
-        let all: Vec<_> = self
-            .input
-            .after
-            .list(None, Kind::Budget..=Kind::Budget)
-            .map(|(key, _)| Location { workspace: None, key })
-            .collect();
-        self.bad.retain(|location, _| location.key.kind != Kind::Budget);
-        let read = all.into_iter().filter_map(|location| match self.read(location) {
-            Some((Content::Budget(budget), _)) => Some(BudgetPolicy::from(budget)),
+        let read = self.read_all(Kind::Budget).into_iter().filter_map(|content| match content {
+            Content::Budget(budget) => Some(BudgetPolicy::from(budget)),
             _ => None,
         });
-        let budgets = Budgets::new(read.collect());
-        self.organization.budgets = Arc::new(budgets);
+        self.organization.budgets = Arc::new(Budgets::new(read.collect()));
+    }
+
+    /// Reads all of a kind that belongs to the organization as a whole.
+    fn read_all(&mut self, kind: Kind) -> Vec<Content> {
+        let all: Vec<_> =
+            self.input.after.list(None, kind..=kind).map(|(key, _)| Location { workspace: None, key }).collect();
+        self.bad.retain(|location, _| location.key.kind != kind);
+        all.into_iter().filter_map(|location| self.read(location)).map(|(content, _)| content).collect()
+    }
+
+    fn limits(&mut self) {
+        let read = self.read_all(Kind::RateLimit).into_iter().filter_map(|content| match content {
+            Content::RateLimit(limit) => Some(LimitPolicy::from(limit)),
+            _ => None,
+        });
+        self.organization.limits = Arc::new(RateLimits::new(read.collect()));
+    }
+
+    fn stops(&mut self) {
+        let read = self.read_all(Kind::KillSwitch).into_iter().filter_map(|content| match content {
+            Content::KillSwitch(switch) => Some(switch),
+            _ => None,
+        });
+        self.organization.stops = Arc::new(Stops::new(read.collect()));
     }
 
     fn credentials(&mut self, touched: &[Location]) {
@@ -431,13 +453,15 @@ impl Work<'_> {
                 }
             },
         };
+        let serving = Serving { deployment: Some(it.id), provider: &it.provider, upstream_model: &it.upstream_model };
+        let is_enabled = it.is_enabled && !self.organization.stops.take_out(&serving);
         DeploymentPolicy {
             id: it.id,
             name: it.name.to_string(),
             provider: it.provider,
             upstream_model: it.upstream_model,
             credential,
-            is_enabled: it.is_enabled,
+            is_enabled,
         }
     }
 

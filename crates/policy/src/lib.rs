@@ -14,12 +14,14 @@ pub mod cache;
 pub mod compile;
 pub mod dry_run;
 pub mod facts;
+pub mod limits;
 pub mod plan;
 pub mod replica;
 pub mod resource;
 pub mod set;
 pub mod sign;
 pub mod snapshot;
+pub mod stops;
 pub mod table;
 #[cfg(any(test, feature = "test-support"))]
 pub mod testing;

@@ -9,12 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::budget::{Dimension, Enforcement, Limit, Measure, Subject, WhenUnreachable};
 use domain::image::ImageRate;
+use domain::kill_switch::Target as Stopped;
 use domain::price::{LongContextRates, PriceSource, Rates, TierRates};
+use domain::rate_limit::Rate;
 use domain::route::{Node, Rules, Target, Timeouts};
 use domain::secret::{Kid, TokenMac};
 use domain::{
-    BudgetId, CredentialId, DeploymentId, EnvironmentId, ModelName, ModelPattern, OrganizationId, PriceId, RouteId,
-    Timestamp, VirtualKeyId, WorkspaceId,
+    BudgetId, CredentialId, DeploymentId, EnvironmentId, KillSwitchId, ModelName, ModelPattern, OrganizationId,
+    PriceId, RateLimitId, RouteId, Timestamp, VirtualKeyId, WorkspaceId,
 };
 
 /// The kinds of resources, in the order in which they are hashed.
@@ -39,11 +41,15 @@ pub enum Kind {
     Price = 8,
     /// How much may be spent on something.
     Budget = 9,
+    /// How much in what span of time.
+    RateLimit = 10,
+    /// Something that is stopped.
+    KillSwitch = 11,
 }
 
 impl Kind {
     /// Every kind, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Organization,
         Self::Workspace,
         Self::Environment,
@@ -53,6 +59,8 @@ impl Kind {
         Self::Route,
         Self::Price,
         Self::Budget,
+        Self::RateLimit,
+        Self::KillSwitch,
     ];
 
     /// Says whether a node that does not understand the kind may serve without it. What decides about access may not be withheld.
@@ -74,6 +82,8 @@ impl Kind {
             Self::Route => "route",
             Self::Price => "price",
             Self::Budget => "budget",
+            Self::RateLimit => "rate_limit",
+            Self::KillSwitch => "kill_switch",
         }
     }
 }
@@ -101,6 +111,8 @@ impl ResourceKey {
             Kind::Route => id.parse().ok().map(RouteId::as_uuid),
             Kind::Price => id.parse().ok().map(PriceId::as_uuid),
             Kind::Budget => id.parse().ok().map(BudgetId::as_uuid),
+            Kind::RateLimit => id.parse().ok().map(RateLimitId::as_uuid),
+            Kind::KillSwitch => id.parse().ok().map(KillSwitchId::as_uuid),
         }?;
         Some(Self { kind, id })
     }
@@ -118,6 +130,8 @@ impl ResourceKey {
             Kind::Route => RouteId::from_uuid(self.id).to_string(),
             Kind::Price => PriceId::from_uuid(self.id).to_string(),
             Kind::Budget => BudgetId::from_uuid(self.id).to_string(),
+            Kind::RateLimit => RateLimitId::from_uuid(self.id).to_string(),
+            Kind::KillSwitch => KillSwitchId::from_uuid(self.id).to_string(),
         }
     }
 }
@@ -168,6 +182,10 @@ pub enum Content {
     Price(Price),
     /// See [`Budget`].
     Budget(Budget),
+    /// See [`RateLimit`].
+    RateLimit(RateLimit),
+    /// See [`KillSwitch`].
+    KillSwitch(KillSwitch),
 }
 
 /// A tenant.
@@ -385,6 +403,34 @@ pub struct Budget {
     pub limits: Vec<Limit>,
 }
 
+/// How much in what span of time. One that is switched off is not among the resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Its id.
+    pub id: RateLimitId,
+    /// The only workspace whose calls count; `None` for all. The resource belongs to the organization either way.
+    pub workspace: Option<WorkspaceId>,
+    /// Its name for people.
+    pub name: String,
+    /// Which calls count.
+    pub subject: Subject,
+    /// By what counters are kept apart; the order is that of the group key.
+    pub group_by: Vec<Dimension>,
+    /// The amounts, each measure and span at most once.
+    pub rates: Vec<Rate>,
+}
+
+/// Something that is stopped. One that was lifted is not among the resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KillSwitch {
+    /// Its id.
+    pub id: KillSwitchId,
+    /// What is stopped.
+    pub target: Stopped,
+    /// Whether calls under way are cut, too.
+    pub is_cutting: bool,
+}
+
 impl Content {
     /// Returns the key of the resource that holds this content.
     #[must_use]
@@ -399,6 +445,8 @@ impl Content {
             Self::Route(it) => (Kind::Route, it.id.as_uuid()),
             Self::Price(it) => (Kind::Price, it.id.as_uuid()),
             Self::Budget(it) => (Kind::Budget, it.id.as_uuid()),
+            Self::RateLimit(it) => (Kind::RateLimit, it.id.as_uuid()),
+            Self::KillSwitch(it) => (Kind::KillSwitch, it.id.as_uuid()),
         };
         ResourceKey { kind, id }
     }
@@ -407,7 +455,12 @@ impl Content {
     #[must_use]
     pub const fn workspace(&self) -> Option<WorkspaceId> {
         match self {
-            Self::Organization(_) | Self::Credential(_) | Self::Price(_) | Self::Budget(_) => None,
+            Self::Organization(_)
+            | Self::Credential(_)
+            | Self::Price(_)
+            | Self::Budget(_)
+            | Self::RateLimit(_)
+            | Self::KillSwitch(_) => None,
             Self::Workspace(it) => Some(it.id),
             Self::Environment(it) => Some(it.workspace),
             Self::VirtualKey(it) => Some(it.workspace),
@@ -496,6 +549,25 @@ impl From<&domain::route::Route> for Route {
             timeouts: it.timeouts,
             rules: it.rules.clone(),
         }
+    }
+}
+
+impl From<&domain::rate_limit::RateLimit> for RateLimit {
+    fn from(it: &domain::rate_limit::RateLimit) -> Self {
+        Self {
+            id: it.id,
+            workspace: it.workspace_id,
+            name: it.name.to_string(),
+            subject: it.subject.clone(),
+            group_by: it.group_by.clone(),
+            rates: it.rates.clone(),
+        }
+    }
+}
+
+impl From<&domain::kill_switch::KillSwitch> for KillSwitch {
+    fn from(it: &domain::kill_switch::KillSwitch) -> Self {
+        Self { id: it.id, target: it.target.clone(), is_cutting: it.is_cutting }
     }
 }
 

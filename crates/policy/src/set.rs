@@ -235,7 +235,9 @@ impl ResourceSet {
             }
             let fits = match key.kind {
                 Kind::Organization => resource.workspace.is_none() && key.id == self.organization.as_uuid(),
-                Kind::Credential | Kind::Price | Kind::Budget => resource.workspace.is_none(),
+                Kind::Credential | Kind::Price | Kind::Budget | Kind::RateLimit | Kind::KillSwitch => {
+                    resource.workspace.is_none()
+                }
                 Kind::Workspace => resource.workspace.is_some_and(|workspace| workspace.as_uuid() == key.id),
                 Kind::Environment | Kind::VirtualKey | Kind::Deployment | Kind::Route => resource.workspace.is_some(),
             };

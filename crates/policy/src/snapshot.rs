@@ -23,8 +23,10 @@ use crate::budgets::Budgets;
 use crate::cache::CachePolicy;
 use crate::compile::BadReason;
 use crate::facts::{Facts, hash};
+use crate::limits::RateLimits;
 use crate::resource::{KeyStatus, Kind, Price, VirtualKey};
 use crate::set::{Location, SetHash};
+use crate::stops::Stops;
 use crate::table::Table;
 use crate::tree::Tree;
 
@@ -90,6 +92,8 @@ pub struct OrganizationPolicy {
     pub(crate) credentials: Arc<FxHashMap<CredentialId, Arc<CredentialPolicy>>>,
     pub(crate) prices: Arc<PriceBook>,
     pub(crate) budgets: Arc<Budgets>,
+    pub(crate) limits: Arc<RateLimits>,
+    pub(crate) stops: Arc<Stops>,
     pub(crate) bad: Arc<BTreeMap<Location, Bad>>,
 }
 
@@ -322,6 +326,9 @@ pub enum KeyRefusal {
     /// Revoked, or its workspace is archived: `key_revoked`, 401.
     #[error("key was revoked")]
     Revoked,
+    /// Stopped by a kill switch, or its workspace or organization is: `key_revoked`, 401.
+    #[error("key was stopped")]
+    Stopped,
     /// It cannot be verified at this node now: `policy_stale`, 503.
     #[error("policy is too old, or this key's policy could not be read, so that keys cannot be verified")]
     Unverifiable,
@@ -390,6 +397,9 @@ impl Snapshot {
         if key.key.status == KeyStatus::Revoked {
             return Err(KeyRefusal::Revoked);
         }
+        if organization.stops.refuse(key.key.workspace, key.key.id) {
+            return Err(KeyRefusal::Stopped);
+        }
         if [retires_at, key.key.expires_at].into_iter().flatten().any(|at| at <= now) {
             return Err(KeyRefusal::Expired);
         }
@@ -456,6 +466,18 @@ impl OrganizationPolicy {
     #[must_use]
     pub const fn budgets(&self) -> &Arc<Budgets> {
         &self.budgets
+    }
+
+    /// Returns the rate limits.
+    #[must_use]
+    pub const fn limits(&self) -> &Arc<RateLimits> {
+        &self.limits
+    }
+
+    /// Returns what is stopped.
+    #[must_use]
+    pub const fn stops(&self) -> &Arc<Stops> {
+        &self.stops
     }
 
     /// Says whether a resource of a workspace could not be read, with no earlier version to fall back on.

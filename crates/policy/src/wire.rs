@@ -7,6 +7,7 @@ mod budget;
 pub mod content;
 pub mod frame;
 pub mod lease;
+mod limit;
 pub mod remote;
 pub mod usage;
 

@@ -107,6 +107,10 @@ constraints! {
     RouteName = "routes_name_key";
     /// Another live budget of the same scope has this name.
     BudgetName = "budgets_name_key";
+    /// Another live rate limit of the same scope has this name.
+    RateLimitName = "rate_limits_name_key";
+    /// The target is stopped already.
+    KillSwitchTarget = "kill_switches_target_key";
     /// The price version of this model and start exists.
     Price = "prices_key";
     /// Another node group has this name.

@@ -47,6 +47,7 @@ migrations! {
     13 "0013_remote_objects.sql",
     14 "0014_budgets.sql",
     15 "0015_image_rates.sql",
+    16 "0016_limits.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

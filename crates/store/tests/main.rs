@@ -6,6 +6,7 @@ mod embedded;
 mod identity;
 mod isolation;
 mod kept_responses;
+mod limits;
 mod migrations;
 mod nodes;
 mod remote_objects;

@@ -234,7 +234,8 @@ impl Session {
         let policy_age_ms = u64::try_from(self.plane.publisher.age().as_millis()).unwrap_or(u64::MAX);
         let unread = self.plane.publisher.unread().into_iter().filter(|id| self.may_hold(*id));
         let unread_organization_ids = unread.map(|id| id.to_string()).collect();
-        self.send(Down::Ping(v1::Ping { nonce: self.nonce, policy_age_ms, unread_organization_ids })).await
+        let ping = v1::Ping { nonce: self.nonce, policy_age_ms, unread_organization_ids, ..v1::Ping::default() };
+        self.send(Down::Ping(ping)).await
     }
 
     async fn tick(&mut self) -> Result<(), End> {

@@ -116,6 +116,33 @@ fn wrong_secret_revoked_expired_and_unknown_are_told_apart() {
 }
 
 #[test]
+fn what_is_stopped_stays_so_until_it_is_lifted() {
+    use crate::resource::KillSwitch;
+    use domain::kill_switch::Target;
+    let mut bench = with_key();
+    let usable = |bench: &Bench| {
+        let workspace = bench.snapshot.workspace(ORG.workspace(1)).unwrap();
+        workspace.model("chat").unwrap().targets.iter().filter(|target| target.deployment.is_usable()).count()
+    };
+    let switch = |target: Target| {
+        let id = domain::KillSwitchId::from_uuid(7);
+        Content::KillSwitch(KillSwitch { id, target, is_cutting: true })
+    };
+    for target in [Target::VirtualKey(ORG.key(1, 1).id), Target::Workspace(ORG.workspace(1)), Target::Organization] {
+        bench.put(&[switch(target)]);
+        assert_eq!((bench.identify(1, 1), usable(&bench)), (Err(KeyRefusal::Stopped), 2));
+    }
+    // Only the holder of the secret learns that it is stopped.
+    assert_eq!(bench.identify(2, 1), Err(KeyRefusal::Invalid));
+    bench.put(&[switch(Target::Deployment(ORG.deployment_id(1, 1)))]);
+    assert_eq!((bench.identify(1, 1), usable(&bench)), (Ok(()), 1));
+    bench.put(&[switch(Target::Provider("openai".to_owned()))]);
+    assert_eq!((bench.identify(1, 1), usable(&bench)), (Ok(()), 0));
+    bench.change(vec![], &[ORG.resources(&[switch(Target::Organization)])[0].location()]);
+    assert_eq!((bench.identify(1, 1), usable(&bench)), (Ok(()), 2));
+}
+
+#[test]
 fn a_rotated_secret_ends_with_its_overlap() {
     let mut bench = with_key();
     let mut key = ORG.key(1, 1);

@@ -10,7 +10,7 @@ use proto::v1;
 use super::{Reason, WireError, bounded, id, wrong};
 use crate::resource::Budget;
 
-const MAX_NAME: usize = 1_024;
+pub(super) const MAX_NAME: usize = 1_024;
 
 pub(super) fn decode(it: v1::Budget) -> Result<Budget, WireError> {
     let workspace = if it.workspace_id.is_empty() { None } else { Some(id("workspace_id", &it.workspace_id)?) };
@@ -46,7 +46,7 @@ fn limit(it: &v1::BudgetLimit) -> Result<Limit, WireError> {
     Ok(Limit { window: Window::find(&it.window).ok_or(wrong("limits.window", Reason::Unknown))?, amount: it.amount })
 }
 
-fn dimension(text: &str) -> Result<Dimension, WireError> {
+pub(super) fn dimension(text: &str) -> Result<Dimension, WireError> {
     text.parse().map_err(|_| wrong("group_by", Reason::Unknown))
 }
 
@@ -64,7 +64,7 @@ fn count(field: &'static str, count: usize) -> Result<(), WireError> {
     if count > budget::Budget::MAX_VALUES { Err(wrong(field, Reason::OutOfBounds)) } else { Ok(()) }
 }
 
-fn subject(it: v1::BudgetSubject) -> Result<Subject, WireError> {
+pub(super) fn subject(it: v1::BudgetSubject) -> Result<Subject, WireError> {
     count("subject.metadata", it.metadata.len())?;
     count("subject.models", it.models.len())?;
     let mut metadata = BTreeMap::new();
@@ -109,7 +109,7 @@ fn all_texts<T: ToString>(values: &[T]) -> Vec<String> {
     values.iter().map(ToString::to_string).collect()
 }
 
-fn subject_message(it: &Subject) -> v1::BudgetSubject {
+pub(super) fn subject_message(it: &Subject) -> v1::BudgetSubject {
     v1::BudgetSubject {
         environment_ids: all_texts(&it.environment_ids),
         virtual_key_ids: all_texts(&it.virtual_key_ids),

@@ -11,7 +11,7 @@ use domain::{ModelName, ModelPattern, OrganizationId, Price as Rate, Timestamp};
 use prost::Message;
 use proto::v1;
 
-use super::{Reason, WireError, bounded, budget, id, narrow, optional_id, wrong};
+use super::{Reason, WireError, bounded, budget, id, limit, narrow, optional_id, wrong};
 use crate::resource::{
     Content, Credential, Deployment, Environment, KeySecret, KeyStatus, Kind, Organization, Price, Resource, Route,
     SealedSecret, VirtualKey, Workspace,
@@ -37,6 +37,8 @@ pub fn encode(organization: OrganizationId, content: &Content) -> Resource {
         Content::Route(it) => route_message(it).encode_to_vec(),
         Content::Price(it) => price_message(it).encode_to_vec(),
         Content::Budget(it) => budget::encode(it).encode_to_vec(),
+        Content::RateLimit(it) => limit::encode(it).encode_to_vec(),
+        Content::KillSwitch(it) => limit::encode_switch(it).encode_to_vec(),
     };
     Resource { key: content.key(), organization, workspace: content.workspace(), content: Bytes::from(bytes) }
 }
@@ -61,6 +63,8 @@ pub fn decode(resource: &Resource) -> Result<Content, WireError> {
         Kind::Route => Content::Route(route(&message(bytes)?)?),
         Kind::Price => Content::Price(price(message(bytes)?)?),
         Kind::Budget => Content::Budget(budget::decode(message(bytes)?)?),
+        Kind::RateLimit => Content::RateLimit(limit::decode(message(bytes)?)?),
+        Kind::KillSwitch => Content::KillSwitch(limit::decode_switch(&message(bytes)?)?),
     };
     if content.key() != resource.key {
         return Err(wrong("id", Reason::Mismatch));

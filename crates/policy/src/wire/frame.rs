@@ -23,6 +23,8 @@ pub const fn kind_message(kind: Kind) -> v1::ResourceKind {
         Kind::Route => v1::ResourceKind::Route,
         Kind::Price => v1::ResourceKind::Price,
         Kind::Budget => v1::ResourceKind::Budget,
+        Kind::RateLimit => v1::ResourceKind::RateLimit,
+        Kind::KillSwitch => v1::ResourceKind::KillSwitch,
     }
 }
 

@@ -349,6 +349,50 @@ pub struct BudgetLimit {
     #[prost(uint64, tag = "2")]
     pub amount: u64,
 }
+/// Of a whole organization as a resource, like a budget.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RateLimit {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// The only workspace whose calls count; empty for all.
+    #[prost(string, tag = "2")]
+    pub workspace_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub subject: ::core::option::Option<BudgetSubject>,
+    /// By what counters are kept apart; the order is that of the group key.
+    #[prost(string, repeated, tag = "5")]
+    pub group_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "6")]
+    pub rates: ::prost::alloc::vec::Vec<Rate>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rate {
+    /// Stable text: `requests`, `tokens`, `input_tokens`, `output_tokens`, `cost` (nano-dollars) or `concurrent`.
+    #[prost(string, tag = "1")]
+    pub measure: ::prost::alloc::string::String,
+    /// Stable text: `second`, `minute`, `hour` or `day`; empty for `concurrent` alone.
+    #[prost(string, tag = "2")]
+    pub per: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub amount: u64,
+}
+/// Something that is stopped. One that was lifted is not among the resources.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KillSwitch {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Stable text: `organization`, `workspace`, `virtual_key`, `deployment`, `model` or `provider`.
+    #[prost(string, tag = "2")]
+    pub target_kind: ::prost::alloc::string::String,
+    /// What of that kind; empty for the organization.
+    #[prost(string, tag = "3")]
+    pub target_id: ::prost::alloc::string::String,
+    /// Calls under way are cut, too.
+    #[prost(bool, tag = "4")]
+    pub is_cutting: bool,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ResourceKind {
@@ -362,6 +406,8 @@ pub enum ResourceKind {
     Route = 7,
     Price = 8,
     Budget = 9,
+    RateLimit = 10,
+    KillSwitch = 11,
 }
 impl ResourceKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -380,6 +426,8 @@ impl ResourceKind {
             Self::Route => "RESOURCE_KIND_ROUTE",
             Self::Price => "RESOURCE_KIND_PRICE",
             Self::Budget => "RESOURCE_KIND_BUDGET",
+            Self::RateLimit => "RESOURCE_KIND_RATE_LIMIT",
+            Self::KillSwitch => "RESOURCE_KIND_KILL_SWITCH",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -395,6 +443,8 @@ impl ResourceKind {
             "RESOURCE_KIND_ROUTE" => Some(Self::Route),
             "RESOURCE_KIND_PRICE" => Some(Self::Price),
             "RESOURCE_KIND_BUDGET" => Some(Self::Budget),
+            "RESOURCE_KIND_RATE_LIMIT" => Some(Self::RateLimit),
+            "RESOURCE_KIND_KILL_SWITCH" => Some(Self::KillSwitch),
             _ => None,
         }
     }
@@ -779,6 +829,12 @@ pub struct Ping {
     pub unread_organization_ids: ::prost::alloc::vec::Vec<
         ::prost::alloc::string::String,
     >,
+    /// From the control plane: how many nodes may serve the same calls now, and the place of this one among them, from 0. They share
+    /// rate limits. Without nodes nothing is said.
+    #[prost(uint32, tag = "4")]
+    pub nodes: u32,
+    #[prost(uint32, tag = "5")]
+    pub place: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pong {
