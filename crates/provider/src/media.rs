@@ -120,9 +120,10 @@ impl Inlined {
     }
 }
 
-/// Lists what a call lacks for a model, each address once. Empty also when the call cannot be read: preparing it says why.
+/// Lists what a call, or a count of its tokens, lacks for a model, each address once. Empty also when the call cannot be read: preparing it
+/// says why.
 pub(crate) fn needs<P: Provider + ?Sized>(provider: &P, call: &Call<'_>, upstream_model: &str) -> Vec<Need> {
-    let Operation::Chat(client) = call.operation else { return Vec::new() };
+    let (Operation::Chat(client) | Operation::CountTokens(client)) = call.operation else { return Vec::new() };
     if !call.scan.has_images() && call.scan.n_files == 0 {
         return Vec::new();
     }

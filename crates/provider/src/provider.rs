@@ -141,10 +141,13 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Reads a chat call in the client's dialect, for a model. Gemini's bodies say neither model nor streaming: that the address
-    /// said.
+    /// Reads a chat call, or one that counts what such a call has, in the client's dialect, for a model. Gemini's bodies say neither model
+    /// nor streaming: that the address said.
     pub fn decode(&self, client: Dialect, model: &str) -> Result<ChatRequest, DecodeError> {
-        let mut request = client.decode_request(self.body)?;
+        let mut request = match self.operation {
+            Operation::CountTokens(_) => count::decode_request(client, self.body)?,
+            _ => client.decode_request(self.body)?,
+        };
         if client == Dialect::Gemini {
             request = request.with_address(model, self.scan.is_stream());
         }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use domain::usage::{TokenUsage, UnitUsage};
 use llm::canonical::error::DecodeError;
 use llm::canonical::loss::Loss;
+use llm::canonical::request::ChatRequest;
 use llm::dialect::gemini::{self, CountForm};
 use llm::dialect::{Dialect, EncodedRequest, RequestOptions, anthropic_messages};
 
@@ -31,6 +32,14 @@ pub fn decode_answer(upstream: Dialect, body: &[u8]) -> Result<u64, DecodeError>
     }
 }
 
+/// Reads what a client wants counted.
+pub(super) fn decode_request(client: Dialect, body: &[u8]) -> Result<ChatRequest, DecodeError> {
+    match client {
+        Dialect::Gemini => gemini::decode_count_request(body),
+        _ => anthropic_messages::decode_count_request(body),
+    }
+}
+
 /// Makes the body of a count for an upstream that counts in the form of `upstream`.
 pub(super) fn body(
     spec: &Spec,
@@ -42,19 +51,16 @@ pub(super) fn body(
     losses: &mut Vec<Loss>,
 ) -> Result<(Bytes, Relay), PrepareError> {
     let relay = Relay::Count { dialect: upstream };
+    let is_brought = call.inlined.is_some_and(|inlined| !inlined.is_empty());
     // Gemini's bodies say what they count in two ways, and not every upstream of it takes both.
-    if client == upstream && upstream != Dialect::Gemini {
+    if client == upstream && upstream != Dialect::Gemini && !is_brought {
         let mut patch = Patch::default();
         if !place.has_model() {
             call.scan.set_model(&mut patch, model);
         }
         return Ok((patch.apply(call.body), relay));
     }
-    let mut request = match client {
-        Dialect::Gemini => gemini::decode_count_request(call.body)?,
-        _ => anthropic_messages::decode_count_request(call.body)?,
-    };
-    model.clone_into(&mut request.model);
+    let request = call.decode(client, model)?;
     let EncodedRequest { body, losses: lost, .. } = match upstream {
         Dialect::Gemini => {
             let form = if spec.quirks.flat_count { CountForm::Flat } else { CountForm::Wrapped };

@@ -489,6 +489,11 @@ fn each_upstream_is_brought_what_it_does_not_fetch() {
     ] {
         assert_eq!(needed(provider, model, MESSAGES, &with_media(PICTURE, PAPER)), expected, "{provider} {model}");
     }
+    // A count is of what would be sent.
+    let counts = Operation::CountTokens(Dialect::AnthropicMessages);
+    let counted = |provider, model| needed(provider, model, counts, &with_media(PICTURE, PAPER));
+    assert_eq!(counted("gemini", "gemini-2.5-flash"), [PAPER, PICTURE]);
+    assert_eq!(counted("anthropic", "claude-sonnet-4-5"), [PAPER]);
     // Between a client and an upstream of one language; of other schemes; and without media at all.
     let own = chat(&json!({"messages": [{"role": "user", "content": [
         {"type": "image_url", "image_url": {"url": PICTURE}}, {"type": "file", "file": {"file_data": PAPER}}]}]}));
@@ -497,20 +502,23 @@ fn each_upstream_is_brought_what_it_does_not_fetch() {
     assert!(needed("bedrock", "amazon.nova", CHAT, &chat(&json!({}))).is_empty());
 }
 
+/// What is sent for a call when everything it lacks was brought.
+fn sent_of(case: &Case, provider: &str, base: &str, model: &str) -> Value {
+    let provider = find(provider).unwrap();
+    let mut inlined = crate::media::Inlined::default();
+    for need in provider.needs(&case.call(), model) {
+        let bytes: &[u8] = if *need.url == *PAPER { b"%PDF-1.7" } else { b"GIF89a" };
+        assert!(inlined.bring(need, bytes));
+    }
+    let base = Base::parse(provider.spec(), base).unwrap();
+    let call = Call { inlined: Some(&inlined), ..case.call() };
+    json_of(provider.prepare(&call, &Target { base: &base, upstream_model: model }).unwrap().request.body())
+}
+
 #[test]
 fn what_was_brought_stands_in_the_place_of_its_address() {
     let case = Case::new(MESSAGES, &with_media(PICTURE, PAPER));
-    let sent = |provider: &str, base: &str, model: &str| {
-        let provider = find(provider).unwrap();
-        let mut inlined = crate::media::Inlined::default();
-        for need in provider.needs(&case.call(), model) {
-            let bytes: &[u8] = if *need.url == *PAPER { b"%PDF-1.7" } else { b"GIF89a" };
-            assert!(inlined.bring(need, bytes));
-        }
-        let base = Base::parse(provider.spec(), base).unwrap();
-        let call = Call { inlined: Some(&inlined), ..case.call() };
-        json_of(provider.prepare(&call, &Target { base: &base, upstream_model: model }).unwrap().request.body())
-    };
+    let sent = |provider: &str, base: &str, model: &str| sent_of(&case, provider, base, model);
     let bedrock = "https://bedrock-runtime.us-east-1.amazonaws.com";
     let converse = sent("bedrock", bedrock, "us.amazon.nova-pro-v1:0").to_string();
     assert!(converse.contains(r#""format":"gif","source":{"bytes":"R0lGODlh"}"#), "{converse}");
@@ -522,6 +530,12 @@ fn what_was_brought_stands_in_the_place_of_its_address() {
     let gemini = sent("gemini", "https://generativelanguage.googleapis.com", "gemini-2.5-flash").to_string();
     assert!(gemini.contains(r#"{"mimeType":"image/gif","data":"R0lGODlh"}"#), "{gemini}");
     let own = sent("anthropic", "https://api.anthropic.com", "claude-sonnet-4-5").to_string();
+    assert!(own.contains(PICTURE) && own.contains("application/pdf") && !own.contains(PAPER), "{own}");
+    let counts = Case::new(Operation::CountTokens(Dialect::AnthropicMessages), &with_media(PICTURE, PAPER));
+    let counted = |provider: &str, base: &str, model: &str| sent_of(&counts, provider, base, model).to_string();
+    let gemini = counted("gemini", "https://generativelanguage.googleapis.com", "gemini-2.5-flash");
+    assert!(gemini.contains(r#"{"mimeType":"image/gif","data":"R0lGODlh"}"#) && !gemini.contains("example"), "{gemini}");
+    let own = counted("anthropic", "https://api.anthropic.com", "claude-sonnet-4-5");
     assert!(own.contains(PICTURE) && own.contains("application/pdf") && !own.contains(PAPER), "{own}");
     let mut inlined = crate::media::Inlined::default();
     let page = crate::media::Need { url: PICTURE.into(), kind: crate::media::Kind::Image };
