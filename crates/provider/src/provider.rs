@@ -361,6 +361,11 @@ pub trait Provider: Sync {
         }
     }
 
+    /// Makes a reader that only counts, for streams in forms that are not known here; `None` when nothing in them says what was used.
+    fn onlooker(&self) -> Option<Box<dyn Decoder>> {
+        None
+    }
+
     /// Reads an error body of the upstream, to be written in the client's dialect.
     fn decode_error(&self, client: Dialect, upstream_model: &str, status: u16, body: &[u8]) -> AnswerError {
         match self.speech(client, upstream_model) {

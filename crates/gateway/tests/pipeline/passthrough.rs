@@ -181,6 +181,19 @@ const NOVA: &str = "amazon.nova-pro-v1:0";
 const CLAUDE: &str = "anthropic.claude-opus-4-5-20251101-v1:0";
 const BEDROCK: &str = "http://bedrock.test";
 
+/// A stream of a maker whose form nobody here knows, in which the cloud says what it counted.
+fn metered_frames() -> Bytes {
+    let metrics = json!({"inputTokenCount": 10, "outputTokenCount": 5, "invocationLatency": 700, "firstByteLatency": 90});
+    let chunks = [
+        json!({"generation": "Hello", "prompt_token_count": 10, "generation_token_count": 1, "stop_reason": null}),
+        json!({"generation": " there", "prompt_token_count": null, "generation_token_count": 5, "stop_reason": null}),
+        json!({"generation": "", "generation_token_count": 5, "stop_reason": "stop", "amazon-bedrock-invocationMetrics": metrics}),
+    ];
+    let framed: Vec<_> =
+        chunks.iter().map(|chunk| ("chunk", json!({"bytes": STANDARD.encode(chunk.to_string())}))).collect();
+    frames(&framed)
+}
+
 /// One call of a vendor's own API, and its answer of 10 + 5 tokens, or of what is said.
 struct Own {
     provider: &'static str,
@@ -222,6 +235,13 @@ fn bedrocks() -> Vec<Own> {
             (10, 5, 0),
         ),
         case("model/amazon.nova-pro-v1:0/invoke", NOVA, JSON, text(&nova), (10, 5, 0)),
+        case(
+            "model/meta.llama3-3-70b-instruct-v1:0/invoke-with-response-stream",
+            "meta.llama3-3-70b-instruct-v1:0",
+            FRAMES,
+            metered_frames(),
+            (10, 5, 0),
+        ),
         case(
             "model/amazon.titan-embed-text-v2:0/invoke",
             "amazon.titan-embed-text-v2:0",

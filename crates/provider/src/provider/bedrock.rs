@@ -4,7 +4,8 @@
 //! SDK (botocore 1.44.5) and field notes, read November 2026.
 
 use llm::canonical::error::{AnswerError, DecodeError};
-use llm::canonical::event::Event;
+use llm::canonical::event::{Delta, Event};
+use llm::canonical::usage::{TokenUsage, Usage};
 use llm::codec::{json, sse};
 use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Speak as _, Undo};
 
@@ -104,6 +105,10 @@ impl Provider for Bedrock {
         !call.scan.is_stream()
     }
 
+    fn onlooker(&self) -> Option<Box<dyn Decoder>> {
+        Some(Box::new(Metered::default()))
+    }
+
     fn decoder(&self, dialect: Dialect, mode: Mode, undo: Undo) -> Box<dyn Decoder> {
         match (dialect, mode) {
             (Dialect::AnthropicMessages, Mode::Whole) => dialect.decoder(mode, undo),
@@ -137,16 +142,71 @@ impl Unframed {
             events.push(Event::Error(exception(frame)));
             return Ok(());
         }
-        if frame.kind != "chunk" {
-            return Ok(());
-        }
-        let root = json::root(frame.payload)?;
-        let object = root.object()?;
-        let field = object.get("bytes")?;
-        let data = STANDARD.decode(field.str()?.as_bytes()).map_err(|_| field.expected("base64"))?;
+        let Some(data) = chunk_of(frame)? else { return Ok(()) };
         let mut event = BytesMut::new();
         sse::write("", &data, &mut event);
         inner.push(&event, events)
+    }
+}
+
+/// Takes a maker's own JSON out of a frame; `None` when the frame is another.
+fn chunk_of(frame: &Frame<'_>) -> Result<Option<Vec<u8>>, DecodeError> {
+    if frame.kind != "chunk" {
+        return Ok(None);
+    }
+    let root = json::root(frame.payload)?;
+    let object = root.object()?;
+    let field = object.get("bytes")?;
+    STANDARD.decode(field.str()?.as_bytes()).map(Some).map_err(|_| field.expected("base64"))
+}
+
+/// Looks at a stream of a maker whose form is not known here: the cloud says in the last frame what it counted.
+#[derive(Default)]
+struct Metered {
+    reader: Reader,
+    is_over: bool,
+}
+
+/// What the cloud puts into the last chunk of every maker's; its input leaves out what came from and went to a cache.
+const METRICS: &str = "amazon-bedrock-invocationMetrics";
+
+impl Metered {
+    fn take(is_over: &mut bool, frame: &Frame<'_>, events: &mut Vec<Event>) -> Result<(), DecodeError> {
+        if *is_over {
+            return Ok(());
+        }
+        if frame.message_type != "event" {
+            *is_over = true;
+            events.push(Event::Error(exception(frame)));
+            return Ok(());
+        }
+        let Some(data) = chunk_of(frame)? else { return Ok(()) };
+        let root = json::root(&data)?;
+        let counted = root.object()?.report(METRICS, |metrics| TokenUsage {
+            input: metrics.count("inputTokenCount"),
+            cached_input: metrics.count("cacheReadInputTokenCount"),
+            cache_write_5m: metrics.count("cacheWriteInputTokenCount"),
+            output: metrics.count("outputTokenCount"),
+            ..TokenUsage::default()
+        });
+        // Whatever a chunk holds, it is output: if the stream breaks off, that is all that is known.
+        events.push(Event::Delta { index: 0, delta: Delta::Text(Box::default()) });
+        if let Some(tokens) = counted {
+            events.push(Event::Usage(Usage { tokens, ..Usage::default() }));
+            events.push(Event::Done);
+        }
+        Ok(())
+    }
+}
+
+impl Decoder for Metered {
+    fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), DecodeError> {
+        let Self { reader, is_over } = self;
+        reader.push(bytes, &mut |frame| Self::take(is_over, &frame, events))
+    }
+
+    fn finish(&mut self, _events: &mut Vec<Event>) -> Result<(), DecodeError> {
+        self.reader.finish()
     }
 }
 

@@ -18,7 +18,8 @@ pub enum Counting {
     Dialect(Dialect),
     /// They are in the provider's own wire format.
     Wire,
-    /// They are whole, and say what they used in one of the ways that vendors have: see [`count_named`].
+    /// They say what they used in one of the ways that vendors have: whole ones as [`count_named`] reads it, streams as the provider's
+    /// [`onlooker`](Provider::onlooker) does.
     Named,
     /// They cost nothing.
     Free,
@@ -47,6 +48,8 @@ pub fn recognise(provider: &dyn Provider, base: &Base, uri: &Uri, in_body: Optio
                 Speech::Dialect(spoken) if spoken == dialect => {
                     return Some(Known { counting: Counting::Dialect(dialect), model });
                 }
+                // One address for the forms of all makers, and a count that does not depend on the form.
+                Speech::Wire(_) if provider.onlooker().is_some() => Counting::Named,
                 _ => continue,
             },
             Surface::Wire => Counting::Wire,
@@ -66,6 +69,7 @@ pub fn reader(provider: &dyn Provider, counting: Counting, mode: Mode) -> Option
     let dialect = match counting {
         Counting::Dialect(dialect) => dialect,
         Counting::Wire => WIRE_DIALECT,
+        Counting::Named if mode == Mode::Stream => return Some((WIRE_DIALECT, provider.onlooker()?)),
         Counting::Named | Counting::Free => return None,
     };
     Some((dialect, provider.decoder(dialect, mode, Undo::default())))
@@ -158,7 +162,7 @@ mod tests {
         assert_eq!(bedrock(&format!("{claude}/converse")), Some((Counting::Wire, claude.to_owned())));
         let nova = "amazon.nova-pro-v1:0";
         assert_eq!(bedrock(&format!("{nova}/invoke")), Some((Counting::Named, nova.to_owned())));
-        assert_eq!(bedrock(&format!("{nova}/invoke-with-response-stream")), None);
+        assert_eq!(bedrock(&format!("{nova}/invoke-with-response-stream")), Some((Counting::Named, nova.to_owned())));
         assert_eq!(bedrock(&format!("{nova}/count-tokens")), None);
     }
 
