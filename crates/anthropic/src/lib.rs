@@ -19,8 +19,8 @@ use bytes::Bytes;
 
 use hub::canonical::error::DecodeError;
 use hub::canonical::event::FinishReason;
-use hub::canonical::usage::Usage;
-use hub::codec::json::{self, Object, ObjectWriter, object_bytes};
+use hub::canonical::usage::{TokenUsage, Usage};
+use hub::codec::json::{self, Array, Object, ObjectWriter, object_bytes};
 
 use hub::dialect::{AnswerOptions, Decoder, Encoder, Mode, Undo, whole};
 
@@ -89,27 +89,63 @@ fn reason(reason: FinishReason, has_refusal: bool) -> FinishReason {
     if has_refusal && reason == FinishReason::Stop { FinishReason::ContentFilter } else { reason }
 }
 
+/// Counts of `iterations`, the steps of one answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// Of the answer itself: what the counts at the top say, too.
+    pub own: TokenUsage,
+    /// Of everything else, which the counts at the top leave out.
+    pub beside: TokenUsage,
+    /// Some of it was another model's.
+    pub has_other_model: bool,
+}
+
+impl Steps {
+    /// Takes one step in: `message` is the answer's own, `compaction` a summary of the conversation, and anything else the
+    /// work of another model, such as an adviser's (the vendor's pages on compaction and on the advisor tool).
+    pub fn add(&mut self, kind: &str, tokens: TokenUsage) {
+        match kind {
+            "message" => self.own = self.own.plus(tokens),
+            _ => self.beside = self.beside.plus(tokens),
+        }
+        self.has_other_model |= !matches!(kind, "message" | "compaction");
+    }
+}
+
 /// Reads a `usage` object; its `input_tokens` excludes what came from and went to the cache, as canonical counts do.
 fn read_usage(object: &Object<'_, '_>) -> Usage {
-    let mut usage = Usage::default();
-    let tokens = &mut usage.tokens;
-    tokens.input = object.count("input_tokens");
-    tokens.cached_input = object.count("cache_read_input_tokens");
-    tokens.output = object.count("output_tokens");
-    let written = object.count("cache_creation_input_tokens");
-    if let Some(split) = object.find("cache_creation").and_then(|node| node.object().ok()) {
-        tokens.cache_write_1h = split.count("ephemeral_1h_input_tokens");
-        tokens.cache_write_5m = split.count("ephemeral_5m_input_tokens");
-    }
-    // The sum is authoritative; what the split leaves open is the default lifetime.
-    let known = tokens.cache_write_1h.saturating_add(tokens.cache_write_5m);
-    tokens.cache_write_5m = tokens.cache_write_5m.saturating_add(written.saturating_sub(known));
-    if let Some(details) = object.find("output_tokens_details").and_then(|node| node.object().ok()) {
-        tokens.reasoning = details.count("thinking_tokens");
-    }
+    let mut usage = Usage { tokens: read_tokens(object), ..Usage::default() };
     usage.service_tier = object.find_boxed("service_tier").ok().flatten();
     usage.rest = object.rest();
+    // Only after the rest was taken: they go on as they came, too.
+    let searches = object.report("server_tool_use", |tools| tools.count("web_search_requests"));
+    usage.units.searches = searches.unwrap_or(0);
+    let mut steps = Steps::default();
+    let iterations = object.find("iterations").and_then(|node| node.array().ok());
+    for step in iterations.iter().flat_map(Array::iter).filter_map(|node| node.object().ok()) {
+        steps.add(&step.words("type").unwrap_or_default(), read_tokens(&step));
+    }
+    usage.tokens = usage.tokens.max(steps.own);
+    usage.beside = steps.beside;
+    usage.is_guessed = steps.has_other_model;
     usage
+}
+
+fn read_tokens(object: &Object<'_, '_>) -> TokenUsage {
+    let written = object.count("cache_creation_input_tokens");
+    let split = |split: &Object<'_, '_>| {
+        ["ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"].map(|name| split.count(name))
+    };
+    let [five_minutes, one_hour] = object.report("cache_creation", split).unwrap_or_default();
+    TokenUsage {
+        input: object.count("input_tokens"),
+        cached_input: object.count("cache_read_input_tokens"),
+        // The sum is authoritative; what the split leaves open is the default lifetime.
+        cache_write_5m: five_minutes.max(written.saturating_sub(one_hour)),
+        cache_write_1h: one_hour,
+        output: object.count("output_tokens"),
+        reasoning: object.report("output_tokens_details", |details| details.count("thinking_tokens")).unwrap_or(0),
+    }
 }
 
 /// Writes a `usage` object; unknown counters only when they come from this dialect.

@@ -125,6 +125,15 @@ impl TokenUsage {
         }
     }
 
+    /// Takes a later report of the whole in place of an earlier one, unless it counts less altogether.
+    ///
+    /// For vendors whose kinds shift in the course of a stream: what turns out to come from a cache is then no fresh input, and
+    /// the larger of each would be counted twice.
+    #[must_use]
+    pub const fn replaced_by(self, later: Self) -> Self {
+        if later.total() < self.total() { self } else { later }
+    }
+
     /// Takes the larger of each kind. Streams report running or final totals, so the largest is the last.
     #[must_use]
     pub fn max(self, other: Self) -> Self {

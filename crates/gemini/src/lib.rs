@@ -173,6 +173,14 @@ impl Counts {
     }
 }
 
+/// Returns the searches that the vendor charges for: each look-up, and before the third generation one for a call that had any
+/// (<https://ai.google.dev/gemini-api/docs/pricing>). Those that an account has for nothing are not known here.
+#[must_use]
+pub fn searches(model: &str, n_queries: u64) -> u64 {
+    let is_by_call = ["gemini-1", "gemini-2"].iter().any(|generation| model.starts_with(generation));
+    if is_by_call { n_queries.min(1) } else { n_queries }
+}
+
 /// Which tokens of one count of `usageMetadata` were no text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Details {
@@ -242,7 +250,7 @@ fn read_usage(object: &Object<'_, '_>, is_grounded: bool) -> Usage {
         rest.push(if is_grounded { TOOL_USE } else { TOOL_USE_COUNTED }, raw);
     }
     let service_tier = object.find_boxed("serviceTier").ok().flatten();
-    Usage { tokens, modal: modal.within(&tokens), service_tier, rest, is_final: true }
+    Usage { tokens, modal: modal.within(&tokens), service_tier, rest, is_final: true, ..Usage::default() }
 }
 
 /// Writes `usageMetadata`; unknown counters only when they come from this dialect.

@@ -101,7 +101,9 @@ struct State {
     answer_id: Box<str>,
     next_block: u32,
     n_calls: u32,
-    is_grounded: bool,
+    /// What was looked up in the web by the vendor's search, as often as it was.
+    n_queries: Option<u64>,
+    model: Box<str>,
     choices: Vec<Choice>,
 }
 
@@ -144,9 +146,11 @@ impl State {
             let usage = usage.camel();
             // Before the content, because some clients are told the tokens of the prompt first.
             for node in candidates.iter().flat_map(json::Array::iter) {
-                self.is_grounded |= is_grounded(&node.object()?.camel());
+                self.n_queries = self.n_queries.max(queries(&node.object()?.camel()));
             }
-            events.push(Event::Usage(super::read_usage(&usage, self.is_grounded)));
+            let mut usage = super::read_usage(&usage, self.n_queries.is_some());
+            usage.units.searches = super::searches(&self.model, self.n_queries.unwrap_or(0));
+            events.push(Event::Usage(usage));
         }
         for (position, node) in candidates.iter().flat_map(|candidates| candidates.iter().enumerate()) {
             self.take_candidate(&node, position, events)?;
@@ -165,6 +169,7 @@ impl State {
         let model = object.find_boxed("modelVersion")?.unwrap_or_default();
         object.skip(&["candidates", "promptFeedback", "usageMetadata"]);
         self.answer_id.clone_from(&id);
+        self.model.clone_from(&model);
         events.push(Event::Start(Start { origin: Dialect::Gemini, id, model, created: None, rest: object.rest() }));
         Ok(())
     }
@@ -203,7 +208,7 @@ impl State {
                 }
             }
         }
-        self.is_grounded |= is_grounded(&candidate);
+        self.n_queries = self.n_queries.max(queries(&candidate));
         for name in SOURCES {
             let Some(source) = candidate.find(name).filter(Node::is_object) else { continue };
             if source.object()?.rest().is_empty() {
@@ -390,10 +395,11 @@ impl State {
     }
 }
 
-/// Says whether the vendor's search was at work in a candidate, whose tokens it does not charge for.
-fn is_grounded(candidate: &Object<'_, '_>) -> bool {
-    let grounding = candidate.find("groundingMetadata").and_then(|node| node.object().ok());
-    grounding.is_some_and(|grounding| grounding.camel().find("webSearchQueries").is_some())
+/// Says how much was looked up for a candidate by the vendor's search, whose tokens it does not charge for; `None` when it was not at work.
+fn queries(candidate: &Object<'_, '_>) -> Option<u64> {
+    let grounding = candidate.find("groundingMetadata")?.object().ok()?.camel();
+    let list = grounding.find("webSearchQueries")?;
+    Some(list.array().map_or(0, |list| u64::try_from(list.len()).unwrap_or(u64::MAX)))
 }
 
 /// The error of an answer that is nothing but a word for the model's failure.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 pub use ::anthropic as anthropic_messages;
 pub use ::gemini;
 pub use hub::dialect::*;
-pub use openai::{openai_chat, openai_completions, openai_embeddings, openai_responses};
+pub use openai::{openai_chat, openai_completions, openai_embeddings, openai_responses, openai_usage};
 
 use hub::canonical::error::{AnswerError, DecodeError, EncodeError};
 use hub::canonical::loss::Loss;

@@ -6,4 +6,4 @@ pub mod openai_chat;
 pub mod openai_completions;
 pub mod openai_embeddings;
 pub mod openai_responses;
-mod openai_usage;
+pub mod openai_usage;

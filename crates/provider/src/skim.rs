@@ -21,6 +21,7 @@ use domain::usage::{ModalUsage, TokenUsage, UnitUsage};
 
 use crate::scan::{Span, visit_fields, visit_tail};
 use llm::canonical::event::FinishReason;
+use llm::canonical::usage::Usage;
 use llm::dialect::Dialect;
 
 pub use tier::{of_word as tier_of_word, tier_in_events, tier_of};
@@ -73,6 +74,26 @@ impl Skimmed {
             let modal = self.modal.get_or_insert_default();
             **modal = modal.max(later);
         }
+    }
+
+    /// Notes what a reader of the whole answer was told of usage.
+    pub fn note_usage(&mut self, usage: &Usage) {
+        let billed = usage.billed();
+        let tokens = match self.usage {
+            Some(earlier) if usage.is_final => earlier.replaced_by(billed),
+            Some(earlier) => earlier.max(billed),
+            None => billed,
+        };
+        self.take_count(Count { tokens, modal: usage.modal, units: usage.units, is_guessed: usage.is_guessed });
+    }
+
+    /// Takes in what is known by now.
+    fn take_count(&mut self, count: Count) {
+        self.usage = Some(count.tokens);
+        self.note_modal(count.modal);
+        self.units = self.units.max(count.units);
+        self.is_guessed |= count.is_guessed;
+        self.n_before_usage = self.n_output_events;
     }
 
     /// Says whether the model has said anything yet.
@@ -409,9 +430,9 @@ pub fn skim_body(dialect: Dialect, body: &[u8]) -> Skimmed {
     Skimmed {
         usage: count.map(|count| count.tokens),
         modal: count.and_then(|count| boxed(count.modal)),
-        units: UnitUsage::default(),
+        units: count.map(|count| count.units).unwrap_or_default(),
         image: None,
-        is_guessed: false,
+        is_guessed: count.is_some_and(|count| count.is_guessed),
         is_garbled: false,
         tier: match dialect {
             Dialect::AnthropicMessages => tier::at_top(of(fields.usage)),
@@ -565,12 +586,12 @@ fn read_anthropic(data: &[u8], found: &mut Skimmed) {
             found.has_begun = true;
             let message = message.map(|span| span.of(data)).unwrap_or_default();
             let inner = field(message, "usage").map(|span| span.of(message)).unwrap_or_default();
-            take_usage(found, count_of(Dialect::AnthropicMessages, inner));
+            take_part(found, count_of(Dialect::AnthropicMessages, inner));
             found.tier = tier::at_top(inner);
         }
         Some("message_delta") => {
             let usage = usage.map(|span| span.of(data)).unwrap_or_default();
-            take_usage(found, count_of(Dialect::AnthropicMessages, usage));
+            take_part(found, count_of(Dialect::AnthropicMessages, usage));
             let delta = delta.map(|span| span.of(data)).unwrap_or_default();
             let word = field(delta, "stop_reason").and_then(|span| text_of(span.of(delta)));
             if let Some(reason) = word.map(|word| anthropic_finish(&word)) {
@@ -596,6 +617,7 @@ struct Keys {
     finish: FinderRev<'static>,
     stop_reason: FinderRev<'static>,
     call: Finder<'static>,
+    web_search: Finder<'static>,
     text: FinderRev<'static>,
     /// The likeliest first.
     said: [FinderRev<'static>; 5],
@@ -611,6 +633,7 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
     finish: FinderRev::new(b"\"finish_reason\""),
     stop_reason: FinderRev::new(b"\"stop_reason\""),
     call: Finder::new(b"\"function_call\""),
+    web_search: Finder::new(b"\"web_search_call\""),
     text: FinderRev::new(b"\"text\""),
     said: [
         FinderRev::new(b"\"content\""),
@@ -705,12 +728,18 @@ fn error_of(json: &[u8]) -> InBandError {
     error
 }
 
+/// Takes a count of Anthropic's in: its reports are running totals of which each may say a part, so the larger of each kind holds.
+fn take_part(found: &mut Skimmed, count: Option<Count>) {
+    let Some(later) = count else { return };
+    let tokens = found.usage.map_or(later.tokens, |earlier| earlier.max(later.tokens));
+    found.take_count(Count { tokens, ..later });
+}
+
+/// Takes a count of OpenAI's in: each is of the whole.
 fn take_usage(found: &mut Skimmed, count: Option<Count>) {
     let Some(later) = count else { return };
-    // Anthropic sends running totals, OpenAI one final total; both are "the larger wins".
-    found.usage = Some(found.usage.map_or(later.tokens, |earlier| earlier.max(later.tokens)));
-    found.note_modal(later.modal);
-    found.n_before_usage = found.n_output_events;
+    let tokens = found.usage.map_or(later.tokens, |earlier| earlier.replaced_by(later.tokens));
+    found.take_count(Count { tokens, ..later });
 }
 
 fn boxed(modal: ModalUsage) -> Option<Box<ModalUsage>> {

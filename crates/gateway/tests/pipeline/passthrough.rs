@@ -183,7 +183,8 @@ const BEDROCK: &str = "http://bedrock.test";
 
 /// A stream of a maker whose form nobody here knows, in which the cloud says what it counted.
 fn metered_frames() -> Bytes {
-    let metrics = json!({"inputTokenCount": 10, "outputTokenCount": 5, "invocationLatency": 700, "firstByteLatency": 90});
+    let metrics =
+        json!({"inputTokenCount": 10, "outputTokenCount": 5, "invocationLatency": 700, "firstByteLatency": 90});
     let chunks = [
         json!({"generation": "Hello", "prompt_token_count": 10, "generation_token_count": 1, "stop_reason": null}),
         json!({"generation": " there", "prompt_token_count": null, "generation_token_count": 5, "stop_reason": null}),

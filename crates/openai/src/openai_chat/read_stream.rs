@@ -6,6 +6,7 @@
 use hub::canonical::error::{AnswerError, DecodeError};
 use hub::canonical::event::{BlockStart, Delta, Event, Finish, FinishReason};
 use hub::canonical::json::Rest;
+use hub::canonical::usage::Usage;
 use hub::codec::json::{self, Node, Object};
 use hub::codec::sse;
 use hub::dialect::json_progress::JsonProgress;
@@ -58,6 +59,8 @@ struct State {
     is_over: bool,
     next_block: u32,
     choices: Vec<Choice>,
+    /// Counts that stood in a choice of this chunk.
+    usage: Option<Usage>,
 }
 
 #[derive(Default)]
@@ -106,7 +109,11 @@ impl State {
         for (position, node) in choices.iter().flat_map(|choices| choices.iter().enumerate()) {
             self.take_choice(&node, position, events)?;
         }
-        events.extend(object.report("usage", |usage| super::USAGE.read(usage)).map(Event::Usage));
+        let of = |object: &Object<'_, '_>| object.report("usage", |usage| super::USAGE.read(usage));
+        // Where OpenAI puts the counts, else where Groq does, else where Moonshot does.
+        let in_choice = self.usage.take();
+        let usage = of(&object).or_else(|| object.report("x_groq", of).flatten()).or(in_choice);
+        events.extend(usage.map(Event::Usage));
         if let Some(node) = object.find("error") {
             let error = read_error(0, &node).ok_or_else(|| node.expected("an error object"))?;
             self.fail(error, events);
@@ -157,6 +164,9 @@ impl State {
         }
         if let Some(raw) = object.find("logprobs").map(|node| node.raw()) {
             events.push(Event::Logprobs { choice: index, raw });
+        }
+        if let Some(usage) = object.report("usage", |usage| super::USAGE.read(usage)) {
+            self.usage = Some(usage);
         }
         if let Some(word) = object.find_boxed("finish_reason")? {
             object.skip(&["index"]);

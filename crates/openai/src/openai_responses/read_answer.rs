@@ -8,7 +8,7 @@ use hub::canonical::content::{Block, Content, Opaque};
 use hub::canonical::error::{AnswerError, DecodeError};
 use hub::canonical::event::{BlockStart, Delta, Event, Finish, FinishReason, Start};
 use hub::canonical::json::{Raw, Rest};
-use hub::codec::json::{self, Node, Object};
+use hub::codec::json::{self, Array, Node, Object};
 use hub::codec::sse;
 use hub::dialect::proof::{self, Encrypted};
 use hub::dialect::{Decoder, Dialect, Mode, Undo};
@@ -238,7 +238,10 @@ impl State {
         for at in 0..self.items.len() {
             self.close(at, |_| true, events);
         }
-        events.extend(response.report("usage", |usage| super::USAGE.read(usage)).map(Event::Usage));
+        if let Some(mut usage) = response.report("usage", |usage| super::USAGE.read(usage)) {
+            usage.units.searches = count_searches(response);
+            events.push(Event::Usage(usage));
+        }
         let status = response.find("status").and_then(|status| status.str().ok()).unwrap_or_default();
         let failure = response.find("error");
         if failure.is_some() || status == "failed" {
@@ -498,6 +501,17 @@ impl State {
             events.push(Event::BlockStop { index: part.block });
         }
     }
+}
+
+/// Counts the searches of the web among the items of an answer. Pages that were opened or looked through are not billed.
+fn count_searches(response: &Object<'_, '_>) -> u64 {
+    let output = response.find("output").and_then(|output| output.array().ok());
+    let items = output.iter().flat_map(Array::iter).filter_map(|item| item.object().ok());
+    let is_search = |item: &Object<'_, '_>| {
+        item.words("type").as_deref() == Some("web_search_call")
+            && item.report("action", |action| action.words("type")).is_none_or(|kind| kind.as_deref() == Some("search"))
+    };
+    items.map(|item| u64::from(is_search(&item))).sum()
 }
 
 fn position(object: &Object<'_, '_>) -> u64 {

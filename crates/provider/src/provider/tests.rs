@@ -1,4 +1,5 @@
 mod golden;
+mod usage;
 
 use std::time::Duration;
 
@@ -534,7 +535,10 @@ fn what_was_brought_stands_in_the_place_of_its_address() {
     let counts = Case::new(Operation::CountTokens(Dialect::AnthropicMessages), &with_media(PICTURE, PAPER));
     let counted = |provider: &str, base: &str, model: &str| sent_of(&counts, provider, base, model).to_string();
     let gemini = counted("gemini", "https://generativelanguage.googleapis.com", "gemini-2.5-flash");
-    assert!(gemini.contains(r#"{"mimeType":"image/gif","data":"R0lGODlh"}"#) && !gemini.contains("example"), "{gemini}");
+    assert!(
+        gemini.contains(r#"{"mimeType":"image/gif","data":"R0lGODlh"}"#) && !gemini.contains("example"),
+        "{gemini}"
+    );
     let own = counted("anthropic", "https://api.anthropic.com", "claude-sonnet-4-5");
     assert!(own.contains(PICTURE) && own.contains("application/pdf") && !own.contains(PAPER), "{own}");
     let mut inlined = crate::media::Inlined::default();

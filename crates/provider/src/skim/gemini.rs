@@ -13,7 +13,7 @@ use super::{Skimmed, error_of, field, first_value, object_after, text_of};
 use crate::scan::visit_fields;
 use llm::canonical::event::FinishReason;
 use llm::codec::json_array;
-use llm::dialect::gemini::{Counts, Details, finish_reason};
+use llm::dialect::gemini::{Counts, Details, finish_reason, searches};
 use memchr::memmem::FinderRev;
 
 /// What must be known of earlier events to read the next.
@@ -37,8 +37,8 @@ enum Form {
 #[derive(Debug, Default)]
 struct Events {
     has_calls: bool,
-    /// The vendor's search was at work, whose tokens are free.
-    is_grounded: bool,
+    /// What the vendor's search looked up, whose tokens are free; `None` when it was not at work.
+    n_queries: Option<u64>,
 }
 
 impl State {
@@ -92,17 +92,19 @@ pub(super) fn read_tail(tail: &[u8], found: &mut Skimmed) {
 
 /// The counts so far; the last ones count.
 fn take(count: Count, found: &mut Skimmed) {
-    (found.usage, found.modal) = (Some(count.tokens), super::boxed(count.modal));
-    found.n_before_usage = found.n_output_events;
+    let tokens = found.usage.map_or(count.tokens, |earlier| earlier.replaced_by(count.tokens));
+    found.modal = None;
+    found.take_count(Count { tokens, ..count });
 }
 
 impl Events {
     fn read(&mut self, data: &[u8], found: &mut Skimmed) {
-        let (mut candidates, mut usage_span, mut feedback, mut error) = (None, None, None, None);
+        let (mut candidates, mut usage_span, mut feedback, mut error, mut model) = (None, None, None, None, None);
         let read = visit_fields(data, |key, span| match key {
             "candidates" => candidates = Some(span),
             "usageMetadata" => usage_span = Some(span),
             "promptFeedback" => feedback = Some(span),
+            "modelVersion" => model = Some(span),
             "error" if span.of(data) != b"null" => error = Some(span),
             _ => {}
         });
@@ -122,8 +124,12 @@ impl Events {
         found.n_output_events += u64::from(has_output);
         let counts = usage_span.map(|span| span.of(data)).unwrap_or_default();
         found.tier = super::tier::in_counts(counts).or(found.tier);
-        if let Some(usage) = usage_span.and_then(|span| usage(span.of(data), self.is_grounded)) {
+        if let Some(usage) = usage_span.and_then(|span| usage(span.of(data), self.n_queries.is_some())) {
             take(usage, found);
+        }
+        if let Some(n_queries) = self.n_queries.filter(|n_queries| *n_queries > 0) {
+            let model = model.and_then(|span| text_of(span.of(data))).unwrap_or_default();
+            found.units.searches = found.units.searches.max(searches(&model, n_queries));
         }
         let feedback = feedback.map(|span| span.of(data)).unwrap_or_default();
         if field(feedback, "blockReason").is_some() {
@@ -146,7 +152,10 @@ impl Events {
             return false;
         }
         let grounding = grounding.map(|span| span.of(json)).unwrap_or_default();
-        self.is_grounded |= field(grounding, "webSearchQueries").is_some();
+        if let Some(list) = field(grounding, "webSearchQueries") {
+            let list: Vec<&RawValue> = serde_json::from_slice(list.of(grounding)).unwrap_or_default();
+            self.n_queries = self.n_queries.max(u64::try_from(list.len()).ok());
+        }
         let content = content.map(|span| span.of(json)).unwrap_or_default();
         let parts = field(content, "parts").map(|span| span.of(content)).unwrap_or_default();
         let parts: Vec<Part<'_>> = serde_json::from_slice(parts).unwrap_or_default();
@@ -244,5 +253,6 @@ pub(super) fn usage(json: &[u8], is_grounded: bool) -> Option<Count> {
     }
     let [prompt, cache, candidates] =
         [&usage.prompt_details, &usage.cache_details, &usage.candidates_details].map(|list| Detail::sum(list));
-    Some(Count { tokens, modal: Details::modal(prompt, cache, candidates).within(&tokens) })
+    let modal = Details::modal(prompt, cache, candidates).within(&tokens);
+    Some(Count { tokens, modal, ..Count::default() })
 }

@@ -113,6 +113,7 @@ impl Fields {
     fn tell(&self, response: &[u8], found: &mut Skimmed) {
         let of = |span: Option<Span>| span.map(|span| span.of(response)).unwrap_or_default();
         take_usage(found, usage(of(self.usage)));
+        found.units.searches = found.units.searches.max(searches(of(self.output)));
         found.tier = super::tier::at_top(response);
         found.error = self.error.map(|span| error_of(span.of(response)));
         let status = text_of(of(self.status)).unwrap_or_default();
@@ -140,14 +141,13 @@ impl Fields {
 struct Usage {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
+    total_tokens: Option<u64>,
     // Transcriptions say it in the singular.
     #[serde(default, alias = "input_token_details")]
-    input_tokens_details: Option<InputDetails>,
+    input_tokens_details: Option<super::usage::PromptDetails>,
     #[serde(default)]
     output_tokens_details: Option<super::usage::CompletionDetails>,
 }
-
-type InputDetails = super::usage::PromptDetails;
 
 /// Reads `usage`; what came from and went to the cache is included in the input here.
 pub(super) fn usage(json: &[u8]) -> Option<Count> {
@@ -157,5 +157,35 @@ pub(super) fn usage(json: &[u8]) -> Option<Count> {
     }
     let details = usage.input_tokens_details.unwrap_or_default();
     let output = usage.output_tokens_details.unwrap_or_default();
-    Some(super::usage::openai_count(usage.input_tokens, usage.output_tokens, &details, &output))
+    let counts = super::usage::counts([usage.input_tokens, usage.output_tokens, usage.total_tokens], &details, &output);
+    Some(super::usage::openai_count(&counts, &details, &output))
+}
+
+/// Counts the searches of the web among the items of an answer. Pages that were opened or looked through are not billed.
+fn searches(output: &[u8]) -> u64 {
+    if super::KEYS.web_search.find(output).is_none() {
+        return 0;
+    }
+    let items: Vec<Item<'_>> = serde_json::from_slice(output).unwrap_or_default();
+    items.iter().map(|item| u64::from(item.is_search())).sum()
+}
+
+#[derive(serde::Deserialize)]
+struct Item<'a> {
+    #[serde(rename = "type", borrow, default)]
+    kind: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    action: Option<Action>,
+}
+
+#[derive(serde::Deserialize)]
+struct Action {
+    #[serde(rename = "type", default)]
+    kind: Box<str>,
+}
+
+impl Item<'_> {
+    fn is_search(&self) -> bool {
+        &*self.kind == "web_search_call" && self.action.as_ref().is_none_or(|action| &*action.kind == "search")
+    }
 }

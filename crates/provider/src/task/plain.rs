@@ -94,7 +94,7 @@ fn read_said(operation: Operation, said: &Value, found: &mut Skimmed) {
     let text = usage.to_string();
     let count =
         count_of(Dialect::OpenAiResponses, text.as_bytes()).or_else(|| count_of(Dialect::OpenAiChat, text.as_bytes()));
-    if let Some(Count { tokens, modal }) = count {
+    if let Some(Count { tokens, modal, .. }) = count {
         found.usage = Some(tokens);
         found.note_modal(modal);
         // The upstream counted; what we worked out beside it is not billed by token prices.

@@ -364,11 +364,7 @@ pub(super) fn note(event: &Event, found: &mut Skimmed) {
     found.has_begun |= !matches!(event, Event::Done | Event::Error(_));
     match event {
         Event::Delta { .. } => found.n_output_events += 1,
-        Event::Usage(usage) => {
-            found.usage = Some(found.usage.map_or(usage.tokens, |earlier| earlier.max(usage.tokens)));
-            found.note_modal(usage.modal);
-            found.n_before_usage = found.n_output_events;
-        }
+        Event::Usage(usage) => found.note_usage(usage),
         Event::Finish(finish) if finish.choice == 0 => found.finish = Some(finish.reason),
         Event::Error(error) => {
             found.error = Some(InBandError {
