@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use upstream::client::Client;
 use upstream::exchanges::Exchanges;
 
-use super::budget::{self, Unbounded};
+use super::budget::{self, Unread};
 use super::relay::stream::Start;
 use super::relay::{Billing, End, Source, Writer};
 use super::reply::{Passed, Reply};
@@ -66,8 +66,8 @@ async fn serve(
     let makes = matches!(call, BatchCall::Batches | BatchCall::MessageBatches) && parts.method == Method::POST;
     if makes && !caller.organization.budgets().is_empty() {
         let providers = budget::providers(caller.workspace.deployments().map(|it| &**it));
-        let unbounded = Unbounded { what: "a batch", providers: &providers, model: None };
-        budget::refuse_unbounded(worker, caller.organization, &unbounded, meter)?;
+        let unread = Unread { what: "a batch", providers: &providers, model: None, window: None, is_many: true };
+        budget::hold_unread(worker, caller.organization, &unread, meter).await?;
     }
     meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
     let deed = match call {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use domain::budget::{AccountKey, Charge, Measure};
 use domain::code::GatewayCode;
-use domain::usage::AttemptRecord;
+use domain::usage::{AttemptOutcome, AttemptRecord};
 use domain::{NanoUsd, Timestamp};
 use ingress::Rejection;
 use policy::budgets::{Binding, Budgets, Spender};
@@ -20,6 +20,7 @@ use policy::snapshot::{DeploymentPolicy, ModelPolicy, OrganizationPolicy};
 use purse::{Hold, Item, Refusal, Refused, Settled, Spent};
 
 use self::bound::Bound;
+pub(crate) use self::bound::Window;
 use super::Worker;
 use super::resolve::Wanted;
 use super::settle::Meter;
@@ -101,61 +102,168 @@ async fn hold_for(
         Err(unpriced) if bindings.iter().any(counts_cost) => return Err(refuse_unpriced(unpriced)),
         Err(_) => Spent { cost: 0, ..bound.without_price(targets) },
     };
-    let items = items(organization, &bindings, each);
-    let given = match worker.shared.purse.try_reserve(&items) {
-        Some(given) => given,
-        None => worker.shared.purse.reserve(items).await,
-    };
-    let hold = given.map_err(|refused| refuse(budgets, &refused, meter.started_at))?;
-    let by_provider = bindings.iter().filter_map(|binding| Some((binding, binding.providers.as_ref()?)));
-    let by_provider = by_provider
-        .flat_map(|(binding, providers)| binding.accounts(organization.id).map(|account| (account, providers.clone())))
-        .collect();
-    meter.money = Some(Box::new(Money { hold, each, by_provider, budgets: budgets.clone() }));
+    let terms = Terms::of(organization, &bindings, each);
+    meter.money = Some(terms.take(worker, meter.started_at).await?);
     Ok(())
 }
 
-/// A call whose cost nobody can bound.
-pub(crate) struct Unbounded<'a> {
+/// What is to be held, and how it will be charged.
+struct Terms {
+    items: Vec<Item>,
+    each: Spent,
+    by_provider: Vec<(AccountKey, Vec<Box<str>>)>,
+    budgets: Arc<Budgets>,
+}
+
+impl Terms {
+    fn of(organization: &OrganizationPolicy, bindings: &[Binding<'_>], each: Spent) -> Self {
+        let of_some = bindings.iter().filter_map(|binding| Some((binding, binding.providers.as_ref()?)));
+        let by_provider = of_some.flat_map(|(binding, providers)| {
+            binding.accounts(organization.id).map(|account| (account, providers.clone()))
+        });
+        Self {
+            items: items(organization, bindings, each),
+            each,
+            by_provider: by_provider.collect(),
+            budgets: organization.budgets().clone(),
+        }
+    }
+
+    /// Holds it. Waits only when money has to be asked for.
+    async fn take(mut self, worker: &Worker, at: Timestamp) -> Result<Box<Money>, Rejection> {
+        let given = match worker.shared.purse.try_reserve(&self.items) {
+            Some(given) => given,
+            None => worker.shared.purse.reserve(std::mem::take(&mut self.items)).await,
+        };
+        let hold = given.map_err(|refused| refuse(&self.budgets, &refused, at))?;
+        Ok(Box::new(self.money(hold)))
+    }
+
+    fn money(self, hold: Hold) -> Money {
+        let Self { each, by_provider, budgets, .. } = self;
+        Money { hold, each, by_provider, budgets }
+    }
+}
+
+/// A call whose request nobody has read, and what is known of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Unread<'a> {
     /// What it is, for people.
     pub(crate) what: &'a str,
     /// Who may answer.
     pub(crate) providers: &'a [&'a str],
-    /// The model as the client asks for it, if that is known.
+    /// The model, if that is known.
     pub(crate) model: Option<&'a str>,
+    /// The most that the target reads and writes, if that is known.
+    pub(crate) window: Option<(&'a DeploymentPolicy, Window)>,
+    /// It stands for calls without number.
+    pub(crate) is_many: bool,
 }
 
-/// Refuses a call whose cost nobody can bound, where a hard budget would have to hold it; counts it for soft ones.
-pub(crate) fn refuse_unbounded(
+/// Holds the most that such a call can take; refuses it where a hard budget has to hold what nobody can bound.
+pub(crate) async fn hold_unread(
     worker: &Worker,
     organization: &OrganizationPolicy,
-    call: &Unbounded<'_>,
+    call: &Unread<'_>,
     meter: &mut Meter,
 ) -> Result<(), Rejection> {
-    let budgets = organization.budgets();
-    if budgets.is_empty() {
-        return Ok(());
-    }
-    let bindings = bind(budgets, meter, call.model, call.providers);
-    let what = call.what;
-    if let Some(binding) = bindings.iter().find(|binding| binding.budget.is_hard) {
-        let detail = format!(
-            "the budget \"{}\" is never exceeded, and nobody can say beforehand what {what} will take; use another surface, or let \
-             an administrator make the budget a soft one or exempt this key",
-            binding.budget.name
-        );
-        return Err(Rejection::new(GatewayCode::BudgetExhausted, detail));
-    }
-    if bindings.is_empty() {
-        return Ok(());
-    }
-    let items = items(organization, &bindings, Spent::default());
-    // Soft budgets take no lease, so this neither waits nor refuses.
-    if let Some(Ok(hold)) = worker.shared.purse.try_reserve(&items) {
-        let money = Money { hold, each: Spent::default(), by_provider: Vec::new(), budgets: budgets.clone() };
-        meter.money = Some(Box::new(money));
+    if let Some(terms) = terms_unread(organization, call, meter)? {
+        meter.money = Some(terms.take(worker, meter.started_at).await?);
     }
     Ok(())
+}
+
+/// The same for who cannot wait: `None` where no budget binds. Money that is not here is refused, to be asked for again.
+pub(crate) fn try_hold_unread(
+    worker: &Worker,
+    organization: &OrganizationPolicy,
+    call: &Unread<'_>,
+    meter: &Meter,
+) -> Result<Option<Box<Money>>, Rejection> {
+    let Some(terms) = terms_unread(organization, call, meter)? else { return Ok(None) };
+    match worker.shared.purse.try_reserve(&terms.items) {
+        Some(Ok(hold)) => Ok(Some(Box::new(terms.money(hold)))),
+        Some(Err(refused)) => Err(refuse(&terms.budgets, &refused, meter.started_at)),
+        None => {
+            let detail = format!("money of a budget is being asked for; try {} again in a moment", call.what);
+            Err(Rejection::new(GatewayCode::BudgetExhausted, detail).with_retry_after(Some(ELSEWHERE_RETRY)))
+        }
+    }
+}
+
+/// Asks for money of such a call, to be had later.
+pub(crate) fn ask_unread(
+    worker: &Arc<Worker>,
+    organization: &OrganizationPolicy,
+    call: &Unread<'_>,
+    meter: &Meter,
+) -> Option<impl Future<Output = Result<Box<Money>, Rejection>> + Send + use<>> {
+    let terms = terms_unread(organization, call, meter).ok()??;
+    let (worker, at) = (worker.clone(), meter.started_at);
+    Some(async move { terms.take(&worker, at).await })
+}
+
+/// Charges a call that nobody could hold for, by what its attempts took: of what is here, else beyond any lease.
+pub(crate) fn hold_known(
+    worker: &Worker,
+    organization: &OrganizationPolicy,
+    providers: &[&str],
+    model: &str,
+    meter: &mut Meter,
+) {
+    let budgets = organization.budgets();
+    if budgets.is_empty() || meter.money.is_some() {
+        return;
+    }
+    let bindings = bind(budgets, meter, Some(model), providers);
+    let mut terms = Terms::of(organization, &bindings, spent(meter.attempts.iter()));
+    let purse = &worker.shared.purse;
+    let mut given = purse.try_reserve(&terms.items);
+    if !matches!(given, Some(Ok(_))) {
+        terms.items.iter_mut().for_each(|item| item.is_soft = true);
+        given = purse.try_reserve(&terms.items);
+    }
+    if let Some(Ok(hold)) = given {
+        meter.money = Some(Box::new(terms.money(hold)));
+    }
+}
+
+fn terms_unread(
+    organization: &OrganizationPolicy,
+    call: &Unread<'_>,
+    meter: &Meter,
+) -> Result<Option<Terms>, Rejection> {
+    let budgets = organization.budgets();
+    if budgets.is_empty() {
+        return Ok(None);
+    }
+    let bindings = bind(budgets, meter, call.model, call.providers);
+    if bindings.is_empty() {
+        return Ok(None);
+    }
+    let tokens = call.window.map(|(_, window)| window.tokens());
+    let cost = call.window.and_then(|(target, window)| window.cost(organization, target, meter.started_at));
+    let is_open = |measure: Measure| match measure {
+        Measure::Cost => cost.is_none(),
+        Measure::Tokens => tokens.is_none(),
+        Measure::Requests => call.is_many,
+    };
+    if let Some(binding) = bindings.iter().find(|binding| binding.budget.is_hard && is_open(binding.budget.measure)) {
+        return Err(match call.window {
+            Some((target, _)) if tokens.is_some() => refuse_unpriced(target),
+            _ => refuse_unbounded(&binding.budget.name, call.what),
+        });
+    }
+    let each = Spent { cost: cost.unwrap_or(0), tokens: tokens.unwrap_or(0), requests: 1 };
+    Ok(Some(Terms::of(organization, &bindings, each)))
+}
+
+fn refuse_unbounded(name: &str, what: &str) -> Rejection {
+    let detail = format!(
+        "the budget \"{name}\" is never exceeded, and nobody can say beforehand what {what} will take; use another surface, or let \
+         an administrator make the budget a soft one or exempt this key"
+    );
+    Rejection::new(GatewayCode::BudgetExhausted, detail)
 }
 
 /// Lists who may answer, each once.
@@ -212,11 +320,21 @@ impl Money {
         self.hold.charges()
     }
 
-    /// Charges what the attempts took. Keep what is returned until the charges are written down.
-    pub(crate) fn settle(self, attempts: &[AttemptRecord]) -> Settled {
-        let Self { hold, by_provider, .. } = self;
+    /// Says whether these budgets are those that it was held of.
+    pub(crate) fn is_of(&self, budgets: &Arc<Budgets>) -> bool {
+        Arc::ptr_eq(&self.budgets, budgets)
+    }
+
+    /// Charges what the attempts took; all that may have been taken, when an answer came without a count. Keep what is returned
+    /// until the charges are written down.
+    pub(crate) fn settle(self, attempts: &[AttemptRecord], is_unmetered: bool) -> Settled {
+        let Self { hold, by_provider, each, .. } = self;
         let all = spent(attempts.iter());
+        let was_answered = attempts.iter().any(|attempt| attempt.outcome == AttemptOutcome::Success);
         hold.settle(&|account| {
+            if is_unmetered && was_answered {
+                return each;
+            }
             let only = by_provider.iter().find(|(known, _)| known == account).map(|(_, providers)| providers);
             only.map_or(all, |providers| {
                 let counts =

@@ -29,7 +29,7 @@ use provider::{Base, Counting, Provider};
 use tokio::time::{Instant, timeout_at};
 use upstream::client::SendError;
 
-use super::budget::{self, Unbounded};
+use super::budget::{self, Unread, Window};
 use super::relay::stream::Start;
 use super::relay::watch::Watch;
 use super::relay::{Bill, Billing, End, Source, Writer};
@@ -132,9 +132,14 @@ pub(crate) async fn forward(
         request.headers_mut().insert(TRACEPARENT, traceparent);
     }
     meter.is_unmetered = counting.is_none();
-    if !matches!(parts.method, Method::GET | Method::HEAD) {
-        let unbounded = Unbounded { what: "a call of a provider's own API", providers: &[name], model: None };
-        budget::refuse_unbounded(worker, caller.organization, &unbounded, meter)?;
+    if !matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE) {
+        let n_bytes = request.body().len();
+        let window = counting.and_then(|counting| Window::of_passage(&deployment, counting, &scan, n_bytes));
+        let what = "this call of a provider's own API";
+        let model = counting.map(|_| deployment.upstream_model.as_str());
+        let window = window.map(|window| (&*deployment, window));
+        let unread = Unread { what, providers: &[name], model, window, is_many: false };
+        budget::hold_unread(worker, caller.organization, &unread, meter).await?;
     }
     meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
     meter.open();

@@ -22,7 +22,7 @@ use policy::Caller;
 use tokio::time::{Instant, sleep};
 
 use self::host::SessionHost;
-use super::budget::{self, Unbounded};
+use super::budget::{self, Money, Unread, Window};
 use super::dispatch::{Calling, Line, open_line};
 use super::relay::ReplyBody;
 use super::reply::Reply;
@@ -41,6 +41,8 @@ pub(crate) struct Opening {
     takeover: Takeover,
     stop: Stop,
     line: Line,
+    /// What the first turn holds of budgets.
+    money: Option<Box<Money>>,
     /// The client's key, to be asked about again.
     key: Secret<String>,
     worker: Arc<Worker>,
@@ -50,7 +52,7 @@ pub(crate) struct Opening {
 }
 
 /// What a session is, for people.
-const SESSION: &str = "a realtime session";
+const SESSION: &str = "a turn of a realtime session";
 
 /// Finds an upstream for a session.
 pub(crate) async fn open(
@@ -75,9 +77,17 @@ pub(crate) async fn open(
     meter.route = model.route;
     if !caller.organization.budgets().is_empty() {
         let providers = budget::providers(model.targets.iter().map(|target| &*target.deployment));
-        let unbounded = Unbounded { what: SESSION, providers: &providers, model: Some(&name) };
-        budget::refuse_unbounded(worker, caller.organization, &unbounded, meter)?;
+        let target = model.targets.iter().map(|target| &*target.deployment).max_by_key(|it| {
+            let window = Window::of_turn(it);
+            // One that is not known is the dearest of all.
+            window.map_or(u64::MAX, |window| window.cost(caller.organization, it, meter.started_at).unwrap_or(u64::MAX))
+        });
+        let window = target.and_then(|target| Some((target, Window::of_turn(target)?)));
+        let unread = Unread { what: SESSION, providers: &providers, model: Some(&name), window, is_many: false };
+        budget::hold_unread(worker, caller.organization, &unread, meter).await?;
     }
+    // It is the first turn's: the session itself takes nothing.
+    let money = meter.money.take();
     meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
     let offered = Takeover::of(parts).zip(parts.extensions.get::<Stop>().cloned());
     let (takeover, stop) = offered.ok_or_else(Rejection::internal)?;
@@ -96,6 +106,7 @@ pub(crate) async fn open(
         takeover,
         stop,
         line,
+        money,
         key: Secret::new(presented.to_owned()),
         worker: worker.clone(),
         billed_to: caller.organization.clone(),
@@ -116,7 +127,7 @@ impl Opening {
     }
 
     async fn run(self: Box<Self>, meter: Box<Meter>) {
-        let Self { takeover, stop, line, key, worker, billed_to, within, .. } = *self;
+        let Self { takeover, stop, line, money, key, worker, billed_to, within, .. } = *self;
         // A client that is gone by now has used nothing; the meter says so when it is dropped.
         let Ok(connection) = takeover.await else { return };
         let config = &worker.shared.config;
@@ -126,7 +137,7 @@ impl Opening {
             idle: Duration::from_millis(config.realtime.idle_ms),
             ends_at: Instant::now() + within.map_or(total, |within| within.min(total)),
         };
-        let host = SessionHost::new(worker.clone(), key, billed_to, line.deployment, meter);
+        let host = SessionHost::new(worker.clone(), key, billed_to, line.deployment, meter, money);
         let session = Session::new(client, line.socket, line.first, host, limits);
         let (end, host) = session.run(stop.draining().cancelled(), cut(&stop, config.drain())).await;
         host.settle(&end);

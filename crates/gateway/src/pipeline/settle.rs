@@ -484,7 +484,7 @@ impl Meter {
         let is_kept = self.endpoint.is_metered() && code != Some(GatewayCode::UsageFull);
         let caller = self.caller.filter(|_| is_kept)?;
         // Its leases stay open until the event is written.
-        let mut settled = self.money.take().map(|money| money.settle(&self.attempts));
+        let mut settled = self.money.take().map(|money| money.settle(&self.attempts, self.is_unmetered));
         // Nothing upstream took part in an answer that is given again; it belongs in no deployment's figures.
         let served = self.served.take().filter(|_| !self.cache.is_reused());
         let (deployment_id, provider, upstream_model) = match served {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::budget::Measure;
 use domain::usage::{AttemptOutcome, Endpoint, Outcome};
 use domain::{ModelPattern, NanoUsd, Timestamp};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -18,6 +19,7 @@ use policy::resource::KeyStatus;
 use realtime::{Message, Socket};
 use serde_json::{Value, json};
 
+use super::budgets::{Lent, budget};
 use crate::harness::Bench;
 use crate::harness::policy::{SECRET, World, deployment_id, token};
 use crate::harness::upstream::{Trouble, openai_error};
@@ -172,6 +174,75 @@ async fn each_turn_is_in_the_ledger_before_the_client_sees_its_end() {
     assert_eq!((end.endpoint, end.outcome, end.status), (Endpoint::RealtimeSession, Outcome::Success, 101));
     assert_eq!((end.usage.total(), end.cost, end.attempts[0].outcome), (0, NanoUsd::ZERO, AttemptOutcome::Success));
     assert_eq!(bench.gateway.metrics().in_flight(), 0);
+}
+
+/// Money in the amount of `n_windows` turns at the most: 32,000 tokens in and 4,096 out.
+fn lent(n_windows: u64, more: u64) -> Lent {
+    const WINDOW: u64 = 32_000 * 10_000 + 4_096 * 20_000;
+    let mut world = priced();
+    for content in &mut world.contents {
+        match content {
+            Content::Deployment(it) if it.upstream_model == "up-1" => "gpt-realtime".clone_into(&mut it.upstream_model),
+            Content::Price(it) if it.upstream_model == "up-1" => "gpt-realtime".clone_into(&mut it.upstream_model),
+            _ => {}
+        }
+    }
+    world.contents.push(Content::Budget(budget(Measure::Cost)));
+    Lent::of(&world, n_windows * WINDOW + more)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_turn_holds_what_its_model_can_take_and_none_is_made_without_money() {
+    // What a turn costs: see above.
+    const COST: u64 = (40 + 20 * 10) * 1_000 + 40 * 500 + (5 * 2 + 15 * 20) * 1_000;
+    let lent = lent(1, COST);
+    let bench = &lent.bench;
+    let (mut client, mut upstream) = session(bench).await;
+    for n in 1..=2 {
+        say(&mut client, json!({"type": "response.create"})).await;
+        assert_eq!(hear_event(&mut upstream).await["type"], "response.create", "turn {n}");
+        say(&mut upstream, created(&format!("resp_{n}"))).await;
+        assert_eq!(hear_event(&mut client).await["type"], "response.created");
+        assert!(bench.ledger.opened.lock()[n].holds[0].amount > 400_000_000);
+        say(&mut upstream, done(&format!("resp_{n}"), "completed")).await;
+        assert_eq!(hear_event(&mut client).await["type"], "response.done");
+        assert_eq!(bench.ledger.events.lock()[n - 1].charges[0].amount, COST);
+        // Money for the next turn is asked for meanwhile; people take longer to speak.
+        tokio::time::timeout(Duration::from_secs(1), std::future::pending::<()>()).await.expect_err("a while");
+    }
+    say(&mut client, json!({"type": "response.create"})).await;
+    let refused = hear_event(&mut client).await;
+    assert_eq!((&refused["type"], &refused["error"]["code"]), (&json!("error"), &json!("budget_exhausted")));
+    client.close(None).await.expect("closes");
+    assert_eq!(lent.posted(3).await, 2 * COST);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_not_opened_without_money_for_one_turn() {
+    let poor = lent(0, 1_000);
+    let (status, error) = Knock::at("/v1/realtime?model=gpt").refused(&poor.bench.lane).await;
+    assert_eq!((status, &error["code"]), (402, &json!("budget_exhausted")));
+    let mut world = priced();
+    world.contents.push(Content::Budget(budget(Measure::Cost)));
+    let unknown = Lent::of(&world, 1_000_000_000);
+    let (status, error) = Knock::at("/v1/realtime?model=gpt").refused(&unknown.bench.lane).await;
+    assert_eq!(status, 402);
+    assert!(error["message"].to_string().contains("nobody can say beforehand"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_down_is_charged_when_it_is_known() {
+    let lent = lent(2, 0);
+    let (mut client, mut upstream) = session(&lent.bench).await;
+    let kind = "conversation.item.input_audio_transcription.completed";
+    let usage = json!({"type": "tokens", "input_tokens": 30, "output_tokens": 6});
+    say(&mut upstream, json!({"type": kind, "item_id": "item_1", "transcript": "Hi", "usage": usage})).await;
+    assert_eq!(hear_event(&mut client).await["type"], kind);
+    let event = lent.bench.event().await;
+    let cost = u64::try_from(event.cost.as_nanos()).expect("a cost");
+    assert_eq!(event.charges.iter().map(|charge| charge.amount).sum::<u64>(), cost);
+    drop((client, upstream));
+    assert_eq!(lent.posted(2).await, cost);
 }
 
 /// `gpt` with prices for sound, and for what writes down.

@@ -6,11 +6,16 @@
 use domain::image::ImageRate;
 use domain::price::UnitRates;
 use domain::usage::UnitUsage;
-use domain::{NanoUsd, Price, Timestamp};
+use domain::{NanoUsd, Price as Rate, Timestamp};
+use llm::dialect::Dialect;
+use policy::resource::Price;
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
+use provider::catalog::ModelKind;
+use provider::scan::{Scan, visit_fields};
 use provider::task::Task;
-use provider::{Operation, catalog, estimate, pricing};
+use provider::{Counting, Operation, catalog, estimate, pricing};
 use purse::Spent;
+use serde_json::Value;
 
 use crate::pipeline::resolve::Wanted;
 
@@ -22,6 +27,75 @@ const PICTURE_OUTPUT: u64 = 10_000;
 const SOUND_BYTES_PER_SECOND: u64 = 500;
 /// The least bytes of a document that is ranked, and how many of them are billed as one search at the most.
 const SEARCH_BYTES: u64 = 256;
+
+/// The most that a target reads and writes for one call, whatever is in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    input: u64,
+    output: u64,
+}
+
+impl Window {
+    /// The window of a session's turn; `None` for a model that is not known.
+    pub(crate) fn of_turn(target: &DeploymentPolicy) -> Option<Self> {
+        let model = catalog::find(&target.provider, &target.upstream_model)?;
+        let output = model.max_output_tokens.unwrap_or(UNSTATED_OUTPUT);
+        (model.kind == ModelKind::Realtime).then_some(Self { input: model.context_tokens, output })
+    }
+
+    /// The window of a call in the provider's own form. A chat may read what the upstream keeps, and so as much as the model can.
+    pub(crate) fn of_passage(
+        target: &DeploymentPolicy,
+        counting: Counting,
+        scan: &Scan,
+        n_bytes: usize,
+    ) -> Option<Self> {
+        if counting == Counting::Free {
+            return Some(Self { input: 0, output: 0 });
+        }
+        let model = catalog::find(&target.provider, &target.upstream_model)?;
+        match model.kind {
+            // Of these there may be many in one.
+            ModelKind::Chat if counting == Counting::Dialect(Dialect::OpenAiCompletions) => None,
+            ModelKind::Chat => {
+                let output = asked(scan).or(model.max_output_tokens).unwrap_or(UNSTATED_OUTPUT);
+                Some(Self { input: model.context_tokens, output: output.saturating_mul(scan.n.unwrap_or(1).max(1)) })
+            }
+            ModelKind::Embedding => Some(Self { input: n_bytes as u64, output: 0 }),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn tokens(self) -> u64 {
+        self.input.saturating_add(self.output)
+    }
+
+    /// Returns what it can cost; `None` without a price.
+    pub(crate) fn cost(
+        self,
+        organization: &OrganizationPolicy,
+        target: &DeploymentPolicy,
+        at: Timestamp,
+    ) -> Option<u64> {
+        if self.tokens() == 0 {
+            return Some(0);
+        }
+        let price = organization.price(&target.provider, &target.upstream_model, at)?;
+        Some(u64::try_from(dearest(self.input, self.output, price).as_nanos()).unwrap_or(0))
+    }
+}
+
+/// Prices tokens at the dearest that a price holds for any of them.
+fn dearest(input: u64, output: u64, price: &Price) -> NanoUsd {
+    let usual = pricing::worst_case(input, output, &price.rates, &price.long_context);
+    let tiers = price.tiers.iter().map(|tier| pricing::worst_case(input, output, &tier.rates, &[]));
+    tiers.fold(usual, std::cmp::max)
+}
+
+/// The longest answer that a request lets be.
+fn asked(scan: &Scan) -> Option<u64> {
+    [scan.max_completion_tokens, scan.max_tokens, scan.max_output_tokens].into_iter().flatten().max()
+}
 
 /// One call, to be bounded at any target.
 pub(super) struct Bound<'a> {
@@ -50,9 +124,7 @@ impl<'a> Bound<'a> {
         for target in targets {
             let price = organization.price(&target.provider, &target.upstream_model, at).ok_or(*target)?;
             let output = self.output(target);
-            let usual = pricing::worst_case(input, output, &price.rates, &price.long_context);
-            let tiers = price.tiers.iter().map(|tier| pricing::worst_case(input, output, &tier.rates, &[]));
-            let tokens = tiers.fold(usual, std::cmp::max);
+            let tokens = dearest(input, output, price);
             let units = std::iter::once(&price.rates).chain(price.tiers.iter().map(|tier| &tier.rates));
             let units =
                 units.map(|rates| self.unit_cost(&rates.units, &price.images)).fold(NanoUsd::ZERO, std::cmp::max);
@@ -81,8 +153,23 @@ impl<'a> Bound<'a> {
         }
     }
 
+    /// How many answers are asked for. Completions may be of several prompts, each as often.
     fn n(&self) -> u64 {
-        self.wanted.scan.n.unwrap_or(1).max(1)
+        let Wanted { scan, body, .. } = self.wanted;
+        let n = scan.n.unwrap_or(1).max(1);
+        if self.wanted.surface.operation() != Operation::Chat(Dialect::OpenAiCompletions) {
+            return n;
+        }
+        let prompt = scan.input.and_then(|span| serde_json::from_slice::<Vec<Value>>(span.of(body)).ok());
+        let n_prompts = prompt.filter(|all| !all.iter().all(Value::is_number)).map_or(1, |all| all.len() as u64);
+        let mut best_of = None;
+        // It was scanned before, so it reads again.
+        let _read = visit_fields(body, |key, span| {
+            if key == "best_of" {
+                best_of = serde_json::from_slice::<u64>(span.of(body)).ok();
+            }
+        });
+        n.max(best_of.unwrap_or(1)).saturating_mul(n_prompts.max(1))
     }
 
     fn output(&self, target: &DeploymentPolicy) -> u64 {
@@ -97,18 +184,16 @@ impl<'a> Bound<'a> {
                 (self.wanted.body.len() as u64).saturating_mul(4)
             }
             Operation::Chat(_) | Operation::Task(Task::Compaction) => {
-                let asked = [scan.max_completion_tokens, scan.max_tokens, scan.max_output_tokens];
-                let asked = asked.into_iter().flatten().max();
                 let known = catalog::find(&target.provider, &target.upstream_model);
                 let stated = || known.and_then(|model| model.max_output_tokens).unwrap_or(UNSTATED_OUTPUT);
-                asked.unwrap_or_else(stated).saturating_mul(self.n())
+                asked(scan).unwrap_or_else(stated).saturating_mul(self.n())
             }
         }
     }
 
     /// What is counted beside tokens, each picture of the dearest kind.
     fn unit_cost(&self, rates: &UnitRates, images: &[ImageRate]) -> NanoUsd {
-        let image = images.iter().map(|rate| rate.each).chain(rates.image).reduce(Price::max);
+        let image = images.iter().map(|rate| rate.each).chain(rates.image).reduce(Rate::max);
         pricing::unit_cost(self.units(), &UnitRates { image, ..*rates })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Every turn is a call of its own in the ledger, under an id of its own, with the session's in its metadata; the session has
 //! one event of its own at its end. Policy is asked again before each turn, and every second for what must end a session:
-//! hard budgets admit no turn, soft ones count it. Invariant: a turn that began is settled exactly once, also when
+//! a turn holds the model's whole window of hard budgets, and the next one's is asked for while it runs. Invariant: a turn that began is settled exactly once, also when
 //! the session is dropped.
 
 use std::collections::VecDeque;
@@ -15,12 +15,13 @@ use domain::usage::{AttemptOutcome, ModalUsage, Outcome, TokenUsage, UnitUsage};
 use ingress::rejection::{self, Rejection};
 use llm::canonical::event::FinishReason;
 use llm::dialect::Dialect;
+use parking_lot::Mutex;
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use provider::skim::Skimmed;
 use tokio::time::Instant;
 
 use super::SESSION;
-use crate::pipeline::budget::{Unbounded, refuse_unbounded};
+use crate::pipeline::budget::{self, Money, Unread, Window};
 use crate::pipeline::dispatch::line_record;
 use crate::pipeline::relay::{self, Bill, Billing};
 use crate::pipeline::reserve::Hold;
@@ -42,7 +43,21 @@ pub(super) struct SessionHost {
     /// The turns under way, by the upstream's id.
     turns: Vec<(Box<str>, Box<Meter>)>,
     /// Places held for turns that were asked for and have not begun.
-    granted: VecDeque<Hold>,
+    granted: VecDeque<Granted>,
+    /// Money for the next turn; it is asked for while another one runs.
+    next: Arc<Mutex<Next>>,
+}
+
+/// What a turn needs to begin.
+struct Granted {
+    place: Hold,
+    money: Option<Box<Money>>,
+}
+
+#[derive(Default)]
+struct Next {
+    money: Option<Box<Money>>,
+    is_asked: bool,
 }
 
 impl SessionHost {
@@ -52,9 +67,11 @@ impl SessionHost {
         organization: Arc<OrganizationPolicy>,
         deployment: Arc<DeploymentPolicy>,
         meter: Box<Meter>,
+        money: Option<Box<Money>>,
     ) -> Self {
+        let next = Arc::new(Mutex::new(Next { money, is_asked: false }));
         let billing = Billing { organization, deployment, input_guess: 0, is_stream: true, tier: None };
-        Self { worker, key, billing, meter, turns: Vec::new(), granted: VecDeque::new() }
+        Self { worker, key, billing, meter, turns: Vec::new(), granted: VecDeque::new(), next }
     }
 
     /// Asks the policy in force whether the key may still use the model, and the deployment still serves it.
@@ -76,11 +93,52 @@ impl SessionHost {
         Ok(())
     }
 
-    fn hold(&mut self) -> Result<Hold, Rejection> {
+    fn hold(&mut self) -> Result<Granted, Rejection> {
         self.check()?;
-        budget(&self.worker, &self.billing, &mut self.meter)?;
+        let money = self.hold_money()?;
         let caller = self.meter.caller.ok_or_else(Rejection::internal)?;
-        reserve::reserve(&self.worker, caller.key)
+        Ok(Granted { place: reserve::reserve(&self.worker, caller.key)?, money })
+    }
+
+    /// Holds as much of budgets as a turn can take, which is what its model reads and writes at the most.
+    fn hold_money(&mut self) -> Result<Option<Box<Money>>, Rejection> {
+        let Billing { organization, deployment, .. } = &self.billing;
+        if organization.budgets().is_empty() {
+            return Ok(None);
+        }
+        let unread = Unread {
+            what: SESSION,
+            providers: &[&deployment.provider],
+            model: Some(&self.meter.model),
+            window: Window::of_turn(deployment).map(|window| (&**deployment, window)),
+            is_many: false,
+        };
+        let kept = self.next.lock().money.take().filter(|money| money.is_of(organization.budgets()));
+        let given = match kept {
+            Some(money) => Ok(Some(money)),
+            None => budget::try_hold_unread(&self.worker, organization, &unread, &self.meter),
+        };
+        if !std::mem::replace(&mut self.next.lock().is_asked, true) {
+            let next = Arc::clone(&self.next);
+            let asking = budget::ask_unread(&self.worker, organization, &unread, &self.meter);
+            runtime::tasks::spawn("gateway.realtime.money", async move {
+                let given = match asking {
+                    Some(asking) => asking.await.ok(),
+                    None => None,
+                };
+                let mut next = next.lock();
+                (next.money, next.is_asked) = (given, false);
+            });
+        }
+        given
+    }
+
+    /// Settles a turn. What was not held for it, such as what was made without being asked for, is charged as it was.
+    fn end_turn(&self, mut turn: Box<Meter>, billing: &Billing, outcome: Outcome, code: Option<GatewayCode>) {
+        let Billing { organization, deployment, .. } = billing;
+        let model = turn.model.clone();
+        budget::hold_known(&self.worker, organization, &[&deployment.provider], &model, &mut turn);
+        turn.end(outcome, code);
     }
 
     fn refusal(&self, rejection: &Rejection) -> Refusal {
@@ -95,10 +153,6 @@ impl SessionHost {
         let mut record = line_record(deployment, 1, turn.started_at);
         record.upstream_request_id =
             (!upstream_id.is_empty() && upstream_id.len() <= 128).then(|| upstream_id.to_owned());
-        // What was refused is refused before a turn is made; what is counted only is counted here.
-        if budget(&self.worker, &self.billing, &mut turn).is_err() {
-            tracing::debug!(request.id = %turn.request_id, "a turn goes on that a new budget would have refused");
-        }
         turn.begin_attempt(record, Instant::now());
         turn
     }
@@ -136,8 +190,8 @@ impl SessionHost {
 
 impl Host for SessionHost {
     fn may_respond(&mut self) -> Result<(), Refusal> {
-        let hold = self.hold().map_err(|rejection| self.refusal(&rejection))?;
-        self.granted.push_back(hold);
+        let granted = self.hold().map_err(|rejection| self.refusal(&rejection))?;
+        self.granted.push_back(granted);
         if self.granted.len() > MOST_GRANTED {
             self.granted.pop_front();
         }
@@ -160,19 +214,19 @@ impl Host for SessionHost {
 
     fn began(&mut self, id: &str) -> Result<(), Refusal> {
         // What the client did not ask for was made by the upstream, at the end of speech.
-        let hold = match self.granted.pop_front() {
-            Some(hold) => Ok(hold),
+        let granted = match self.granted.pop_front() {
+            Some(granted) => Ok(granted),
             None => self.hold(),
         };
         let mut turn = self.begin(&self.billing.deployment, id);
-        turn.open();
-        let refused = match hold {
-            Ok(hold) => {
-                turn.hold = Some(hold);
+        let refused = match granted {
+            Ok(Granted { place, money }) => {
+                (turn.hold, turn.money) = (Some(place), money);
                 Ok(())
             }
             Err(rejection) => Err(self.refusal(&rejection)),
         };
+        turn.open();
         self.turns.push((id.into(), turn));
         refused
     }
@@ -200,7 +254,8 @@ impl Host for SessionHost {
         }
         turn.finish = finish;
         turn.end_attempt(attempt, &bill, Instant::now());
-        turn.end(outcome, (done.status == Status::Failed).then_some(GatewayCode::UpstreamError));
+        let code = (done.status == Status::Failed).then_some(GatewayCode::UpstreamError);
+        self.end_turn(turn, &self.billing, outcome, code);
     }
 
     fn transcribed(&mut self, transcribed: &Transcribed, model: Option<&str>) {
@@ -219,7 +274,7 @@ impl Host for SessionHost {
         let mut bill = bill(&billing, (usage, modal), units, &turn);
         bill.is_estimated |= !is_counted;
         turn.end_attempt(AttemptOutcome::Success, &bill, Instant::now());
-        turn.end(Outcome::Success, None);
+        self.end_turn(turn, &billing, Outcome::Success, None);
     }
 
     fn failed(&mut self, error: &UpstreamError) {
@@ -264,14 +319,6 @@ impl Host for SessionHost {
         };
         Some(self.refusal(&Rejection::new(code, detail)))
     }
-}
-
-/// Asks the budgets. What a turn will take nobody can say beforehand, so a hard one admits none.
-fn budget(worker: &Worker, billing: &Billing, meter: &mut Meter) -> Result<(), Rejection> {
-    let model = meter.model.clone();
-    let providers = [&*billing.deployment.provider];
-    let unbounded = Unbounded { what: SESSION, providers: &providers, model: Some(&model) };
-    refuse_unbounded(worker, &billing.organization, &unbounded, meter)
 }
 
 /// Bills what a turn used.
