@@ -159,6 +159,9 @@ fn conflict(constraint: Constraint) -> Problem {
         Constraint::DeploymentName => ("/name", "another model of the workspace has this name"),
         Constraint::RouteName => ("/name", "another route or model of the workspace has this name"),
         Constraint::Price => ("/effective_at", "a price from this moment exists already"),
+        Constraint::BudgetName => {
+            ("/name", "another budget of this workspace, or of the whole organization, has this name")
+        }
         Constraint::NodeGroupName => ("/slug", "another node group has this slug"),
         _ => ("", "it exists already"),
     };

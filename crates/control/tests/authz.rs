@@ -103,6 +103,7 @@ fn random_id(parameter: &str, world: &World) -> String {
         "deployment_id" => "dep",
         "route_id" => "rte",
         "virtual_key_id" => "key",
+        "budget_id" => "bud",
         "request_id" => "req",
         "node_group_id" => "ng",
         "node_id" => "node",
@@ -169,6 +170,8 @@ async fn victim_ids(world: &World) -> Vec<(&'static str, String)> {
     let (organization, workspace) = (world.organization(), world.workspace());
     let new = r#"{"provider":"openai_compatible","name":"c","base_url":"https://up.example/v1","secret":"sk-1234567890abcdef"}"#;
     owner.send("POST", &format!("/api/v1/organizations/{organization}/credentials"), Some(new)).await;
+    let new = r#"{"name":"b","measure":"requests","limits":[{"window":"day","amount":1}]}"#;
+    owner.send("POST", &format!("/api/v1/workspaces/{workspace}/budgets"), Some(new)).await;
     let mut ids = Vec::new();
     for (parameter, list) in [
         ("environment_id", format!("/api/v1/workspaces/{workspace}/environments")),
@@ -177,6 +180,7 @@ async fn victim_ids(world: &World) -> Vec<(&'static str, String)> {
         ("credential_id", format!("/api/v1/organizations/{organization}/credentials")),
         ("deployment_id", format!("/api/v1/workspaces/{workspace}/deployments")),
         ("virtual_key_id", format!("/api/v1/workspaces/{workspace}/virtual-keys")),
+        ("budget_id", format!("/api/v1/workspaces/{workspace}/budgets")),
     ] {
         ids.push((parameter, first(owner.send("GET", &list, None).await)));
     }

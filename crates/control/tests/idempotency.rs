@@ -65,6 +65,10 @@ async fn every_post_keeps_the_promise_of_its_key_or_makes_none() {
         format!(r#"{{"name":"r","targets":[{{"deployment_id":"{}","priority":1,"weight":1}}]}}"#, id(&model, ""));
     check(&owner, act("routes.create", format!("{ws}/routes"), targets), done).await;
 
+    let budget = r#"{"name":"b","measure":"requests","limits":[{"window":"day","amount":1}]}"#;
+    check(&owner, act("budgets.create", format!("{ws}/budgets"), budget), done).await;
+    check(&owner, act("organization_budgets.create", format!("{org}/budgets"), budget), done).await;
+
     let key = format!(r#"{{"environment_id":"{}","name":"k"}}"#, world.environment("development"));
     let key = check(&owner, act("virtual_keys.issue", format!("{ws}/virtual-keys"), key), done).await;
     let key = format!("{ws}/virtual-keys/{}", id(&key, "virtual_key"));

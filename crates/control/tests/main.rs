@@ -9,6 +9,8 @@ mod authz;
 #[cfg(test)]
 mod bootstrap;
 #[cfg(test)]
+mod budgets;
+#[cfg(test)]
 mod credentials;
 #[cfg(test)]
 mod dry_run;

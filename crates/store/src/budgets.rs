@@ -1,5 +1,6 @@
 //! Budgets as people set them. What was spent of them is in [`crate::leases`].
 
+pub mod accounts;
 pub mod window;
 
 use std::collections::BTreeSet;
@@ -107,7 +108,7 @@ pub async fn get(tx: &mut Tx, id: BudgetId) -> Result<Budget> {
     load(tx, Some(&[id])).await?.pop().ok_or(StoreError::NotFound("budget"))
 }
 
-/// Lists budgets that are not archived, newest first: those of a workspace, or those of the organization as a whole.
+/// Lists budgets that are not archived, newest first: those of a workspace, or all of the organization.
 pub async fn list(
     tx: &mut Tx,
     workspace_id: Option<WorkspaceId>,
@@ -119,7 +120,7 @@ pub async fn list(
                 time_zone, enforcement, when_unreachable, alert_at, increase, carries_over, version, created_at, updated_at,
                 archived_at
            FROM budgets
-          WHERE organization_id = $1 AND workspace_id IS NOT DISTINCT FROM $2 AND archived_at IS NULL
+          WHERE organization_id = $1 AND ($2::text IS NULL OR workspace_id = $2) AND archived_at IS NULL
             AND ($3::text IS NULL OR id < $3)
           ORDER BY id DESC LIMIT $4",
     )

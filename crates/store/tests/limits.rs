@@ -78,7 +78,7 @@ async fn a_target_is_stopped_once_until_it_is_lifted_and_what_was_stopped_stays_
     assert_eq!(kill_switches::get(&mut tx, it.id).await.expect("the switch"), it);
     kill_switches::lift(&mut tx, &permit, it.id, NOON).await.expect("lifted");
     assert!(matches!(kill_switches::lift(&mut tx, &permit, it.id, NOON).await, Err(StoreError::NotFound(_))));
-    assert_eq!(kill_switches::load(&mut tx, None).await.expect("those in force"), [whole.clone()]);
+    assert_eq!(kill_switches::load(&mut tx, None).await.expect("those in force"), std::slice::from_ref(&whole));
     assert_eq!(kill_switches::count(&mut tx).await.expect("a number"), 1);
     let list = kill_switches::list(&mut tx, true, None, Limit::default()).await.expect("a page").items;
     assert_eq!(list.len(), 2);

@@ -3,6 +3,7 @@
 pub mod access_tokens;
 pub mod audit;
 pub mod auth;
+pub mod budgets;
 pub mod credentials;
 pub mod deployments;
 pub mod environments;
@@ -34,6 +35,7 @@ pub fn all() -> impl Iterator<Item = &'static Meta> {
         deployments::ALL,
         routes::ALL,
         virtual_keys::ALL,
+        budgets::ALL,
         usage::ALL,
         audit::ALL,
         nodes::ALL,

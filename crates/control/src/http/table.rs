@@ -1,7 +1,7 @@
 //! The one place where operations meet their handlers.
 
 use api::ops::{
-    access_tokens as tokens, audit, auth, credentials, deployments, environments, members, models, nodes,
+    access_tokens as tokens, audit, auth, budgets, credentials, deployments, environments, members, models, nodes,
     organizations, routes, usage, virtual_keys as keys, workspaces,
 };
 
@@ -11,7 +11,7 @@ use crate::{commands, queries};
 /// Mounts every operation of the management API.
 #[must_use]
 pub fn mount() -> Mount {
-    traffic(tenancy(Mount::default()))
+    money(traffic(tenancy(Mount::default())))
 }
 
 fn tenancy(mount: Mount) -> Mount {
@@ -95,4 +95,20 @@ fn traffic(mount: Mount) -> Mount {
         .operation::<nodes::ListJoinTokens, _, _>(queries::nodes::list_join_tokens)
         .operation::<nodes::CreateJoinToken, _, _>(commands::nodes::create_join_token)
         .operation::<nodes::RevokeJoinToken, _, _>(commands::nodes::revoke_join_token)
+}
+
+fn money(mount: Mount) -> Mount {
+    mount
+        .operation::<budgets::ListBudgets, _, _>(queries::budgets::list)
+        .operation::<budgets::CreateBudget, _, _>(commands::budgets::create)
+        .operation::<budgets::GetBudget, _, _>(queries::budgets::get)
+        .operation::<budgets::UpdateBudget, _, _>(commands::budgets::update)
+        .operation::<budgets::ArchiveBudget, _, _>(commands::budgets::archive)
+        .operation::<budgets::ListBudgetAccounts, _, _>(queries::budgets::accounts)
+        .operation::<budgets::ListOrganizationBudgets, _, _>(queries::budgets::list_all)
+        .operation::<budgets::CreateOrganizationBudget, _, _>(commands::budgets::create_for_all)
+        .operation::<budgets::GetOrganizationBudget, _, _>(queries::budgets::get_any)
+        .operation::<budgets::UpdateOrganizationBudget, _, _>(commands::budgets::update_any)
+        .operation::<budgets::ArchiveOrganizationBudget, _, _>(commands::budgets::archive_any)
+        .operation::<budgets::ListOrganizationBudgetAccounts, _, _>(queries::budgets::accounts_of_any)
 }

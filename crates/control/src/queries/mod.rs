@@ -3,6 +3,7 @@
 pub mod access_tokens;
 pub mod audit;
 pub mod auth;
+pub mod budgets;
 pub mod credentials;
 pub mod deployments;
 pub mod environments;

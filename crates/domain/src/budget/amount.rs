@@ -1,10 +1,14 @@
 //! Amounts as people write them: dollars as a decimal text, everything else as a whole number.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
 use super::{Budget, Measure};
 use crate::NanoUsd;
 
 /// An amount in JSON: `"12.50"` of money, `1000000` of tokens or requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(untagged)]
 pub enum Amount {
     /// Tokens or requests.
@@ -34,5 +38,30 @@ impl Amount {
             (Self::Money(_), _) => return Err("give a whole number"),
         };
         if amount > Budget::MAX_AMOUNT { Err("is too large") } else { Ok(amount) }
+    }
+}
+
+/// Reads either form, and says what to write when it is neither.
+struct Either;
+
+impl Visitor<'_> for Either {
+    type Value = Amount;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("dollars as text, such as \"12.50\", or a whole number of tokens or requests")
+    }
+
+    fn visit_u64<E: Error>(self, count: u64) -> Result<Amount, E> {
+        Ok(Amount::Count(count))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Amount, E> {
+        text.parse().map(Amount::Money).map_err(E::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Either)
     }
 }
