@@ -21,10 +21,11 @@ use super::spool::{Batch, Reader, Spool};
 
 /// Events of one batch at most; some 500 bytes each, far below the link's message bound.
 const MAX_EVENTS: usize = 1_000;
-/// Pause after news: what a quiet node has to tell is soon with the ledger, a busy one sends more at once and wakes it less often.
+/// Pause before a report, and after one that told all there was: what a quiet node has to tell is soon with the ledger, a busy
+/// one sends more at once and wakes it less often.
 const GATHER: Duration = Duration::from_millis(50);
 const GATHER_BUSY: Duration = Duration::from_millis(250);
-/// Events of one pause that make a node a busy one.
+/// Events of one report that make a node a busy one.
 const BUSY_EVENTS: usize = 20;
 /// Longest time without looking at the spool.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -114,7 +115,6 @@ impl Reporter {
     async fn report(&self, failures: &mut u32, is_last: bool) -> Result<(), ReportError> {
         let mut reader = self.spool.reader();
         let mut stream: Option<Stream> = None;
-        let mut n_gathered = 0;
         loop {
             let (back, batch) = next_batch(reader).await?;
             reader = back;
@@ -123,11 +123,9 @@ impl Reporter {
                     return Ok(());
                 }
                 let _news_or_time = tokio::time::timeout(LOOK_EVERY, self.spool.written()).await;
-                tokio::time::sleep(if n_gathered >= BUSY_EVENTS { GATHER_BUSY } else { GATHER }).await;
-                n_gathered = 0;
+                tokio::time::sleep(GATHER).await;
                 continue;
             };
-            n_gathered += batch.events.len();
             let message = self.message(&batch);
             let open = match stream.as_mut() {
                 Some(open) => {
@@ -138,6 +136,10 @@ impl Reporter {
             };
             self.confirm(open, &batch).await?;
             *failures = 0;
+            // What came meanwhile gathers: a report for each round trip would keep both sides and the ledger busy with few events.
+            if batch.events.len() < MAX_EVENTS && !is_last {
+                tokio::time::sleep(if batch.events.len() >= BUSY_EVENTS { GATHER_BUSY } else { GATHER }).await;
+            }
         }
     }
 

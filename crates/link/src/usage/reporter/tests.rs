@@ -40,6 +40,8 @@ struct Ledger {
     answers: Arc<Mutex<VecDeque<Answer>>>,
     n_batches: Arc<AtomicUsize>,
     stored: Arc<tokio::sync::Notify>,
+    /// Records one more event for each report, until there are so many.
+    echo: Arc<Mutex<Option<(Spool, u64)>>>,
 }
 
 impl Ledger {
@@ -54,7 +56,12 @@ impl Ledger {
     }
 
     fn answer(&self, batch: &v1::UsageBatch) -> Result<v1::UsageAck, Status> {
-        self.n_batches.fetch_add(1, Ordering::SeqCst);
+        let n_before = self.n_batches.fetch_add(1, Ordering::SeqCst) as u64;
+        if let Some((spool, most)) = self.echo.lock().as_ref()
+            && n_before < *most
+        {
+            spool.record(ended(1_000 + n_before)).unwrap();
+        }
         let last = batch.first_sequence + batch.events.len() as u64 - 1;
         let ack = v1::UsageAck { boot_id: batch.boot_id.clone(), watermark: last, ..v1::UsageAck::default() };
         let answer = self.answers.lock().pop_front().unwrap_or(Answer::Accept);
@@ -185,6 +192,23 @@ async fn what_is_recorded_while_reporting_follows() {
     assert_eq!(ledger.events.lock().len(), 51);
     // The note of the node's lives stays.
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_a_report_is_under_way_gathers() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::default();
+    let spool = open(&dir, 1);
+    *ledger.echo.lock() = Some((spool.clone(), 100));
+    spool.record(ended(1)).unwrap();
+    let stop = CancellationToken::new();
+    let began = tokio::time::Instant::now();
+    let reporter = Reporter::new(spool.clone(), link(&ledger), Arc::new(SeededEntropy::new(1)));
+    let running = runtime::tasks::spawn("test.reporter", reporter.run(stop.clone()));
+    ledger.holds(101).await;
+    assert!(began.elapsed() >= GATHER * 100, "{:?}", began.elapsed());
+    stop.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
