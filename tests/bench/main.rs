@@ -45,8 +45,13 @@ fn run(words: &[&str]) -> Result<bool> {
             let (address, n) = (address.parse()?, n.parse()?);
             runtime.block_on(overhead::shoot(case, address, key, n)).map(|()| true)
         }
+        ["pace", address, key, seconds] => {
+            let (address, seconds) = (address.parse()?, seconds.parse()?);
+            runtime.block_on(overhead::pace(address, key, seconds)).map(|()| true)
+        }
         other => bail!(
-            "no benchmark `{}`; there is `overhead [--quick]`, and for profilers `bed` and `shoot CASE ADDRESS KEY N`",
+            "no benchmark `{}`; there is `overhead [--quick]`, and for profilers `bed`, `shoot CASE ADDRESS KEY N` and \
+             `pace ADDRESS KEY SECONDS`",
             other.join(" ")
         ),
     }
