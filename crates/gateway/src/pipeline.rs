@@ -200,7 +200,10 @@ async fn run(
         Endpoint::Response(id) => return Box::pin(remember::show(worker, &caller, (&parts.method, id), meter)).await,
         Endpoint::ResponseInput(id) => return Box::pin(remember::list_input(worker, &caller, id, meter)).await,
         Endpoint::CancelResponse(id) => return Box::pin(remember::cancel(worker, &caller, id, meter)).await,
-        Endpoint::Limits => return limits::show(worker, &caller, &admit::Notes::read(&parts.headers)?),
+        Endpoint::Limits => {
+            let notes = admit::Notes::read(&parts.headers)?;
+            return Box::pin(limits::show(worker, &caller, &notes)).await;
+        }
         Endpoint::Passthrough { provider, rest } => {
             meter.notes = admit::Notes::read(&parts.headers)?;
             // On the heap: few calls take this way.

@@ -1,14 +1,18 @@
 //! Answers `GET /v1/headgate/limits`: what the caller's key may do and has left, on this node and at this moment.
 //!
 //! Whoever holds a key may know what it is for; nothing of other keys is shown. `windows` lists the budgets that bind the key's
-//! calls, some of them perhaps only for certain models or providers, with what this node last heard of each.
+//! calls, some of them perhaps only for certain models or providers, with what this node last heard of each. Of what it has not heard
+//! of it asks first; soft budgets are counted where nodes do not see it.
 
 use domain::budget::{Amount, Measure, Window};
+use domain::lease::Balance;
 use domain::{BudgetId, EnvironmentId, OrganizationId, Timestamp, VirtualKeyId, WorkspaceId};
 use ingress::Rejection;
 use ingress::admit::Notes;
 use policy::Caller;
-use policy::budgets::{BudgetPolicy, Spender};
+use policy::budgets::{Binding, BudgetPolicy, Spender};
+use policy::snapshot::OrganizationPolicy;
+use purse::Item;
 use serde::Serialize;
 
 use super::Worker;
@@ -65,12 +69,16 @@ struct Left<'a> {
     /// Calls are refused at its end.
     is_hard: bool,
     limit: Option<Amount>,
+    /// What was spent.
     used: Option<Amount>,
+    /// What is set aside for calls, here and at other nodes.
+    held: Option<Amount>,
+    /// What a call may have.
     remaining: Option<Amount>,
     resets_at: Option<Timestamp>,
 }
 
-fn windows<'a>(worker: &Worker, caller: &Caller<'a>, notes: &Notes) -> Vec<Left<'a>> {
+async fn windows<'a>(worker: &Worker, caller: &Caller<'a>, notes: &Notes) -> Vec<Left<'a>> {
     let budgets = caller.organization.budgets();
     if budgets.is_empty() {
         return Vec::new();
@@ -86,8 +94,10 @@ fn windows<'a>(worker: &Worker, caller: &Caller<'a>, notes: &Notes) -> Vec<Left<
         route: None,
     };
     let providers = providers(caller.workspace.deployments().map(|it| &**it));
+    let bindings = budgets.of_call(&spender, &providers);
+    hear(worker, caller.organization, &bindings).await;
     let mut windows = Vec::new();
-    for binding in budgets.of_call(&spender, &providers) {
+    for binding in bindings {
         let BudgetPolicy { id, name, measure, is_hard, .. } = binding.budget;
         let amount = |amount| Amount::new(*measure, amount);
         for account in binding.accounts(caller.organization.id) {
@@ -100,6 +110,7 @@ fn windows<'a>(worker: &Worker, caller: &Caller<'a>, notes: &Notes) -> Vec<Left<
                 is_hard: *is_hard,
                 limit: known.map(|(known, _)| amount(known.balance.limit)),
                 used: known.map(|(known, _)| amount(known.balance.posted)),
+                held: known.map(|(known, left)| amount(held(&known.balance, left))),
                 remaining: known.map(|(_, left)| amount(left)),
                 resets_at: known.and_then(|(known, _)| known.resets_at),
             });
@@ -108,8 +119,26 @@ fn windows<'a>(worker: &Worker, caller: &Caller<'a>, notes: &Notes) -> Vec<Left<
     windows
 }
 
+/// Asks how those accounts stand of which this node knows nothing: by the least that a call could want, which goes back at once.
+async fn hear(worker: &Worker, organization: &OrganizationPolicy, bindings: &[Binding<'_>]) {
+    let items = bindings.iter().filter(|binding| binding.budget.is_hard).flat_map(|binding| {
+        let measure = binding.budget.measure;
+        let item = move |account| Item { account, measure, amount: 1, is_soft: false, fails_open: false };
+        binding.accounts(organization.id).map(item)
+    });
+    let unknown: Vec<Item> = items.filter(|item| worker.shared.purse.left(&item.account).is_none()).collect();
+    if !unknown.is_empty() {
+        drop(worker.shared.purse.reserve(unknown).await);
+    }
+}
+
+/// What is neither spent nor left.
+const fn held(balance: &Balance, left: u64) -> u64 {
+    balance.limit.saturating_sub(balance.posted).saturating_sub(left)
+}
+
 /// Shows what the caller's key has left.
-pub(crate) fn show(worker: &Worker, caller: &Caller<'_>, notes: &Notes) -> Result<Reply, Rejection> {
+pub(crate) async fn show(worker: &Worker, caller: &Caller<'_>, notes: &Notes) -> Result<Reply, Rejection> {
     let key = &caller.key.key;
     let limit = worker.shared.config.limits.max_in_flight_per_key;
     let used = worker.shared.in_flight.used(key.id);
@@ -127,7 +156,7 @@ pub(crate) fn show(worker: &Worker, caller: &Caller<'_>, notes: &Notes) -> Resul
             available: models.map(|model| &*model.name).collect(),
         },
         in_flight: InFlight { scope: "node", limit, used, remaining: limit.saturating_sub(used) },
-        windows: windows(worker, caller, notes),
+        windows: windows(worker, caller, notes).await,
         policy_revision: caller.organization.revision,
     };
     let body = serde_json::to_vec(&limits).map_err(|_| Rejection::internal())?;

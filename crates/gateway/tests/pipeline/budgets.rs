@@ -283,12 +283,25 @@ async fn a_hedged_call_holds_for_both_and_is_charged_for_what_answered() {
 #[tokio::test(start_paused = true)]
 async fn a_key_may_ask_what_its_budgets_have_left() {
     let lent = Lent::new(budget(Measure::Requests), 5);
-    assert_eq!(lent.bench.ask(short("echo/echo-1")).await.status, 200);
+    // The node has not heard of it yet, and asks.
     let said = lent.bench.ask(own()).await.json();
     let window = &said["windows"][0];
     assert_eq!((window["budget"].as_str(), window["window"].as_str()), (Some("Research"), Some("month")));
-    assert_eq!((window["limit"].as_u64(), window["measure"].as_str()), (Some(5), Some("requests")));
-    assert!(window["remaining"].as_u64().is_some_and(|left| left <= 4 || left == 5), "{said}");
+    assert_eq!((window["measure"].as_str(), window["is_hard"].as_bool()), (Some("requests"), Some(true)));
+    assert_eq!((&window["limit"], &window["used"], &window["remaining"]), (&json!(5), &json!(0), &json!(5)), "{said}");
+    assert_eq!(lent.bench.ask(short("echo/echo-1")).await.status, 200);
+    assert_eq!(lent.posted(1).await, 1, "asking costs nothing");
     let none = lent.bench.ask(Ask::new(Method::GET, "/v1/headgate/limits", "")).await;
     assert_eq!(none.status, 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_calls_hold_is_shown_apart_from_what_they_spent() {
+    let lent = Lent::new(budget(Measure::Requests), 5);
+    lent.bench.upstreams.play("openai.test", stream(vec![chunk("Hello"), Step::Hang]));
+    let mut connection = Connection::open(&lent.bench.lane).await;
+    let mut body = connection.start(chat_stream("gpt")).await.into_body();
+    assert!(next(&mut body).await.is_some());
+    let window = lent.bench.ask(own()).await.json()["windows"][0].clone();
+    assert_eq!((&window["used"], &window["held"], &window["remaining"]), (&json!(0), &json!(1), &json!(4)), "{window}");
 }

@@ -5,6 +5,7 @@ mod forger;
 pub(crate) mod herd;
 mod intruders;
 mod keeping;
+mod leases;
 mod ledger;
 pub(crate) mod push;
 mod raw;
