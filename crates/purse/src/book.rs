@@ -88,6 +88,8 @@ pub struct Book {
     wants_refill: bool,
     /// Little is left of some budget, and here is some that no call holds.
     wants_return: bool,
+    /// There is something to say besides.
+    wants_word: bool,
     told_at: Option<Instant>,
     swept_at: Option<Instant>,
     is_draining: bool,
@@ -233,6 +235,11 @@ impl Book {
         let of_money = held.iter().filter_map(Held::as_leased).filter(|(_, measure, ..)| *measure == Measure::Cost);
         let left = |(slot, ..): (u32, Measure, u64, bool)| Some(self.left(&self.leases.get(slot)?.account)?.1);
         of_money.filter_map(left).min()
+    }
+
+    /// Has a word said, whatever there is to say.
+    pub(crate) fn wish_word(&mut self) {
+        self.wants_word = true;
     }
 
     /// Gives everything back from now on.

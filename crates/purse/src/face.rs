@@ -21,6 +21,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Pause before the next word after one without an answer.
 const UNANSWERED_PAUSE: Duration = Duration::from_millis(250);
 
+/// How often is looked whether former lives are delivered, while there is nothing else to say.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
 type Given = Result<Hold, Box<Refused>>;
 
 /// The money of one node. Clones share it.
@@ -90,12 +93,19 @@ impl Purse {
         let boot = delivered.boot();
         let mut told_boots: Vec<String> = Vec::new();
         loop {
-            let word = self.shared.inside.lock().book.next_word(now(), &*delivered);
+            let mut news = delivered.delivered_boots();
+            news.retain(|former| !told_boots.contains(former));
+            let word = {
+                let mut inside = self.shared.inside.lock();
+                // What a former life held is free as soon as this is known.
+                if !news.is_empty() {
+                    inside.book.wish_word();
+                }
+                inside.book.next_word(now(), &*delivered)
+            };
             if let Some(mut word) = word {
                 word.boot.clone_from(&boot);
-                let untold = delivered.delivered_boots().into_iter().filter(|former| !told_boots.contains(former));
-                word.delivered_boots = untold.collect();
-                let news = word.delivered_boots.clone();
+                word.delivered_boots.clone_from(&news);
                 if self.say(&*source, word).await {
                     told_boots.extend(news);
                 }
@@ -111,7 +121,9 @@ impl Purse {
                     let _woken = tokio::time::timeout_at(at.into(), self.shared.wake.notified()).await;
                 }
                 None if is_draining => return,
-                None => self.shared.wake.notified().await,
+                None => {
+                    let _woken = tokio::time::timeout(LOOK_EVERY, self.shared.wake.notified()).await;
+                }
             }
         }
     }

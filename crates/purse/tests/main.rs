@@ -9,7 +9,7 @@ use domain::budget::{AccountKey, Measure, Window};
 use domain::{BudgetId, OrganizationId};
 use purse::book::{IDLE, PATIENCE};
 use purse::testing::{AtOnce, Lender};
-use purse::{Hold, Item, Purse, Refusal, Refused, Spent};
+use purse::{Delivered, Hold, Item, Purse, Refusal, Refused, Spent};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -200,4 +200,38 @@ async fn a_node_that_stops_gives_everything_back() {
     settle(&lender, hold, 4);
     drivers.join_next().await.expect("one").expect("ends by itself");
     assert_eq!(lender.with(|ledger| ledger.stands(&account(0))), (4, 0));
+}
+
+/// A node that lived before, whose usage of then is delivered after a while.
+struct Former(Instant);
+
+impl Delivered for Former {
+    fn boot(&self) -> String {
+        "now".to_owned()
+    }
+
+    fn delivered_boots(&self) -> Vec<String> {
+        if Instant::now() < self.0 { Vec::new() } else { vec!["then".to_owned()] }
+    }
+
+    fn written(&self) -> Option<u64> {
+        Some(0)
+    }
+
+    fn acknowledged(&self) -> u64 {
+        0
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_nobody_calls_says_once_that_its_former_life_is_delivered() {
+    let lender = Lender::default();
+    let (purse, source) = (Purse::default(), Arc::new(lender.clone()));
+    let delivered_at = Instant::now() + Duration::from_secs(30);
+    let mut drivers = JoinSet::new();
+    drivers.spawn(async move { purse.run(source, Arc::new(Former(delivered_at))).await });
+    sleep(Duration::from_secs(29)).await;
+    assert_eq!(lender.with(|ledger| ledger.n_words()), 0);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(lender.with(|ledger| ledger.n_words()), 1);
 }

@@ -31,7 +31,8 @@ impl Book {
         let is_return = self.waiters.is_empty() && std::mem::take(&mut self.wants_return);
         let is_tick = self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= TELL_EVERY);
         let has_leases = !self.leases.is_empty();
-        if asks.is_empty() && !is_probe && !(has_leases && (is_tick || is_return)) {
+        let is_wished = std::mem::take(&mut self.wants_word);
+        if asks.is_empty() && !is_probe && !is_wished && !(has_leases && (is_tick || is_return)) {
             return None;
         }
         self.told_at = Some(now);
