@@ -61,10 +61,10 @@ fn n_input_of(bytes: &[u8]) -> Option<u64> {
 }
 
 /// A small generator (xorshift64*, Vigna 2016): the same seed kills at the same counts.
-struct Seeded(u64);
+pub(crate) struct Seeded(pub(crate) u64);
 
 impl Seeded {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -72,7 +72,7 @@ impl Seeded {
     }
 }
 
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let given =
         runtime::config::Environment::of_process().find("HEADGATE_TEST_SEED").and_then(|text| text.parse().ok());
     given.unwrap_or_else(|| u64::from(std::process::id()) | 1)

@@ -6,6 +6,7 @@
 mod again;
 mod batches;
 mod browser;
+mod budgets;
 mod chat;
 mod crash;
 mod faults;
