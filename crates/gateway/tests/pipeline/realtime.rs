@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::budget::Measure;
+use domain::route::{Node, Rules};
 use domain::usage::{AttemptOutcome, Endpoint, Outcome};
 use domain::{ModelPattern, NanoUsd, Timestamp};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -368,6 +369,28 @@ async fn targets_that_do_not_agree_to_speak_are_passed_over() {
     let outcomes: Vec<_> = event.attempts.iter().map(|attempt| attempt.outcome).collect();
     assert_eq!(outcomes, [AttemptOutcome::Connect, AttemptOutcome::Broken, AttemptOutcome::Success]);
     assert_eq!(event.deployment_id, Some(deployment_id(5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rehearsed_failures_pass_targets_over_and_hurt_nobody() {
+    let rules = Rules { is_rehearsal_allowed: true, ..Rules::default() };
+    for how in ["429", "500", "timeout", "cut"] {
+        let mut world = World::standard();
+        let leaf = |n| Node::Deployment { deployment_id: deployment_id(n) };
+        world.tree(2, "smart", Node::Ordered { children: vec![leaf(4), leaf(5)] }, rules.clone());
+        let bench = Bench::of(&world);
+        let knock = Knock::at("/v1/realtime?model=smart").with("x-headgate-rehearse", &format!("chain-a={how}"));
+        let (opened, _upstream) = tokio::join!(knock.open(&bench.lane), greeted(&bench, "b.test"));
+        drop(opened);
+        let event = bench.event().await;
+        assert_eq!((event.attempts.len(), event.deployment_id), (2, Some(deployment_id(5))), "{how}");
+        let (_opened, _upstream) =
+            tokio::join!(Knock::at("/v1/realtime?model=smart").open(&bench.lane), greeted(&bench, "a.test"));
+        assert_eq!(bench.upstreams.hosts(), ["b.test", "a.test"], "nothing was held against it");
+    }
+    let bench = Bench::new();
+    let knock = Knock::at("/v1/realtime?model=chain").with("x-headgate-rehearse", "chain-a=500");
+    assert_eq!(knock.refused(&bench.lane).await.0, 400, "its route does not allow it");
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,7 +32,7 @@ use upstream::dial::Origin;
 use super::attempt::{Tried, failed, find_provider, own_secret, request_id, sign, timed_out, unsendable};
 use super::facts::Asking;
 use super::tries::Tries;
-use super::{Failed, note};
+use super::{Failed, note, rehearsal};
 use crate::pipeline::Worker;
 use crate::pipeline::relay::Bill;
 use crate::pipeline::settle::{Meter, Served, micros};
@@ -71,6 +71,7 @@ pub(crate) struct Line {
 pub(crate) async fn open_line(calling: &Calling<'_>, meter: &mut Meter) -> Result<Line, Rejection> {
     let Calling { worker, organization, model, headers, within, .. } = calling;
     meter.routing = Some(Routing { received_us: micros(meter.started.elapsed()), ..Routing::default() });
+    let rehearsal = rehearsal::read(headers, model)?;
     let scan = Scan::default();
     let plan = Asking::bare(worker, organization, headers, &scan, meter).plan(model, worker.ids.seed());
     let mut tries = Box::new(Tries::new(model, plan));
@@ -84,7 +85,7 @@ pub(crate) async fn open_line(calling: &Calling<'_>, meter: &mut Meter) -> Resul
             tokio::time::sleep(next.pause).await;
             meter.waited += next.pause;
         }
-        match attempt(calling, &next.deployment, total_at, meter).await {
+        match attempt(calling, &next.deployment, rehearsal, total_at, meter).await {
             Ok(line) => {
                 note(meter, &tries, false);
                 return Ok(line);
@@ -100,6 +101,7 @@ pub(crate) async fn open_line(calling: &Calling<'_>, meter: &mut Meter) -> Resul
 async fn attempt(
     calling: &Calling<'_>,
     deployment: &Arc<DeploymentPolicy>,
+    rehearsal: Option<&str>,
     total_at: Instant,
     meter: &mut Meter,
 ) -> Tried<Line> {
@@ -107,7 +109,10 @@ async fn attempt(
     meter.served = None;
     let n = u16::try_from(meter.n_attempts() + 1).unwrap_or(u16::MAX);
     meter.begin_attempt(record(deployment, n, meter.started_at.plus(started.duration_since(meter.started))), started);
-    let tried = reach(calling, deployment, total_at, meter).await;
+    let tried = match rehearsal::failure_to_open(rehearsal, deployment, meter) {
+        Some(failed) => Err(failed),
+        None => reach(calling, deployment, total_at, meter).await,
+    };
     let now = Instant::now();
     meter.waited += now - started;
     match &tried {

@@ -40,27 +40,40 @@ pub(super) fn read<'a>(headers: &'a HeaderMap, model: &ModelPolicy) -> Result<Op
     ))
 }
 
-fn wanted<'a>(context: &Context<'a>, deployment: &DeploymentPolicy) -> Option<&'a str> {
-    let named = context.rehearsal?.split(',').filter_map(|part| part.split_once('='));
+fn wanted<'a>(rehearsal: Option<&'a str>, deployment: &DeploymentPolicy) -> Option<&'a str> {
+    let named = rehearsal?.split(',').filter_map(|part| part.split_once('='));
     let mut named = named.map(|(name, how)| (name.trim(), how.trim()));
     named.find(|(name, _)| *name == deployment.name).map(|(_, how)| how)
 }
 
 /// Says whether a target's stream is to be cut.
 pub(super) fn cuts(context: &Context<'_>, deployment: &DeploymentPolicy) -> bool {
-    wanted(context, deployment) == Some("cut")
+    wanted(context.rehearsal, deployment) == Some("cut")
 }
 
 /// Returns the failure that a target rehearses in place of an answer.
 pub(super) fn failure(context: &Context<'_>, deployment: &DeploymentPolicy, meter: &mut Meter) -> Option<Box<Failed>> {
-    let how = wanted(context, deployment).filter(|how| *how != "cut" || !meter.is_stream)?;
+    let how = wanted(context.rehearsal, deployment).filter(|how| *how != "cut" || !meter.is_stream)?;
+    Some(fail(how, meter))
+}
+
+/// Returns the failure that a target rehearses in place of opening a session; a cut comes then, too.
+pub(super) fn failure_to_open(
+    rehearsal: Option<&str>,
+    deployment: &DeploymentPolicy,
+    meter: &mut Meter,
+) -> Option<Box<Failed>> {
+    wanted(rehearsal, deployment).map(|how| fail(how, meter))
+}
+
+fn fail(how: &str, meter: &mut Meter) -> Box<Failed> {
     let (failure, outcome) = play(how, meter.started_at);
     if let Some(record) = meter.current_attempt() {
         record.status = failure.status;
     }
     let mut failed = Failed::upstream(failure, outcome);
     failed.is_rehearsed = true;
-    Some(failed)
+    failed
 }
 
 fn play(how: &str, now: Timestamp) -> (Failure, AttemptOutcome) {
