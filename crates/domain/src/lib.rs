@@ -12,6 +12,7 @@ pub mod actor;
 pub mod audit;
 pub mod budget;
 pub mod change;
+pub mod client_secret;
 pub mod code;
 pub mod credential;
 pub mod deployment;

@@ -45,6 +45,7 @@ mod turn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::realtime::client_secret::Form;
 use arc_swap::ArcSwap;
 use batch::BatchCall;
 use domain::code::GatewayCode;
@@ -175,11 +176,8 @@ async fn run(
     let snapshot = worker.shared.policy.load_full();
     let head = admit::admit(&parts.method, &parts.uri, &parts.headers, &worker.shared.config.limits)?;
     meter.endpoint = endpoint_name(head.endpoint);
-    let presented = match head.endpoint {
-        Endpoint::Realtime => identify::find_in_handshake(&parts.headers)?,
-        _ => identify::find_presented(&parts.headers)?,
-    };
-    let caller = snapshot.identify(presented, meter.started_at).map_err(refuse_key)?;
+    let (presented, caller, granted) =
+        identify::find_caller(&snapshot, head.endpoint, &parts.headers, meter.started_at)?;
     meter.caller = Some(CallerIds {
         organization: caller.organization.id,
         workspace: caller.workspace.id,
@@ -212,7 +210,11 @@ async fn run(
         }
         Endpoint::Realtime => {
             meter.notes = admit::Notes::read(&parts.headers)?;
-            return Box::pin(realtime::open(worker, &caller, &head, parts, presented, meter)).await;
+            return Box::pin(realtime::open(worker, &caller, &head, parts, (presented, granted), meter)).await;
+        }
+        Endpoint::ClientSecrets { is_older } => {
+            let form = if is_older { Form::Sessions } else { Form::ClientSecrets };
+            return Box::pin(realtime::issue(worker, &caller, &head, body, (presented, form), meter)).await;
         }
         Endpoint::Batches(call) => {
             return batches::boxed(worker, &caller, call, &head, parts, body, meter).await;

@@ -89,7 +89,8 @@ pub struct Notes {
 pub fn admit<'a>(method: &Method, uri: &'a Uri, headers: &HeaderMap, limits: &Limits) -> Result<Head<'a>, Rejection> {
     let Found { endpoint, model } = endpoint::find_endpoint(method, uri.path()).map_err(refuse_miss)?;
     check_size(headers, limits)?;
-    let has_body = matches!(endpoint, Endpoint::Transform) || Surface::of(endpoint).is_some();
+    let has_body =
+        matches!(endpoint, Endpoint::Transform | Endpoint::ClientSecrets { .. }) || Surface::of(endpoint).is_some();
     if has_body {
         check_content_type(headers, matches!(endpoint, Endpoint::Task(task) if task.takes_files()))?;
     }
@@ -121,6 +122,7 @@ fn refuse_miss(miss: Miss) -> Rejection {
             "this path does not exist; Headgate serves OpenAI's (base URL ending in /v1), Azure's (/openai), Anthropic's and \
              Google's (/v1beta) surfaces, both with a base URL without a version",
         ),
+        Miss::Unserved(why) => Rejection::new(GatewayCode::EndpointUnknown, why),
         Miss::Method { allow } => {
             Rejection::new(GatewayCode::MethodNotAllowed, format!("send this path a {allow} request")).with_allow(allow)
         }

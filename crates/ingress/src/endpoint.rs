@@ -62,6 +62,11 @@ pub enum Endpoint<'a> {
     },
     /// OpenAI `GET /v1/realtime`, which opens a WebSocket; the query names the model.
     Realtime,
+    /// OpenAI `POST /v1/realtime/client_secrets`, or the older `/v1/realtime/sessions`.
+    ClientSecrets {
+        /// Whether it is the second.
+        is_older: bool,
+    },
     /// Files and batches, in OpenAI's or Anthropic's form.
     Batches(BatchCall<'a>),
     /// `GET /v1/models`.
@@ -88,6 +93,8 @@ pub struct Found<'a> {
 pub enum Miss {
     /// No such path.
     Path,
+    /// A vendor has it and it is not served here: why, and what to use.
+    Unserved(&'static str),
     /// The path wants another method.
     Method {
         /// The one that it takes.
@@ -106,7 +113,7 @@ pub fn find_endpoint<'a>(method: &Method, path: &'a str) -> Result<Found<'a>, Mi
         let (provider, rest) = below.split_once('/').ok_or(Miss::Path)?;
         return Ok(Found { endpoint: Endpoint::Passthrough { provider, rest }, model: None });
     }
-    let (found, allow) = find_path(path).ok_or(Miss::Path)?;
+    let (found, allow) = find_path(path).ok_or_else(|| unserved(path).map_or(Miss::Path, Miss::Unserved))?;
     let is_allowed = match *method {
         Method::POST => allow == POST || allow == GET_OR_POST,
         Method::GET | Method::HEAD => allow != POST,
@@ -114,6 +121,27 @@ pub fn find_endpoint<'a>(method: &Method, path: &'a str) -> Result<Found<'a>, Mi
         _ => false,
     };
     if is_allowed { Ok(found) } else { Err(Miss::Method { allow }) }
+}
+
+/// Says why a path that vendors have leads nowhere here, and what to use in its place.
+fn unserved(path: &str) -> Option<&'static str> {
+    if path.starts_with("/ws/google.ai.generativelanguage.") {
+        return Some(
+            "Gemini Live is not spoken here; for sessions in which both sides speak use OpenAI's realtime events, GET /v1/realtime?model=",
+        );
+    }
+    let rest =
+        ["/v1/realtime/", "/openai/v1/realtime/", "/openai/realtime/"].iter().find_map(|at| path.strip_prefix(at))?;
+    match rest.split('/').next()? {
+        "calls" => Some(
+            "WebRTC and SIP are not served, because their sound would not pass through here; connect by WebSocket, GET /v1/realtime?model=",
+        ),
+        "transcription_sessions" => Some(
+            "no client secrets are made for sessions that only write down what is heard; connect with the key itself, \
+             GET /v1/realtime?intent=transcription&model=",
+        ),
+        _ => None,
+    }
 }
 
 fn find_path(path: &str) -> Option<(Found<'_>, &'static str)> {
@@ -159,6 +187,8 @@ fn find_openai(rest: &str) -> Option<(Endpoint<'_>, &'static str)> {
         "audio/translations" => (Endpoint::Task(Task::Translation), POST),
         "models" => (Endpoint::Models, GET),
         "realtime" => (Endpoint::Realtime, GET),
+        "realtime/client_secrets" => (Endpoint::ClientSecrets { is_older: false }, POST),
+        "realtime/sessions" => (Endpoint::ClientSecrets { is_older: true }, POST),
         _ => return find_response(rest),
     })
 }
@@ -400,7 +430,15 @@ mod tests {
             assert_eq!(find("GET", path), Ok((Endpoint::Realtime, None)), "{path}");
             assert_eq!(find("POST", path), Err(Miss::Method { allow: "GET" }), "{path}");
         }
-        assert_eq!(find("POST", "/v1/realtime/client_secrets"), Err(Miss::Path));
+        for (path, is_older) in [("/v1/realtime/client_secrets", false), ("/openai/v1/realtime/sessions", true)] {
+            assert_eq!(find("POST", path), Ok((Endpoint::ClientSecrets { is_older }, None)), "{path}");
+        }
+        for path in
+            ["/v1/realtime/calls", "/v1/realtime/calls/rtc_1/hangup", "/ws/google.ai.generativelanguage.v1beta.X"]
+        {
+            assert!(matches!(find("POST", path), Err(Miss::Unserved(_))), "{path}");
+        }
+        assert_eq!(find("POST", "/v1/realtime/other"), Err(Miss::Path));
         let query = Some("api-version=2024-10-01-preview&deployment=a%2Fb&model=");
         assert_eq!(parameter(query, "deployment").as_deref(), Some("a/b"));
         assert_eq!((parameter(query, "model"), parameter(None, "model")), (None, None));

@@ -73,6 +73,7 @@ impl Surface {
             Endpoint::Task(task) => Self::Task(task),
             Endpoint::Passthrough { .. }
             | Endpoint::Realtime
+            | Endpoint::ClientSecrets { .. }
             | Endpoint::Batches(_)
             | Endpoint::Models
             | Endpoint::Model(_)

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::client_secret::ClientSecret;
 use domain::price::{PriceSource, Rates};
 use domain::route::{Affinity, Dropped, FailureClass, Overrides, RetryBudget, Rules, StreamFailure, Timeouts};
 use domain::secret::{Kid, TokenMac};
@@ -384,6 +385,31 @@ impl Snapshot {
     /// HMACs; allocates nothing.
     pub fn identify(&self, token: &str, now: Timestamp) -> Result<Caller<'_>, KeyRefusal> {
         let kid = TokenSecret::kid_of(TokenKind::VirtualKey, token).map_err(|_| KeyRefusal::Invalid)?;
+        self.accept(kid, now, |organization, key| organization.verify(key, token))
+    }
+
+    /// Verifies what opens a realtime session: a virtual key, or a client secret that was made with one. Of a client secret what it grants is
+    /// given, too; whether its own time is over is for whoever reads that.
+    pub fn identify_session<'t>(
+        &self,
+        token: &'t str,
+        now: Timestamp,
+    ) -> Result<(Caller<'_>, Option<&'t str>), KeyRefusal> {
+        if !ClientSecret::is_one(token) {
+            return self.identify(token, now).map(|caller| (caller, None));
+        }
+        let secret = ClientSecret::parse(token).ok_or(KeyRefusal::Invalid)?;
+        let caller = self.accept(secret.kid(), now, |organization, key| organization.verify_client(key, &secret))?;
+        Ok((caller, Some(secret.grant())))
+    }
+
+    /// Finds the key of a public id and says whether it is in force; `verify` says whether its holder calls.
+    fn accept(
+        &self,
+        kid: Kid,
+        now: Timestamp,
+        verify: impl FnOnce(&OrganizationPolicy, &VirtualKey) -> Result<Option<Timestamp>, KeyRefusal>,
+    ) -> Result<Caller<'_>, KeyRefusal> {
         let Some(key) = self.keys.get(&kid) else {
             // A key that was made after word from the control plane ended is unknown here and yet may be good.
             let is_current = !self.organizations.is_empty() && !self.organizations().any(|it| it.is_stale(now));
@@ -393,7 +419,7 @@ impl Snapshot {
         if key.is_unverifiable || organization.is_stale(now) {
             return Err(KeyRefusal::Unverifiable);
         }
-        let retires_at = organization.verify(&key.key, token)?;
+        let retires_at = verify(organization, &key.key)?;
         if key.key.status == KeyStatus::Revoked {
             return Err(KeyRefusal::Revoked);
         }
@@ -412,6 +438,17 @@ impl Snapshot {
 }
 
 impl Caller<'_> {
+    /// Makes a client secret of the presented key; it ends with the secret that was presented. `None` when that is none of the key's.
+    #[must_use]
+    pub fn issue_client_secret(&self, presented: &str, grant: &str) -> Option<String> {
+        let scope = IdText::of(self.organization.id);
+        self.key.key.secrets.iter().find_map(|secret| {
+            let pepper = self.organization.pepper(secret.pepper_version)?;
+            let is_presented = secret.mac.matches(&TokenMac::compute(pepper, scope.as_str(), presented));
+            is_presented.then(|| ClientSecret::issue(self.key.key.kid, grant, pepper, scope.as_str(), &secret.mac))
+        })
+    }
+
     /// Says whether a model that the workspace does not seem to have may yet be there: some of its models could not be read here
     /// and never were, so nothing can be said of what they are called.
     #[must_use]
@@ -436,10 +473,9 @@ impl OrganizationPolicy {
             let mac = match computed {
                 Some((version, mac)) if version == secret.pepper_version => mac,
                 _ => {
-                    let pepper = self.peppers.iter().find(|(version, _)| *version == secret.pepper_version);
-                    let (version, pepper) = pepper.ok_or(KeyRefusal::Unverifiable)?;
-                    let mac = TokenMac::compute(pepper.expose(), scope.as_str(), token);
-                    computed = Some((*version, mac));
+                    let pepper = self.pepper(secret.pepper_version).ok_or(KeyRefusal::Unverifiable)?;
+                    let mac = TokenMac::compute(pepper, scope.as_str(), token);
+                    computed = Some((secret.pepper_version, mac));
                     mac
                 }
             };
@@ -448,6 +484,22 @@ impl OrganizationPolicy {
             }
         }
         Err(KeyRefusal::Invalid)
+    }
+
+    /// Returns the end of the key's secret with which a client secret was made, or why there is none.
+    fn verify_client(&self, key: &VirtualKey, presented: &ClientSecret<'_>) -> Result<Option<Timestamp>, KeyRefusal> {
+        let scope = IdText::of(self.id);
+        for secret in &key.secrets {
+            let pepper = self.pepper(secret.pepper_version).ok_or(KeyRefusal::Unverifiable)?;
+            if presented.is_made_of(pepper, scope.as_str(), &secret.mac) {
+                return Ok(secret.retires_at);
+            }
+        }
+        Err(KeyRefusal::Invalid)
+    }
+
+    fn pepper(&self, version: u32) -> Option<&[u8; 32]> {
+        self.peppers.iter().find(|(known, _)| *known == version).map(|(_, pepper)| pepper.expose())
     }
 
     /// Returns a credential.

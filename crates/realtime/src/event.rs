@@ -43,6 +43,8 @@ pub enum FromClient<'a> {
         event_id: Option<Cow<'a, str>>,
         /// The model, when it is said.
         model: Option<Cow<'a, str>>,
+        /// The model that is to write down what is heard, when it is said.
+        transcription: Option<Box<str>>,
     },
 }
 
@@ -144,6 +146,20 @@ struct ClientHead<'a> {
 struct ClientSession<'a> {
     #[serde(borrow)]
     model: Option<Cow<'a, str>>,
+    audio: Option<Audio>,
+    input_audio_transcription: Option<Named>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Session {
+    audio: Option<Audio>,
+    input_audio_transcription: Option<Named>,
+}
+
+/// Which model writes down what is heard: where the newer API says it, else where the older one does.
+fn hearing(newer: Option<Audio>, older: Option<Named>) -> Option<Box<str>> {
+    newer.and_then(|audio| audio.input?.transcription).or(older).and_then(|named| named.model)
 }
 
 #[derive(Deserialize)]
@@ -162,13 +178,6 @@ struct UpstreamHead<'a> {
     item_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     rate_limits: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Session {
-    audio: Option<Audio>,
-    input_audio_transcription: Option<Named>,
 }
 
 #[derive(Deserialize, Default)]
@@ -272,10 +281,13 @@ pub fn from_client(text: &str) -> FromClient<'_> {
     let Ok(head) = serde_json::from_str::<ClientHead<'_>>(text) else { return FromClient::Unreadable };
     match &*head.kind {
         "response.create" => FromClient::ResponseCreate { event_id: head.event_id },
-        "session.update" => {
+        // The second is the older API's, of sessions that only write down what is heard.
+        "session.update" | "transcription_session.update" => {
             let session = head.session.map_or(Ok(ClientSession::default()), |raw| serde_json::from_str(raw.get()));
-            let Ok(ClientSession { model }) = session else { return FromClient::Unreadable };
-            FromClient::SessionUpdate { event_id: head.event_id, model }
+            let Ok(ClientSession { model, audio, input_audio_transcription: older }) = session else {
+                return FromClient::Unreadable;
+            };
+            FromClient::SessionUpdate { event_id: head.event_id, model, transcription: hearing(audio, older) }
         }
         _ => FromClient::Other,
     }
@@ -334,9 +346,8 @@ fn is_any(finders: &[Finder<'_>], text: &str) -> bool {
 }
 
 fn transcription_of(session: &RawValue) -> Option<Box<str>> {
-    let session: Session = serde_json::from_str(session.get()).ok()?;
-    let newer = session.audio.and_then(|audio| audio.input).and_then(|input| input.transcription);
-    newer.or(session.input_audio_transcription)?.model
+    let Session { audio, input_audio_transcription: older } = serde_json::from_str(session.get()).ok()?;
+    hearing(audio, older)
 }
 
 fn done_of(response: Option<&RawValue>) -> Done {
@@ -553,12 +564,34 @@ mod tests {
     #[test]
     fn a_model_in_an_update_is_found_and_replaced() {
         let text = r#"{"type":"session.update","event_id":"e1","session":{"type":"realtime","model":"voice","temperature":0.8}}"#;
-        let FromClient::SessionUpdate { event_id, model } = from_client(text) else { panic!("it is an update") };
+        let FromClient::SessionUpdate { event_id, model, .. } = from_client(text) else { panic!("it is an update") };
         assert_eq!((event_id.as_deref(), model.as_deref()), (Some("e1"), Some("voice")));
         let replaced = with_model(text, "gpt-realtime").unwrap();
         assert_eq!(replaced, text.replace("voice", "gpt-realtime"));
         assert_eq!(with_model(r#"{"type":"session.update","session":{}}"#, "m"), None);
         assert_eq!(from_client(r#"{"type":"session.update","session":{"model":7}}"#), FromClient::Unreadable);
+    }
+
+    #[test]
+    fn a_model_that_is_to_write_down_is_found_in_either_api() {
+        for (kind, session, expected) in [
+            ("session.update", r#"{"audio":{"input":{"transcription":{"model":"whisper-1"}}}}"#, Some("whisper-1")),
+            ("session.update", r#"{"input_audio_transcription":{"model":"whisper-1"}}"#, Some("whisper-1")),
+            (
+                "transcription_session.update",
+                r#"{"input_audio_transcription":{"model":"whisper-1"}}"#,
+                Some("whisper-1"),
+            ),
+            ("session.update", r#"{"audio":{"input":{"transcription":null}},"input_audio_transcription":null}"#, None),
+            ("session.update", r#"{"instructions":"whisper-1"}"#, None),
+        ] {
+            let text = format!(r#"{{"type":"{kind}","session":{session}}}"#);
+            let FromClient::SessionUpdate { transcription, .. } = from_client(&text) else { panic!("{text}") };
+            assert_eq!(transcription.as_deref(), expected, "{text}");
+        }
+        let twice =
+            r#"{"type":"session.update","session":{"audio":{"input":{"transcription":{"model":"a","model":"b"}}}}}"#;
+        assert_eq!(from_client(twice), FromClient::Unreadable);
     }
 
     proptest! {

@@ -18,6 +18,7 @@
 
 #![deny(missing_docs)]
 
+pub mod client_secret;
 pub mod echo;
 pub mod event;
 pub mod handshake;

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
-use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
+use tokio_tungstenite::tungstenite::{Error, Utf8Bytes};
 
 use crate::Socket;
 use crate::event::{self, Done, FromClient, FromUpstream, Transcribed, UpstreamError};
@@ -48,6 +48,9 @@ pub trait Host: Send {
 
     /// The client sets the session's model. Gives the name to put in its place, if another.
     fn may_set_model(&mut self, model: &str) -> Result<Option<String>, Refusal>;
+
+    /// The client names the model that is to write down what is heard. An error keeps the event from the upstream.
+    fn may_transcribe(&mut self, model: &str) -> Result<(), Refusal>;
 
     /// The upstream has begun a turn, which the client may have asked for or not. An error cancels it.
     fn began(&mut self, turn: &str) -> Result<(), Refusal>;
@@ -184,6 +187,8 @@ pub struct Session<H> {
     limits: Limits,
     /// What the upstream had said before the client was there to hear it.
     first: Option<Message>,
+    /// What is said for the client before it says anything itself.
+    opening: Option<Utf8Bytes>,
     to_client: VecDeque<Message>,
     to_upstream: VecDeque<Message>,
     /// The turns under way.
@@ -206,6 +211,7 @@ impl<H: Host> Session<H> {
             host,
             limits,
             first,
+            opening: None,
             to_client: VecDeque::new(),
             to_upstream: VecDeque::new(),
             open: Vec::new(),
@@ -216,6 +222,13 @@ impl<H: Host> Session<H> {
             said_at: now,
             n_events: 0,
         }
+    }
+
+    /// Says an event for the client before it says anything itself; it is read as if the client had sent it.
+    #[must_use]
+    pub fn opened_with(mut self, event: Option<String>) -> Self {
+        self.opening = event.map(Utf8Bytes::from);
+        self
     }
 
     /// Runs to the end, parting included. When `leave` is ready the session ends with the turns under way, when `cut` is, at once.
@@ -302,6 +315,13 @@ impl<H: Host> Session<H> {
         if self.to_client.len() >= MOST_NOTICES {
             return Ok(false);
         }
+        if self.opening.is_some() && self.first.is_some() {
+            // A refusal of it comes after the upstream's greeting.
+            return Ok(false);
+        }
+        if let Some(text) = self.opening.take() {
+            return self.carry_up(text).map(|()| true);
+        }
         let message = match self.client.poll_next_unpin(cx) {
             Poll::Pending => {
                 flush(&mut self.upstream, &mut self.upstream_side, cx).map_err(|_| End::UpstreamGone)?;
@@ -316,12 +336,7 @@ impl<H: Host> Session<H> {
             Message::Close(frame) => Err(End::ClientClosed(frame)),
             Message::Text(text) => {
                 self.said_at = Instant::now();
-                match self.read_client(&text)? {
-                    Passage::AsItCame => self.send_up(Message::Text(text))?,
-                    Passage::Instead(other) => self.send_up(other)?,
-                    Passage::Stopped => {}
-                }
-                Ok(true)
+                self.carry_up(text).map(|()| true)
             }
             Message::Binary(_) => {
                 self.said_at = Instant::now();
@@ -332,6 +347,14 @@ impl<H: Host> Session<H> {
         }
     }
 
+    fn carry_up(&mut self, text: Utf8Bytes) -> Result<(), End> {
+        match self.read_client(&text)? {
+            Passage::AsItCame => self.send_up(Message::Text(text)),
+            Passage::Instead(other) => self.send_up(other),
+            Passage::Stopped => Ok(()),
+        }
+    }
+
     fn send_up(&mut self, message: Message) -> Result<(), End> {
         self.upstream_side.has_unflushed = true;
         self.upstream.start_send_unpin(message).map_err(|_| End::UpstreamGone)
@@ -339,7 +362,7 @@ impl<H: Host> Session<H> {
 
     fn read_client(&mut self, text: &str) -> Result<Passage, End> {
         match event::from_client(text) {
-            FromClient::Other | FromClient::SessionUpdate { model: None, .. } => Ok(Passage::AsItCame),
+            FromClient::Other => Ok(Passage::AsItCame),
             FromClient::Unreadable => {
                 let message = "the event is not one JSON object with each name once";
                 let error = json!({"type": "invalid_request_error", "code": "request_invalid", "message": message, "param": null});
@@ -358,13 +381,23 @@ impl<H: Host> Session<H> {
                     Err(refusal) => self.refuse(refusal, event_id.as_deref()),
                 }
             }
-            FromClient::SessionUpdate { event_id, model: Some(model) } => match self.host.may_set_model(&model) {
-                Ok(None) => Ok(Passage::AsItCame),
-                Ok(Some(name)) => Ok(event::with_model(text, &name)
-                    .map_or(Passage::AsItCame, |text| Passage::Instead(Message::text(text)))),
-                Err(refusal) => self.refuse(refusal, event_id.as_deref()),
-            },
+            FromClient::SessionUpdate { event_id, model, transcription } => {
+                match self.may_update(model.as_deref(), transcription.as_deref()) {
+                    Ok(None) => Ok(Passage::AsItCame),
+                    Ok(Some(name)) => Ok(event::with_model(text, &name)
+                        .map_or(Passage::AsItCame, |text| Passage::Instead(Message::text(text)))),
+                    Err(refusal) => self.refuse(refusal, event_id.as_deref()),
+                }
+            }
         }
+    }
+
+    /// Asks about the models that an update names; gives the name to put in the place of the session's.
+    fn may_update(&mut self, model: Option<&str>, transcription: Option<&str>) -> Result<Option<String>, Refusal> {
+        if let Some(model) = transcription {
+            self.host.may_transcribe(model)?;
+        }
+        model.map_or(Ok(None), |model| self.host.may_set_model(model))
     }
 
     fn refuse(&mut self, refusal: Refusal, event_id: Option<&str>) -> Result<Passage, End> {

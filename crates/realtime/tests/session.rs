@@ -68,6 +68,10 @@ impl Host for Script {
         }
     }
 
+    fn may_transcribe(&mut self, model: &str) -> Result<(), Refusal> {
+        if model == "whisper-1" { Ok(()) } else { Err(refusal("model_not_allowed", false)) }
+    }
+
     fn began(&mut self, turn: &str) -> Result<(), Refusal> {
         self.tell(Told::Began(turn.to_owned()));
         said(self.answers.lock().expect("as the test has it").began.as_ref())
@@ -283,6 +287,17 @@ async fn a_session_keeps_its_model() {
     assert_eq!(hear_event(&mut bench.client).await["error"]["code"], "model_not_allowed");
     bench.client.send(Message::text(r#"{"type":"session.update","type":"x"}"#)).await.expect("as the test has it");
     assert_eq!(hear_event(&mut bench.client).await["error"]["code"], "request_invalid");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_writes_down_is_asked_about() {
+    let mut bench = Bench::new().await;
+    let update =
+        |model: &str| json!({"type": "session.update", "session": {"input_audio_transcription": {"model": model}}});
+    say(&mut bench.client, &update("whisper-1")).await;
+    assert_eq!(hear_event(&mut bench.upstream).await, update("whisper-1"));
+    say(&mut bench.client, &update("dearer")).await;
+    assert_eq!(hear_event(&mut bench.client).await["error"]["code"], "model_not_allowed");
 }
 
 #[tokio::test(start_paused = true)]

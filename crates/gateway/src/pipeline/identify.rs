@@ -5,10 +5,15 @@
 
 use std::time::Duration;
 
+use domain::Timestamp;
 use domain::code::GatewayCode;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName};
 use ingress::Rejection;
+use ingress::endpoint::Endpoint;
+use policy::{Caller, Snapshot};
+
+use super::refuse_key;
 
 /// When to come back while the node cannot verify keys.
 pub(crate) const STALE_RETRY: Duration = Duration::from_secs(5);
@@ -21,13 +26,30 @@ const KEY_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("x-headgate-key"),
 ];
 
+/// Finds the key that a request presents and who calls with it. The handshake of a realtime session may present a client secret; then what it
+/// grants is the third.
+pub(crate) fn find_caller<'s, 'p>(
+    snapshot: &'s Snapshot,
+    endpoint: Endpoint<'_>,
+    headers: &'p HeaderMap,
+    at: Timestamp,
+) -> Result<(&'p str, Caller<'s>, Option<&'p str>), Rejection> {
+    if endpoint == Endpoint::Realtime {
+        let presented = find_in_handshake(headers)?;
+        let (caller, granted) = snapshot.identify_session(presented, at).map_err(refuse_key)?;
+        return Ok((presented, caller, granted));
+    }
+    let presented = find_presented(headers)?;
+    Ok((presented, snapshot.identify(presented, at).map_err(refuse_key)?, None))
+}
+
 /// Returns the one key that the request presents.
-pub(crate) fn find_presented(headers: &HeaderMap) -> Result<&str, Rejection> {
+fn find_presented(headers: &HeaderMap) -> Result<&str, Rejection> {
     find(headers, None)
 }
 
 /// Returns the one key that a request for a WebSocket presents: browsers can only say it as a subprotocol.
-pub(crate) fn find_in_handshake(headers: &HeaderMap) -> Result<&str, Rejection> {
+fn find_in_handshake(headers: &HeaderMap) -> Result<&str, Rejection> {
     find(headers, ::realtime::handshake::key_of(headers))
 }
 

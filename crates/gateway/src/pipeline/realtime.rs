@@ -1,4 +1,5 @@
-//! `GET /v1/realtime`: a WebSocket that speaks OpenAI's realtime events with a model that does.
+//! `GET /v1/realtime`: a WebSocket that speaks OpenAI's realtime events with a model that does; and the secrets with which clients of a
+//! server open one.
 //!
 //! Everything that can be refused is refused in HTTP, before the client's handshake is answered: key, model, limits, and every
 //! target that does not agree to speak. From then on `realtime::Session` carries the messages, in a task of its own,
@@ -29,6 +30,8 @@ use super::reply::Reply;
 use super::settle::Meter;
 use super::{Worker, reserve, resolve};
 use crate::server::Stop;
+use crate::server::body::Incoming;
+use ::realtime::client_secret::{self, Form, Grant, Wish};
 use ::realtime::handshake::Offer;
 use ::realtime::{Limits, Session, session};
 
@@ -49,6 +52,8 @@ pub(crate) struct Opening {
     billed_to: Arc<policy::snapshot::OrganizationPolicy>,
     /// Longest session that the client wants.
     within: Option<Duration>,
+    /// How a client secret wants the session set up.
+    says_first: Option<String>,
 }
 
 /// What a session is, for people.
@@ -60,16 +65,25 @@ pub(crate) async fn open(
     caller: &Caller<'_>,
     head: &Head<'_>,
     parts: &Parts,
-    presented: &str,
+    (presented, granted): (&str, Option<&str>),
     meter: &mut Meter,
 ) -> Result<Reply, Rejection> {
+    let grant = granted.map(|granted| read_grant(granted, meter)).transpose()?;
     let refuse = |detail: String| Rejection::new(GatewayCode::RequestInvalid, detail);
     let offer = Offer::read(&parts.method, parts.version, &parts.headers).map_err(|error| refuse(error.to_string()))?;
     let query = parts.uri.query();
     let name = endpoint::parameter(query, "model").or_else(|| endpoint::parameter(query, "deployment"));
-    let Some(name) = name else {
-        let detail = "the address names no model; add ?model= with one of those that GET /v1/models lists";
-        return Err(refuse(detail.to_owned()).with_param("model"));
+    let name = match (name, &grant) {
+        (Some(name), Some(grant)) if *name != grant.model => {
+            let detail = "this client secret is for another model than the address names; leave the model out, or make a secret for it";
+            return Err(Rejection::new(GatewayCode::ModelNotAllowed, detail).with_param("model"));
+        }
+        (Some(name), _) => name,
+        (None, Some(grant)) => grant.model.as_str().into(),
+        (None, None) => {
+            let detail = "the address names no model; add ?model= with one of those that GET /v1/models lists";
+            return Err(refuse(detail.to_owned()).with_param("model"));
+        }
     };
     meter.model = resolve::clip(&name, MAX_NOTED);
     meter.is_stream = true;
@@ -111,7 +125,40 @@ pub(crate) async fn open(
         worker: worker.clone(),
         billed_to: caller.organization.clone(),
         within: head.timeout,
+        says_first: grant.as_ref().and_then(Grant::opening),
     })))
+}
+
+/// Reads what a client secret grants, whose signature is known to be good.
+fn read_grant(granted: &str, meter: &Meter) -> Result<Grant, Rejection> {
+    let grant = Grant::decode(granted).ok_or_else(Rejection::internal)?;
+    if grant.expires_at <= meter.started_at.as_secs() {
+        let detail =
+            "this client secret has expired; let the server make another with POST /v1/realtime/client_secrets";
+        return Err(Rejection::new(GatewayCode::KeyExpired, detail));
+    }
+    Ok(grant)
+}
+
+/// Makes a client secret: for one model that the key may use, and never for longer than the key itself lives.
+pub(crate) async fn issue(
+    worker: &Arc<Worker>,
+    caller: &Caller<'_>,
+    head: &Head<'_>,
+    unread: &mut Option<Incoming>,
+    (presented, form): (&str, Form),
+    meter: &mut Meter,
+) -> Result<Reply, Rejection> {
+    let body = resolve::read_body(worker, head, unread, meter).await?;
+    let wish = Wish::read(form, &body)
+        .map_err(|error| Rejection::new(GatewayCode::RequestInvalid, error.to_string()).with_param(error.param()))?;
+    meter.model = resolve::clip(&wish.model, MAX_NOTED);
+    resolve::find(caller, &wish.model)?;
+    let asked = meter.started_at.plus(Duration::from_secs(wish.life_secs));
+    let until = caller.key.key.expires_at.map_or(asked, |end| end.min(asked));
+    let grant = Grant::of(wish, format!("sess_{}", meter.request_id), until.as_secs());
+    let secret = caller.issue_client_secret(presented, &grant.encode()).ok_or_else(Rejection::internal)?;
+    Ok(Reply::own(client_secret::answer(form, &grant, &secret).into()))
 }
 
 impl Opening {
@@ -127,7 +174,7 @@ impl Opening {
     }
 
     async fn run(self: Box<Self>, meter: Box<Meter>) {
-        let Self { takeover, stop, line, money, key, worker, billed_to, within, .. } = *self;
+        let Self { takeover, stop, line, money, key, worker, billed_to, within, says_first, .. } = *self;
         // A client that is gone by now has used nothing; the meter says so when it is dropped.
         let Ok(connection) = takeover.await else { return };
         let config = &worker.shared.config;
@@ -138,7 +185,7 @@ impl Opening {
             ends_at: Instant::now() + within.map_or(total, |within| within.min(total)),
         };
         let host = SessionHost::new(worker.clone(), key, billed_to, line.deployment, meter, money);
-        let session = Session::new(client, line.socket, line.first, host, limits);
+        let session = Session::new(client, line.socket, line.first, host, limits).opened_with(says_first);
         let (end, host) = session.run(stop.draining().cancelled(), cut(&stop, config.drain())).await;
         host.settle(&end);
     }

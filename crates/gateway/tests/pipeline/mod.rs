@@ -8,6 +8,7 @@ mod basics;
 mod batches;
 mod budgets;
 mod cache;
+mod client_secrets;
 mod compact;
 mod continuing;
 mod conversations;

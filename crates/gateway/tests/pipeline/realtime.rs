@@ -28,22 +28,22 @@ use crate::harness::upstream::{Trouble, openai_error};
 const MAX_MESSAGE: usize = 64 * 1024;
 
 /// A handshake of a client.
-struct Knock {
+pub(super) struct Knock {
     path: String,
     headers: Vec<(&'static str, String)>,
 }
 
 impl Knock {
-    fn at(path: &str) -> Self {
+    pub(super) fn at(path: &str) -> Self {
         Self { path: path.to_owned(), headers: Vec::new() }
             .with("authorization", &format!("Bearer {}", token().expose()))
     }
 
-    fn without_key(path: &str) -> Self {
+    pub(super) fn without_key(path: &str) -> Self {
         Self { path: path.to_owned(), headers: Vec::new() }
     }
 
-    fn with(mut self, name: &'static str, value: &str) -> Self {
+    pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
     }
@@ -68,7 +68,7 @@ impl Knock {
     }
 
     /// Opens a session; gives the head of its answer, too.
-    async fn open(self, lane: &Lane) -> (Socket, HeaderMap) {
+    pub(super) async fn open(self, lane: &Lane) -> (Socket, HeaderMap) {
         let answer = self.send(lane).await;
         assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
         let headers = answer.headers().clone();
@@ -77,7 +77,7 @@ impl Knock {
     }
 
     /// Is refused; gives status and error.
-    async fn refused(self, lane: &Lane) -> (u16, Value) {
+    pub(super) async fn refused(self, lane: &Lane) -> (u16, Value) {
         let answer = self.send(lane).await;
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.expect("a body").to_bytes();
@@ -85,7 +85,7 @@ impl Knock {
     }
 }
 
-async fn say(socket: &mut Socket, event: Value) {
+pub(super) async fn say(socket: &mut Socket, event: Value) {
     socket.send(Message::text(event.to_string())).await.expect("takes it");
 }
 
@@ -98,11 +98,11 @@ async fn hear(socket: &mut Socket) -> Message {
     }
 }
 
-async fn hear_event(socket: &mut Socket) -> Value {
+pub(super) async fn hear_event(socket: &mut Socket) -> Value {
     serde_json::from_str(hear(socket).await.to_text().expect("text")).expect("JSON")
 }
 
-async fn hear_close(socket: &mut Socket) -> Option<u16> {
+pub(super) async fn hear_close(socket: &mut Socket) -> Option<u16> {
     match hear(socket).await {
         Message::Close(frame) => frame.map(|frame| frame.code.into()),
         other => unreachable!("not the end: {other:?}"),
@@ -134,7 +134,7 @@ async fn session(bench: &Bench) -> (Socket, Socket) {
     (client, upstream)
 }
 
-async fn greeted(bench: &Bench, host: &str) -> Socket {
+pub(super) async fn greeted(bench: &Bench, host: &str) -> Socket {
     let mut upstream = bench.upstreams.socket(host).await;
     say(&mut upstream, greeting()).await;
     upstream

@@ -86,6 +86,38 @@ fn a_key_is_accepted_and_sees_its_models_with_opened_credentials() {
 }
 
 #[test]
+fn a_client_secret_lives_and_ends_with_the_keys_secret_that_made_it() {
+    let mut bench = with_key();
+    let (token, at) = (ORG.token(1), Timestamp::from_micros);
+    let made = bench.snapshot.identify(token.expose(), at(1)).unwrap().issue_client_secret(token.expose(), "e30");
+    let secret = made.expect("of the key's own secret");
+    let opens = |bench: &Bench, now: i64| {
+        let identified = bench.snapshot.identify_session(&secret, at(now));
+        identified.map(|(caller, grant)| (caller.key.key.id, grant.map(str::to_owned)))
+    };
+    let key = ORG.key(1, 1);
+    assert_eq!(opens(&bench, 1), Ok((key.id, Some("e30".to_owned()))));
+    assert_eq!(bench.snapshot.identify(&secret, at(1)).map(|_| ()), Err(KeyRefusal::Invalid), "no key");
+    let session = bench.snapshot.identify_session(token.expose(), at(1));
+    assert_eq!(session.map(|(_, grant)| grant), Ok(None), "a key opens sessions, too");
+    let other = secret.replacen("e30", "e31", 1);
+    assert_eq!(bench.snapshot.identify_session(&other, at(1)).map(|_| ()), Err(KeyRefusal::Invalid));
+    let caller = bench.snapshot.identify(token.expose(), at(1)).unwrap();
+    assert_eq!(caller.issue_client_secret(ORG.token(2).expose(), "e30"), None, "another key's");
+    // The secret that made it retires; then it is gone from the key; then the key is revoked.
+    let mut retiring = key.clone();
+    retiring.secrets[0].retires_at = Some(at(10));
+    bench.put(&[Content::VirtualKey(retiring)]);
+    assert_eq!((opens(&bench, 9).is_ok(), opens(&bench, 10)), (true, Err(KeyRefusal::Expired)));
+    let mut rotated = key.clone();
+    rotated.secrets = ORG.key(1, 2).secrets;
+    bench.put(&[Content::VirtualKey(rotated)]);
+    assert_eq!(opens(&bench, 1), Err(KeyRefusal::Invalid));
+    bench.put(&[Content::VirtualKey(VirtualKey { status: KeyStatus::Revoked, ..key })]);
+    assert_eq!(opens(&bench, 1), Err(KeyRefusal::Revoked));
+}
+
+#[test]
 fn wrong_secret_revoked_expired_and_unknown_are_told_apart() {
     let mut bench = with_key();
     assert_eq!(bench.identify(2, 1), Err(KeyRefusal::Invalid));

@@ -29,6 +29,8 @@ use crate::pipeline::settle::{Meter, Served};
 use crate::pipeline::{Worker, refuse_key, reserve, resolve};
 use ::realtime::{CloseCode, Done, End, Host, Refusal, Status, Transcribed, UpstreamError};
 
+/// Longest name that a message repeats.
+const MAX_SHOWN: usize = 64;
 /// Turns that a client may have asked for and the upstream has not begun.
 const MOST_GRANTED: usize = 16;
 
@@ -78,7 +80,8 @@ impl SessionHost {
     fn check(&mut self) -> Result<(), Rejection> {
         let snapshot = self.worker.shared.policy.load_full();
         let now = self.worker.shared.clock.now();
-        let caller = snapshot.identify(self.key.expose(), now).map_err(refuse_key)?;
+        // The time of a client secret is for opening sessions; what was opened goes on with the key that it was made of.
+        let (caller, _) = snapshot.identify_session(self.key.expose(), now).map_err(refuse_key)?;
         let (model, _) = resolve::find(&caller, &self.meter.model)?;
         let mut deployments = model.targets.iter().map(|target| &target.deployment);
         if !deployments.any(|it| it.id == self.billing.deployment.id && it.is_usable()) {
@@ -91,6 +94,30 @@ impl SessionHost {
         self.meter.policy_revision = caller.organization.revision;
         self.billing.organization = caller.organization.clone();
         Ok(())
+    }
+
+    /// Asks whether the key may have a model of the session's provider write down what is heard: by the provider's name for it, or by one of
+    /// the workspace's that leads there.
+    fn check_transcription(&self, model: &str) -> Result<(), Rejection> {
+        let snapshot = self.worker.shared.policy.load_full();
+        let now = self.worker.shared.clock.now();
+        let (caller, _) = snapshot.identify_session(self.key.expose(), now).map_err(refuse_key)?;
+        let provider = &self.billing.deployment.provider;
+        let leads_there =
+            |deployment: &DeploymentPolicy| deployment.provider == *provider && deployment.upstream_model == model;
+        let is_allowed = caller.key.key.models.is_none()
+            || caller.key.allows(&format!("{provider}/{model}"))
+            || caller.workspace.models().any(|known| {
+                caller.key.allows(&known.name) && known.targets.iter().any(|target| leads_there(&target.deployment))
+            });
+        if is_allowed {
+            return Ok(());
+        }
+        let detail = format!(
+            "this key may not have `{}` write down what is heard; use a model that GET /v1/models lists, or let an administrator add it to the key",
+            resolve::clip(model, MAX_SHOWN)
+        );
+        Err(Rejection::new(GatewayCode::ModelNotAllowed, detail).with_param("session.audio.input.transcription.model"))
     }
 
     fn hold(&mut self) -> Result<Granted, Rejection> {
@@ -210,6 +237,12 @@ impl Host for SessionHost {
             "the model of a session is chosen by its address and cannot be changed; open another session for it";
         let rejection = Rejection::new(GatewayCode::RequestInvalid, detail).with_param("session.model");
         Err(self.refusal(&rejection))
+    }
+
+    fn may_transcribe(&mut self, model: &str) -> Result<(), Refusal> {
+        let asked = self.check_transcription(model);
+        // Another model may be named; the session is none the worse.
+        asked.map_err(|rejection| Refusal { is_final: false, ..self.refusal(&rejection) })
     }
 
     fn began(&mut self, id: &str) -> Result<(), Refusal> {
