@@ -21,6 +21,9 @@ use crate::crash::{Seeded, seed};
 
 const NODES: usize = 4;
 const CLIENTS: usize = 200;
+/// The input tokens that the upstream counts, about half of what a call has to hold for: how many calls run at once near the end
+/// of a budget goes by that.
+const INPUT: u64 = 100;
 /// The other model of the scripted upstream, to fall back on.
 const OTHER: &str = "gpt-4o";
 /// The route that leads from one to the other.
@@ -80,7 +83,7 @@ impl Fleet {
             if word.starts_with("rough") && call.body["model"] == MODEL && luck == 0 {
                 return Reply::json(500, &json!({"error": {"message": "no luck", "type": "server_error"}}));
             }
-            let mut reply = if call.body["stream"] == true { openai_stream(10, 3) } else { openai_whole(10) };
+            let mut reply = if call.body["stream"] == true { openai_stream(INPUT, 3) } else { openai_whole(INPUT) };
             if word.starts_with("killed") && luck < 2 {
                 reply.before = Some(held.clone());
             }
@@ -157,7 +160,7 @@ impl Race {
     async fn call(&self, at: usize, word: &str, way: Way) -> Result<End> {
         let is_stream = matches!(way, Way::Leaves);
         let body = json!({
-            "model": self.model, "max_tokens": 50, "stream": is_stream, "messages": [{"role": "user", "content": word}]
+            "model": self.model, "max_tokens": 5, "stream": is_stream, "messages": [{"role": "user", "content": word}]
         });
         for at in at.. {
             let client = &self.clients[at % self.clients.len()];
@@ -289,7 +292,7 @@ async fn money_is_counted_to_the_nano_dollar(fleet: &Fleet) -> Result<()> {
     let poor = fleet.race("nothing", MODEL, "cost", json!("0")).await?;
     let word = poor.word("call", 0);
     let body =
-        json!({"model": MODEL, "max_tokens": 50, "stream": false, "messages": [{"role": "user", "content": word}]});
+        json!({"model": MODEL, "max_tokens": 5, "stream": false, "messages": [{"role": "user", "content": word}]});
     let refused = poor.clients[0].send(Method::POST, "/v1/chat/completions", &[], Some(&body)).await?;
     assert_eq!(refused.status, 402, "{}", refused.text());
     let text = refused.text();
