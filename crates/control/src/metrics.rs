@@ -31,6 +31,10 @@ pub struct Metrics {
     pub handshakes: AtomicU64,
     /// Full sets on their way to nodes.
     pub full_sets: AtomicU64,
+    /// Rules of the books that did not hold when this process last looked, over all organizations.
+    pub ledger_broken: AtomicU64,
+    /// When this process last looked, in seconds since 1970.
+    pub ledger_checked_at: AtomicU64,
 }
 
 impl Metrics {
@@ -97,6 +101,16 @@ impl Metrics {
         let gauges = [
             ("headgate_control_handshakes", "Handshakes with nodes under way.", &self.handshakes),
             ("headgate_control_full_sets", "Full sets on their way to nodes.", &self.full_sets),
+            (
+                "headgate_control_ledger_broken_rules",
+                "Rules of the books that did not hold at the last look, over all organizations.",
+                &self.ledger_broken,
+            ),
+            (
+                "headgate_control_ledger_checked_timestamp_seconds",
+                "When the books were last looked at by this process; 0 for never.",
+                &self.ledger_checked_at,
+            ),
         ];
         for (name, help, gauge) in gauges {
             let _ =

@@ -58,7 +58,7 @@ async fn every_post_keeps_the_promise_of_its_key_or_makes_none() {
     check(&owner, act("credentials.create", format!("{org}/credentials"), credential), done).await;
     let price =
         r#"{"provider":"echo","upstream_model":"echo-1","usd_per_million_tokens":{"input":"0.15","output":"0.6"}}"#;
-    check(&owner, act("prices.set", format!("{org}/prices"), price), done).await;
+    let set = check(&owner, act("prices.set", format!("{org}/prices"), price), done).await;
     let model = r#"{"name":"m","provider":"echo","upstream_model":"echo-1"}"#;
     let model = check(&owner, act("deployments.create", format!("{ws}/deployments"), model), done).await;
     let targets =
@@ -68,6 +68,11 @@ async fn every_post_keeps_the_promise_of_its_key_or_makes_none() {
     let budget = r#"{"name":"b","measure":"requests","limits":[{"window":"day","amount":1}]}"#;
     check(&owner, act("budgets.create", format!("{ws}/budgets"), budget), done).await;
     check(&owner, act("organization_budgets.create", format!("{org}/budgets"), budget), done).await;
+    let rerate = format!(
+        r#"{{"price_id":"{}","from":"2026-11-01T00:00:00Z","to":"2026-11-02T00:00:00Z","reason":"r"}}"#,
+        id(&set, "")
+    );
+    check(&owner, act("ledger.rerate", format!("{org}/ledger/rerate"), rerate), done).await;
 
     let key = format!(r#"{{"environment_id":"{}","name":"k"}}"#, world.environment("development"));
     let key = check(&owner, act("virtual_keys.issue", format!("{ws}/virtual-keys"), key), done).await;

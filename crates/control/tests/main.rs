@@ -19,6 +19,8 @@ mod idempotency;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod members;
 #[cfg(test)]
 mod operations;

@@ -21,6 +21,7 @@ pub mod id;
 pub mod image;
 pub mod kill_switch;
 pub mod lease;
+pub mod ledger;
 pub mod member;
 pub mod money;
 pub mod name;

@@ -86,6 +86,8 @@ text_schemas! {
             "id": { "type": "string", "description": "The id of the workspace, key or deployment; the registered name of the provider; `provider/model`, or a prefix of that followed by `*`. Absent for the organization." }
         }
     });
+    crate::ledger::PostingKind, "PostingKind", texts(crate::ledger::PostingKind::ALL.iter().map(|value| value.as_str()));
+    crate::ledger::Rule, "LedgerRule", texts(crate::ledger::Rule::ALL.iter().map(|value| value.as_str()));
     crate::audit::AuditOutcome, "AuditOutcome", texts(["success", "denied"].into_iter());
     crate::virtual_key::KeyStatus, "KeyStatus", texts(["active", "expired", "revoked"].into_iter());
     crate::price::PriceSource, "PriceSource", texts(["catalog", "own"].into_iter());

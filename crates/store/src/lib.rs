@@ -27,6 +27,7 @@ pub mod join_tokens;
 pub mod kept_responses;
 pub mod kill_switches;
 pub mod leases;
+pub mod ledger;
 pub mod members;
 pub mod migrate;
 pub mod nodes;

@@ -48,6 +48,7 @@ migrations! {
     14 "0014_budgets.sql",
     15 "0015_image_rates.sql",
     16 "0016_limits.sql",
+    17 "0017_ledger_postings.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

@@ -4,12 +4,15 @@
 //! ([`sum`]), single requests ([`list`], [`get`]) and how far each node's spool has been booked ([`watermark`]).
 
 mod append;
+mod billed;
 mod event;
 mod histogram;
 mod requests;
 mod sums;
 
 pub use append::{Appended, Batch, append, drop_days_until, prepare_day, watermark};
+pub use billed::{Billed, is_booked, list_billed};
+pub(crate) use event::{day, day_of};
 pub use histogram::Histogram;
 pub use requests::{RequestFilter, get, list};
 pub use sums::{Dimension, Group, Query, Step, Sums, sum};

@@ -7,6 +7,7 @@ pub mod budgets;
 pub mod credentials;
 pub mod deployments;
 pub mod environments;
+pub mod ledger;
 pub mod members;
 pub mod models;
 pub mod nodes;
@@ -37,6 +38,7 @@ pub fn all() -> impl Iterator<Item = &'static Meta> {
         virtual_keys::ALL,
         budgets::ALL,
         usage::ALL,
+        ledger::ALL,
         audit::ALL,
         nodes::ALL,
     ]

@@ -1,8 +1,8 @@
 //! The one place where operations meet their handlers.
 
 use api::ops::{
-    access_tokens as tokens, audit, auth, budgets, credentials, deployments, environments, members, models, nodes,
-    organizations, routes, usage, virtual_keys as keys, workspaces,
+    access_tokens as tokens, audit, auth, budgets, credentials, deployments, environments, ledger, members, models,
+    nodes, organizations, routes, usage, virtual_keys as keys, workspaces,
 };
 
 use crate::http::mount::Mount;
@@ -99,6 +99,9 @@ fn traffic(mount: Mount) -> Mount {
 
 fn money(mount: Mount) -> Mount {
     mount
+        .operation::<ledger::ListPostings, _, _>(queries::ledger::postings)
+        .operation::<ledger::LedgerInvariants, _, _>(queries::ledger::invariants)
+        .operation::<ledger::Rerate, _, _>(commands::ledger::rerate)
         .operation::<budgets::ListBudgets, _, _>(queries::budgets::list)
         .operation::<budgets::CreateBudget, _, _>(commands::budgets::create)
         .operation::<budgets::GetBudget, _, _>(queries::budgets::get)

@@ -5,6 +5,7 @@
 
 mod audit_seal;
 mod leases;
+mod ledger;
 mod price_book;
 mod retention;
 
@@ -39,6 +40,12 @@ const JOBS: &[Job] = &[
         every: Duration::from_secs(30),
         hold: Duration::from_secs(60),
         run: |cx| Box::pin(leases::run(cx)),
+    },
+    Job {
+        name: "ledger",
+        every: Duration::from_secs(3_600),
+        hold: Duration::from_secs(600),
+        run: |cx| Box::pin(ledger::run(cx)),
     },
     Job {
         name: "retention",

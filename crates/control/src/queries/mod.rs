@@ -7,6 +7,7 @@ pub mod budgets;
 pub mod credentials;
 pub mod deployments;
 pub mod environments;
+pub mod ledger;
 pub mod members;
 pub mod models;
 pub mod nodes;

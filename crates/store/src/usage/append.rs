@@ -12,7 +12,7 @@ use sqlx::types::Json;
 use super::event::{EventRow, day, day_of};
 use super::histogram::Histogram;
 use crate::row::{signed, unsigned};
-use crate::{Result, Store, StoreError, SystemTx, leases};
+use crate::{Result, Store, StoreError, SystemTx, leases, ledger};
 
 /// What a node reports at once, in spool order.
 #[derive(Debug, Clone)]
@@ -69,6 +69,7 @@ pub async fn append(store: &Store, batch: &Batch<'_>) -> Result<Appended> {
     let new = insert_events(&mut tx, rows.values().copied(), batch.received_at).await?;
     let booked: Vec<&UsageEvent> = rows.values().copied().filter(|event| new.contains(&event.id.to_string())).collect();
     if !booked.is_empty() {
+        ledger::settle(&mut tx, &booked, batch.received_at).await?;
         add_to_sums(&mut tx, &booked, batch.received_at).await?;
         mark_keys_used(&mut tx, &booked).await?;
         // After the events, sums and keys: leases lock accounts and nothing of usage.

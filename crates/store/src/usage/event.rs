@@ -12,11 +12,11 @@ use crate::Result;
 use crate::row::{Row, signed, time, unsigned};
 
 /// The day inside an event's id, in days since 1970: its partition.
-pub(super) fn day_of(id: RequestId) -> i32 {
+pub(crate) fn day_of(id: RequestId) -> i32 {
     day(id.minted_at())
 }
 
-pub(super) fn day(at: Timestamp) -> i32 {
+pub(crate) fn day(at: Timestamp) -> i32 {
     i32::try_from(at.as_secs().div_euclid(86_400)).unwrap_or(i32::MAX)
 }
 
