@@ -21,6 +21,15 @@ impl Holds {
             Self::Only(list) => list.contains(&organization),
         }
     }
+
+    /// Says whether nodes of both groups may serve the same calls.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, _) | (_, Self::All) => true,
+            (Self::Only(list), Self::Only(_)) => list.iter().any(|organization| other.includes(*organization)),
+        }
+    }
 }
 
 /// A set of nodes. It is administered by the organization that owns it.

@@ -20,13 +20,14 @@ use control::cx::Cx;
 use control::keyring::KeyError;
 use control::resources::{self, PublishError};
 use control::signing_keys::{POLICY, load_or_make};
+use domain::kill_switch::Target;
 use domain::{NodeGroupId, OrganizationId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use policy::resource::{Content, KeyStatus};
 use policy::set::Location;
 use policy::sign::{FLAG_SHRINK, Revision, Signed, Urgent, is_shrink};
 use policy::wire::frame;
-use policy::{Kind, Resource, ResourceSet, Signer};
+use policy::{Kind, Resource, ResourceKey, ResourceSet, Signer};
 use proto::v1;
 use store::StoreError;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
@@ -51,6 +52,8 @@ pub(crate) enum Announcement {
     Urgent(OrganizationId, Arc<v1::Urgent>),
     /// What a group's nodes may hold changed.
     Group(NodeGroupId),
+    /// Rate limits are shared out anew.
+    Shares,
 }
 
 /// Signs policy with the installation's Ed25519 key.
@@ -376,7 +379,7 @@ impl Publisher {
     }
 }
 
-/// What of a change takes something out of use: revoked or removed keys, removed credentials.
+/// What of a change takes something out of use: revoked, removed or stopped keys, removed credentials.
 fn revoked(held: &Published, upserts: &[Resource], removals: &[Location]) -> Vec<Location> {
     let is_revoked = |resource: &&Resource| {
         resource.key.kind == Kind::VirtualKey
@@ -386,7 +389,13 @@ fn revoked(held: &Published, upserts: &[Resource], removals: &[Location]) -> Vec
     let revoked = upserts.iter().filter(is_revoked).map(Resource::location);
     let removed =
         removals.iter().copied().filter(|location| matches!(location.key.kind, Kind::VirtualKey | Kind::Credential));
-    revoked.chain(removed).collect()
+    // A stopped key is held back like a revoked one until the delta with its switch is there.
+    let stopped = upserts.iter().filter(|resource| resource.key.kind == Kind::KillSwitch).filter_map(|resource| {
+        let Ok(Content::KillSwitch(switch)) = policy::wire::decode(resource) else { return None };
+        let Target::VirtualKey(id) = switch.target else { return None };
+        held.set().find(ResourceKey { kind: Kind::VirtualKey, id: id.as_uuid() })
+    });
+    revoked.chain(removed).chain(stopped).collect()
 }
 
 /// Passes announced commits on; reconnects for as long as the database is away.

@@ -180,6 +180,8 @@ pub async fn start(parts: Parts) -> Result<GatewayHandle, StartError> {
     let prober = Arc::clone(&booker);
     admin.spawn("gateway.batches", |stop| remote::keep_booking(booker, stop));
     admin.spawn("gateway.probes", |stop| pipeline::probes::keep_probing(prober, stop));
+    let cutter = Arc::clone(&shared);
+    admin.spawn("gateway.cut", |stop| pipeline::cut::keep_cutting(cutter, stop));
     let state = admin::Admin::new(shared.clone(), readiness.clone(), more_metrics);
     admin.spawn("gateway.admin", |stop| admin::serve(admin_listener, state, stop));
     let (grace, drain) = (config.drain_grace(), config.drain());
@@ -191,6 +193,12 @@ impl GatewayHandle {
     /// are passed over; they come again while they last.
     pub fn heed(&self) -> impl Fn(DeploymentId, Timestamp) + Send + Sync + use<> {
         heed(Arc::clone(&self.shared))
+    }
+
+    /// Returns what takes the node's share of rate limits.
+    pub fn share(&self) -> impl Fn(domain::rate_limit::Share) + Send + Sync + use<> {
+        let throttle = self.shared.throttle.clone();
+        move |share| throttle.set_share(share)
     }
 
     /// Stops. Not ready at once, but for the time of grace everybody is still served, so that load balancers notice before
@@ -266,6 +274,9 @@ impl Gateway {
             health: upstream::health::Health::default(),
             metrics,
             in_flight: pipeline::reserve::InFlight::default(),
+            live: pipeline::cut::Live::default(),
+            throttle: throttle::Throttle::default(),
+            began: tokio::time::Instant::now(),
             retries: pipeline::retry::RetryBudgets::default(),
             ephemeral,
             purse,
@@ -284,6 +295,17 @@ impl Gateway {
     /// Returns what takes the pauses that upstreams asked other nodes for.
     pub fn heed(&self) -> impl Fn(DeploymentId, Timestamp) + Send + Sync + use<> {
         heed(Arc::clone(&self.shared))
+    }
+
+    /// Cuts the calls under way that policy stops now, and returns how many they were.
+    #[must_use]
+    pub fn cut_stopped(&self) -> usize {
+        pipeline::cut::cut_stopped(&self.shared, &mut None)
+    }
+
+    /// Says how many nodes share rate limits, and which of them this one is.
+    pub fn set_share(&self, share: domain::rate_limit::Share) {
+        self.shared.throttle.set_share(share);
     }
 
     /// Looks after the batches that are due now, and returns how many they were.

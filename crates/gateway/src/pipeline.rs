@@ -21,6 +21,7 @@ pub(crate) mod batches;
 pub(crate) mod body;
 pub(crate) mod budget;
 mod compact;
+pub(crate) mod cut;
 pub(crate) mod decisions;
 pub(crate) mod dispatch;
 pub(crate) mod fetch;
@@ -30,6 +31,7 @@ mod limits;
 mod models;
 mod passthrough;
 pub(crate) mod probes;
+mod rates;
 pub(crate) mod realtime;
 pub(crate) mod relay;
 pub(crate) mod remember;
@@ -59,8 +61,9 @@ use ingress::endpoint::{self, Endpoint};
 use ingress::surface::Surface;
 use ingress::{Rejection, admit};
 use llm::dialect::Dialect;
-use policy::{KeyRefusal, Snapshot};
+use policy::{Caller, KeyRefusal, Snapshot};
 use remote::store::RemoteStore;
+use tokio::time::Instant;
 use upstream::client::Client;
 use upstream::dial::Dial;
 use upstream::exchanges::Exchanges;
@@ -100,11 +103,22 @@ pub(crate) struct Shared {
     pub(crate) exchanges: Exchanges,
     pub(crate) metrics: Metrics,
     pub(crate) in_flight: InFlight,
+    pub(crate) live: cut::Live,
+    pub(crate) throttle: throttle::Throttle,
+    /// Where the moments begin that rate limits count in.
+    pub(crate) began: Instant,
     pub(crate) retries: RetryBudgets,
     pub(crate) ephemeral: Ephemeral,
     pub(crate) purse: purse::Purse,
     pub(crate) flights: again::Flights,
     pub(crate) fetching: fetch::Fetching,
+}
+
+impl Shared {
+    /// Returns this moment, as rate limits count them.
+    pub(crate) fn moment_us(&self) -> u64 {
+        settle::micros(self.began.elapsed())
+    }
 }
 
 /// One listener thread's own things.
@@ -240,12 +254,12 @@ async fn run(
         }
         _ => None,
     };
-    meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
+    meter.hold = Some(rates::enter(worker, caller.organization, &wanted, meter)?);
     // An answer that is kept is one of its own: what another call was told has that call's id.
     if memory.is_none() && compaction.is_none() && again::is_wanted(&wanted, meter) {
-        return again::boxed(worker, &caller, &head, parts, &wanted, meter).await;
+        return cut::guard(meter.watch(), again::boxed(worker, &caller, &head, parts, &wanted, meter)).await;
     }
-    let reply = dispatch::dispatch(worker, caller.organization, &head, &parts.headers, &wanted, meter).await?;
+    let reply = send(worker, &caller, &head, parts, &wanted, meter).await?;
     let mut reply = finish(&wanted, reply, meter)?;
     if let Some(compaction) = compaction {
         reply = compact::finish(&compaction, reply, meter)?;
@@ -254,6 +268,19 @@ async fn run(
         Some(memory) => Ok(Box::pin(remember::keep(memory, reply, meter)).await),
         None => Ok(reply),
     }
+}
+
+/// Finds an answer upstream, until the call is cut.
+fn send<'a>(
+    worker: &'a Arc<Worker>,
+    caller: &'a Caller<'a>,
+    head: &'a admit::Head<'a>,
+    parts: &'a Parts,
+    wanted: &'a Wanted,
+    meter: &'a mut Meter,
+) -> impl Future<Output = Result<Reply, Rejection>> + 'a {
+    let watch = meter.watch();
+    cut::guard(watch, dispatch::dispatch(worker, caller.organization, head, &parts.headers, wanted, meter))
 }
 
 /// Writes an upstream's answer as the surface has it.
@@ -274,12 +301,7 @@ fn refuse_key(refusal: KeyRefusal) -> Rejection {
         KeyRefusal::Revoked => {
             Rejection::new(GatewayCode::KeyRevoked, "this key was revoked; issue a new one in the console")
         }
-        // Why it was stopped is for the organization's people.
-        KeyRefusal::Stopped => Rejection::new(
-            GatewayCode::KeyRevoked,
-            "this key was stopped by an administrator, alone or with all of its workspace or organization; ask them before you try \
-             again",
-        ),
+        KeyRefusal::Stopped => cut::refuse_stopped(),
         KeyRefusal::Unverifiable => Rejection::new(
             GatewayCode::PolicyStale,
             "this gateway node cannot verify keys at the moment, because it has had no word from its control plane; try again \

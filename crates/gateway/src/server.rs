@@ -346,6 +346,6 @@ mod tests {
     #[test]
     fn what_is_moved_for_each_call_stays_small() {
         let size = size_of_call(pipeline::handle);
-        assert!(size <= 4_000, "{size}");
+        assert!(size <= 4_100, "{size}");
     }
 }

@@ -31,6 +31,8 @@ pub struct Rejection {
     allow: Option<&'static str>,
     /// The limit that was reached, in calls at once.
     limit: Option<usize>,
+    /// Headers of its own.
+    headers: Option<Box<HeaderMap>>,
     /// The connection cannot be used further.
     is_closing: bool,
     /// The upstream's refusal of the client's request, already in the client's dialect.
@@ -55,6 +57,7 @@ impl Rejection {
             retry_after: None,
             allow: None,
             limit: None,
+            headers: None,
             is_closing: false,
             upstream: None,
         }
@@ -121,6 +124,13 @@ impl Rejection {
         self
     }
 
+    /// Adds a header.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: HeaderValue) -> Self {
+        self.headers.get_or_insert_default().insert(name, value);
+        self
+    }
+
     /// Ends the connection after the answer, because what follows on it cannot be trusted or would be read in vain.
     #[must_use]
     pub fn closing(mut self) -> Self {
@@ -170,6 +180,9 @@ impl Rejection {
             headers.insert("x-ratelimit-limit-requests", HeaderValue::from(limit));
             headers.insert("x-ratelimit-remaining-requests", HeaderValue::from_static("0"));
             headers.insert("x-ratelimit-reset-requests", HeaderValue::from_static("1s"));
+        }
+        for (name, value) in self.headers.iter().flat_map(|own| own.iter()) {
+            headers.insert(name, value.clone());
         }
         if self.is_closing {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

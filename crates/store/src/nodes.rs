@@ -406,6 +406,30 @@ pub async fn set_status(tx: &mut SystemTx, node: &Node, status: &NodeStatus) -> 
     Ok(())
 }
 
+/// Lists the nodes that were heard of after a moment, with what each may hold: who may be serving calls now.
+pub async fn list_heard(tx: &mut SystemTx, after: Timestamp) -> Result<Vec<(NodeId, Holds)>> {
+    // Crosses tenants: nodes of any group may serve the calls of an organization, and share its rate limits.
+    let rows: Vec<(String, bool, Vec<String>)> = sqlx::query_as(
+        "SELECT n.id, g.holds_all,
+                array(SELECT h.held_organization_id FROM node_group_holds h
+                       WHERE h.organization_id = g.organization_id AND h.group_id = g.id ORDER BY 1)
+           FROM node_status s
+           JOIN nodes n ON n.organization_id = s.organization_id AND n.id = s.node_id
+           JOIN node_groups g ON g.organization_id = n.organization_id AND g.id = n.group_id
+          WHERE s.last_contact_at > $1 ORDER BY n.id",
+    )
+    .bind(after.as_micros())
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|(id, holds_all, held)| {
+            let row = Row { table: "nodes", id: &id };
+            let held = held.iter().map(|id| row.parse("held_organization_id", id)).collect::<Result<_>>()?;
+            Ok((row.parse("id", &id)?, if holds_all { Holds::All } else { Holds::Only(held) }))
+        })
+        .collect()
+}
+
 /// Lists what the given nodes of the organization last reported; a node that never did is left out.
 pub async fn list_status(tx: &mut Tx, ids: &[NodeId]) -> Result<Vec<(NodeId, NodeStatus)>> {
     let rows: Vec<StatusRow> = sqlx::query_as(

@@ -3,11 +3,9 @@
 //! A call enters with what is known of it and asks its ticket whenever it is polled; whoever cuts it wakes it. Leaving is
 //! dropping the ticket.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::Context;
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -84,10 +82,6 @@ impl<T> Calls<T> {
     }
 }
 
-/// The call was cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IsCut;
-
 impl<T> Ticket<T> {
     /// Returns what is known of the call.
     #[must_use]
@@ -118,16 +112,9 @@ impl<T> Watch<T> {
         &self.0.facts
     }
 
-    /// Works until the call is cut.
-    pub async fn guard<F: Future>(&self, work: F) -> Result<F::Output, IsCut> {
-        let mut work = pin!(work);
-        let polled = poll_fn(|cx| {
-            if self.0.poll_cut(cx) {
-                return Poll::Ready(Err(IsCut));
-            }
-            work.as_mut().poll(cx).map(Ok)
-        });
-        polled.await
+    /// Says whether the call is cut; if not, the task is woken when it is. One task asks at a time.
+    pub fn poll_cut(&self, cx: &Context<'_>) -> bool {
+        self.0.poll_cut(cx)
     }
 }
 
@@ -152,7 +139,7 @@ impl<T> Drop for Ticket<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::task::{Wake, Waker};
 
     use futures_util::task::noop_waker;
 
@@ -167,26 +154,27 @@ mod tests {
         let calls = Arc::new(Calls::default());
         let (one, two) = (calls.enter(1), calls.enter(2));
         let waker = noop_waker();
-        assert!(!one.poll_cut(&mut context(&waker)) && !two.poll_cut(&mut context(&waker)));
+        assert!(!one.poll_cut(&context(&waker)) && !two.poll_cut(&context(&waker)));
         assert_eq!(calls.cut(|facts| *facts == 1), 1);
-        assert!(one.poll_cut(&mut context(&waker)) && !two.poll_cut(&mut context(&waker)));
+        assert!(one.poll_cut(&context(&waker)) && !two.poll_cut(&context(&waker)));
         assert_eq!(calls.cut(|facts| *facts == 1), 0, "once");
         drop(one);
         assert_eq!((calls.len(), *two.facts()), (1, 2));
     }
 
     #[test]
-    fn work_that_waits_for_ever_ends_when_it_is_cut() {
-        let calls = Arc::new(Calls::default());
+    fn who_waits_is_woken_by_the_cut() {
+        struct Woken(AtomicBool);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        let (calls, woken) = (Arc::new(Calls::default()), Arc::new(Woken(AtomicBool::new(false))));
         let ticket = calls.enter(());
-        let watch = ticket.watch();
-        let mut work = pin!(watch.guard(std::future::pending::<()>()));
-        let waker = noop_waker();
-        assert!(work.as_mut().poll(&mut context(&waker)).is_pending());
+        let (watch, waker) = (ticket.watch(), Waker::from(woken.clone()));
+        assert!(!watch.poll_cut(&context(&waker)) && !woken.0.load(Ordering::SeqCst));
         calls.cut(|()| true);
-        assert_eq!(work.as_mut().poll(&mut context(&waker)), Poll::Ready(Err(IsCut)));
-        let other = calls.enter(()).watch();
-        let done = pin!(other.guard(async { 7 }));
-        assert_eq!(done.poll(&mut context(&waker)), Poll::Ready(Ok(7)));
+        assert!(woken.0.load(Ordering::SeqCst) && watch.poll_cut(&context(&waker)));
     }
 }

@@ -1,5 +1,7 @@
 //! How nodes share a limit: each takes its part, and the parts add up to no more than the whole.
 
+use crate::node::Holds;
+
 /// The place of a node among those that may serve the same calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Share {
@@ -21,6 +23,25 @@ impl Share {
     #[must_use]
     pub const fn new(nodes: u32, place: u32) -> Self {
         Self { nodes: if nodes == 0 { 1 } else { nodes }, place }
+    }
+
+    /// Returns the share of each node, given who may serve now and what each may hold, in the same order everywhere.
+    #[must_use]
+    pub fn among<T: Copy>(nodes: &[(T, Holds)]) -> Vec<(T, Self)> {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let share = |(at, (id, holds)): (usize, &(T, Holds))| {
+            let peers = || nodes.iter().enumerate().filter(|(_, (_, other))| other == holds || other.meets(holds));
+            let n = peers().count();
+            // Places are handed out among equals alone; where some share only a part of the calls, nobody takes what is left over.
+            let are_equal = peers().all(|(_, (_, other))| other == holds);
+            let place = if are_equal { peers().filter(|(other, _)| *other < at).count() } else { n };
+            (*id, Self::new(count(n), count(place)))
+        };
+        if nodes.iter().all(|(_, holds)| *holds == nodes[0].1) {
+            let whole = count(nodes.len());
+            return nodes.iter().enumerate().map(|(at, (id, _))| (*id, Self::new(whole, count(at)))).collect();
+        }
+        nodes.iter().enumerate().map(share).collect()
     }
 
     /// Returns how many nodes share.

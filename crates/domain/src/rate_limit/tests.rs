@@ -1,4 +1,5 @@
 use super::*;
+use crate::node::Holds;
 
 fn limit() -> RateLimit {
     RateLimit {
@@ -58,4 +59,18 @@ fn shares_add_up_to_the_whole_and_differ_by_one_at_most() {
             assert!(Share::new(nodes, nodes).of(amount) <= parts[parts.len() - 1], "no place, no more than the last");
         }
     }
+}
+
+#[test]
+fn nodes_share_with_those_that_may_serve_the_same_calls() {
+    let only = |ids: &[u128]| Holds::Only(ids.iter().map(|id| OrganizationId::from_uuid(*id)).collect());
+    let shares = |nodes: &[Holds]| {
+        let nodes: Vec<_> = nodes.iter().cloned().enumerate().collect();
+        Share::among(&nodes).into_iter().map(|(_, share)| (share.nodes(), share.place())).collect::<Vec<_>>()
+    };
+    assert_eq!(shares(&[Holds::All, Holds::All, Holds::All]), [(3, 0), (3, 1), (3, 2)]);
+    assert_eq!(shares(&[only(&[1]), only(&[2]), only(&[1])]), [(2, 0), (1, 0), (2, 1)]);
+    // Two fleets that meet at one organization: what is left over of a division is nobody's.
+    assert_eq!(shares(&[Holds::All, only(&[1])]), [(2, 2), (2, 2)]);
+    assert!(shares(&[]).is_empty());
 }

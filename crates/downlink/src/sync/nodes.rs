@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::node::{Holds, Node, NodeGroup, NodeStatus};
+use domain::rate_limit::Share;
 use domain::{NodeGroupId, NodeId};
 use parking_lot::Mutex;
 use store::StoreError;
@@ -20,6 +21,9 @@ use crate::publisher::Announcement;
 
 /// Reports are written at most this often.
 const WRITE_EVERY: Duration = Duration::from_millis(500);
+
+/// A node counts among those that share rate limits until it has been silent for this long.
+const COUNTS_FOR: Duration = Duration::from_secs(90);
 
 struct Live {
     node: Node,
@@ -41,6 +45,8 @@ pub(crate) struct Nodes {
 
 #[derive(Default)]
 struct State {
+    /// Which part of rate limits each node takes that may be serving.
+    shares: HashMap<NodeId, Share>,
     live: HashMap<NodeId, Live>,
     generation: u64,
     revoked: BTreeSet<NodeId>,
@@ -89,6 +95,20 @@ impl Nodes {
 
     pub(crate) fn is_revoked(&self, node: NodeId) -> bool {
         self.state.lock().revoked.contains(&node)
+    }
+
+    /// Returns a node's part of rate limits; nothing before nodes were first looked up.
+    pub(crate) fn share(&self, node: NodeId) -> Option<Share> {
+        self.state.lock().shares.get(&node).copied()
+    }
+
+    /// Takes over who shares rate limits; says whether anything of it is new to a node that is connected here.
+    fn share_out(&self, nodes: &[(NodeId, Holds)]) -> bool {
+        let shares: HashMap<_, _> = Share::among(nodes).into_iter().collect();
+        let mut state = self.state.lock();
+        let is_new = state.live.keys().any(|id| shares.get(id) != state.shares.get(id));
+        state.shares = shares;
+        is_new
     }
 
     fn groups(&self) -> BTreeSet<NodeGroupId> {
@@ -188,6 +208,11 @@ async fn write(plane: &Plane) -> Result<(), StoreError> {
 async fn look_up(plane: &Plane) -> Result<(), StoreError> {
     let mut tx = plane.cx.store.system().await?;
     plane.nodes.cut(store::nodes::list_revoked(&mut tx, plane.cx.now()).await?);
+    // One that fell silent may be serving all the same, with the part it knows of.
+    let heard = store::nodes::list_heard(&mut tx, plane.cx.now().minus(COUNTS_FOR)).await?;
+    if plane.nodes.share_out(&heard) {
+        plane.publisher.announce(Announcement::Shares);
+    }
     for id in plane.nodes.groups() {
         let group = store::nodes::find_group(&mut tx, id).await?;
         let holds = group.map_or(Holds::Only(Vec::new()), |group| group.holds);

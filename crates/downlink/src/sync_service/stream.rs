@@ -234,7 +234,9 @@ impl Session {
         let policy_age_ms = u64::try_from(self.plane.publisher.age().as_millis()).unwrap_or(u64::MAX);
         let unread = self.plane.publisher.unread().into_iter().filter(|id| self.may_hold(*id));
         let unread_organization_ids = unread.map(|id| id.to_string()).collect();
-        let ping = v1::Ping { nonce: self.nonce, policy_age_ms, unread_organization_ids, ..v1::Ping::default() };
+        let (nodes, place) =
+            self.plane.nodes.share(self.node.id).map_or((0, 0), |share| (share.nodes(), share.place()));
+        let ping = v1::Ping { nonce: self.nonce, policy_age_ms, unread_organization_ids, nodes, place };
         self.send(Down::Ping(ping)).await
     }
 
@@ -342,6 +344,7 @@ impl Session {
             {
                 self.send(Down::Urgent((*urgent).clone())).await?;
             }
+            Ok(Announcement::Shares) if self.is_synced => self.ping().await?,
             Ok(Announcement::Group(group)) if group == self.group.id => self.regroup(group).await?,
             Ok(_) => {}
             Err(RecvError::Lagged(_)) => {

@@ -30,6 +30,7 @@ use upstream::client::Client;
 use upstream::exchanges::Exchanges;
 
 use super::budget::{self, Unread};
+use super::rates::{self, Counted};
 use super::relay::stream::Start;
 use super::relay::{Billing, End, Source, Writer};
 use super::reply::{Passed, Reply};
@@ -69,7 +70,9 @@ async fn serve(
         let unread = Unread { what: "a batch", providers: &providers, model: None, window: None, is_many: true };
         budget::hold_unread(worker, caller.organization, &unread, meter).await?;
     }
-    meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
+    let providers = budget::providers(caller.workspace.deployments().map(|it| &**it));
+    let counted = Counted { model: None, providers: &providers, need: rates::ONE };
+    meter.hold = Some(reserve::reserve(worker, caller.organization, &counted, meter)?);
     let deed = match call {
         BatchCall::Files | BatchCall::MessageBatches if parts.method == Method::POST => {
             Deed::Upload(open(head, unread)?)

@@ -2,11 +2,13 @@
 //!
 //! Whoever holds a key may know what it is for; nothing of other keys is shown. `windows` lists the budgets that bind the key's
 //! calls, some of them perhaps only for certain models or providers, with what this node last heard of each. Of what it has not heard
-//! of it asks first; soft budgets are counted where nodes do not see it.
+//! of it asks first; soft budgets are counted where nodes do not see it. `rate_limits` lists rates likewise, with what this node has
+//! counted of them.
 
 use domain::budget::{Amount, Measure, Window};
 use domain::lease::Balance;
-use domain::{BudgetId, EnvironmentId, OrganizationId, Timestamp, VirtualKeyId, WorkspaceId};
+use domain::rate_limit::{self, Per};
+use domain::{BudgetId, EnvironmentId, OrganizationId, RateLimitId, Timestamp, VirtualKeyId, WorkspaceId};
 use ingress::Rejection;
 use ingress::admit::Notes;
 use policy::Caller;
@@ -15,12 +17,12 @@ use policy::snapshot::OrganizationPolicy;
 use purse::Item;
 use serde::Serialize;
 
-use super::Worker;
 use super::budget::providers;
 use super::reply::Reply;
+use super::{Worker, rates};
 
 #[derive(Serialize)]
-struct Limits<'a> {
+struct Shown<'a> {
     object: &'static str,
     organization_id: OrganizationId,
     workspace_id: WorkspaceId,
@@ -31,6 +33,7 @@ struct Limits<'a> {
     models: Models<'a>,
     in_flight: InFlight,
     windows: Vec<Left<'a>>,
+    rate_limits: Vec<RateLeft>,
     policy_revision: u64,
 }
 
@@ -78,12 +81,22 @@ struct Left<'a> {
     resets_at: Option<Timestamp>,
 }
 
-async fn windows<'a>(worker: &Worker, caller: &Caller<'a>, notes: &Notes) -> Vec<Left<'a>> {
-    let budgets = caller.organization.budgets();
-    if budgets.is_empty() {
-        return Vec::new();
-    }
-    let spender = Spender {
+/// A rate of a rate limit, and how it stands on this node.
+#[derive(Serialize)]
+struct RateLeft {
+    rate_limit_id: RateLimitId,
+    rate_limit: String,
+    measure: rate_limit::Measure,
+    per: Option<Per>,
+    limit: Amount,
+    /// This node's part of the limit.
+    share: Amount,
+    remaining: Amount,
+    resets_in_ms: u64,
+}
+
+fn spender<'a>(caller: &Caller<'_>, notes: &'a Notes) -> Spender<'a> {
+    Spender {
         workspace: caller.workspace.id,
         environment: caller.key.key.environment,
         key: caller.key.key.id,
@@ -92,9 +105,37 @@ async fn windows<'a>(worker: &Worker, caller: &Caller<'a>, notes: &Notes) -> Vec
         tags: &notes.tags,
         model: None,
         route: None,
-    };
+    }
+}
+
+fn rates(worker: &Worker, caller: &Caller<'_>, notes: &Notes) -> Vec<RateLeft> {
     let providers = providers(caller.workspace.deployments().map(|it| &**it));
-    let bindings = budgets.of_call(&spender, &providers);
+    let listed = rates::list(worker, caller.organization, &spender(caller, notes), &providers);
+    let rows = listed.into_iter().flat_map(|(ask, lefts)| {
+        lefts.into_iter().map(move |left| {
+            let amount = |amount| left.rate.measure.amount(amount);
+            RateLeft {
+                rate_limit_id: ask.limit,
+                rate_limit: ask.name.to_string(),
+                measure: left.rate.measure,
+                per: left.rate.per,
+                limit: amount(left.rate.amount),
+                share: amount(left.part),
+                remaining: amount(left.left),
+                resets_in_ms: u64::try_from(left.reset.as_millis()).unwrap_or(u64::MAX),
+            }
+        })
+    });
+    rows.collect()
+}
+
+async fn windows<'a>(worker: &Worker, caller: &Caller<'a>, notes: &Notes) -> Vec<Left<'a>> {
+    let budgets = caller.organization.budgets();
+    if budgets.is_empty() {
+        return Vec::new();
+    }
+    let providers = providers(caller.workspace.deployments().map(|it| &**it));
+    let bindings = budgets.of_call(&spender(caller, notes), &providers);
     hear(worker, caller.organization, &bindings).await;
     let mut windows = Vec::new();
     for binding in bindings {
@@ -143,7 +184,7 @@ pub(crate) async fn show(worker: &Worker, caller: &Caller<'_>, notes: &Notes) ->
     let limit = worker.shared.config.limits.max_in_flight_per_key;
     let used = worker.shared.in_flight.used(key.id);
     let models = caller.workspace.models().filter(|model| caller.key.allows(&model.name));
-    let limits = Limits {
+    let limits = Shown {
         object: "headgate.limits",
         organization_id: caller.organization.id,
         workspace_id: caller.workspace.id,
@@ -157,6 +198,7 @@ pub(crate) async fn show(worker: &Worker, caller: &Caller<'_>, notes: &Notes) ->
         },
         in_flight: InFlight { scope: "node", limit, used, remaining: limit.saturating_sub(used) },
         windows: windows(worker, caller, notes).await,
+        rate_limits: rates(worker, caller, notes),
         policy_revision: caller.organization.revision,
     };
     let body = serde_json::to_vec(&limits).map_err(|_| Rejection::internal())?;

@@ -30,12 +30,13 @@ use tokio::time::{Instant, timeout_at};
 use upstream::client::SendError;
 
 use super::budget::{self, Unread, Window};
+use super::rates::{self, Counted};
 use super::relay::stream::Start;
 use super::relay::watch::Watch;
 use super::relay::{Bill, Billing, End, Source, Writer};
 use super::reply::{Passed, Reply};
 use super::settle::{Meter, Served};
-use super::{Worker, reserve, resolve};
+use super::{Worker, cut, reserve, resolve};
 use crate::server::body::Incoming;
 
 /// Headers that are between two connections, say who the client is or who pays, or would make the answer unreadable.
@@ -141,7 +142,9 @@ pub(crate) async fn forward(
         let unread = Unread { what, providers: &[name], model, window, is_many: false };
         budget::hold_unread(worker, caller.organization, &unread, meter).await?;
     }
-    meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
+    let need = rates::need(caller.organization, [&*deployment].into_iter(), &scan, true, meter.started_at);
+    let counted = Counted { model: Some(&meter.model), providers: &[name], need };
+    meter.hold = Some(reserve::reserve(worker, caller.organization, &counted, meter)?);
     meter.open();
     begin(meter, &deployment, credential);
     let timeouts = Timeouts::default();
@@ -162,7 +165,9 @@ pub(crate) async fn forward(
         total_at: meter.started + head.timeout.map_or(total, |asked| asked.min(total)),
         is_head: parts.method == Method::HEAD,
     };
-    let sent = passage.send(request, meter).await;
+    let watch = meter.watch();
+    let work = async { Ok::<Sent, Rejection>(passage.send(request, meter).await) };
+    let sent = cut::guard(watch, work).await.unwrap_or_else(|stopped| Err((AttemptOutcome::Cancelled, stopped)));
     if let Err((outcome, _)) = &sent {
         meter.end_attempt(*outcome, &Bill::default(), Instant::now());
     }

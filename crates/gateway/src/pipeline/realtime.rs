@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep};
 use self::host::SessionHost;
 use super::budget::{self, Money, Unread, Window};
 use super::dispatch::{Calling, Line, open_line};
+use super::rates::{self, Counted};
 use super::relay::ReplyBody;
 use super::reply::Reply;
 use super::settle::Meter;
@@ -102,7 +103,9 @@ pub(crate) async fn open(
     }
     // It is the first turn's: the session itself takes nothing.
     let money = meter.money.take();
-    meter.hold = Some(reserve::reserve(worker, caller.key.key.id)?);
+    let providers = budget::providers(model.targets.iter().map(|target| &*target.deployment));
+    let counted = Counted { model: Some(&name), providers: &providers, need: rates::SESSION };
+    meter.hold = Some(reserve::reserve(worker, caller.organization, &counted, meter)?);
     let offered = Takeover::of(parts).zip(parts.extensions.get::<Stop>().cloned());
     let (takeover, stop) = offered.ok_or_else(Rejection::internal)?;
     let calling = Calling {

@@ -20,7 +20,7 @@ use super::relay::keeper::Keeper;
 use super::relay::stream::Start;
 use super::relay::{ReplyBody, StreamRelay};
 use super::settle::{Meter, header_value, micros, number_value};
-use super::{again, compact};
+use super::{again, compact, rates};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-headgate-request-id");
 const MODEL: HeaderName = HeaderName::from_static("x-headgate-model");
@@ -181,6 +181,9 @@ fn stamp(headers: &mut HeaderMap, meter: &Meter) {
     headers.insert(REQUEST_ID, meter.id_text.clone());
     if meter.caller.is_some() {
         headers.insert(REVISION, number_value(meter.policy_revision));
+    }
+    if let Some(standing) = meter.standing() {
+        rates::stamp(headers, &standing);
     }
     let n_attempts = meter.n_attempts();
     if n_attempts > 0 {

@@ -1,20 +1,25 @@
-//! Stage 4: holds a place for the call. Today that is a cap on calls in flight, of the node and of each key; and, where the
-//! operator wants no call to go unbilled, room in the usage spool.
+//! Stage 4: holds a place for the call: under the caps on calls in flight, of the node and of each key; under its rate limits; among
+//! the calls that a kill switch can cut; and, where the operator wants no call to go unbilled, with room in the usage spool.
 //!
-//! Budgets and rate windows will hold here as well; they need counters that nodes share. Invariant: a place is given back by
-//! dropping its [`Hold`], which the meter does when it settles.
+//! Invariant: a place is given back by settling or dropping its [`Hold`], which the meter does when it settles.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Context;
 use std::time::Duration;
 
-use domain::VirtualKeyId;
 use domain::code::GatewayCode;
+use domain::{DeploymentId, VirtualKeyId};
 use ingress::Rejection;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use policy::snapshot::OrganizationPolicy;
 use rustc_hash::FxHashMap;
+use throttle::live::{Ticket, Watch};
+use throttle::{Pass, Standing, Use};
 
-use super::Worker;
+use super::rates::Counted;
+use super::settle::{CallerIds, Meter};
+use super::{Shared, Worker, cut, rates};
 
 /// When to come back after too many calls at once.
 const RETRY: Duration = Duration::from_secs(1);
@@ -25,13 +30,54 @@ const SWEEP_AT: usize = 10_000;
 
 /// A place in flight.
 #[derive(Debug)]
-pub(crate) struct Hold {
+pub(crate) struct Hold(Ticket<Held>);
+
+/// What is known of a call under way.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(super) caller: CallerIds,
+    /// What serves it now.
+    pub(super) deployment: Mutex<Option<DeploymentId>>,
+    /// It was cut for what serves it, not for who calls.
+    pub(super) is_by_server: AtomicBool,
+    /// What it took of rate limits.
+    pass: Mutex<Option<Pass>>,
     of_key: Arc<AtomicUsize>,
 }
 
-impl Drop for Hold {
+impl Drop for Held {
     fn drop(&mut self) {
         self.of_key.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Hold {
+    /// Notes what serves the call from now on.
+    pub(crate) fn serve(&self, deployment: DeploymentId) {
+        *self.0.facts().deployment.lock() = Some(deployment);
+    }
+
+    /// Returns what watches the call for being cut.
+    pub(crate) fn watch(&self) -> Watch<Held> {
+        self.0.watch()
+    }
+
+    /// Returns how the call is refused when it is cut; if it is not, the task is woken when it is.
+    pub(crate) fn poll_cut(&self, cx: &Context<'_>) -> Option<Rejection> {
+        self.0.poll_cut(cx).then(|| cut::refusal(self.0.facts()))
+    }
+
+    /// Returns how the rate limits of the call stood.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        self.0.facts().pass.lock().as_ref().map(|pass| *pass.standing())
+    }
+
+    /// Counts what the call used, and gives its place back.
+    pub(crate) fn settle(self, shared: &Shared, used: &Use, provider: Option<&str>) {
+        let pass = self.0.facts().pass.lock().take();
+        if let Some(pass) = pass {
+            pass.settle(shared.moment_us(), used, provider);
+        }
     }
 }
 
@@ -60,9 +106,15 @@ impl InFlight {
     }
 }
 
-/// Holds a place for a call of `key`, or says when to come back.
-pub(crate) fn reserve(worker: &Worker, key: VirtualKeyId) -> Result<Hold, Rejection> {
+/// Holds a place for a call of the meter's caller, or says when to come back.
+pub(crate) fn reserve(
+    worker: &Worker,
+    organization: &OrganizationPolicy,
+    counted: &Counted<'_>,
+    meter: &Meter,
+) -> Result<Hold, Rejection> {
     let shared = &worker.shared;
+    let caller = meter.caller.ok_or_else(Rejection::internal)?;
     if shared.config.refuses_when_full && shared.usage.is_full() {
         return Err(Rejection::new(
             GatewayCode::UsageFull,
@@ -78,13 +130,22 @@ pub(crate) fn reserve(worker: &Worker, key: VirtualKeyId) -> Result<Hold, Reject
             limits.max_in_flight,
         ));
     }
-    let hold = Hold { of_key: shared.in_flight.key(key) };
-    let before = hold.of_key.fetch_add(1, Ordering::Relaxed);
+    let of_key = shared.in_flight.key(caller.key);
+    let before = of_key.fetch_add(1, Ordering::Relaxed);
+    let hold = Hold(shared.live.enter(Held {
+        caller,
+        deployment: Mutex::new(None),
+        is_by_server: AtomicBool::new(false),
+        pass: Mutex::new(None),
+        of_key,
+    }));
     let cap = limits.max_in_flight_per_key;
     if before >= cap {
         let detail = format!("this key has {cap} calls in flight on this node, its most; wait for one to end");
         return Err(refuse(detail, cap));
     }
+    cut::check(worker, organization, caller)?;
+    *hold.0.facts().pass.lock() = rates::admit(worker, organization, counted, meter)?;
     Ok(hold)
 }
 

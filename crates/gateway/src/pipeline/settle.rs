@@ -7,6 +7,7 @@
 use std::fmt::Display;
 use std::io::Write as _;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use domain::code::GatewayCode;
@@ -25,13 +26,15 @@ use link::usage::event::{Entry, OpenedCall};
 use link::usage::spool::Spool;
 use llm::canonical::event::FinishReason;
 use purse::Settled;
+use throttle::live::Watch;
+use throttle::{Standing, Use};
 use tokio::time::Instant;
 use upstream::load::UnderWay;
 
 use super::Worker;
 use super::budget::Money;
 use super::relay::Bill;
-use super::reserve::Hold;
+use super::reserve::{Held, Hold};
 use super::turn::{self, Told};
 use crate::metrics;
 
@@ -256,6 +259,21 @@ impl Meter {
         })
     }
 
+    /// Returns what watches the call for being cut, once it holds its place.
+    pub(crate) fn watch(&self) -> Option<Watch<Held>> {
+        self.hold.as_ref().map(Hold::watch)
+    }
+
+    /// Returns how the call is refused when it is cut; if it is not, the task is woken when it is.
+    pub(crate) fn poll_cut(&self, cx: &Context<'_>) -> Option<Rejection> {
+        self.hold.as_ref()?.poll_cut(cx)
+    }
+
+    /// Returns how the rate limits of the call stood when it was let through.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        self.hold.as_ref()?.standing()
+    }
+
     /// Notes that the answer begins, and returns the time spent in Headgate itself until now.
     pub(crate) fn answered(&mut self, now: Instant) -> Duration {
         let elapsed = now.duration_since(self.started);
@@ -269,6 +287,9 @@ impl Meter {
     pub(crate) fn begin_attempt(&mut self, record: AttemptRecord, now: Instant) {
         if let Some(routing) = self.routing.as_mut().filter(|routing| routing.dispatched_us == 0) {
             routing.dispatched_us = micros(now.duration_since(self.started));
+        }
+        if let Some(hold) = &self.hold {
+            hold.serve(record.deployment_id);
         }
         let target = self.worker.shared.health.target(record.deployment_id);
         self.current = Some(Current { record, started: now, at: UnderWay::begin(target) });
@@ -401,6 +422,9 @@ impl Meter {
         self.end_attempt(AttemptOutcome::Cancelled, &Bill::default(), Instant::now());
         self.attempts.append(&mut side.attempts);
         self.current = side.current.take();
+        if let (Some(hold), Some(current)) = (&self.hold, &self.current) {
+            hold.serve(current.record.deployment_id);
+        }
         self.served = side.served.take();
         self.finish = side.finish;
         self.dropped = std::mem::take(&mut side.dropped);
@@ -457,17 +481,32 @@ impl Meter {
         }
     }
 
+    /// Gives the call's place back, and tells its rate limits what it used.
+    fn leave(&self, hold: Option<Hold>, usage: TokenUsage, cost: NanoUsd) {
+        let Some(hold) = hold else { return };
+        let served = self.served.as_ref().filter(|_| !self.cache.is_reused());
+        let used = Use {
+            // A session is counted by its turns.
+            requests: u64::from(self.endpoint != Endpoint::RealtimeSession),
+            input_tokens: usage.total_input(),
+            output_tokens: usage.output,
+            cost: u64::try_from(cost.as_nanos()).unwrap_or(0),
+        };
+        hold.settle(&self.worker.shared, &used, served.map(|served| &*served.provider));
+    }
+
     /// Ends the call; returns its event, once.
     fn close(&mut self, outcome: Outcome, status: u16, code: Option<GatewayCode>) -> Option<Ended> {
         if std::mem::replace(&mut self.is_settled, true) {
             return None;
         }
-        self.hold = None;
+        let hold = self.hold.take();
         self.end_attempt(AttemptOutcome::Cancelled, &Bill::default(), Instant::now());
         self.worker.metrics.in_flight.sub(1);
         let duration = self.started.elapsed();
         let overhead = self.overhead.unwrap_or_else(|| duration.saturating_sub(self.waited));
         let (usage, cost) = (self.usage(), self.cost());
+        self.leave(hold, usage, cost);
         self.worker.metrics.settle(&metrics::Call {
             endpoint: self.endpoint,
             outcome,

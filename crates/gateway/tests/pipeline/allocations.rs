@@ -216,19 +216,19 @@ fn identifying_a_caller_allocates_nothing() {
 #[test]
 fn a_whole_answer_allocates_at_most_so_often() {
     let n = count("/v1/chat/completions", CHAT, Answer::Whole);
-    assert!(n <= 49, "{n}");
+    assert!(n <= 50, "{n}");
 }
 
 #[test]
 fn an_answer_given_again_allocates_at_most_so_often() {
     let n = count("/v1/chat/completions", &CHAT.replace("gpt", "kept"), Answer::Whole);
-    assert!(n <= 36, "{n}");
+    assert!(n <= 37, "{n}");
 }
 
 #[test]
 fn a_translated_answer_allocates_at_most_so_often() {
     let n = count("/v1/messages", MESSAGES, Answer::Whole);
-    assert!(n <= 104, "{n}");
+    assert!(n <= 105, "{n}");
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_chunk_of_a_stream_allocates_at_most_so_often() {
     let few = count("/v1/chat/completions", CHAT_STREAM, Answer::Stream { n_chunks: 10 });
     let many = count("/v1/chat/completions", CHAT_STREAM, Answer::Stream { n_chunks: 110 });
     let each = (many - few).div_ceil(100);
-    assert!(each == 0 && few <= 56, "{each} a chunk, {few} for ten");
+    assert!(each == 0 && few <= 57, "{each} a chunk, {few} for ten");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_translated_chunk_of_a_stream_allocates_at_most_so_often() {
     let few = count("/v1/messages", MESSAGES_STREAM, Answer::Stream { n_chunks: 10 });
     let many = count("/v1/messages", MESSAGES_STREAM, Answer::Stream { n_chunks: 110 });
     let each = (many - few).div_ceil(100);
-    assert!(each <= 12 && few <= 226, "{each} a chunk, {few} for ten");
+    assert!(each <= 12 && few <= 227, "{each} a chunk, {few} for ten");
 }
 
 #[test]
@@ -269,5 +269,5 @@ fn an_open_stream_holds_at_most_so_much() {
     let counted = measure(|| open(N_STREAMS));
     let each = counted.bytes_current / i64::from(N_STREAMS);
     // The upstream of this test takes 5 KB of it.
-    assert!(each <= 14_300, "{each}");
+    assert!(each <= 14_550, "{each}");
 }

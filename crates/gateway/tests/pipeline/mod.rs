@@ -23,6 +23,7 @@ mod media;
 mod own;
 mod passthrough;
 mod probes;
+mod rates;
 mod realtime;
 mod reasoning;
 mod regressions;

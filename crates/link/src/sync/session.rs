@@ -291,6 +291,11 @@ impl<'a> Session<'a> {
         if let Down::Drain(drain) = body {
             return Err(End::Drained { retry_after_ms: drain.retry_after_ms, reason: drain.reason });
         }
+        if let Down::Ping(ping) = &body
+            && ping.nodes > 0
+        {
+            self.link.status.take_share(domain::rate_limit::Share::new(ping.nodes, ping.place));
+        }
         let is_synced = matches!(body, Down::Synced(_));
         let outcome = self.applier.take(body);
         self.concluded(outcome)?;

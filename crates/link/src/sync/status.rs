@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use domain::rate_limit::Share;
 use domain::{Clock, NodeId, Timestamp};
 use parking_lot::RwLock;
 use serde::Serialize;
+use tokio::sync::watch;
 
 /// The state of the link; clones share it.
 #[derive(Clone)]
@@ -13,6 +15,7 @@ pub struct SyncStatus {
     node_id: NodeId,
     clock: Arc<dyn Clock>,
     state: Arc<RwLock<State>>,
+    share: Arc<watch::Sender<Share>>,
 }
 
 impl std::fmt::Debug for SyncStatus {
@@ -50,7 +53,7 @@ pub struct State {
 
 impl SyncStatus {
     pub(crate) fn new(node_id: NodeId, clock: Arc<dyn Clock>) -> Self {
-        Self { node_id, clock, state: Arc::default() }
+        Self { node_id, clock, state: Arc::default(), share: Arc::new(watch::Sender::new(Share::WHOLE)) }
     }
 
     /// Returns the node's id.
@@ -67,6 +70,16 @@ impl SyncStatus {
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.write());
+    }
+
+    /// Returns what tells the node's part of rate limits.
+    #[must_use]
+    pub fn share(&self) -> watch::Receiver<Share> {
+        self.share.subscribe()
+    }
+
+    pub(crate) fn take_share(&self, share: Share) {
+        self.share.send_if_modified(|known| std::mem::replace(known, share) != share);
     }
 
     pub(crate) fn heard(&self) {

@@ -185,6 +185,12 @@ impl Running {
             let heed = Box::new(handle.heed());
             link_group.spawn("state.redis", |stop| keeper.run(clock, heed, stop));
         }
+        let (mut shares, take) = (link.status().share(), handle.share());
+        link_group.spawn("sync.share", |stop| async move {
+            while let Some(Ok(())) = stop.run_until_cancelled(shares.changed()).await {
+                take(*shares.borrow_and_update());
+            }
+        });
         link_group.spawn("sync", |stop| started.run(stop));
         let purse_group = Group::new();
         let (leases, delivered) = (Arc::new(link.leases()), Arc::new(spool.clone()));

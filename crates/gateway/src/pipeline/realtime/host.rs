@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::SESSION;
 use crate::pipeline::budget::{self, Money, Unread, Window};
 use crate::pipeline::dispatch::line_record;
+use crate::pipeline::rates::{self, Counted};
 use crate::pipeline::relay::{self, Bill, Billing};
 use crate::pipeline::reserve::Hold;
 use crate::pipeline::settle::{Meter, Served};
@@ -123,8 +124,9 @@ impl SessionHost {
     fn hold(&mut self) -> Result<Granted, Rejection> {
         self.check()?;
         let money = self.hold_money()?;
-        let caller = self.meter.caller.ok_or_else(Rejection::internal)?;
-        Ok(Granted { place: reserve::reserve(&self.worker, caller.key)?, money })
+        let Billing { organization, deployment, .. } = &self.billing;
+        let counted = Counted { model: Some(&self.meter.model), providers: &[&deployment.provider], need: rates::TURN };
+        Ok(Granted { place: reserve::reserve(&self.worker, organization, &counted, &self.meter)?, money })
     }
 
     /// Holds as much of budgets as a turn can take, which is what its model reads and writes at the most.

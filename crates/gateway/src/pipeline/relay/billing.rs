@@ -38,6 +38,8 @@ pub(crate) enum End {
     Complete,
     Broken,
     ClientClosed,
+    /// By a kill switch.
+    Stopped,
 }
 
 /// What it takes to bill an attempt.

@@ -9,6 +9,7 @@ use domain::code::GatewayCode;
 use domain::usage::{AttemptOutcome, Outcome, TokenUsage};
 use futures_util::future::BoxFuture;
 use http::HeaderValue;
+use ingress::Rejection;
 use llm::canonical::error::{AnswerError, ErrorKind};
 use provider::failure::{Failure, FailureKind, classify_in_band};
 use tokio::time::{Instant, Sleep};
@@ -164,6 +165,10 @@ impl StreamRelay {
     }
 
     pub(super) fn poll_next(&mut self, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(refusal) = self.meter.as_ref().and_then(|meter| meter.poll_cut(cx)) {
+            let last = self.stop(&refusal);
+            return Poll::Ready(Some(last).filter(|last| !last.is_empty()));
+        }
         if let Some(first) = self.first.take() {
             self.record(&first);
             return Poll::Ready(Some(first));
@@ -323,6 +328,23 @@ impl StreamRelay {
         event
     }
 
+    /// Ends the stream because it was stopped from outside. What was said is billed.
+    fn stop(&mut self, refusal: &Rejection) -> Bytes {
+        (self.is_over, self.recorder, self.going) = (true, None, None);
+        if self.writer.found().is_complete {
+            self.settle(End::Complete, AttemptOutcome::Success, refusal.code);
+            return Bytes::new();
+        }
+        let id = self.meter.as_ref().map(|meter| meter.request_id);
+        let event = self.writer.break_off(refusal.to_answer_error(id));
+        self.is_cut = event.is_empty();
+        self.first = None;
+        self.settle(End::Stopped, AttemptOutcome::Cancelled, refusal.code);
+        // The connection is of no use any more.
+        self.source = Source::Local(Vec::new().into_iter());
+        event
+    }
+
     fn settle(&mut self, end: End, broken_as: AttemptOutcome, code: GatewayCode) {
         let Some(mut meter) = self.meter.take() else { return };
         let now = Instant::now();
@@ -355,6 +377,10 @@ impl StreamRelay {
             End::ClientClosed => {
                 meter.end_attempt(AttemptOutcome::Cancelled, &bill, now);
                 meter.end(Outcome::ClientClosed, None);
+            }
+            End::Stopped => {
+                meter.end_attempt(AttemptOutcome::Cancelled, &bill, now);
+                meter.end(Outcome::Rejected, Some(code));
             }
         }
     }

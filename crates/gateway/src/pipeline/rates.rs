@@ -1,0 +1,236 @@
+//! Rate limits of a call: which bind it, what it may use of them, and how a refusal is said.
+//!
+//! Not here: counting (`throttle`), and which limits there are (`policy::limits`). A call that no limit binds costs nothing here.
+
+use std::time::Duration;
+
+use domain::Timestamp;
+use domain::code::GatewayCode;
+use domain::rate_limit::{Measure, Rate};
+use domain::usage::TokenUsage;
+use http::HeaderMap;
+use http::header::HeaderValue;
+use ingress::Rejection;
+use policy::budgets::Spender;
+use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
+use provider::scan::Scan;
+use provider::task::Task;
+use provider::{Operation, estimate, pricing};
+use throttle::{Ask, Left, Need, Pass, Refused, Standing, Use, Why};
+
+use super::Worker;
+use super::budget::providers;
+use super::reserve::{Hold, reserve};
+use super::resolve::Wanted;
+use super::settle::{CallerIds, Meter, number_value};
+
+/// Output tokens that a call without a cap is guessed at.
+const USUAL_OUTPUT: u64 = 500;
+
+/// A call, as rate limits see it.
+pub(crate) struct Counted<'a> {
+    /// The model as the client asks for it, if that is known.
+    pub(crate) model: Option<&'a str>,
+    /// Who may answer.
+    pub(crate) providers: &'a [&'a str],
+    /// What it may use.
+    pub(crate) need: Need,
+}
+
+/// A call of which nothing is known but that it is one.
+pub(crate) const ONE: Need = {
+    let one = Use { requests: 1, input_tokens: 0, output_tokens: 0, cost: 0 };
+    Need { least: one, most: one, occupies: true }
+};
+/// A session: one of the calls at once. Its turns are counted.
+pub(crate) const SESSION: Need = {
+    let none = Use { requests: 0, input_tokens: 0, output_tokens: 0, cost: 0 };
+    Need { least: none, most: none, occupies: true }
+};
+/// A turn of a session.
+pub(crate) const TURN: Need = Need { occupies: false, ..ONE };
+
+/// Holds a place for a call whose body is known.
+pub(crate) fn enter(
+    worker: &Worker,
+    organization: &OrganizationPolicy,
+    wanted: &Wanted,
+    meter: &Meter,
+) -> Result<Hold, Rejection> {
+    if organization.limits().is_empty() {
+        return reserve(worker, organization, &Counted { model: None, providers: &[], need: ONE }, meter);
+    }
+    let models = || std::iter::once(&wanted.model).chain(&wanted.more);
+    let targets = || models().flat_map(|model| &model.targets).map(|target| &*target.deployment);
+    let answers_in_text = matches!(wanted.surface.operation(), Operation::Chat(_) | Operation::Task(Task::Compaction));
+    let need = need(organization, targets(), &wanted.scan, answers_in_text, meter.started_at);
+    let counted = Counted { model: Some(&meter.model), providers: &providers(targets()), need };
+    reserve(worker, organization, &counted, meter)
+}
+
+/// Lets a call through that all of its limits have room for; `None` when none binds it.
+pub(crate) fn admit(
+    worker: &Worker,
+    organization: &OrganizationPolicy,
+    counted: &Counted<'_>,
+    meter: &Meter,
+) -> Result<Option<Pass>, Rejection> {
+    if organization.limits().is_empty() {
+        return Ok(None);
+    }
+    let asks = meter.caller.map(|caller| asks(organization, &spender(&caller, counted, meter), counted.providers));
+    let asks = asks.unwrap_or_default();
+    if asks.is_empty() {
+        return Ok(None);
+    }
+    let throttle = &worker.shared.throttle;
+    let passed = throttle.admit(worker.shared.moment_us(), asks, &counted.need);
+    passed.map(Some).map_err(|refused| refuse(&refused, throttle.share().nodes()))
+}
+
+fn spender<'a>(caller: &CallerIds, counted: &'a Counted<'_>, meter: &'a Meter) -> Spender<'a> {
+    Spender {
+        workspace: caller.workspace,
+        environment: caller.environment,
+        key: caller.key,
+        end_user: meter.notes.end_user.as_deref(),
+        metadata: &meter.notes.metadata,
+        tags: &meter.notes.tags,
+        model: counted.model,
+        route: meter.route,
+    }
+}
+
+fn asks(organization: &OrganizationPolicy, spender: &Spender<'_>, providers: &[&str]) -> Vec<Ask> {
+    let ask = |binding: policy::limits::Binding<'_>| Ask {
+        limit: binding.limit.id,
+        name: binding.limit.name.clone(),
+        rates: binding.limit.rates.clone(),
+        group: binding.group,
+        providers: binding.providers,
+    };
+    organization.limits().of_call(spender, providers).into_iter().map(ask).collect()
+}
+
+/// Lists the limits that bind a call, and how they stand.
+pub(crate) fn list(
+    worker: &Worker,
+    organization: &OrganizationPolicy,
+    spender: &Spender<'_>,
+    providers: &[&str],
+) -> Vec<(Ask, Vec<Left>)> {
+    let asks = asks(organization, spender, providers);
+    let lefts = worker.shared.throttle.list(worker.shared.moment_us(), &asks);
+    asks.into_iter().zip(lefts).collect()
+}
+
+/// Guesses what a call uses that one of `targets` answers.
+pub(crate) fn need<'a>(
+    organization: &OrganizationPolicy,
+    targets: impl Iterator<Item = &'a DeploymentPolicy>,
+    scan: &Scan,
+    answers_in_text: bool,
+    at: Timestamp,
+) -> Need {
+    if organization.limits().is_empty() {
+        return ONE;
+    }
+    let input = estimate::input_guess(scan);
+    let asked = [scan.max_completion_tokens, scan.max_tokens, scan.max_output_tokens].into_iter().flatten().max();
+    let n = scan.n.unwrap_or(1).max(1);
+    let output = if answers_in_text { asked.unwrap_or(USUAL_OUTPUT).saturating_mul(n) } else { 0 };
+    let usage = TokenUsage { input, output, ..TokenUsage::default() };
+    let cost = targets.filter_map(|target| {
+        let price = organization.price(&target.provider, &target.upstream_model, at)?;
+        u64::try_from(pricing::cost(usage, &price.rates, &price.long_context).total().as_nanos()).ok()
+    });
+    let least = Use { requests: 1, input_tokens: input, output_tokens: 0, cost: 0 };
+    Need { least, most: Use { output_tokens: output, cost: cost.max().unwrap_or(0), ..least }, occupies: true }
+}
+
+fn refuse(refused: &Refused, nodes: u32) -> Rejection {
+    let Refused { name, rate, part, why, retry_after } = refused;
+    let shared = match nodes {
+        1 => String::new(),
+        _ => format!(", of which this node, one of {nodes}, has {}", Rate { amount: *part, ..*rate }),
+    };
+    let detail = match why {
+        Why::Full if rate.measure == Measure::Concurrent => {
+            format!("the rate limit \"{name}\" allows {rate}{shared}; wait for one to end")
+        }
+        Why::Full => {
+            format!("the rate limit \"{name}\" allows {rate}{shared}; try again after the time in Retry-After")
+        }
+        Why::TooLarge => {
+            format!(
+                "this call alone is larger than the rate limit \"{name}\" allows ({rate}{shared}); send less at a time"
+            )
+        }
+        Why::NoPart => {
+            format!(
+                "the rate limit \"{name}\" ({rate}) is smaller than the number of nodes, {nodes}, and this one has no part of it"
+            )
+        }
+    };
+    let mut rejection = Rejection::new(GatewayCode::RateLimited, detail).with_retry_after(*retry_after);
+    if retry_after.is_none() {
+        // OpenAI's and Anthropic's SDKs would try again all the same.
+        rejection = rejection.with_header("x-should-retry", HeaderValue::from_static("false"));
+    }
+    let reset = retry_after.unwrap_or_default();
+    let left = Left { rate: *rate, part: *part, left: 0, reset };
+    for (name, value) in headers_of(&left).into_iter().flatten() {
+        rejection = rejection.with_header(name, value);
+    }
+    rejection
+}
+
+/// Writes how the limits of a call stand, as OpenAI's clients know it.
+pub(crate) fn stamp(headers: &mut HeaderMap, standing: &Standing) {
+    for left in [&standing.requests, &standing.tokens].into_iter().flatten() {
+        for (name, value) in headers_of(left).into_iter().flatten() {
+            headers.insert(name, value);
+        }
+    }
+}
+
+fn headers_of(left: &Left) -> Option<[(&'static str, HeaderValue); 3]> {
+    let names = match left.rate.measure {
+        Measure::Requests | Measure::Concurrent => {
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"]
+        }
+        Measure::Tokens | Measure::InputTokens | Measure::OutputTokens => {
+            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]
+        }
+        Measure::Cost => return None,
+    };
+    let reset = HeaderValue::try_from(duration_text(left.reset)).ok()?;
+    let [limit, remaining, after] = names;
+    Some([(limit, number_value(left.part)), (remaining, number_value(left.left)), (after, reset)])
+}
+
+/// `1h2m3s`, `6m0s`, `1.5s`, `20ms`: as OpenAI's headers say it.
+fn duration_text(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let (hours, minutes, rest) = (ms / 3_600_000, ms / 60_000 % 60, ms % 60_000);
+    match (hours, minutes) {
+        (0, 0) if ms < 1_000 => format!("{ms}ms"),
+        (0, 0) if rest % 1_000 == 0 => format!("{}s", rest / 1_000),
+        (0, 0) => format!("{}.{:03}s", rest / 1_000, rest % 1_000),
+        // Never too early.
+        (0, minutes) => format!("{minutes}m{}s", rest.div_ceil(1_000)),
+        (hours, minutes) => format!("{hours}h{minutes}m{}s", rest.div_ceil(1_000)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_in_openai_s_headers() {
+        let text = |ms| duration_text(Duration::from_millis(ms));
+        let texts = [0, 20, 1_000, 1_500, 360_000, 61_001, 3_723_000].map(text);
+        assert_eq!(texts, ["0ms", "20ms", "1s", "1.500s", "6m0s", "1m2s", "1h2m3s"]);
+    }
+}
