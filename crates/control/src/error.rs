@@ -158,6 +158,10 @@ fn conflict(constraint: Constraint) -> Problem {
         Constraint::CredentialName => ("/name", "another credential has this name"),
         Constraint::DeploymentName => ("/name", "another model of the workspace has this name"),
         Constraint::RouteName => ("/name", "another route or model of the workspace has this name"),
+        Constraint::RateLimitName => {
+            ("/name", "another rate limit of this workspace, or of the whole organization, has this name")
+        }
+        Constraint::KillSwitchTarget => ("/target", "is stopped already"),
         Constraint::Price => ("/effective_at", "a price from this moment exists already"),
         Constraint::BudgetName => {
             ("/name", "another budget of this workspace, or of the whole organization, has this name")

@@ -104,6 +104,8 @@ fn random_id(parameter: &str, world: &World) -> String {
         "route_id" => "rte",
         "virtual_key_id" => "key",
         "budget_id" => "bud",
+        "rate_limit_id" => "rl",
+        "kill_switch_id" => "ks",
         "request_id" => "req",
         "node_group_id" => "ng",
         "node_id" => "node",
@@ -172,6 +174,10 @@ async fn victim_ids(world: &World) -> Vec<(&'static str, String)> {
     owner.send("POST", &format!("/api/v1/organizations/{organization}/credentials"), Some(new)).await;
     let new = r#"{"name":"b","measure":"requests","limits":[{"window":"day","amount":1}]}"#;
     owner.send("POST", &format!("/api/v1/workspaces/{workspace}/budgets"), Some(new)).await;
+    let new = r#"{"name":"l","rates":[{"measure":"concurrent","amount":1}]}"#;
+    owner.send("POST", &format!("/api/v1/workspaces/{workspace}/rate-limits"), Some(new)).await;
+    let new = r#"{"target":{"kind":"provider","id":"openai"},"reason":"r"}"#;
+    owner.send("POST", &format!("/api/v1/organizations/{organization}/kill-switches"), Some(new)).await;
     let mut ids = Vec::new();
     for (parameter, list) in [
         ("environment_id", format!("/api/v1/workspaces/{workspace}/environments")),
@@ -181,6 +187,8 @@ async fn victim_ids(world: &World) -> Vec<(&'static str, String)> {
         ("deployment_id", format!("/api/v1/workspaces/{workspace}/deployments")),
         ("virtual_key_id", format!("/api/v1/workspaces/{workspace}/virtual-keys")),
         ("budget_id", format!("/api/v1/workspaces/{workspace}/budgets")),
+        ("rate_limit_id", format!("/api/v1/workspaces/{workspace}/rate-limits")),
+        ("kill_switch_id", format!("/api/v1/organizations/{organization}/kill-switches")),
     ] {
         ids.push((parameter, first(owner.send("GET", &list, None).await)));
     }

@@ -68,6 +68,11 @@ async fn every_post_keeps_the_promise_of_its_key_or_makes_none() {
     let budget = r#"{"name":"b","measure":"requests","limits":[{"window":"day","amount":1}]}"#;
     check(&owner, act("budgets.create", format!("{ws}/budgets"), budget), done).await;
     check(&owner, act("organization_budgets.create", format!("{org}/budgets"), budget), done).await;
+    let limit = r#"{"name":"l","rates":[{"measure":"concurrent","amount":1}]}"#;
+    check(&owner, act("rate_limits.create", format!("{ws}/rate-limits"), limit), done).await;
+    check(&owner, act("organization_rate_limits.create", format!("{org}/rate-limits"), limit), done).await;
+    let switch = r#"{"target":{"kind":"provider","id":"mistral"},"reason":"r"}"#;
+    check(&owner, act("kill_switches.throw", format!("{org}/kill-switches"), switch), done).await;
     let rerate = format!(
         r#"{{"price_id":"{}","from":"2026-11-01T00:00:00Z","to":"2026-11-02T00:00:00Z","reason":"r"}}"#,
         id(&set, "")

@@ -21,6 +21,8 @@ mod keys;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod members;
 #[cfg(test)]
 mod operations;

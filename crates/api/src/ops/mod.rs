@@ -7,11 +7,13 @@ pub mod budgets;
 pub mod credentials;
 pub mod deployments;
 pub mod environments;
+pub mod kill_switches;
 pub mod ledger;
 pub mod members;
 pub mod models;
 pub mod nodes;
 pub mod organizations;
+pub mod rate_limits;
 pub mod routes;
 pub mod usage;
 pub mod virtual_keys;
@@ -37,6 +39,8 @@ pub fn all() -> impl Iterator<Item = &'static Meta> {
         routes::ALL,
         virtual_keys::ALL,
         budgets::ALL,
+        rate_limits::ALL,
+        kill_switches::ALL,
         usage::ALL,
         ledger::ALL,
         audit::ALL,

@@ -170,7 +170,7 @@ fn check(budget: &Budget) -> Outcome<()> {
 }
 
 /// A condition on something that is not there would count no call, and nobody would notice.
-async fn check_subject(tx: &mut Tx, within: Option<WorkspaceId>, subject: &Counted) -> Outcome<()> {
+pub(crate) async fn check_subject(tx: &mut Tx, within: Option<WorkspaceId>, subject: &Counted) -> Outcome<()> {
     let is_here = |workspace| within.is_none_or(|within| within == workspace);
     let environments = store::environments::load(tx, Some(&subject.environment_ids)).await?;
     let known = environments.iter().filter(|it| is_here(it.workspace_id)).map(|it| it.id).collect::<Vec<_>>();

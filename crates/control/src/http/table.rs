@@ -1,8 +1,8 @@
 //! The one place where operations meet their handlers.
 
 use api::ops::{
-    access_tokens as tokens, audit, auth, budgets, credentials, deployments, environments, ledger, members, models,
-    nodes, organizations, routes, usage, virtual_keys as keys, workspaces,
+    access_tokens as tokens, audit, auth, budgets, credentials, deployments, environments, kill_switches, ledger,
+    members, models, nodes, organizations, rate_limits, routes, usage, virtual_keys as keys, workspaces,
 };
 
 use crate::http::mount::Mount;
@@ -11,7 +11,7 @@ use crate::{commands, queries};
 /// Mounts every operation of the management API.
 #[must_use]
 pub fn mount() -> Mount {
-    money(traffic(tenancy(Mount::default())))
+    limits(money(traffic(tenancy(Mount::default()))))
 }
 
 fn tenancy(mount: Mount) -> Mount {
@@ -114,4 +114,22 @@ fn money(mount: Mount) -> Mount {
         .operation::<budgets::UpdateOrganizationBudget, _, _>(commands::budgets::update_any)
         .operation::<budgets::ArchiveOrganizationBudget, _, _>(commands::budgets::archive_any)
         .operation::<budgets::ListOrganizationBudgetAccounts, _, _>(queries::budgets::accounts_of_any)
+}
+
+fn limits(mount: Mount) -> Mount {
+    mount
+        .operation::<rate_limits::ListRateLimits, _, _>(queries::rate_limits::list)
+        .operation::<rate_limits::CreateRateLimit, _, _>(commands::rate_limits::create)
+        .operation::<rate_limits::GetRateLimit, _, _>(queries::rate_limits::get)
+        .operation::<rate_limits::UpdateRateLimit, _, _>(commands::rate_limits::update)
+        .operation::<rate_limits::ArchiveRateLimit, _, _>(commands::rate_limits::archive)
+        .operation::<rate_limits::ListOrganizationRateLimits, _, _>(queries::rate_limits::list_all)
+        .operation::<rate_limits::CreateOrganizationRateLimit, _, _>(commands::rate_limits::create_for_all)
+        .operation::<rate_limits::GetOrganizationRateLimit, _, _>(queries::rate_limits::get_any)
+        .operation::<rate_limits::UpdateOrganizationRateLimit, _, _>(commands::rate_limits::update_any)
+        .operation::<rate_limits::ArchiveOrganizationRateLimit, _, _>(commands::rate_limits::archive_any)
+        .operation::<kill_switches::ListKillSwitches, _, _>(queries::kill_switches::list)
+        .operation::<kill_switches::ThrowKillSwitch, _, _>(commands::kill_switches::throw)
+        .operation::<kill_switches::GetKillSwitch, _, _>(queries::kill_switches::get)
+        .operation::<kill_switches::LiftKillSwitch, _, _>(commands::kill_switches::lift)
 }

@@ -1,0 +1,75 @@
+//! Kill switches: thrown with a reason, lifted, written down both times. Nodes hear of either within a second.
+
+use api::Empty;
+use api::ops::kill_switches::{KillSwitchView, LiftKillSwitch, ThrowKillSwitch};
+use domain::KillSwitchId;
+use domain::id::IdMint as _;
+use domain::kill_switch::{KillSwitch, Target};
+use store::Tx;
+
+use crate::call::{Call, Reply};
+use crate::commands::audit::Subject;
+use crate::error::{Failure, Outcome};
+use crate::queries::kill_switches::view;
+
+/// Throws a kill switch.
+pub async fn throw(call: Call<ThrowKillSwitch>) -> Outcome<Reply<KillSwitchView>> {
+    let mut write = call.write().await?;
+    let permit = write.permit();
+    if !KillSwitch::is_reason(&call.body.reason) {
+        let detail = format!("say why, in at most {} characters", KillSwitch::MAX_REASON);
+        return Err(Failure::unacceptable("/reason", detail));
+    }
+    let target = call.body.target.clone();
+    check(&mut write, &target).await?;
+    if store::kill_switches::count(&mut write).await? >= KillSwitch::MAX_IN_FORCE as u64 {
+        let detail = format!("at most {} are in force at a time; stop something larger", KillSwitch::MAX_IN_FORCE);
+        return Err(Failure::unacceptable("", detail));
+    }
+    let switch = KillSwitch {
+        id: KillSwitchId::from_uuid(call.cx.mint.next_uuid()),
+        organization_id: permit.organization(),
+        is_cutting: call.body.cuts_calls.unwrap_or_else(|| target.cuts_by_default()),
+        target,
+        reason: call.body.reason.trim().to_owned(),
+        created_at: call.now(),
+        lifted_at: None,
+    };
+    store::kill_switches::insert(&mut write, &permit, &switch).await?;
+    let view = view(switch);
+    write.audit(subject(&view).created("kill_switch.throw", &view));
+    write.commit(view).await
+}
+
+/// Lifts a kill switch.
+pub async fn lift(call: Call<LiftKillSwitch>) -> Outcome<Reply<Empty>> {
+    let mut write = call.write().await?;
+    let permit = write.permit();
+    let switch = store::kill_switches::get(&mut write, call.path.kill_switch_id).await?;
+    store::kill_switches::lift(&mut write, &permit, switch.id, call.now()).await?;
+    let before = view(switch);
+    write.audit(subject(&before).removed("kill_switch.lift", &before));
+    write.commit(Empty {}).await
+}
+
+/// A switch on something that is not there would stop nothing, and nobody would notice.
+async fn check(tx: &mut Tx, target: &Target) -> Outcome<()> {
+    let is_there = match target {
+        Target::Organization | Target::Model(_) => true,
+        Target::Workspace(id) => !store::workspaces::load(tx, Some(&[*id])).await?.is_empty(),
+        Target::VirtualKey(id) => !store::virtual_keys::load(tx, Some(&[*id])).await?.is_empty(),
+        Target::Deployment(id) => !store::deployments::load(tx, Some(&[*id])).await?.is_empty(),
+        Target::Provider(name) => provider::find(name).is_some(),
+    };
+    if is_there {
+        return Ok(());
+    }
+    Err(Failure::unacceptable(
+        "/target/id",
+        format!("there is no such {} here", target.kind().as_str().replace('_', " ")),
+    ))
+}
+
+fn subject(view: &KillSwitchView) -> Subject {
+    Subject::new("kill_switch", view.id, &view.target)
+}
