@@ -45,9 +45,9 @@ fn a_refused_call_has_taken_nothing_and_hears_of_the_longest_wait() {
     assert_eq!((&*refused.name, refused.why), ("limit 3", Why::Full));
     let wait = refused.retry_after.expect("an end");
     assert!(wait >= Per::Day.span() && wait <= Per::Day.span().mul_f64(1.05), "{wait:?}");
-    let left = &throttle.list(1, &[wide.clone()])[0][0];
+    let left = &throttle.list(1, std::slice::from_ref(&wide))[0][0];
     assert_eq!((left.part, left.left), (10, 9), "only the admitted call");
-    assert!(throttle.admit(wait.as_micros() as u64 + 1, all(), &CALL).is_ok());
+    assert!(throttle.admit(u64::try_from(wait.as_micros()).unwrap() + 1, all(), &CALL).is_ok());
 }
 
 #[test]
@@ -118,7 +118,8 @@ fn a_change_of_rates_keeps_what_was_counted_of_those_that_stay() {
     let old = ask(1, "", &[per_minute(5), rate(Measure::Requests, Some(Per::Hour), 50)]);
     let pass = throttle.admit(0, vec![old], &CALL).expect("fits");
     let new = ask(1, "", &[rate(Measure::Concurrent, None, 3), per_minute(2)]);
-    let lefts = |now| throttle.list(now, &[new.clone()])[0].iter().map(|left| left.left).collect::<Vec<_>>();
+    let lefts =
+        |now| throttle.list(now, std::slice::from_ref(&new))[0].iter().map(|left| left.left).collect::<Vec<_>>();
     assert_eq!(lefts(1), [3, 1]);
     pass.settle(2, &ONE, None);
     assert_eq!(lefts(2), [3, 1], "a call of before gives nothing back that it did not take");
