@@ -30,7 +30,7 @@ pub struct BudgetPolicy {
     pub windows: Vec<Window>,
     /// Calls are refused before they could go beyond it.
     pub is_hard: bool,
-    /// Calls are served while the control plane cannot be spender.
+    /// Calls are served while the control plane cannot be asked.
     pub fails_open: bool,
 }
 
