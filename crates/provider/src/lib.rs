@@ -1,7 +1,7 @@
-//! Upstream API families: who they are, what to send them, how to sign it, what they answer and what it costs. **Sans-IO.**
+//! Upstream API families: who they are, what to send them, how to sign it and what they answer. **Sans-IO.**
 //!
 //! Headgate's languages (dialects and the hub model) are in `llm`; here is what depends on a vendor: its addresses and
-//! authentication, its models and their prices, what a failed answer means, and the wire formats that only one upstream
+//! authentication, what a failed answer means, and the wire formats that only one upstream
 //! speaks. Scanning a request and skimming an answer, which spare the translation where both sides speak the same dialect, live
 //! here too: what they look for is what an upstream needs changed and what the ledger needs counted.
 //!
@@ -12,16 +12,15 @@
 //! - Nothing here panics on any input.
 
 pub mod auth;
-pub mod catalog;
 pub mod estimate;
 pub mod failure;
 pub mod fuzz;
 pub mod media;
-pub mod pricing;
 mod provider;
 pub mod scan;
 pub mod skim;
 pub mod task;
 
-pub use ::wire;
+pub use ::{catalog, wire};
+pub use ::catalog::pricing;
 pub use provider::*;

@@ -16,7 +16,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("llm", &["anthropic", "gemini", "hub", "openai"]),
     // `llm` in tests only: what is read is written for clients.
     ("wire", &["hub", "llm"]),
-    ("provider", &["domain", "llm", "wire"]),
+    // Apart from `provider`: what models cost is read by whoever bills, and knows nothing of what is sent.
+    ("catalog", &["domain"]),
+    ("provider", &["catalog", "domain", "llm", "wire"]),
     ("continuation", &["domain", "llm", "provider"]),
     ("ingress", &["batch", "domain", "llm", "policy", "provider"]),
     ("api", &["domain"]),
@@ -101,6 +103,7 @@ const PURE: &[&str] = &[
     "openai",
     "llm",
     "wire",
+    "catalog",
     "provider",
     "continuation",
     "policy",

@@ -3,8 +3,21 @@
 use super::File;
 
 const EMPTY_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "common", "misc", "types", "manager"];
-const PURE: &[&str] =
-    &["domain", "hub", "anthropic", "gemini", "openai", "llm", "wire", "provider", "guard", "policy", "api", "proto"];
+const PURE: &[&str] = &[
+    "domain",
+    "hub",
+    "anthropic",
+    "gemini",
+    "openai",
+    "llm",
+    "wire",
+    "catalog",
+    "provider",
+    "guard",
+    "policy",
+    "api",
+    "proto",
+];
 
 pub(crate) fn check(tree: &[File]) -> Vec<String> {
     let mut findings = Vec::new();

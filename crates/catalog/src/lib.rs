@@ -1,8 +1,10 @@
-//! The models we know: limits, abilities and dated prices. Data lives in `catalog/*.json`, one file per provider.
+//! The models we know: limits, abilities and dated prices. Data lives in `models/*.json`, one file per provider.
 //!
 //! A catalog states public facts with their source and date; it never decides whether a model may be used (an unknown model
 //! works, without a price). Invariant: every file parses, names are unique within a provider, and prices of a model ascend by
 //! date (`tests`).
+
+pub mod pricing;
 
 use std::sync::LazyLock;
 
@@ -166,30 +168,30 @@ static MODELS: LazyLock<Vec<Model>> = LazyLock::new(|| {
 });
 
 const FILES: [&str; 24] = [
-    include_str!("catalog/anthropic.json"),
-    include_str!("catalog/azure_openai.json"),
-    include_str!("catalog/bedrock.json"),
-    include_str!("catalog/cerebras.json"),
-    include_str!("catalog/cloudflare.json"),
-    include_str!("catalog/cohere.json"),
-    include_str!("catalog/databricks.json"),
-    include_str!("catalog/deepgram.json"),
-    include_str!("catalog/deepinfra.json"),
-    include_str!("catalog/deepseek.json"),
-    include_str!("catalog/echo.json"),
-    include_str!("catalog/elevenlabs.json"),
-    include_str!("catalog/fireworks.json"),
-    include_str!("catalog/gemini.json"),
-    include_str!("catalog/groq.json"),
-    include_str!("catalog/huggingface.json"),
-    include_str!("catalog/mistral.json"),
-    include_str!("catalog/nebius.json"),
-    include_str!("catalog/openai.json"),
-    include_str!("catalog/openrouter.json"),
-    include_str!("catalog/perplexity.json"),
-    include_str!("catalog/together.json"),
-    include_str!("catalog/vertex.json"),
-    include_str!("catalog/xai.json"),
+    include_str!("../models/anthropic.json"),
+    include_str!("../models/azure_openai.json"),
+    include_str!("../models/bedrock.json"),
+    include_str!("../models/cerebras.json"),
+    include_str!("../models/cloudflare.json"),
+    include_str!("../models/cohere.json"),
+    include_str!("../models/databricks.json"),
+    include_str!("../models/deepgram.json"),
+    include_str!("../models/deepinfra.json"),
+    include_str!("../models/deepseek.json"),
+    include_str!("../models/echo.json"),
+    include_str!("../models/elevenlabs.json"),
+    include_str!("../models/fireworks.json"),
+    include_str!("../models/gemini.json"),
+    include_str!("../models/groq.json"),
+    include_str!("../models/huggingface.json"),
+    include_str!("../models/mistral.json"),
+    include_str!("../models/nebius.json"),
+    include_str!("../models/openai.json"),
+    include_str!("../models/openrouter.json"),
+    include_str!("../models/perplexity.json"),
+    include_str!("../models/together.json"),
+    include_str!("../models/vertex.json"),
+    include_str!("../models/xai.json"),
 ];
 
 // === The files ===
