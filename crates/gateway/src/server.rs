@@ -168,27 +168,29 @@ where
         None => {}
         Some(Protocol::Http1) => {
             let Opening { stream, ahead } = opening;
-            let served = http1::server::Connection::new(Box::new(stream), ahead, calls, patience.take_timer()).serve();
-            Box::pin(drive(served, |_| connection.end(), Phase::Draining, patience, &connection)).await;
+            let served = http1::server::Connection::new(Box::new(stream), ahead, calls, patience.take_timer());
+            let served = Box::pin(served.serve());
+            drive(served, |_| connection.end(), Phase::Draining, &mut patience, &connection).await;
         }
         Some(Protocol::Http2) => {
-            let served = http2(limits).serve_connection(TokioIo::new(opening), calls);
+            let served = Box::pin(http2(limits).serve_connection(TokioIo::new(opening), calls));
             // GOAWAY loses nothing: streams that were opened before the client has read it are served.
-            Box::pin(drive(served, http2::Connection::graceful_shutdown, Phase::Leaving, patience, &connection)).await;
+            drive(served, http2::Connection::graceful_shutdown, Phase::Leaving, &mut patience, &connection).await;
         }
     }
     metrics.connections.sub(1);
 }
 
 /// Polls a connection to its end, and tells it when to come to one: as soon as the node leaves, or after a while of draining.
+///
+/// It comes boxed: a future that takes another by value has room for it twice, before and after its first poll.
 async fn drive<C: Future>(
-    served: C,
+    mut served: Pin<Box<C>>,
     begin_shutdown: impl Fn(Pin<&mut C>),
     ends_when: Phase,
-    mut patience: Patience<'_, '_>,
+    patience: &mut Patience<'_, '_>,
     connection: &Connection,
 ) {
-    let mut served = pin!(served);
     let mut is_ending = false;
     poll_fn(|cx| {
         loop {

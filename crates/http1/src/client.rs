@@ -8,6 +8,7 @@ mod head;
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -73,7 +74,7 @@ impl Connection {
     /// Sends a request and reads the head of its answer.
     pub async fn send(
         self,
-        request: Request<Bytes>,
+        request: Box<Request<Bytes>>,
         host: &HeaderValue,
     ) -> Result<(Response<()>, Reading), Unanswered> {
         let head = head::write(&request, host);
@@ -184,7 +185,7 @@ impl Reading {
         // A request that is refused half way is answered nevertheless, so an error of writing waits for what can be read.
         let sent = unsent.poll(&mut self.stream, cx);
         loop {
-            match self.poll_read(cx) {
+            match self.poll_read_head(cx) {
                 Poll::Ready(Ok(1..)) => {
                     let Some(head) = head::read(&mut self.buf, n_seen)? else { continue };
                     // Whatever length it has, an answer to this has no body (RFC 9110, section 9.3.2).
@@ -215,6 +216,19 @@ impl Reading {
                 self.buf = buf;
             }
         }
+    }
+
+    /// Reads the beginning of an answer by way of the stack: a model may think for a minute before it says a word, and a call that waits
+    /// keeps no buffer for that long.
+    fn poll_read_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if !self.buf.is_empty() {
+            return self.poll_read(cx);
+        }
+        let mut room = [const { MaybeUninit::uninit() }; READ];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+        self.buf.extend_from_slice(read.filled());
+        Poll::Ready(Ok(self.buf.len()))
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -75,14 +75,15 @@ pub async fn blocking<T: Send + 'static>(name: &'static str, work: impl FnOnce()
     }
 }
 
-async fn watch<F: Future>(name: &'static str, future: F) -> Option<F::Output> {
-    match AssertUnwindSafe(future).catch_unwind().await {
+/// Not an async function: it would have room for `future` twice, as what it was given and as what it waits for.
+fn watch<F: Future>(name: &'static str, future: F) -> impl Future<Output = Option<F::Output>> {
+    AssertUnwindSafe(future).catch_unwind().map(move |outcome| match outcome {
         Ok(value) => Some(value),
         Err(payload) => {
             report_panic(name, payload.as_ref());
             None
         }
-    }
+    })
 }
 
 type Named = (&'static str, JoinHandle<()>);

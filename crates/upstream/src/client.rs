@@ -234,7 +234,7 @@ async fn send_exclusive(
     request: Box<Request<Bytes>>,
     is_reused: bool,
 ) -> Result<Response<Answer>, SendError> {
-    match connection.send(*request, &pool.host).await {
+    match connection.send(request, &pool.host).await {
         Ok((answer, reading)) => Ok(answer.map(|()| Answer(Arriving::Exclusive { reading, pool }))),
         // Once an answer has begun, the connection was not an old one that had closed.
         Err(unanswered) => {

@@ -20,7 +20,7 @@ async fn call<F: Future<Output = DuplexStream>>(
 ) -> Result<(u16, Vec<u8>, Option<Connection>), (String, bool)> {
     let (near, far) = duplex(room);
     let client = async {
-        let sent = Connection::new(Box::new(near)).send(request(body), &HOST).await;
+        let sent = Connection::new(Box::new(near)).send(Box::new(request(body)), &HOST).await;
         let (head, mut reading) = sent.map_err(|unanswered| (unanswered.why.to_string(), unanswered.has_begun))?;
         let mut whole = Vec::new();
         while let Some(chunk) = poll_fn(|cx| reading.poll_chunk(cx)).await {
@@ -145,7 +145,7 @@ async fn an_answer_to_head_has_no_body_whatever_its_length_says() {
             far.write_all(format!("{OK}{lines}\r\n").as_bytes()).await.expect("is read");
         };
         let host = HOST;
-        let (sent, ()) = tokio::join!(Connection::new(Box::new(near)).send(asked, &host), answering);
+        let (sent, ()) = tokio::join!(Connection::new(Box::new(near)).send(Box::new(asked), &host), answering);
         let (head, mut reading) = sent.map_err(|unanswered| unanswered.why).expect("an answer");
         assert_eq!(head.status(), 200);
         assert!(poll_fn(|cx| reading.poll_chunk(cx)).await.is_none());
