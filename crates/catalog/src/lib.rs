@@ -6,6 +6,7 @@
 
 pub mod pricing;
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use domain::image::{ImageKind, ImageRate};
@@ -95,7 +96,7 @@ pub struct Model {
     pub dimensions: Option<u32>,
     /// When the vendor switches it off.
     pub retires_at: Option<Timestamp>,
-    /// Its prices, ascending by date.
+    /// Its prices, ascending by date; empty where no source states one.
     pub prices: Vec<CatalogPrice>,
     /// Where the prices were read.
     pub prices_source: String,
@@ -155,10 +156,16 @@ pub fn all() -> &'static [Model] {
 /// Finds a model of a provider by its name or one of its dated names.
 #[must_use]
 pub fn find(provider: &str, name: &str) -> Option<&'static Model> {
-    MODELS.iter().find(|model| {
-        model.provider == provider && (model.name == name || model.aliases.iter().any(|alias| alias == name))
-    })
+    INDEX.get(&(provider, name)).copied()
 }
+
+/// Every model by each of its names: a request looks one up.
+static INDEX: LazyLock<HashMap<(&'static str, &'static str), &'static Model>> = LazyLock::new(|| {
+    let models: &'static [Model] = &MODELS;
+    let names =
+        |model: &'static Model| std::iter::once(&model.name).chain(&model.aliases).map(move |name| (model, name));
+    models.iter().flat_map(names).map(|(model, name)| ((model.provider.as_str(), name.as_str()), model)).collect()
+});
 
 static MODELS: LazyLock<Vec<Model>> = LazyLock::new(|| {
     // A file that does not parse is a build mistake that `tests::every_file_parses` catches; here it means no models.
@@ -167,10 +174,11 @@ static MODELS: LazyLock<Vec<Model>> = LazyLock::new(|| {
     models
 });
 
-const FILES: [&str; 24] = [
+const FILES: [&str; 29] = [
     include_str!("../models/anthropic.json"),
     include_str!("../models/azure_openai.json"),
     include_str!("../models/bedrock.json"),
+    include_str!("../models/bedrock_mantle.json"),
     include_str!("../models/cerebras.json"),
     include_str!("../models/cloudflare.json"),
     include_str!("../models/cohere.json"),
@@ -184,13 +192,17 @@ const FILES: [&str; 24] = [
     include_str!("../models/gemini.json"),
     include_str!("../models/groq.json"),
     include_str!("../models/huggingface.json"),
+    include_str!("../models/jina.json"),
     include_str!("../models/mistral.json"),
     include_str!("../models/nebius.json"),
+    include_str!("../models/nvidia.json"),
     include_str!("../models/openai.json"),
     include_str!("../models/openrouter.json"),
     include_str!("../models/perplexity.json"),
+    include_str!("../models/sambanova.json"),
     include_str!("../models/together.json"),
     include_str!("../models/vertex.json"),
+    include_str!("../models/voyage.json"),
     include_str!("../models/xai.json"),
 ];
 
@@ -369,164 +381,4 @@ fn day(text: &str) -> Result<Timestamp, CatalogError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use domain::usage::TokenUsage;
-
-    use super::*;
-    use crate::pricing::cost;
-
-    fn at(day_text: &str) -> Timestamp {
-        day(day_text).unwrap()
-    }
-
-    #[test]
-    fn every_file_parses() {
-        for text in FILES {
-            assert!(!read(text).unwrap().is_empty());
-        }
-        assert!(all().len() > 40);
-    }
-
-    #[test]
-    fn names_are_unique_and_prices_ascend() {
-        let mut names: Vec<(&str, &str)> = Vec::new();
-        for model in all() {
-            names.push((&model.provider, &model.name));
-            names.extend(model.aliases.iter().map(|alias| (model.provider.as_str(), alias.as_str())));
-            assert!(!model.prices.is_empty(), "{}", model.name);
-            assert!(model.prices.is_sorted_by(|a, b| a.effective_at < b.effective_at), "{}", model.name);
-            assert_eq!(model.prices[0].effective_at, Timestamp::default(), "{}", model.name);
-            assert!(model.max_output_tokens.unwrap_or(0) <= model.context_tokens, "{}", model.name);
-            for price in &model.prices {
-                assert!(price.long_context.is_sorted_by(|a, b| a.above_input_tokens < b.above_input_tokens));
-                let is_dearer = |tier: &LongContextRates| tier.rates.input >= price.rates.input;
-                assert!(price.long_context.iter().all(is_dearer), "{}", model.name);
-                for (at, rate) in price.images.iter().enumerate() {
-                    assert!(!rate.kind.is_empty(), "{}", model.name);
-                    assert!(price.images[..at].iter().all(|earlier| earlier.kind != rate.kind), "{}", model.name);
-                }
-                for tier in &price.tiers {
-                    let is_dearer = tier.rates.input >= price.rates.input;
-                    let is_cheaper = tier.rates.input <= price.rates.input;
-                    let is_sound = if tier.tier == ServiceTier::Priority { is_dearer } else { is_cheaper };
-                    assert!(is_sound, "{} {:?}", model.name, tier.tier);
-                }
-            }
-        }
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), count);
-    }
-
-    #[test]
-    fn prices_agree_with_a_second_source() {
-        let mut n_compared = 0;
-        for line in include_str!("../fixtures/pricing/second_source.csv").lines().skip(2) {
-            let [provider, name, kind, dollars] = line.split(',').collect::<Vec<_>>()[..] else { panic!("{line}") };
-            let model = find(provider, name).unwrap_or_else(|| panic!("{line}"));
-            let rates = model.prices.last().unwrap().rates;
-            let ours = match kind {
-                "input" => Some(rates.input),
-                "cached_input" => rates.cached_input,
-                "cache_write_5m" => rates.cache_write_5m,
-                "cache_write_1h" => rates.cache_write_1h,
-                "output" => Some(rates.output),
-                _ => panic!("{line}"),
-            };
-            let theirs = dollars.parse::<domain::NanoUsd>().unwrap().as_nanos();
-            assert_eq!(ours, Some(Price::per_million(theirs)), "{line}");
-            n_compared += 1;
-        }
-        assert!(n_compared > 100);
-    }
-
-    #[test]
-    fn every_difference_to_an_independent_table_is_explained() {
-        let explained = include_str!("../fixtures/pricing/differences.csv").lines().skip(2).map(|line| {
-            let [provider, name, kind, ours, theirs, why] = line.splitn(6, ',').collect::<Vec<_>>()[..] else {
-                panic!("{line}")
-            };
-            assert!(!why.is_empty(), "{line}");
-            ((provider, name, kind), (ours, theirs))
-        });
-        let mut explained: std::collections::HashMap<_, _> = explained.collect();
-        let mut n_equal = 0;
-        for line in include_str!("../fixtures/pricing/genai_prices.csv").lines().skip(2) {
-            let [provider, name, kind, theirs] = line.split(',').collect::<Vec<_>>()[..] else { panic!("{line}") };
-            let model = find(provider, name).unwrap_or_else(|| panic!("{line}"));
-            let rates = model.price_at(at("2026-11-22")).unwrap().rates;
-            let ours = match kind {
-                "input" => Some(rates.input),
-                "cached_input" => rates.cached_input,
-                "cache_write_5m" => rates.cache_write_5m,
-                "cache_write_1h" => rates.cache_write_1h,
-                "output" => Some(rates.output),
-                "audio_input" => rates.modal.audio_input,
-                "image_output" => rates.modal.image_output,
-                "cached_audio_input" => rates.modal.cached_audio_input,
-                "audio_output" => rates.modal.audio_output,
-                "image_input" => rates.modal.image_input,
-                "cached_image_input" => rates.modal.cached_image_input,
-                _ => panic!("{line}"),
-            };
-            let dollars = |text: &str| Price::per_million(text.parse::<domain::NanoUsd>().unwrap().as_nanos());
-            if ours == Some(dollars(theirs)) {
-                n_equal += 1;
-                continue;
-            }
-            let (known, said) =
-                explained.remove(&(provider, name, kind)).unwrap_or_else(|| panic!("not explained: {line}"));
-            assert_eq!((ours, said), (Some(known).filter(|text| !text.is_empty()).map(dollars), theirs), "{line}");
-        }
-        assert!(n_equal > 1_000 && explained.is_empty(), "no longer a difference: {explained:?}");
-    }
-
-    #[test]
-    fn a_price_holds_from_its_day() {
-        let o3 = find("openai", "o3").unwrap();
-        let usage = TokenUsage { input: 1_000_000, output: 1_000_000, ..TokenUsage::default() };
-        let dollars = |day_text| {
-            let price = o3.price_at(at(day_text)).unwrap();
-            cost(usage, &price.rates, &price.long_context).total().to_string()
-        };
-        assert_eq!((dollars("2025-06-09"), dollars("2025-06-10")), ("50".to_owned(), "10".to_owned()));
-    }
-
-    #[test]
-    fn tiers_of_service_have_their_rates() {
-        let price = find("anthropic", "claude-haiku-4-5").unwrap().price_at(at("2026-11-22")).unwrap();
-        let batch = price.tier(ServiceTier::Batch).unwrap();
-        assert_eq!((batch.input, batch.output), (Price::per_million(500_000_000), Price::per_million(2_500_000_000)));
-        assert_eq!(price.tier(ServiceTier::Flex), None);
-    }
-
-    #[test]
-    fn pictures_cost_by_size_and_quality() {
-        let price = find("azure_openai", "dall-e-3").unwrap().price_at(at("2026-11-22")).unwrap();
-        let cents = |size, quality| {
-            let rate = domain::image::find_rate(&price.images, &ImageKind::of(size, quality));
-            rate.or(price.rates.units.image).map(|each| each.nano_usd_per_million / 1_000_000 / 1_000_000)
-        };
-        assert_eq!(cents(None, None), Some(44));
-        assert_eq!(cents(Some("1024x1792"), None), Some(88));
-        assert_eq!(cents(Some("1024x1024"), Some("hd")), Some(88));
-        assert_eq!(cents(Some("1792x1024"), Some("hd")), Some(132));
-    }
-
-    #[test]
-    fn dated_names_find_their_model() {
-        assert_eq!(find("openai", "gpt-4o-mini-2024-07-18").unwrap().name, "gpt-4o-mini");
-        assert_eq!(find("anthropic", "claude-haiku-4-5-20251001").unwrap().name, "claude-haiku-4-5");
-        // The first snapshot of gpt-4o costs twice as much, so it is no alias.
-        assert!(find("openai", "gpt-4o-2024-05-13").is_none());
-        assert!(find("anthropic", "gpt-4o").is_none());
-    }
-
-    #[test]
-    fn the_built_in_provider_has_a_price() {
-        let echo = find("echo", "echo-1").unwrap();
-        assert!(echo.can(Capability::Tools) && echo.can(Capability::JsonSchema));
-        assert_eq!(find("echo", "echo-embed").unwrap().dimensions, Some(256));
-    }
-}
+mod tests;
