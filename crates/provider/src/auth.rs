@@ -131,7 +131,17 @@ fn sign_aws(service: &str, request: &mut Request<Bytes>, secret: &str, now: Time
     let (Some(keys), None) = (&read.keys, &read.role) else { return Err(SignError::NotExchanged) };
     let host = request.uri().host().unwrap_or_default().to_owned();
     let region = read.region.as_deref().or_else(|| region_of(&host)).ok_or(SignError::NoRegion)?;
+    let service = service_of(&host).unwrap_or(service);
     sigv4::sign(request, keys, SigningScope { region, service }, now)
+}
+
+/// Finds the service that a host of Bedrock's belongs to: the runtime signs as the service itself, the other half as its own.
+fn service_of(host: &str) -> Option<&'static str> {
+    host.split('.').find_map(|part| match part {
+        "bedrock-runtime" | "bedrock-runtime-fips" => Some("bedrock"),
+        "bedrock-mantle" => Some("bedrock-mantle"),
+        _ => None,
+    })
 }
 
 /// Finds the region in a host such as `bedrock-runtime.eu-west-1.amazonaws.com`: the part with two dashes and a number.
@@ -243,6 +253,17 @@ mod tests {
         let with_region = r#"{"access_key_id":"AKID","secret_access_key":"s","region":"us-west-2"}"#;
         assert!(signed_at("https://gateway.test/", with_region).unwrap().contains("/us-west-2/"));
         assert_eq!(signed_at("https://gateway.test/", "ABSKkey").unwrap(), "Bearer ABSKkey");
+        // The other half of the service signs under its own name, wherever its half of the languages is called.
+        assert!(
+            signed_at("https://bedrock-mantle.us-east-1.api.aws/v1/responses", keys)
+                .unwrap()
+                .contains("/us-east-1/bedrock-mantle/")
+        );
+        let runtime = Request::builder().uri("https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1/responses");
+        let mut runtime = runtime.body(Bytes::new()).unwrap();
+        let mantle = Scheme::Aws { service: "bedrock-mantle" };
+        sign(mantle, &mut runtime, Some(&Secret::new(keys.to_owned())), Timestamp::default()).unwrap();
+        assert!(runtime.headers()["authorization"].to_str().unwrap().contains("/us-east-1/bedrock/aws4_request"));
         let role = r#"{"access_key_id":"AKID","secret_access_key":"s","role_arn":"arn:aws:iam::1:role/r"}"#;
         assert_eq!(signed_at("https://gateway.test/", role), Err(SignError::NotExchanged));
         assert_eq!(signed_at("https://gateway.test/", "{}"), Err(SignError::Unreadable));

@@ -9,6 +9,7 @@ mod anthropic;
 mod azure_openai;
 mod base;
 mod bedrock;
+mod bedrock_mantle;
 mod betas;
 mod cerebras;
 mod cloudflare;
@@ -66,7 +67,7 @@ use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Speak as _, Undo};
 pub use base::{Base, BaseUrlError, ModelNameError, PathError};
 pub use own::{Counting, Known, count_named, reader, recognise};
 pub use prefill::Prefill;
-pub use rules::{Action, Rule};
+pub use rules::{Action, Rule, When};
 pub use spec::{BatchForm, Batches, Place, Quirks, Spec, Surface};
 pub use wire::WIRE_DIALECT;
 
@@ -75,6 +76,7 @@ pub static ALL: &[&dyn Provider] = &[
     &anthropic::ANTHROPIC,
     &azure_openai::AZURE_OPENAI,
     &bedrock::BEDROCK,
+    &bedrock_mantle::BEDROCK_MANTLE,
     &cerebras::CEREBRAS,
     &cloudflare::CLOUDFLARE,
     &cohere::COHERE,
@@ -281,7 +283,12 @@ pub trait Provider: Sync {
     /// Builds the upstream request of one attempt, unsigned. The client's bytes go untouched when the upstream speaks its
     /// dialect, save for spliced fields; otherwise they are translated.
     fn prepare(&self, call: &Call<'_>, target: &Target<'_>) -> Result<Prepared, PrepareError> {
-        let (spec, model) = (self.spec(), target.upstream_model);
+        let spec = self.spec();
+        let model = match call.operation {
+            Operation::CountTokens(_) => self.counted(target.upstream_model),
+            _ => target.upstream_model,
+        };
+        let target = &Target { upstream_model: model, ..*target };
         if let Some(formed) = task::prepare(spec, call, target) {
             return formed;
         }
@@ -297,12 +304,17 @@ pub trait Provider: Sync {
         {
             prepared.relay = Relay::Translated { dialect, undo: Undo::default() };
         }
-        self.adorn(call, &mut prepared);
+        self.adorn(call, model, &mut prepared);
         Ok(prepared)
     }
 
     /// Puts into a chat request what this upstream has its own place for.
-    fn adorn(&self, _call: &Call<'_>, _prepared: &mut Prepared) {}
+    fn adorn(&self, _call: &Call<'_>, _upstream_model: &str, _prepared: &mut Prepared) {}
+
+    /// Names a model to whoever counts its tokens.
+    fn counted<'m>(&self, upstream_model: &'m str) -> &'m str {
+        upstream_model
+    }
 
     /// Says whether an answer in the client's dialect can be relayed as it comes.
     fn relays_untouched(&self, _call: &Call<'_>, _upstream_model: &str) -> bool {

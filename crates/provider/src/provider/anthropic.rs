@@ -3,8 +3,28 @@
 use llm::dialect::Dialect;
 
 use super::spec::Data;
-use super::{BatchForm, Batches, Place, Prefill, Quirks, Spec, Surface};
+use super::{BatchForm, Batches, Place, Prefill, Quirks, Rule, Spec, Surface, When};
 use crate::auth::Scheme;
+
+const FIXED: &str = "the model samples in its own way";
+const CLAUDE: &[&str] = &["claude"];
+/// Families that take one of the two.
+const ONE_OF_TWO: &[&str] = &[
+    "claude-opus-4-1",
+    "claude-opus-4-5",
+    "claude-opus-4-6",
+    "claude-sonnet-4-5",
+    "claude-sonnet-4-6",
+    "claude-haiku-4-5",
+];
+
+/// Rules by model family, which whoever resells Claude shares. The vendor's SDK has left sampling out altogether (2.12.0).
+pub(super) const RULES: &[Rule] = &[
+    Rule::drop("temperature", FIXED).of(CLAUDE).when(When::Unsampled),
+    Rule::drop("top_p", FIXED).of(CLAUDE).when(When::Unsampled),
+    Rule::drop("top_k", FIXED).of(CLAUDE).when(When::Unsampled),
+    Rule::drop("top_p", "the model takes either temperature or top_p").of(ONE_OF_TWO).when(When::Beside("temperature")),
+];
 
 /// The registry's entry.
 pub(super) static ANTHROPIC: Data = Data(&Spec {
@@ -28,7 +48,7 @@ pub(super) static ANTHROPIC: Data = Data(&Spec {
         root: "v1/messages/batches",
         dated_root: "v1/messages/batches",
     }),
-    quirks: Quirks { prefill: Prefill::CLAUDE, ..Quirks::NONE },
+    quirks: Quirks { prefill: Prefill::CLAUDE, rules: RULES, ..Quirks::NONE },
     listing: Some("v1/models"),
     ..Spec::OPENAI_LIKE
 });

@@ -1,7 +1,8 @@
-//! AWS Bedrock: Converse for every model, and the Anthropic form for Claude when the client speaks it.
+//! AWS Bedrock: Converse for every model, the Anthropic form for Claude when the client speaks it, and OpenAI's responses for OpenAI's
+//! own models, which have no Converse. The makers' languages for the others are `bedrock_mantle`.
 //!
 //! The base address is the region's (`https://bedrock-runtime.eu-west-1.amazonaws.com`). Facts: the service model in the vendor's
-//! SDK (botocore 1.44.5) and field notes, read November 2026.
+//! SDK (botocore 1.44.5), the user guide (`inference-responses-api`) and field notes, read November 2026.
 
 use llm::canonical::error::{AnswerError, DecodeError};
 use llm::canonical::event::{Delta, Event};
@@ -12,9 +13,12 @@ use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Speak as _, Undo};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
+use http::HeaderValue;
+use http::header::ACCEPT;
 
 use super::{
-    Call, Operation, Place, Prefill, Prepared, Provider, Quirks, Relay, Spec, Speech, Surface, betas, prepare, rules,
+    Call, Operation, Place, Prefill, Prepared, Provider, Quirks, Relay, Rule, Spec, Speech, Surface, anthropic, betas,
+    openai, prepare, rules,
 };
 use crate::auth::Scheme;
 use crate::catalog::Model;
@@ -34,7 +38,7 @@ pub(super) static BEDROCK: Bedrock = Bedrock(Spec {
     key_variable: Some("AWS_BEARER_TOKEN_BEDROCK"),
     base_url_variable: Some("AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
     auth: Scheme::Aws { service: "bedrock" },
-    dialects: &[Dialect::AnthropicMessages],
+    dialects: &[Dialect::AnthropicMessages, Dialect::OpenAiResponses],
     wire: Some(&CONVERSE),
     places: &[
         Place::streamed(Surface::Wire, "/model/{model}/converse", "/model/{model}/converse-stream"),
@@ -48,13 +52,31 @@ pub(super) static BEDROCK: Bedrock = Bedrock(Spec {
                 "/model/{model}/invoke-with-response-stream",
             )
         },
+        Place::new(Surface::Chat(Dialect::OpenAiResponses), "/openai/v1/responses"),
     ],
     stream_type: "application/vnd.amazon.eventstream",
     request_id_header: "x-amzn-requestid",
-    quirks: Quirks { prefill: Prefill::CLAUDE, ..Quirks::NONE },
+    quirks: Quirks { prefill: Prefill::CLAUDE, rules: RULES, ..Quirks::NONE },
     listing: None,
     ..Spec::OPENAI_LIKE
 });
+
+/// OpenAI's own models; its open ones have Converse, as everybody's.
+fn is_gpt(model: &str) -> bool {
+    model.split_once("openai.gpt-").is_some_and(|(_, name)| !name.starts_with("oss"))
+}
+
+/// Claude's in its own form, and of OpenAI's what its responses have; Converse has these fields elsewhere.
+const RULES: &[Rule] = &[
+    anthropic::RULES[0],
+    anthropic::RULES[1],
+    anthropic::RULES[2],
+    anthropic::RULES[3],
+    openai::TEMPERATURE,
+    openai::TOP_P,
+];
+
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 impl Provider for Bedrock {
     fn spec(&self) -> &'static Spec {
@@ -68,6 +90,8 @@ impl Provider for Bedrock {
     fn speech(&self, client: Dialect, upstream_model: &str) -> Speech {
         if client == Dialect::AnthropicMessages && upstream_model.contains("anthropic.") {
             Speech::Dialect(client)
+        } else if is_gpt(upstream_model) {
+            Speech::Dialect(Dialect::OpenAiResponses)
         } else {
             Speech::Wire(&CONVERSE)
         }
@@ -79,7 +103,14 @@ impl Provider for Bedrock {
     }
 
     /// The switches of Claude's own form stand in the body.
-    fn adorn(&self, call: &Call<'_>, prepared: &mut Prepared) {
+    fn adorn(&self, call: &Call<'_>, upstream_model: &str, prepared: &mut Prepared) {
+        if is_gpt(upstream_model) {
+            // Here a stream comes as OpenAI writes it and not in frames.
+            if call.scan.is_stream() {
+                prepared.request.headers_mut().insert(ACCEPT, EVENTS);
+            }
+            return;
+        }
         if call.operation == Operation::Chat(Dialect::AnthropicMessages)
             && matches!(
                 prepared.relay,
@@ -92,8 +123,10 @@ impl Provider for Bedrock {
     }
 
     /// Amazon refuses in words of its own, whatever the form of the call.
-    fn decode_error(&self, _client: Dialect, _upstream_model: &str, status: u16, body: &[u8]) -> AnswerError {
-        if rules::has_key(body, "error") {
+    fn decode_error(&self, _client: Dialect, upstream_model: &str, status: u16, body: &[u8]) -> AnswerError {
+        if is_gpt(upstream_model) && rules::has_key(body, "error") {
+            Dialect::OpenAiResponses.decode_error(status, body)
+        } else if rules::has_key(body, "error") {
             Dialect::AnthropicMessages.decode_error(status, body)
         } else {
             CONVERSE.decode_error(status, body)
@@ -101,8 +134,8 @@ impl Provider for Bedrock {
     }
 
     /// Streams come in frames, so even a client of the same dialect gets them written anew.
-    fn relays_untouched(&self, call: &Call<'_>, _upstream_model: &str) -> bool {
-        !call.scan.is_stream()
+    fn relays_untouched(&self, call: &Call<'_>, upstream_model: &str) -> bool {
+        !call.scan.is_stream() || is_gpt(upstream_model)
     }
 
     fn onlooker(&self) -> Option<Box<dyn Decoder>> {
@@ -111,7 +144,7 @@ impl Provider for Bedrock {
 
     fn decoder(&self, dialect: Dialect, mode: Mode, undo: Undo) -> Box<dyn Decoder> {
         match (dialect, mode) {
-            (Dialect::AnthropicMessages, Mode::Whole) => dialect.decoder(mode, undo),
+            (Dialect::AnthropicMessages, Mode::Whole) | (Dialect::OpenAiResponses, _) => dialect.decoder(mode, undo),
             (Dialect::AnthropicMessages, Mode::Stream) => {
                 Box::new(Unframed { reader: Reader::default(), is_over: false, inner: dialect.decoder(mode, undo) })
             }

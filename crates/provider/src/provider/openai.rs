@@ -3,26 +3,35 @@
 use llm::dialect::{Dialect, MaxTokensStyle};
 
 use super::spec::Data;
-use super::{Action, Batches, Place, Quirks, Rule, Spec};
+use super::{Batches, Place, Quirks, Rule, Spec, When};
 use crate::task::Task;
 
 /// Models that reason before every answer, and so take no sampling.
 pub(super) const REASONING: &[&str] = &["o1", "o3", "o4", "gpt-5", "gpt-6"];
-/// Of these, the ones that refuse more.
-const O_SERIES: &[&str] = &["o1", "o3", "o4"];
+/// The families that take no more than these: the vendor's parameter tables, read November 2026.
+const GPT_5: &[&str] = &["gpt-5", "gpt-6"];
+const NO_STOP: &[&str] = &["o3", "o4", "gpt-5", "gpt-6"];
 const FIXED: &str = "reasoning models sample in their own way";
+const SILENT: &str = "the model answers in text alone";
 
 /// Rules by model family, which Azure shares.
 pub(super) const RULES: &[Rule] = &[
     Rule::rename("max_tokens", "max_completion_tokens").of(REASONING),
-    Rule { action: Action::Only(&["1", "1.0"]), ..Rule::drop("temperature", FIXED) }.of(O_SERIES),
-    Rule { action: Action::Only(&["1", "1.0"]), ..Rule::drop("top_p", FIXED) }.of(O_SERIES),
-    Rule { action: Action::Only(&["0", "0.0"]), ..Rule::drop("presence_penalty", FIXED) }.of(REASONING),
-    Rule { action: Action::Only(&["0", "0.0"]), ..Rule::drop("frequency_penalty", FIXED) }.of(REASONING),
-    Rule { action: Action::Only(&["{}"]), ..Rule::drop("logit_bias", FIXED) }.of(REASONING),
-    Rule { action: Action::Only(&["false"]), ..Rule::drop("logprobs", FIXED) }.of(O_SERIES),
-    Rule::drop("top_logprobs", FIXED).of(O_SERIES),
+    TEMPERATURE,
+    TOP_P,
+    Rule::only("presence_penalty", &["0", "0.0"], FIXED).of(REASONING),
+    Rule::only("frequency_penalty", &["0", "0.0"], FIXED).of(REASONING),
+    Rule::only("logit_bias", &["{}"], FIXED).of(REASONING),
+    Rule::only("logprobs", &["false"], FIXED).of(REASONING).when(When::Thinking),
+    Rule::drop("top_logprobs", FIXED).of(REASONING).when(When::Thinking),
+    Rule::drop("stop", "the model takes no stop sequences").of(NO_STOP),
+    Rule::drop("prediction", "the model takes no predicted output").of(GPT_5),
+    Rule::drop("audio", SILENT).of(GPT_5),
+    Rule::only("modalities", &["[\"text\"]"], SILENT).of(GPT_5),
 ];
+/// What whoever resells these models has to know of them, too.
+pub(super) const TEMPERATURE: Rule = Rule::only("temperature", &["1", "1.0"], FIXED).of(REASONING).when(When::Thinking);
+pub(super) const TOP_P: Rule = Rule::only("top_p", &["1", "1.0"], FIXED).of(REASONING).when(When::Thinking);
 
 /// The registry's entry.
 pub(super) static OPENAI: Data = Data(&Spec {

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request};
 
+use super::rules::Subject;
 use super::{
     Call, Operation, Place, PrepareError, Prepared, Relay, Spec, Speech, Surface, Target, WIRE_DIALECT, count, rules,
 };
-use crate::catalog::{Capability, Model};
+use crate::catalog::{self, Capability, Model};
 use crate::scan::Patch;
 use llm::canonical::content::{Content, Role};
 use llm::canonical::error::EncodeError;
@@ -70,7 +71,7 @@ pub(super) fn prepare(
             (with_model(call, model, place), Relay::Embeddings, Some(call))
         }
     };
-    let body = rules::apply(body, known, spec.quirks.rules, model, place, &mut losses);
+    let body = rules::apply(body, known, spec.quirks.rules, Subject { provider: spec.name, model }, place, &mut losses);
     let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
@@ -224,12 +225,24 @@ pub(super) fn request_options(spec: &Spec, upstream_model: &str, model: Option<&
 /// What a translation must know of a model that a cloud resells: its vendor's name is inside the cloud's
 /// (`us.anthropic.claude-sonnet-4-5-20250929-v1:0`, an ARN that ends in it, `claude-sonnet-4-5@20250929`).
 pub(super) fn resold_options(spec: &Spec, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
+    let name = resold_name(upstream_model);
+    request_options(spec, &name, model.or_else(|| catalog::find("anthropic", &name)))
+}
+
+/// Finds a model in the catalog: the provider's own entry, or of Claude resold its maker's.
+pub(super) fn known_model(provider: &str, upstream_model: &str) -> Option<&'static Model> {
+    catalog::find(provider, upstream_model).or_else(|| {
+        let is_claude = upstream_model.contains("claude");
+        is_claude.then(|| catalog::find("anthropic", &resold_name(upstream_model))).flatten()
+    })
+}
+
+fn resold_name(upstream_model: &str) -> String {
     let name = upstream_model.rsplit('/').next().unwrap_or(upstream_model);
     let name = name.rsplit_once("anthropic.").map_or(name, |(_, name)| name);
     let name = name
         .rsplit_once("-v")
         .filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()))
         .map_or(name, |(name, _)| name);
-    let name = name.replace('@', "-");
-    request_options(spec, &name, model.or_else(|| crate::catalog::find("anthropic", &name)))
+    name.replace('@', "-")
 }

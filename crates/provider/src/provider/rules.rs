@@ -10,7 +10,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use llm::canonical::loss::Loss;
 use memchr::memmem;
 
-use super::{Call, Place};
+use super::{Call, Place, prepare};
+use crate::catalog::{Capability, Model, ModelKind};
 use crate::scan::{quote, visit_fields};
 
 /// One rule.
@@ -22,6 +23,8 @@ pub struct Rule {
     pub field: &'static str,
     /// What is done with it.
     pub action: Action,
+    /// What else must be so.
+    pub when: When,
     /// Why, for people.
     pub reason: &'static str,
 }
@@ -41,6 +44,23 @@ pub enum Action {
     Values(&'static [(&'static str, &'static str)]),
 }
 
+/// What must be so for a rule to hold, beside the model's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Nothing.
+    Always,
+    /// Another field is there too.
+    Beside(&'static str),
+    /// The catalog says that the model takes no sampling.
+    Unsampled,
+    /// The same of a model that is not Claude, or of one that the catalog does not have, its name; and the request lets it think:
+    /// OpenAI's take sampling with the effort `none`.
+    Thinking,
+}
+
+/// Models that do not think unless they are told to (litellm 1.109.1, read November 2026).
+const NONE_BY_DEFAULT: &[&str] = &["gpt-5.1", "gpt-5.2", "gpt-5.4"];
+
 impl Rule {
     /// `max_completion_tokens` under the name that all servers take.
     pub const MAX_TOKENS: &'static [Self] = &[Self::rename("max_completion_tokens", "max_tokens")];
@@ -48,25 +68,25 @@ impl Rule {
     /// A field that no model of the provider takes.
     #[must_use]
     pub const fn drop(field: &'static str, reason: &'static str) -> Self {
-        Self { models: &[], field, action: Action::Drop, reason }
+        Self { models: &[], field, action: Action::Drop, when: When::Always, reason }
     }
 
     /// A field that asks for what happens anyway.
     #[must_use]
     pub const fn omit(field: &'static str) -> Self {
-        Self { models: &[], field, action: Action::Omit, reason: "" }
+        Self { action: Action::Omit, ..Self::drop(field, "") }
     }
 
     /// A field that has another name.
     #[must_use]
     pub const fn rename(field: &'static str, to: &'static str) -> Self {
-        Self { models: &[], field, action: Action::Rename(to), reason: "the upstream's name for it" }
+        Self { action: Action::Rename(to), ..Self::drop(field, "the upstream's name for it") }
     }
 
     /// A field whose values have other names.
     #[must_use]
     pub const fn values(field: &'static str, values: &'static [(&'static str, &'static str)]) -> Self {
-        Self { models: &[], field, action: Action::Values(values), reason: "the nearest value that the upstream takes" }
+        Self { action: Action::Values(values), ..Self::drop(field, "the nearest value that the upstream takes") }
     }
 
     /// The same rule for some models.
@@ -75,9 +95,48 @@ impl Rule {
         Self { models, ..self }
     }
 
-    /// `family` is the model's name after the last `/`.
-    fn holds_for(&self, family: &str) -> bool {
-        self.models.is_empty() || self.models.iter().any(|prefix| family.starts_with(prefix))
+    /// A field that only these values may have; any other is left out.
+    #[must_use]
+    pub const fn only(field: &'static str, values: &'static [&'static str], reason: &'static str) -> Self {
+        Self { action: Action::Only(values), ..Self::drop(field, reason) }
+    }
+
+    /// The same rule where something else is so.
+    #[must_use]
+    pub const fn when(self, when: When) -> Self {
+        Self { when, ..self }
+    }
+
+    fn holds_for(&self, subject: Subject<'_>) -> bool {
+        let family = subject.family();
+        let is_named = self.models.iter().any(|prefix| family.starts_with(prefix));
+        match self.when {
+            When::Always | When::Beside(_) => self.models.is_empty() || is_named,
+            When::Unsampled => is_named && subject.is_unsampled() == Some(true),
+            When::Thinking => subject.is_unsampled().map_or(is_named, |it| it && !family.starts_with("claude")),
+        }
+    }
+}
+
+/// Whose model a body is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub(super) provider: &'a str,
+    /// As the upstream names it.
+    pub(super) model: &'a str,
+}
+
+impl<'a> Subject<'a> {
+    /// Says whether the model takes no sampling; `None` of a model that the catalog does not have.
+    fn is_unsampled(self) -> Option<bool> {
+        let is_it = |model: &Model| model.kind == ModelKind::Chat && !model.can(Capability::Sampling);
+        prepare::known_model(self.provider, self.model).map(is_it)
+    }
+
+    /// The maker's own name of the model: without what stands in front of it at whoever resells it.
+    fn family(self) -> &'a str {
+        let name = self.model.rsplit('/').next().unwrap_or(self.model);
+        ["anthropic.", "openai."].iter().find_map(|maker| Some(name.rsplit_once(maker)?.1)).unwrap_or(name)
     }
 }
 
@@ -90,7 +149,7 @@ pub(super) fn apply(
     body: Bytes,
     known: Option<&Call<'_>>,
     rules: &[Rule],
-    model: &str,
+    subject: Subject<'_>,
     place: &Place,
     losses: &mut Vec<Loss>,
 ) -> Bytes {
@@ -98,13 +157,12 @@ pub(super) fn apply(
         Some(call) => call.scan.has_field(field, call.body) || SPLICED.contains(&field),
         None => has_key(&body, field),
     };
-    let family = model.rsplit('/').next().unwrap_or(model);
-    let rules: Vec<&Rule> = rules.iter().filter(|rule| rule.holds_for(family) && has(rule.field)).collect();
+    let rules: Vec<&Rule> = rules.iter().filter(|rule| has(rule.field) && rule.holds_for(subject)).collect();
     let without = place.without.iter().any(|field| has(field));
     if rules.is_empty() && !without && place.with.is_empty() {
         return body;
     }
-    rewrite(&body, &rules, place, losses).unwrap_or(body)
+    rewrite(&body, &rules, subject, place, losses).unwrap_or(body)
 }
 
 /// Says whether a quoted word is anywhere in the body: a search without reading, so a field below the top is found too.
@@ -117,14 +175,14 @@ pub(super) fn has_key(body: &[u8], field: &str) -> bool {
 }
 
 /// Writes the body anew; `None` when nothing has to change.
-fn rewrite(body: &[u8], rules: &[&Rule], place: &Place, losses: &mut Vec<Loss>) -> Option<Bytes> {
+fn rewrite(body: &[u8], rules: &[&Rule], subject: Subject<'_>, place: &Place, losses: &mut Vec<Loss>) -> Option<Bytes> {
     let mut fields: Vec<(String, Cow<'_, [u8]>)> = Vec::with_capacity(16);
     // What does not parse is not ours to mend.
     visit_fields(body, |key, span| fields.push((key.to_owned(), Cow::Borrowed(span.of(body))))).ok()?;
     let n_before = fields.len();
     let mut has_changed = false;
     fields.retain(|(name, _)| !place.without.contains(&name.as_str()));
-    for rule in rules {
+    for rule in rules.iter().filter(|rule| is_so(rule.when, &fields, subject)).collect::<Vec<_>>() {
         has_changed |= rule.change(&mut fields, losses);
     }
     for (name, value) in place.with {
@@ -148,6 +206,23 @@ fn rewrite(body: &[u8], rules: &[&Rule], place: &Place, losses: &mut Vec<Loss>) 
     }
     out.put_u8(b'}');
     Some(out.freeze())
+}
+
+/// Says whether what a rule asks of a body is so.
+fn is_so(when: When, fields: &[(String, Cow<'_, [u8]>)], subject: Subject<'_>) -> bool {
+    let find = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref());
+    match when {
+        When::Always | When::Unsampled => true,
+        When::Beside(other) => find(other).is_some_and(|value| value != b"null"),
+        // Chat says it at the top, Responses in an object.
+        When::Thinking => {
+            let effort = find("reasoning_effort").or_else(|| find("reasoning").filter(|it| has_key(it, "effort")));
+            let family = subject.family();
+            let is_quiet = NONE_BY_DEFAULT.iter().any(|name| family.starts_with(name));
+            let thinks = || !is_quiet || family.contains("codex") || family.contains("-pro");
+            effort.map_or_else(thinks, |effort| !has_key(effort, "none"))
+        }
+    }
 }
 
 impl Rule {
@@ -185,9 +260,13 @@ mod tests {
 
     const PLAIN: Place = Place::new(Surface::Wire, "/x");
 
+    fn of(model: &str) -> Subject<'_> {
+        Subject { provider: "openai", model }
+    }
+
     fn applied(body: &str, rules: &[Rule], place: &Place) -> (String, Vec<String>) {
         let mut losses = Vec::new();
-        let body = apply(Bytes::from(body.to_owned()), None, rules, "vendor/o3-mini", place, &mut losses);
+        let body = apply(Bytes::from(body.to_owned()), None, rules, of("vendor/o3-mini"), place, &mut losses);
         (String::from_utf8(body.to_vec()).unwrap(), losses.iter().map(ToString::to_string).collect())
     }
 
@@ -230,10 +309,59 @@ mod tests {
         assert_eq!(applied(r#"{"model":"m"}"#, &[], &Place { with: &[], ..place }).0, "{}");
     }
 
+    fn sent(provider: &str, model: &str, body: &str) -> (String, Vec<String>) {
+        let rules = crate::find(provider).unwrap().spec().quirks.rules;
+        let mut losses = Vec::new();
+        let subject = Subject { provider, model };
+        let body = apply(Bytes::from(body.to_owned()), None, rules, subject, &PLAIN, &mut losses);
+        (String::from_utf8(body.to_vec()).unwrap(), losses.iter().map(|loss| loss.path.to_string()).collect())
+    }
+
+    #[test]
+    fn a_model_that_thinks_is_sent_no_sampling_and_one_that_does_not_is() {
+        const ASKED: &str = r#"{"temperature":0.2,"top_p":0.9,"stop":["x"],"logprobs":true}"#;
+        let lost = |model, body| sent("openai", model, body).1;
+        assert_eq!(lost("gpt-5-mini", ASKED), ["temperature", "top_p", "logprobs", "stop"]);
+        assert_eq!(lost("gpt-6-sol", ASKED), ["temperature", "top_p", "logprobs", "stop"]);
+        assert!(lost("gpt-4o", ASKED).is_empty());
+        // A dated name that the catalog does not have is told by its family.
+        assert_eq!(lost("gpt-7", ASKED).len(), 0);
+        assert_eq!(lost("gpt-5-mini-2031-01-01", ASKED).len(), 4);
+        // What says nothing is left out of nothing.
+        assert!(lost("gpt-5", r#"{"temperature":1,"top_p":1.0,"logprobs":false}"#).is_empty());
+        // With the effort `none` they sample, by default or when told.
+        assert!(lost("gpt-5.2", r#"{"temperature":0.2}"#).is_empty());
+        assert_eq!(lost("gpt-5.2", r#"{"temperature":0.2,"reasoning_effort":"low"}"#), ["temperature"]);
+        assert_eq!(lost("gpt-5.2-codex", r#"{"temperature":0.2}"#), ["temperature"]);
+        assert!(lost("gpt-6-sol", r#"{"temperature":0.2,"reasoning_effort":"none"}"#).is_empty());
+        assert!(lost("gpt-6-sol", r#"{"temperature":0.2,"reasoning":{"effort":"none"}}"#).is_empty());
+        assert_eq!(lost("gpt-6-sol", r#"{"temperature":0.2,"reasoning":{"effort":"high"}}"#), ["temperature"]);
+        assert_eq!(lost("gpt-6-sol", r#"{"temperature":0.2,"reasoning":{"summary":"auto"}}"#), ["temperature"]);
+    }
+
+    #[test]
+    fn claude_is_sent_what_its_family_takes_wherever_it_is_served() {
+        const ASKED: &str = r#"{"max_tokens":1,"temperature":0.2,"top_p":0.9,"top_k":4}"#;
+        for (provider, model) in [
+            ("anthropic", "claude-opus-5-5"),
+            ("bedrock", "us.anthropic.claude-opus-5"),
+            ("bedrock_mantle", "anthropic.claude-opus-5-5"),
+            ("vertex", "claude-opus-5@default"),
+        ] {
+            let (body, lost) = sent(provider, model, ASKED);
+            assert_eq!((body.as_str(), lost.len()), (r#"{"max_tokens":1}"#, 3), "{provider}");
+        }
+        let of_two = |provider, model| sent(provider, model, ASKED).1;
+        assert_eq!(of_two("anthropic", "claude-sonnet-4-5-20250929"), ["top_p"]);
+        assert_eq!(of_two("bedrock", "eu.anthropic.claude-haiku-4-5-20251001-v1:0"), ["top_p"]);
+        assert!(of_two("anthropic", "claude-3-7-sonnet-20250219").is_empty());
+        assert!(sent("anthropic", "claude-sonnet-4-5", r#"{"top_p":0.9}"#).1.is_empty());
+    }
+
     #[test]
     fn an_untouched_body_is_the_same_buffer() {
         let body = Bytes::from_static(br#"{"messages":[{"content":"\"seed\""}]}"#);
-        let sent = apply(body.clone(), None, &[Rule::drop("seed", "")], "m", &PLAIN, &mut Vec::new());
+        let sent = apply(body.clone(), None, &[Rule::drop("seed", "")], of("m"), &PLAIN, &mut Vec::new());
         assert_eq!(sent.as_ptr(), body.as_ptr());
     }
 
@@ -242,7 +370,7 @@ mod tests {
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..64), text in "\\PC{0,40}") {
             let rules = [Rule::drop("a", ""), Rule::rename("b", "c")];
             for body in [Bytes::from(bytes), Bytes::from(format!("{{\"a\":{text},\"b\":1}}"))] {
-                apply(body, None, &rules, &text, &PLAIN, &mut Vec::new());
+                apply(body, None, &rules, of(&text), &PLAIN, &mut Vec::new());
             }
         }
     }

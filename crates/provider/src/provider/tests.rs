@@ -1,4 +1,5 @@
 mod golden;
+mod priced;
 mod usage;
 
 use std::time::Duration;

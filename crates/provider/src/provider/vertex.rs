@@ -6,7 +6,7 @@
 
 use llm::dialect::{Dialect, RequestOptions};
 
-use super::{Call, Place, Prefill, Prepared, Provider, Quirks, Spec, Speech, Surface, betas, prepare};
+use super::{Call, Place, Prefill, Prepared, Provider, Quirks, Spec, Speech, Surface, anthropic, betas, prepare};
 use crate::auth::Scheme;
 use crate::catalog::Model;
 use crate::media::Fetches;
@@ -38,6 +38,11 @@ pub(super) static VERTEX: Vertex = Vertex(Spec {
             )
         },
         Place::new(Surface::CountTokens(Dialect::Gemini), "/publishers/google/models/{model}:countTokens"),
+        // One for all of the publisher's models, with the model in the body and without its version.
+        Place::new(
+            Surface::CountTokens(Dialect::AnthropicMessages),
+            "/publishers/anthropic/models/count-tokens:rawPredict",
+        ),
         Place::new(Surface::Embeddings, "/publishers/google/models/{model}:predict").in_form(&PREDICT_EMBED),
         Place::new(Surface::Task(Task::ImageGeneration), "/publishers/google/models/{model}:predict")
             .in_form(&PREDICT_IMAGE),
@@ -45,7 +50,13 @@ pub(super) static VERTEX: Vertex = Vertex(Spec {
     ],
     forwarded: &["anthropic-beta"],
     request_id_header: "x-request-id",
-    quirks: Quirks { developer_role: false, flat_count: true, prefill: Prefill::CLAUDE, ..Quirks::NONE },
+    quirks: Quirks {
+        developer_role: false,
+        flat_count: true,
+        prefill: Prefill::CLAUDE,
+        rules: anthropic::RULES,
+        ..Quirks::NONE
+    },
     listing: None,
     ..Spec::OPENAI_LIKE
 });
@@ -68,8 +79,13 @@ impl Provider for Vertex {
         }
     }
 
+    fn counted<'m>(&self, upstream_model: &'m str) -> &'m str {
+        let is_claude = upstream_model.starts_with("claude");
+        upstream_model.split_once('@').filter(|_| is_claude).map_or(upstream_model, |(name, _)| name)
+    }
+
     /// Google refuses calls with switches that it does not know.
-    fn adorn(&self, _call: &Call<'_>, prepared: &mut Prepared) {
+    fn adorn(&self, _call: &Call<'_>, _upstream_model: &str, prepared: &mut Prepared) {
         betas::keep_known(prepared.request.headers_mut(), betas::VERTEX);
     }
 

@@ -205,6 +205,7 @@ fn more_chat_rows() -> Vec<[Row; 2]> {
         ),
         chat("cerebras", "parts inside their wholes", &reasoned(), &At::Stop, plain(tokens(60, 40, 20, 5))),
         chat("nebius", "no parts", &none(), &At::After, plain(tokens(100, 0, 20, 0))),
+        chat("bedrock_mantle", "parts inside their wholes", &reasoned(), &At::After, plain(tokens(60, 40, 20, 5))),
         chat(
             "sambanova",
             "with speeds",
