@@ -4,7 +4,8 @@
 //! `fixtures/<provider>/<case>/` holds the client's `request.json` and the upstream's `upstream.{json,sse,ndjson,events}` (the last
 //! is a list of event-stream frames); `case.json` says what differs from the folder's `provider.json`: `client`, `model`,
 //! `base_url`, `task` (one besides chat), and `status` and `headers` of an error. A case that a provider has no folder for is run from
-//! `fixtures/shared/<dialect>/<case>/`, and must mean for it what it means for the dialect's vendor.
+//! `fixtures/shared/<dialect>/<case>/`, and must mean for it what it means for the dialect's vendor; what is sent for it is kept in
+//! `fixtures/<provider>/shared/<case>.json`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,9 +15,9 @@ use llm::canonical::answer::{Answer, fold};
 use llm::canonical::content::Content;
 
 use super::super::*;
-use super::json_of;
 use crate::scan::scan;
 use crate::skim::{StreamSkim, skim_body};
+use crate::task::multipart;
 use crate::wire::event_stream;
 use serde_json::{Value, json};
 
@@ -27,6 +28,9 @@ const SHARED_CASES: &[&str] = &["json_schema", "image", "reasoning", "context_ov
 /// Wire formats without a form for a case.
 const NONE: &[(&str, &str)] = &[("ollama", "content_filter")];
 const VECTOR_CASES: &[&str] = &["basic", "error_400", "error_429"];
+/// Cases of whoever has no chat, by what it has.
+const TASK_CASES: &[(Surface, &str)] =
+    &[(Surface::Task(Task::Rerank), "rerank"), (Surface::Task(Task::Transcription), "transcription")];
 const DIALECTS: [Dialect; 5] = [
     Dialect::OpenAiChat,
     Dialect::AnthropicMessages,
@@ -59,6 +63,10 @@ fn every_provider_has_its_recorded_calls() {
         for case in if speaks_chat { CHAT_CASES } else { VECTOR_CASES } {
             assert!(folder.join(case).join("request.json").exists(), "{}/{case}", spec.name);
         }
+        for (surface, case) in TASK_CASES {
+            let is_due = !speaks_chat && spec.place(*surface, false).is_some();
+            assert!(!is_due || folder.join(case).join("request.json").exists(), "{}/{case}", spec.name);
+        }
     }
 }
 
@@ -78,8 +86,12 @@ fn origin(provider: &dyn Provider, folder: &Path, case: &str) -> &'static str {
     }
 }
 
+fn speaks_chat(provider: &dyn Provider) -> bool {
+    provider.spec().wire.is_some() || !provider.spec().dialects.is_empty()
+}
+
 fn chat_folders() -> impl Iterator<Item = (&'static dyn Provider, PathBuf)> {
-    folders().filter(|(provider, _)| provider.spec().wire.is_some() || !provider.spec().dialects.is_empty())
+    folders().filter(|(provider, _)| speaks_chat(*provider))
 }
 
 #[test]
@@ -88,21 +100,24 @@ fn shared_calls_mean_the_same_for_every_provider() {
         [(Dialect::OpenAiChat, "openai"), (Dialect::AnthropicMessages, "anthropic"), (Dialect::Gemini, "gemini")];
     let mut n_cases = 0;
     for case in SHARED_CASES {
-        let shared = chat_folders().filter(|(provider, folder)| origin(*provider, folder, case) == "shared");
-        let mut shared: Vec<_> = shared.collect();
-        // What the vendor means is written first.
-        shared.sort_by_key(|(provider, _)| !vendors.iter().any(|(_, vendor)| *vendor == provider.spec().name));
-        for (provider, folder) in shared {
+        let is_shared = |(provider, folder): &(&dyn Provider, PathBuf)| origin(*provider, folder, case) == "shared";
+        for (provider, folder) in chat_folders().filter(is_shared) {
             let dialect = provider.spec().dialects[0];
             let settings = read(&folder.join("provider.json")).unwrap_or_else(|| json!({}));
             let shared = root().join("shared").join(dialect.as_str()).join(case);
-            let meaning = |found: Value| json!({"answer": found["answer"], "failure": found["failure"]});
-            let found = meaning(run(provider, &settings, &shared));
-            let golden = shared.join("golden.json");
-            if is_update() && vendors.contains(&(dialect, provider.spec().name)) {
-                std::fs::write(&golden, format!("{}\n", serde_json::to_string_pretty(&found).unwrap())).unwrap();
+            let found = run(provider, &settings, &shared);
+            let kept = folder.join("shared").join(format!("{case}.json"));
+            if is_update() {
+                std::fs::create_dir_all(folder.join("shared")).unwrap();
+                std::fs::write(&kept, format!("{}\n", serde_json::to_string_pretty(&found["sent"]).unwrap())).unwrap();
             }
-            assert_eq!(Some(found), read(&golden), "{} with {}", provider.spec().name, shared.display());
+            assert_eq!(Some(&found["sent"]), read(&kept).as_ref(), "{}: run with UPDATE=1", kept.display());
+            // What the vendor of the dialect means, in its own folder.
+            let vendor = vendors.iter().find(|(of, _)| *of == dialect).map_or("", |(_, vendor)| vendor);
+            let meant = read(&root().join(vendor).join(case).join("golden.json"));
+            let meant = meant.unwrap_or_else(|| panic!("{vendor}/{case}: run with UPDATE=1"));
+            let meaning = |found: &Value| json!({"answer": found["answer"], "failure": found["failure"]});
+            assert_eq!(meaning(&found), meaning(&meant), "{} with {}", provider.spec().name, shared.display());
             n_cases += 1;
         }
     }
@@ -120,6 +135,16 @@ fn the_table_of_recorded_calls_is_current() {
         table.extend(cases().map(|case| format!(" {} |", origin(provider, &folder, case))));
         table.push('\n');
     }
+    let _ = writeln!(table, "{SECOND_HEAD}");
+    for (provider, folder) in folders().filter(|(provider, _)| !speaks_chat(*provider)) {
+        let has = |surface| provider.spec().place(surface, false).is_some();
+        let cell = |case: &str| if folder.join(case).is_dir() { " own |" } else { " – |" };
+        let first =
+            [Surface::Embeddings, Surface::Task(Task::Speech)].map(|it| if has(it) { " own |" } else { " – |" });
+        let _ = write!(table, "| {} |{}", provider.spec().title, first.concat());
+        table.extend(["rerank", "transcription", "error_400", "error_429"].map(cell));
+        table.push('\n');
+    }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/recorded-calls.md");
     if is_update() {
         std::fs::write(&path, &table).unwrap();
@@ -133,9 +158,15 @@ const TABLE_HEAD: &str = "\
 
 Written by the tests of `crates/provider` (`UPDATE=1`). Each cell is a request of a client, what is sent for it, and an answer written from the
 vendor's reference with what it means: **own** is in `crates/provider/fixtures/<provider>`, **shared** is the case of the dialect in `fixtures/shared`,
-run with this provider's address and rules, for providers that are only data; **–** means that the upstream has no form for it.
+run with this provider's address and rules, with what is sent for it kept in its folder; **–** means that the upstream has no form for it.
 
 | provider |";
+
+const SECOND_HEAD: &str = "
+Who has no chat:
+
+| provider | vectors | speech | rerank | transcription | 400 | 429 |
+|---|---|---|---|---|---|---|";
 
 #[test]
 fn every_recorded_call_means_what_it_did() {
@@ -144,7 +175,7 @@ fn every_recorded_call_means_what_it_did() {
         let settings = read(&folder.join("provider.json")).unwrap_or_else(|| json!({}));
         let mut cases: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         cases.sort();
-        for case in cases.iter().filter(|path| path.is_dir()) {
+        for case in cases.iter().filter(|path| path.is_dir() && !path.ends_with("shared")) {
             let found = run(provider, &settings, case);
             let golden = case.join("golden.json");
             if is_update() {
@@ -173,6 +204,7 @@ fn run(provider: &dyn Provider, settings: &Value, case: &Path) -> Value {
     let operation = match setting("task").as_deref() {
         Some("rerank") => Operation::Task(Task::Rerank),
         Some("speech") => Operation::Task(Task::Speech),
+        Some("transcription") => Operation::Task(Task::Transcription),
         Some("embeddings") => Operation::Embeddings,
         Some(other) => panic!("{other}"),
         None if is_vectors => Operation::Embeddings,
@@ -183,8 +215,9 @@ fn run(provider: &dyn Provider, settings: &Value, case: &Path) -> Value {
     let mut request = read(&case.join("request.json")).unwrap();
     // Gemini's clients say it in the address.
     let is_stream = client == Dialect::Gemini && request.as_object_mut().unwrap().remove("stream").is_some();
-    let body = Bytes::from(request.to_string());
-    let mut scan = scan(&body).unwrap();
+    let is_form = operation == Operation::Task(Task::Transcription);
+    let body = if is_form { form_of(&request) } else { Bytes::from(request.to_string()) };
+    let mut scan = if is_form { multipart::scan(&body).unwrap() } else { scan(&body).unwrap() };
     scan.stream = scan.stream.or(Some(is_stream));
     let headers = HeaderMap::new();
     let call = Call { operation, body: &body, scan: &scan, headers: &headers, inlined: None };
@@ -193,7 +226,7 @@ fn run(provider: &dyn Provider, settings: &Value, case: &Path) -> Value {
     let prepared = provider.prepare(&call, &target).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
     let sent = json!({
         "uri": prepared.request.uri().to_string(),
-        "body": json_of(prepared.request.body()),
+        "body": shown(prepared.request.body()),
         "losses": prepared.losses.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
     let status = meta["status"].as_u64().or_else(|| read(&case.join("expect.json"))?["status"].as_u64());
@@ -201,6 +234,27 @@ fn run(provider: &dyn Provider, settings: &Value, case: &Path) -> Value {
         Some(status) => json!({"sent": sent, "failure": failure(provider, client, &model, status, &meta, case)}),
         None => json!({"sent": sent, "answer": answer(provider, &prepared.relay, case)}),
     }
+}
+
+/// Writes a form with the fields of an object; `file` is one.
+fn form_of(fields: &Value) -> Bytes {
+    let mut form = String::new();
+    for (name, value) in fields.as_object().unwrap() {
+        let file = if name == "file" { "; filename=\"a.wav\"\r\nContent-Type: audio/wav" } else { "" };
+        let value = value.as_str().unwrap();
+        let _ = write!(form, "--b\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n{value}\r\n");
+    }
+    Bytes::from(form + "--b--\r\n")
+}
+
+/// A body as it is read: JSON, a form by its fields, anything else as text.
+fn shown(body: &Bytes) -> Value {
+    if !multipart::is_form(body) {
+        return serde_json::from_slice(body).unwrap_or_else(|_| json!(String::from_utf8_lossy(body)));
+    }
+    let form = multipart::parse(body).unwrap();
+    let field = |part: &multipart::Part<'_>| json!([part.name, String::from_utf8_lossy(form.value(part))]);
+    json!({"form": form.parts.iter().map(field).collect::<Vec<_>>()})
 }
 
 fn failure(provider: &dyn Provider, client: Dialect, model: &str, status: u64, meta: &Value, case: &Path) -> Value {
@@ -235,20 +289,26 @@ fn answer(provider: &dyn Provider, relay: &Relay, case: &Path) -> Value {
         Relay::Formed(asked) => {
             let told = asked.read(&http::HeaderValue::from_static("application/json"), &bytes.into()).unwrap();
             let found = told.found;
-            return json!({"body": json_of(&told.body), "usage": found.usage, "units": found.units, "is_guessed": found.is_guessed});
+            return json!({"body": shown(&told.body), "usage": found.usage, "units": found.units, "is_guessed": found.is_guessed});
         }
     };
-    let decode = |size: usize| {
+    let decode = |chunks: Vec<&[u8]>| {
         let mut decoder = provider.decoder(dialect, mode, undo.clone());
         let mut events = Vec::new();
-        let result = bytes.chunks(size).try_for_each(|chunk| decoder.push(chunk, &mut events));
+        let result = chunks.into_iter().try_for_each(|chunk| decoder.push(chunk, &mut events));
         let result = result.and_then(|()| decoder.finish(&mut events));
         assert_eq!(result, Ok(()), "{}", case.display());
         events
     };
-    let events = decode(bytes.len());
+    let events = decode(vec![&bytes[..]]);
     for size in 1..bytes.len().min(64) {
-        assert_eq!(decode(size), events, "{} in chunks of {size}", case.display());
+        assert_eq!(decode(bytes.chunks(size).collect()), events, "{} in chunks of {size}", case.display());
+    }
+    // A whole body is read when it is there; of a stream every single cut is tried.
+    let cuts = if mode == Mode::Stream { bytes.len() } else { 1 };
+    for at in 1..cuts {
+        let (before, after) = bytes.split_at(at);
+        assert_eq!(decode(vec![before, after]), events, "{} cut at {at}", case.display());
     }
     let folded = fold(events);
     if let Relay::Untouched { dialect, .. } = relay {
