@@ -8,6 +8,7 @@
 //! Announcements are hints; polling the revisions is the truth. Invariant: what is published is always the whole state of one
 //! committed revision, however many commits a refresh spans, and never an older one than before.
 
+mod overtaking;
 mod state;
 
 use std::collections::{BTreeSet, HashMap};
@@ -20,14 +21,11 @@ use control::cx::Cx;
 use control::keyring::KeyError;
 use control::resources::{self, PublishError};
 use control::signing_keys::{POLICY, load_or_make};
-use domain::kill_switch::Target;
+use domain::change::Change;
 use domain::{NodeGroupId, OrganizationId, Timestamp};
 use parking_lot::{Mutex, RwLock};
-use policy::resource::{Content, KeyStatus};
-use policy::set::Location;
-use policy::sign::{FLAG_SHRINK, Revision, Signed, Urgent, is_shrink};
-use policy::wire::frame;
-use policy::{Kind, Resource, ResourceKey, ResourceSet, Signer};
+use policy::sign::{FLAG_SHRINK, Revision, Signed, is_shrink};
+use policy::{Kind, ResourceSet, Signer};
 use proto::v1;
 use store::StoreError;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
@@ -36,19 +34,20 @@ use tokio_util::sync::CancellationToken;
 use crate::ca::AuthorityError;
 use crate::sync::restored;
 
+use self::overtaking::Overtaking;
 pub(crate) use self::state::{Plan, Published};
 
 /// How often the revisions are polled.
 const POLL: Duration = Duration::from_secs(1);
-/// Announcements that a stream may fall behind; one that falls further looks at everything.
-const BACKLOG: usize = 4_096;
+/// Organizations that wait to be refreshed after an announced commit.
+const HINTS: usize = 4_096;
 
 /// What streams are told.
 #[derive(Debug, Clone)]
 pub(crate) enum Announcement {
     /// An organization has a new revision.
     Changed(OrganizationId),
-    /// Ahead of it: what must not be used.
+    /// Ahead of it: what takes something out of use.
     Urgent(OrganizationId, Arc<v1::Urgent>),
     /// What a group's nodes may hold changed.
     Group(NodeGroupId),
@@ -137,15 +136,16 @@ impl std::fmt::Debug for Publisher {
 }
 
 impl Publisher {
-    /// Makes a publisher that has published nothing yet; [`Publisher::run`] makes it work.
+    /// Makes a publisher that has published nothing yet; [`Publisher::run`] makes it work. `backlog`: announcements that a
+    /// stream may fall behind.
     #[must_use]
-    pub fn new(cx: Arc<Cx>, signer: PolicySigner) -> Self {
+    pub fn new(cx: Arc<Cx>, signer: PolicySigner, backlog: usize) -> Self {
         Self(Arc::new(Inner {
             cx,
             signer,
             organizations: RwLock::default(),
             narrowed: Mutex::default(),
-            announcements: broadcast::channel(BACKLOG).0,
+            announcements: broadcast::channel(backlog).0,
             is_loaded: watch::channel(false).0,
             polled_at: AtomicI64::new(0),
             unread: RwLock::default(),
@@ -203,7 +203,7 @@ impl Publisher {
             None => Published::first(signed, set, data_keys),
             Some(before) => {
                 let (upserts, removals) = before.set().difference(&set);
-                before.next(signed, set, upserts, removals, data_keys)
+                before.next(signed, set, (upserts, removals), Vec::new(), data_keys)
             }
         };
         let next = Arc::new(next);
@@ -223,7 +223,7 @@ impl Publisher {
 
     /// Publishes until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let (hint, mut hints) = mpsc::channel(BACKLOG);
+        let (hint, mut hints) = mpsc::channel(HINTS);
         let listener = runtime::tasks::spawn("publisher.listen", listen(Arc::clone(&self.0.cx), hint, stop.clone()));
         let mut ticks = tokio::time::interval(POLL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -301,11 +301,11 @@ impl Publisher {
                 let data_keys = resources::data_keys(&mut tx, cx).await?;
                 let removals: Vec<_> = loaded.gone.iter().filter_map(|key| held.set().find(*key)).collect();
                 let mut set = held.set().clone();
-                let revoked = revoked(&held, &loaded.resources, &removals);
                 set.apply(loaded.resources.clone(), &removals)?;
                 let signed = self.sign(&set, changed.revision, 0);
-                self.tell_urgent(organization, changed.revision, revoked);
-                held.next(signed, set, loaded.resources, removals, data_keys)
+                let overtaking = Overtaking::of(held.set(), &loaded.resources, &removals);
+                let urgent = self.urgent(organization, changed.revision, overtaking);
+                held.next(signed, set, (loaded.resources, removals), urgent, data_keys)
             }
             (held, _) => {
                 let revision = store::changes::revision(&mut tx).await?;
@@ -318,14 +318,21 @@ impl Publisher {
                 match held {
                     None => Published::first(signed, set, data_keys),
                     Some(held) => {
+                        // The change log no longer reaches back, as after a restoration; what overtakes does so all the same.
                         let (upserts, removals) = held.set().difference(&set);
-                        held.next(signed, set, upserts, removals, data_keys)
+                        let overtaking = Overtaking::of(held.set(), &upserts, &removals);
+                        let urgent = self.urgent(organization, revision, overtaking);
+                        held.next(signed, set, (upserts, removals), urgent, data_keys)
                     }
                 }
             }
         };
         tx.end().await?;
+        let urgent = next.urgent().to_vec();
         self.0.organizations.write().insert(organization, Arc::new(next));
+        for message in urgent {
+            self.announce(Announcement::Urgent(organization, message));
+        }
         self.announce(Announcement::Changed(organization));
         Ok(())
     }
@@ -342,13 +349,34 @@ impl Publisher {
         Signed::new(statement, &self.0.signer)
     }
 
-    fn tell_urgent(&self, organization: OrganizationId, revision: u64, revoked: Vec<Location>) {
-        if revoked.is_empty() {
-            return;
+    fn urgent(&self, organization: OrganizationId, revision: u64, overtaking: Overtaking) -> Vec<Arc<v1::Urgent>> {
+        overtaking.into_messages(organization, revision, self.0.cx.now(), &self.0.signer)
+    }
+
+    /// Returns what was taken out of use after a revision, for a node that holds it and did not hear, or that only a full set
+    /// will bring up to date. What this process published is remembered, before that the change log knows.
+    pub(crate) async fn urgent_after(
+        &self,
+        organization: OrganizationId,
+        revision: u64,
+    ) -> Result<Vec<Arc<v1::Urgent>>, PublishError> {
+        let Some(published) = self.whole(organization) else { return Ok(Vec::new()) };
+        if let Some(known) = published.urgent_after(revision) {
+            return Ok(known);
         }
-        let urgent = Urgent { organization, revision, issued_at: self.0.cx.now(), revoked };
-        let message = frame::urgent_message(&Signed::new(urgent, &self.0.signer));
-        self.announce(Announcement::Urgent(organization, Arc::new(message)));
+        let cx = &self.0.cx;
+        let mut tx = cx.store.read(organization).await?;
+        let (now, overtaking) = match store::changes::list_after(&mut tx, revision).await? {
+            Some(mut changed) => {
+                changed.changes.retain(|change| {
+                    matches!(change, Change::VirtualKey(_) | Change::Credential(_) | Change::KillSwitch(_))
+                });
+                (changed.revision, Overtaking::since(resources::changed(&mut tx, cx, &changed.changes).await?))
+            }
+            None => (published.revision(), Overtaking::all(published.set())),
+        };
+        tx.end().await?;
+        Ok(self.urgent(organization, now, overtaking))
     }
 
     /// Returns the statement for a node that holds `count` resources of `revision`.
@@ -377,25 +405,6 @@ impl Publisher {
         }
         Ok(Some(self.sign(published.set(), statement.number, FLAG_SHRINK)))
     }
-}
-
-/// What of a change takes something out of use: revoked, removed or stopped keys, removed credentials.
-fn revoked(held: &Published, upserts: &[Resource], removals: &[Location]) -> Vec<Location> {
-    let is_revoked = |resource: &&Resource| {
-        resource.key.kind == Kind::VirtualKey
-            && matches!(policy::wire::decode(resource), Ok(Content::VirtualKey(key)) if key.status == KeyStatus::Revoked)
-            && held.set().get(resource.location()).is_some()
-    };
-    let revoked = upserts.iter().filter(is_revoked).map(Resource::location);
-    let removed =
-        removals.iter().copied().filter(|location| matches!(location.key.kind, Kind::VirtualKey | Kind::Credential));
-    // A stopped key is held back like a revoked one until the delta with its switch is there.
-    let stopped = upserts.iter().filter(|resource| resource.key.kind == Kind::KillSwitch).filter_map(|resource| {
-        let Ok(Content::KillSwitch(switch)) = policy::wire::decode(resource) else { return None };
-        let Target::VirtualKey(id) = switch.target else { return None };
-        held.set().find(ResourceKey { kind: Kind::VirtualKey, id: id.as_uuid() })
-    });
-    revoked.chain(removed).chain(stopped).collect()
 }
 
 /// Passes announced commits on; reconnects for as long as the database is away.

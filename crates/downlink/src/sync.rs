@@ -62,6 +62,8 @@ pub struct SyncServerConfig {
     pub poll: Duration,
     /// Full sets that are sent at the same time: after an outage nodes queue for them instead of filling memory.
     pub full_sets: usize,
+    /// Announcements that a stream may fall behind; one that falls further looks at everything.
+    pub backlog: usize,
 }
 
 impl Default for SyncServerConfig {
@@ -72,6 +74,7 @@ impl Default for SyncServerConfig {
             send_within: Duration::from_secs(15),
             poll: Duration::from_secs(1),
             full_sets: 8,
+            backlog: 4_096,
         }
     }
 }
@@ -132,7 +135,7 @@ pub async fn start(
     let authority = Authority::load(&cx.store, &cx.keyring, Arc::clone(&cx.entropy), cx.now()).await?;
     let fingerprint = authority.fingerprint();
     cx.set_authority(fingerprint.clone());
-    let publisher = Publisher::new(Arc::clone(&cx), PolicySigner::load(&cx).await?);
+    let publisher = Publisher::new(Arc::clone(&cx), PolicySigner::load(&cx).await?, config.backlog);
     let (chain, key) = authority.certify_server(cx.now())?;
     let slot = CertificateSlot::new(chain, key)?;
     let clients = ClientCertificates::Optional(roots_of(authority.bundle())?);
@@ -253,7 +256,7 @@ impl Plane {
 
     /// Answers that the database is away; the node keeps its policy and comes back.
     #[expect(clippy::unused_self, reason = "reads like the plane's other answers")]
-    pub(crate) fn unavailable(&self, error: &StoreError) -> Status {
+    pub(crate) fn unavailable(&self, error: &dyn std::error::Error) -> Status {
         tracing::error!(error = %runtime::telemetry::chain(error), "a node's call failed because of the database");
         Status::unavailable("control plane's database is not available; try again")
     }

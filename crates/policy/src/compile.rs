@@ -20,7 +20,7 @@ use crate::limits::{LimitPolicy, RateLimits};
 use crate::resource::{
     Content, Credential, Deployment, KeyStatus, Kind, Organization, Resource, Route, VirtualKey, pepper_place,
 };
-use crate::set::{Location, ResourceSet};
+use crate::set::{Location, ResourceSet, SetHash};
 use crate::snapshot::{
     Bad, CredentialPolicy, CredentialUse, DeploymentPolicy, Freshness, KeyPolicy, ModelPolicy, OrganizationPolicy,
     PriceBook, RulesPolicy, Snapshot, TargetPolicy, WorkspacePolicy,
@@ -104,8 +104,10 @@ pub struct Input<'a> {
     pub before: &'a ResourceSet,
     /// The set to compile.
     pub after: &'a ResourceSet,
-    /// Its revision.
+    /// The revision that the snapshot is said to be of.
     pub revision: u64,
+    /// The hash of that revision. Another one than that of `after` while something urgent is ahead of its revision.
+    pub set_hash: SetHash,
     /// What differs, in any order; naming too much is only slower.
     pub touched: &'a [Location],
     /// What must not be used whatever the set says: keys count as revoked, everything else as absent.
@@ -130,9 +132,17 @@ pub fn compile(input: Input<'_>) -> Snapshot {
 pub fn forget(previous: &Snapshot, held: &ResourceSet, opener: &dyn SecretOpener) -> Snapshot {
     let empty = ResourceSet::empty(held.organization());
     let (_, touched) = held.difference(&empty);
-    let denied = BTreeSet::new();
-    let input =
-        Input { previous, before: held, after: &empty, revision: 0, touched: &touched, denied: &denied, opener };
+    let (denied, set_hash) = (BTreeSet::new(), empty.hash());
+    let input = Input {
+        previous,
+        before: held,
+        after: &empty,
+        revision: 0,
+        set_hash,
+        touched: &touched,
+        denied: &denied,
+        opener,
+    };
     let mut next = compile(input);
     next.organizations.remove(&held.organization());
     next
@@ -155,6 +165,7 @@ pub fn check(set: &ResourceSet) -> Vec<BadResource> {
         before: &before,
         after: set,
         revision: 0,
+        set_hash: set.hash(),
         touched: &touched,
         denied: &denied,
         opener: &Trusting,
@@ -175,7 +186,7 @@ impl OrganizationPolicy {
             id,
             slug: String::new(),
             revision: 0,
-            set_hash: crate::set::SetHash::default(),
+            set_hash: SetHash::default(),
             max_stale: domain::organization::Organization::DEFAULT_MAX_STALE,
             response_retention: domain::organization::Organization::DEFAULT_RESPONSE_RETENTION,
             freshness: Arc::new(Freshness::default()),
@@ -238,7 +249,7 @@ impl Work<'_> {
         }
         self.keys(&keys);
         self.organization.revision = self.input.revision;
-        self.organization.set_hash = self.input.after.hash();
+        self.organization.set_hash = self.input.set_hash;
         self.organization.bad = Arc::new(std::mem::take(&mut self.bad));
         self.next.organizations.insert(self.organization.id, Arc::new(self.organization.clone()));
     }

@@ -2,7 +2,8 @@
 //!
 //! Frames go in, an [`Applied`] or a [`Refused`] comes out; nothing changes on refusal. The order of checks is: scope, signature,
 //! revision, content, resulting hash; only then the compiled snapshot moves. Invariant: the snapshot is always compiled from
-//! sets whose hash equals a revision that the control plane signed and that never went back.
+//! sets whose hash equals a revision that the control plane signed and that never went back, and from what it signed as urgent
+//! ahead of the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -61,8 +62,33 @@ pub struct Copy {
 struct Held {
     revision: Signed<Revision>,
     set: ResourceSet,
-    /// Revoked ahead of the delta, with the revision that will contain it.
-    denied: BTreeMap<Location, u64>,
+    /// The set with what came ahead of its delta: what the snapshot is compiled from.
+    in_use: ResourceSet,
+    /// What came ahead, with the revision that will contain it.
+    ahead: BTreeMap<Location, (u64, Ahead)>,
+}
+
+#[derive(Clone)]
+enum Ahead {
+    /// Must not be used.
+    Revoked,
+    /// Counts instead of what is held.
+    Changed(Resource),
+}
+
+impl Held {
+    /// Puts what came ahead over a set.
+    fn overlay(set: &ResourceSet, ahead: &BTreeMap<Location, (u64, Ahead)>) -> Result<ResourceSet, SetError> {
+        let changed = ahead.values().filter_map(|(_, ahead)| match ahead {
+            Ahead::Changed(resource) => Some(resource.clone()),
+            Ahead::Revoked => None,
+        });
+        let (mut in_use, changed) = (set.clone(), changed.collect::<Vec<_>>());
+        if !changed.is_empty() {
+            in_use.apply(changed, &[])?;
+        }
+        Ok(in_use)
+    }
 }
 
 struct Incoming {
@@ -206,7 +232,7 @@ impl Replica {
     pub fn forget(&mut self, organization: OrganizationId, opener: &dyn SecretOpener) {
         self.incoming.remove(&organization);
         if let Some(held) = self.held.remove(&organization) {
-            self.snapshot = forget(&self.snapshot, &held.set, opener);
+            self.snapshot = forget(&self.snapshot, &held.in_use, opener);
         }
     }
 
@@ -333,23 +359,18 @@ impl Replica {
         if after.hash() != statement.set_hash || after.len() != statement.resource_count {
             return Err(subject.refuse(Refusal::SetHash));
         }
-        let mut denied = self.held.get(&statement.organization).map(|held| held.denied.clone()).unwrap_or_default();
+        let (mut ahead, in_use_before) = self
+            .held
+            .get(&statement.organization)
+            .map_or_else(|| (BTreeMap::new(), before.clone()), |held| (held.ahead.clone(), held.in_use.clone()));
         touched.extend(
-            denied.iter().filter(|(_, revision)| **revision <= statement.number).map(|(location, _)| *location),
+            ahead.iter().filter(|(_, (revision, _))| *revision <= statement.number).map(|(location, _)| *location),
         );
-        denied.retain(|_, revision| *revision > statement.number);
-        let blocked: BTreeSet<_> = denied.keys().copied().collect();
+        ahead.retain(|_, (revision, _)| *revision > statement.number);
+        let in_use = Held::overlay(&after, &ahead).map_err(|error| subject.set(&error))?;
         let is_changed = !touched.is_empty() || before.hash() != after.hash();
-        self.snapshot = compile(Input {
-            previous: &self.snapshot,
-            before,
-            after: &after,
-            revision: statement.number,
-            touched: &touched,
-            denied: &blocked,
-            opener,
-        });
-        self.held.insert(statement.organization, Held { revision, set: after, denied });
+        self.held.insert(statement.organization, Held { revision, set: after, in_use, ahead });
+        self.recompile(statement.organization, &in_use_before, &touched, opener);
         Ok(self.applied(statement.organization, is_changed))
     }
 
@@ -373,7 +394,7 @@ impl Replica {
         Ok(self.applied(organization, false))
     }
 
-    /// Takes resources out of use ahead of the delta that says why. What the held revision already contains is ignored.
+    /// Takes out of use what a delta on its way takes out of use. What the held revision already contains is ignored.
     pub fn urgent(&mut self, urgent: v1::Urgent, opener: &dyn SecretOpener) -> Result<Applied, Refused> {
         let subject = Subject { organization: urgent.organization_id.clone(), revision: urgent.revision };
         let urgent = frame::urgent(urgent).map_err(|error| subject.unreadable(error))?;
@@ -386,9 +407,20 @@ impl Replica {
         if statement.revision <= held.revision.statement.number {
             return Ok(self.applied(organization, false));
         }
-        held.denied.extend(statement.revoked.iter().map(|location| (*location, statement.revision)));
-        let touched = statement.revoked.clone();
-        self.recompile(organization, &touched, opener);
+        let changed = statement.changed.iter().map(|it| (it.location(), Ahead::Changed(it.clone())));
+        let mut ahead = held.ahead.clone();
+        let mut touched = Vec::new();
+        for (location, what) in changed.chain(statement.revoked.iter().map(|location| (*location, Ahead::Revoked))) {
+            // What came later stays, in whatever order they arrive.
+            if ahead.get(&location).is_none_or(|(revision, _)| *revision <= statement.revision) {
+                ahead.insert(location, (statement.revision, what));
+                touched.push(location);
+            }
+        }
+        let in_use = Held::overlay(&held.set, &ahead).map_err(|error| subject.set(&error))?;
+        let before = std::mem::replace(&mut held.in_use, in_use);
+        held.ahead = ahead;
+        self.recompile(organization, &before, &touched, opener);
         Ok(self.applied(organization, true))
     }
 
@@ -398,18 +430,32 @@ impl Replica {
         let sealed = [Kind::Organization, Kind::Credential];
         let touched = sealed.iter().flat_map(|kind| held.set.list(None, *kind..=*kind));
         let touched: Vec<_> = touched.map(|(key, _)| Location { workspace: None, key }).collect();
-        self.recompile(organization, &touched, opener);
+        let before = held.in_use.clone();
+        self.recompile(organization, &before, &touched, opener);
         Some(self.applied(organization, true))
     }
 
-    fn recompile(&mut self, organization: OrganizationId, touched: &[Location], opener: &dyn SecretOpener) {
+    /// Compiles what is held; `before` is what the snapshot was compiled from.
+    fn recompile(
+        &mut self,
+        organization: OrganizationId,
+        before: &ResourceSet,
+        touched: &[Location],
+        opener: &dyn SecretOpener,
+    ) {
         let Some(held) = self.held.get(&organization) else { return };
-        let denied: BTreeSet<_> = held.denied.keys().copied().collect();
+        let denied: BTreeSet<_> = held
+            .ahead
+            .iter()
+            .filter(|(_, (_, it))| matches!(it, Ahead::Revoked))
+            .map(|(location, _)| *location)
+            .collect();
         self.snapshot = compile(Input {
             previous: &self.snapshot,
-            before: &held.set,
-            after: &held.set,
+            before,
+            after: &held.in_use,
             revision: held.revision.statement.number,
+            set_hash: held.set.hash(),
             touched,
             denied: &denied,
             opener,
@@ -439,12 +485,14 @@ impl Replica {
                 before: &before,
                 after: &in_force,
                 revision: number,
+                set_hash: in_force.hash(),
                 touched: &touched,
                 denied: &denied,
                 opener,
             };
             self.snapshot = compile(input);
-            let held = Held { revision: revision.clone(), set: in_force, denied: BTreeMap::new() };
+            let (in_use, ahead) = (in_force.clone(), BTreeMap::new());
+            let held = Held { revision: revision.clone(), set: in_force, in_use, ahead };
             self.held.insert(statement.organization, held);
         }
         let applied = self.replace(&subject, revision, set, opener)?;

@@ -6,7 +6,9 @@
 
 use domain::node::Holds;
 use domain::{NodeGroupId, OrganizationId, Timestamp};
+use sha2::{Digest as _, Sha256};
 
+use crate::resource::Resource;
 use crate::set::{Location, SetHash};
 
 /// Signs statements; implemented by the control plane.
@@ -76,7 +78,7 @@ pub struct NodeScope {
     pub issued_at: Timestamp,
 }
 
-/// Resources that must not be used from now on, ahead of the delta that says why.
+/// What takes something out of use, ahead of the delta that contains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Urgent {
     /// The tenant.
@@ -87,6 +89,8 @@ pub struct Urgent {
     pub issued_at: Timestamp,
     /// What must not be used.
     pub revoked: Vec<Location>,
+    /// What counts instead of what is held.
+    pub changed: Vec<Resource>,
 }
 
 /// Something with a canonical byte form to sign.
@@ -137,6 +141,16 @@ impl Statement for Urgent {
             out.extend(location.key.id.to_be_bytes());
             out.push(u8::from(location.workspace.is_some()));
             out.extend(location.workspace.map_or(0, domain::WorkspaceId::as_uuid).to_be_bytes());
+        }
+        for resource in &self.changed {
+            // No kind has this number, so what is revoked cannot be taken for what changed.
+            out.push(u8::MAX);
+            out.push(resource.key.kind as u8);
+            out.extend(resource.key.id.to_be_bytes());
+            out.extend(resource.organization.as_uuid().to_be_bytes());
+            out.push(u8::from(resource.workspace.is_some()));
+            out.extend(resource.workspace.map_or(0, domain::WorkspaceId::as_uuid).to_be_bytes());
+            out.extend(Sha256::digest(&resource.content));
         }
         out
     }

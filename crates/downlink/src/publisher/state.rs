@@ -29,6 +29,7 @@ struct Step {
     to: u64,
     upserts: Vec<Resource>,
     removals: Vec<Location>,
+    urgent: Vec<Arc<v1::Urgent>>,
 }
 
 /// How a node gets from what it holds to what is published.
@@ -50,8 +51,8 @@ impl Published {
         &self,
         signed: Signed<Revision>,
         set: ResourceSet,
-        upserts: Vec<Resource>,
-        removals: Vec<Location>,
+        (upserts, removals): (Vec<Resource>, Vec<Location>),
+        urgent: Vec<Arc<v1::Urgent>>,
         data_keys: Vec<(u32, Key)>,
     ) -> Self {
         let mut steps = self.steps.clone();
@@ -59,7 +60,7 @@ impl Published {
             steps.pop_front();
         }
         let from = (self.signed.statement.number, self.set.hash());
-        steps.push_back(Arc::new(Step { from, to: signed.statement.number, upserts, removals }));
+        steps.push_back(Arc::new(Step { from, to: signed.statement.number, upserts, removals, urgent }));
         Self { signed, set, steps, data_keys }
     }
 
@@ -77,6 +78,18 @@ impl Published {
 
     pub(crate) fn data_keys(&self) -> &[(u32, Key)] {
         &self.data_keys
+    }
+
+    /// What the last step takes out of use.
+    pub(super) fn urgent(&self) -> &[Arc<v1::Urgent>] {
+        self.steps.back().map_or(&[], |step| &step.urgent)
+    }
+
+    /// What was taken out of use after a revision; `None` when that is longer ago than this process knows.
+    pub(super) fn urgent_after(&self, revision: u64) -> Option<Vec<Arc<v1::Urgent>>> {
+        let is_known = self.steps.front().map_or(self.revision(), |step| step.from.0) <= revision;
+        let later = self.steps.iter().filter(|step| step.to > revision);
+        is_known.then(|| later.flat_map(|step| step.urgent.iter().cloned()).collect())
     }
 
     /// Plans the way from a held state; `None` holds nothing.
@@ -123,7 +136,9 @@ mod tests {
         let mut set = published.set.clone();
         set.apply(upserts.clone(), &removals).unwrap();
         let signed = ORG.sign(&set, published.revision() + 1, &TestSigner(1));
-        published.next(signed, set, upserts, removals, Vec::new())
+        let revision = published.revision() + 1;
+        let urgent = v1::Urgent { organization_id: ORG.id().to_string(), revision, ..v1::Urgent::default() };
+        published.next(signed, set, (upserts, removals), vec![Arc::new(urgent)], Vec::new())
     }
 
     #[test]
@@ -137,5 +152,23 @@ mod tests {
         assert!(matches!(last.plan(Some((4, last.set.hash()))), Plan::Current));
         assert!(matches!(last.plan(None), Plan::Full));
         assert!(matches!(last.plan(Some((2, SetHash([9; 32])))), Plan::Full));
+    }
+
+    #[test]
+    fn what_was_urgent_is_remembered_as_long_as_the_steps_are() {
+        let set = ResourceSet::from_resources(ORG.id(), ORG.resources(&ORG.contents(1))).unwrap();
+        let mut last = Published::first(ORG.sign(&set, 1, &TestSigner(1)), set, Vec::new());
+        assert_eq!((last.urgent().len(), last.urgent_after(1)), (0, Some(Vec::new())));
+        assert_eq!(last.urgent_after(0), None, "this process has not seen it");
+        for n in 0..300_u64 {
+            last = put(&last, &[n % 3], &[]);
+        }
+        let after =
+            |revision| last.urgent_after(revision).map(|it| it.iter().map(|it| it.revision).collect::<Vec<_>>());
+        assert_eq!(after(301), Some(Vec::new()));
+        assert_eq!(after(298), Some(vec![299, 300, 301]));
+        assert_eq!(last.urgent()[0].revision, 301);
+        assert_eq!(after(45).map(|it| it.len()), Some(256));
+        assert_eq!(after(44), None);
     }
 }

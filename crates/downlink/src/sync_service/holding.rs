@@ -26,6 +26,8 @@ pub(super) struct Holding {
     under_way: VecDeque<(State, Instant)>,
     needs_everything: bool,
     is_told: bool,
+    /// The highest revision whose urgent part was sent.
+    pub(super) urged: u64,
     /// Versions of the data key that the node has.
     pub(super) granted: BTreeSet<u32>,
 }

@@ -1,8 +1,8 @@
 //! One node's sync stream: sends what the node may hold and lacks, hears what became of it.
 //!
 //! Nothing is queued per node but the names of organizations that changed: when the stream is free again, one delta leads to the
-//! latest revision, so a slow node costs a few names, and a stalled one is cut. Revocations overtake: they are looked for between
-//! any two messages, also inside a full set. Invariant: nothing of an organization outside the node's group is ever sent.
+//! latest revision, so a slow node costs a few names, and a stalled one is cut. What takes something out of use overtakes: it is
+//! looked for between any two messages, also inside a full set. Invariant: nothing of an organization outside the node's group is ever sent.
 
 mod hearing;
 
@@ -338,22 +338,49 @@ impl Session {
                 self.pending.insert(organization);
             }
             // Whatever follows: a delta may be refused, withheld, or wait behind something large.
-            Ok(Announcement::Urgent(organization, urgent))
-                if self.may_hold(organization)
-                    && self.holdings.get(&organization).is_some_and(|holding| holding.latest().is_some()) =>
-            {
-                self.send(Down::Urgent((*urgent).clone())).await?;
+            Ok(Announcement::Urgent(organization, urgent)) if self.may_hold(organization) => {
+                self.urge(organization, &urgent).await?;
             }
             Ok(Announcement::Shares) if self.is_synced => self.ping().await?,
             Ok(Announcement::Group(group)) if group == self.group.id => self.regroup(group).await?,
             Ok(_) => {}
             Err(RecvError::Lagged(_)) => {
-                let all = self.plane.publisher.organizations();
-                self.pending.extend(all.into_iter().filter(|id| self.group.holds.includes(*id)));
+                let mut all = self.plane.publisher.organizations();
+                all.retain(|id| self.group.holds.includes(*id));
+                for organization in &all {
+                    self.urge_again(*organization).await?;
+                }
+                self.pending.extend(all);
             }
             Err(RecvError::Closed) => {
                 return Err(End::Drain { retry_after_ms: 1_000, reason: "control plane is stopping" });
             }
+        }
+        Ok(())
+    }
+
+    /// Tells what was taken out of use to a node that holds something which may still use it.
+    async fn urge(&mut self, organization: OrganizationId, urgent: &v1::Urgent) -> Result<(), End> {
+        if self.holdings.get(&organization).and_then(Holding::latest).is_none() {
+            return Ok(());
+        }
+        // A replaced secret may be sealed with a data key that the node does not have yet.
+        if let Some(published) = self.plane.publisher.get(organization, &self.kinds) {
+            self.grant(organization, &published).await?;
+        }
+        let holding = self.holdings.entry(organization).or_default();
+        holding.urged = holding.urged.max(urgent.revision);
+        self.send(Down::Urgent(urgent.clone())).await
+    }
+
+    /// The same, of all that it may have missed: before a full set, which takes its time, and when announcements were lost.
+    async fn urge_again(&mut self, organization: OrganizationId) -> Result<(), End> {
+        let Some(holding) = self.holdings.get(&organization) else { return Ok(()) };
+        let (Some(held), urged) = (holding.latest(), holding.urged) else { return Ok(()) };
+        let missed = self.plane.publisher.urgent_after(organization, held.revision).await;
+        let missed = missed.map_err(|error| End::Status(self.plane.unavailable(&error)))?;
+        for urgent in missed.iter().filter(|urgent| urgent.revision >= urged) {
+            self.urge(organization, urgent).await?;
         }
         Ok(())
     }
@@ -413,9 +440,10 @@ impl Session {
             }
             Plan::Full if self.transfer.is_some() => {
                 self.queued.insert(organization);
-                return Ok(());
+                return self.urge_again(organization).await;
             }
             Plan::Full => {
+                self.urge_again(organization).await?;
                 let plane = Arc::clone(&self.plane);
                 self.transfer = Some(Transfer::new(organization, published, signed, plane));
                 return Ok(());

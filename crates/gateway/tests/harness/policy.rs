@@ -202,6 +202,7 @@ impl World {
             before: &before,
             after: &after,
             revision: 7,
+            set_hash: after.hash(),
             touched: &touched,
             denied: &denied,
             opener: &TestOpener,

@@ -177,13 +177,87 @@ fn going_back_and_shrinking_need_signed_flags() {
     assert!(accepts(&replica, 1));
 }
 
+fn urgent_of(revision: u64, changed: &[Content]) -> Urgent {
+    let (organization, issued_at) = (ORG.id(), Timestamp::from_micros(1));
+    Urgent { organization, revision, issued_at, revoked: Vec::new(), changed: ORG.resources(changed) }
+}
+
+fn urge(replica: &mut Replica, revision: u64, changed: &[Content]) -> Result<Applied, Refused> {
+    let urgent = frame::urgent_message(&Signed::new(urgent_of(revision, changed), &SIGNER));
+    replica.urgent(urgent, &TestOpener)
+}
+
+#[test]
+fn what_is_urgent_counts_instead_of_what_is_held_until_the_delta_comes() {
+    let (mut replica, held) = at_revision_5();
+    let rotated =
+        crate::resource::VirtualKey { kid: ORG.token(2).kid(), secrets: ORG.key(1, 2).secrets, ..ORG.key(1, 1) };
+    let stop = Content::KillSwitch(crate::resource::KillSwitch {
+        id: domain::KillSwitchId::from_uuid(1),
+        target: domain::kill_switch::Target::Provider("openai".to_owned()),
+        is_cutting: false,
+    });
+    let urgent = [Content::VirtualKey(rotated.clone()), stop.clone()];
+    let stops = |replica: &Replica| replica.snapshot().organization(ORG.id()).unwrap().stops.clone();
+    let none = stops(&replica);
+    let applied = urge(&mut replica, 9, &urgent).unwrap();
+    assert_eq!((applied.revision, applied.is_changed), (5, true));
+    assert!(!accepts(&replica, 1) && accepts(&replica, 2), "the new secret works and the old one does not");
+    assert_ne!(format!("{:?}", stops(&replica)), format!("{none:?}"));
+    // What is held, said and kept on disk is what was signed as a revision.
+    let policy = replica.snapshot().organization(ORG.id()).unwrap();
+    assert_eq!((policy.revision, policy.set_hash), (5, held.hash()));
+    assert_eq!(replica.copy(ORG.id()).unwrap().set.hash(), held.hash());
+    assert_eq!(replica.held(&|_| Vec::new())[0].set_hash, held.hash().0.to_vec());
+    // What was said earlier and arrives later changes nothing, and neither does a delta that was already on its way.
+    urge(&mut replica, 6, &[Content::VirtualKey(ORG.key(1, 1))]).unwrap();
+    assert!(!accepts(&replica, 1) && accepts(&replica, 2));
+    let mut next = held.clone();
+    next.apply(ORG.resources(&[Content::VirtualKey(ORG.key(1, 3))]), &[]).unwrap();
+    replica.delta(delta(&held, 5, &next, &ORG.sign(&next, 6, &SIGNER)), &TestOpener).unwrap();
+    assert!(!accepts(&replica, 1) && accepts(&replica, 2) && accepts(&replica, 3));
+    // Nor does a whole set of before.
+    feed(&mut replica, &held, &ORG.sign(&held, 7, &SIGNER)).unwrap();
+    assert!(!accepts(&replica, 1) && accepts(&replica, 2) && !accepts(&replica, 3));
+    let mut after = held.clone();
+    after.apply(ORG.resources(&urgent), &[]).unwrap();
+    replica.delta(delta(&held, 7, &after, &ORG.sign(&after, 9, &SIGNER)), &TestOpener).unwrap();
+    assert!(!accepts(&replica, 1) && accepts(&replica, 2));
+    // From here on the set alone decides.
+    replica.delta(delta(&after, 9, &held, &ORG.sign(&held, 10, &SIGNER)), &TestOpener).unwrap();
+    assert!(accepts(&replica, 1) && !accepts(&replica, 2));
+    assert_eq!(format!("{:?}", stops(&replica)), format!("{none:?}"));
+}
+
+#[test]
+fn what_is_urgent_is_signed_to_the_last_byte_and_of_its_organization() {
+    let (mut replica, _) = at_revision_5();
+    let rotated = crate::resource::VirtualKey { secrets: ORG.key(1, 2).secrets, ..ORG.key(1, 1) };
+    let message = frame::urgent_message(&Signed::new(urgent_of(7, &[Content::VirtualKey(rotated)]), &SIGNER));
+    let mut changed = message.clone();
+    changed.changed.clear();
+    assert_eq!(replica.urgent(changed, &TestOpener).unwrap_err().refusal, Refusal::Signature);
+    for at in 0..message.changed[0].content.len() {
+        let mut content = message.changed[0].content.to_vec();
+        content[at] ^= 1;
+        let mut flipped = message.clone();
+        flipped.changed[0].content = content.into();
+        assert_eq!(replica.urgent(flipped, &TestOpener).unwrap_err().refusal, Refusal::Signature);
+    }
+    let foreign = TestOrganization(2).resources(&[Content::VirtualKey(TestOrganization(2).key(1, 1))]);
+    let foreign = Signed::new(Urgent { changed: foreign, ..urgent_of(7, &[]) }, &SIGNER);
+    assert_eq!(replica.urgent(frame::urgent_message(&foreign), &TestOpener).unwrap_err().refusal, Refusal::Scope);
+    assert!(accepts(&replica, 1));
+    replica.urgent(message, &TestOpener).unwrap();
+    assert!(!accepts(&replica, 1));
+}
+
 #[test]
 fn an_urgent_revocation_counts_at_once_and_until_the_delta_comes() {
     let (mut replica, held) = at_revision_5();
     let location = ORG.resources(&[Content::VirtualKey(ORG.key(1, 1))])[0].location();
     let urgent = |revision: u64, signer: &TestSigner| {
-        let statement =
-            Urgent { organization: ORG.id(), revision, issued_at: Timestamp::from_micros(1), revoked: vec![location] };
+        let statement = Urgent { revoked: vec![location], ..urgent_of(revision, &[]) };
         frame::urgent_message(&Signed::new(statement, signer))
     };
     assert_eq!(replica.urgent(urgent(7, &TestSigner(2)), &TestOpener).unwrap_err().refusal, Refusal::Signature);
@@ -276,7 +350,7 @@ proptest! {
     }
 
     #[test]
-    fn mutated_frames_never_panic(edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8), which in 0_usize..4) {
+    fn mutated_frames_never_panic(edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8), which in 0_usize..5) {
         use v1::control_message::Body;
         let (mut replica, held) = at_revision_5();
         let mut next = held.clone();
@@ -285,6 +359,7 @@ proptest! {
         let body = match which {
             0 => Body::Delta(delta(&held, 5, &next, &ORG.sign(&next, 6, &SIGNER))),
             1 => Body::FullSetBegin(begin),
+            4 => Body::Urgent(frame::urgent_message(&Signed::new(urgent_of(6, &[Content::VirtualKey(ORG.key(1, 1))]), &SIGNER))),
             2 => { replica.begin(begin).unwrap(); Body::FullSetChunk(chunks[0].clone()) }
             _ => Body::FullSetEnd(end),
         };

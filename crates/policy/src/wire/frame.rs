@@ -161,6 +161,7 @@ pub fn urgent(it: v1::Urgent) -> Result<Signed<Urgent>, WireError> {
         revision: it.revision,
         issued_at: Timestamp::from_micros(it.issued_at_us),
         revoked: it.revoked.iter().map(removal).collect::<Result<_, _>>()?,
+        changed: it.changed.into_iter().map(resource).collect::<Result<_, _>>()?,
     };
     Ok(Signed { statement, key_id: it.signing_key_id, signature: it.signature.to_vec() })
 }
@@ -173,6 +174,7 @@ pub fn urgent_message(it: &Signed<Urgent>) -> v1::Urgent {
         revision: it.statement.revision,
         issued_at_us: it.statement.issued_at.as_micros(),
         revoked: it.statement.revoked.iter().map(removal_message).collect(),
+        changed: it.statement.changed.iter().map(resource_message).collect(),
         signing_key_id: it.key_id.clone(),
         signature: it.signature.clone().into(),
     }

@@ -800,7 +800,7 @@ pub struct Forget {
     #[prost(string, tag = "1")]
     pub organization_id: ::prost::alloc::string::String,
 }
-/// Overtakes everything queued: these resources must not be used from now on.
+/// Overtakes everything queued: what takes something out of use, ahead of the delta that contains it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Urgent {
     #[prost(string, tag = "1")]
@@ -809,12 +809,16 @@ pub struct Urgent {
     pub revision: u64,
     #[prost(int64, tag = "3")]
     pub issued_at_us: i64,
+    /// Must not be used from now on.
     #[prost(message, repeated, tag = "4")]
     pub revoked: ::prost::alloc::vec::Vec<Removal>,
     #[prost(string, tag = "5")]
     pub signing_key_id: ::prost::alloc::string::String,
     #[prost(bytes = "bytes", tag = "6")]
     pub signature: ::prost::bytes::Bytes,
+    /// In force from now on instead of what is held: keys that lost a secret, credentials with another one, kill switches.
+    #[prost(message, repeated, tag = "7")]
+    pub changed: ::prost::alloc::vec::Vec<Resource>,
 }
 /// Both sides ping; each answers with the same nonce.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

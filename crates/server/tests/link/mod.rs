@@ -15,3 +15,4 @@ mod restored;
 mod silence;
 mod stories;
 mod streams;
+mod urgent;

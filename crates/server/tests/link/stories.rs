@@ -6,7 +6,7 @@ use domain::credential::{Credential, SealedSecret, seal_context};
 use domain::deployment::Deployment;
 use domain::id::IdMint as _;
 use domain::node::{Holds, NodeGroup, NodeStatus};
-use domain::{CredentialId, DeploymentId, DisplayName, ModelName, NodeGroupId, Slug};
+use domain::{Clock as _, CredentialId, DeploymentId, DisplayName, ModelName, NodeGroupId, Slug};
 use domain::{JobName, Limit, OrganizationId, Permit, Scope};
 use downlink::ca::Authority;
 use link::sync::StartError;
@@ -292,6 +292,22 @@ async fn a_certificate_is_renewed_at_two_thirds_of_its_life_without_losing_the_s
     node.until_accepts(&bed.key).await;
     let before = node.link.status().state().certificate_ends_at;
     let sessions = node.link.status().state().sessions;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let load = {
+        let (policy, clock, key) = (node.link.policy(), std::sync::Arc::clone(&node.clock), bed.key.clone());
+        let stop = stop.clone();
+        runtime::tasks::spawn("test.load", async move {
+            let (mut n_accepted, mut n_refused) = (0_u64, 0_u64);
+            while !stop.is_cancelled() {
+                match policy.load().identify(&key, clock.now()) {
+                    Ok(_) => n_accepted += 1,
+                    Err(_) => n_refused += 1,
+                }
+                tokio::task::yield_now().await;
+            }
+            (n_accepted, n_refused)
+        })
+    };
     node.clock.advance(Duration::from_secs(17 * 3_600));
     let serial = async || {
         let mut tx = bed.cx.store.read(bed.organization()).await.expect("a read");
@@ -303,6 +319,10 @@ async fn a_certificate_is_renewed_at_two_thirds_of_its_life_without_losing_the_s
     assert_eq!(node.link.status().state().sessions, sessions, "the stream went on");
     let (_, token, _) = bed.issue_key().await;
     node.until_accepts(&token).await;
+    stop.cancel();
+    let (n_accepted, n_refused) = load.await.expect("the load ends").expect("and did not panic");
+    assert!(n_accepted > 1_000, "{n_accepted} calls are no load");
+    assert_eq!(n_refused, 0, "calls went on while the certificate changed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

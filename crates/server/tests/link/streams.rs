@@ -237,3 +237,64 @@ impl PolicyKeys {
         Self(SigningKeys::new(keys.collect()))
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_a_node_says_as_long_as_it_listens_its_stream_and_the_others_go_on() {
+    let bed = Bed::new().await;
+    let other = bed.join(bed.tcp()).await;
+    other.until_accepts(&bed.key).await;
+    let mut node = Raw::join(&bed, |_| ()).await.expect("a stream");
+    node.take_everything(bed.organization()).await;
+    let foreign = domain::OrganizationId::from_uuid(42).to_string();
+    let names = [
+        String::new(),
+        "junk".to_owned(),
+        "\0".repeat(9),
+        foreign,
+        bed.organization().to_string(),
+        "x".repeat(100_000),
+    ];
+    for (organization_id, revision) in
+        names.iter().flat_map(|name| [0, 1, u64::MAX].map(|revision| (name.clone(), revision)))
+    {
+        let bad = v1::BadResource {
+            kind: i32::MAX,
+            id: organization_id.clone(),
+            reason: "\u{0}".to_owned(),
+            detail: String::new(),
+        };
+        let held = v1::Held {
+            organization_id: organization_id.clone(),
+            revision,
+            set_hash: vec![1; 3].into(),
+            resource_count: u64::MAX,
+            data_key_versions: vec![u32::MAX; 50],
+        };
+        for body in [
+            Up::Ack(v1::Ack { organization_id: organization_id.clone(), revision }),
+            Up::Nack(v1::Nack {
+                organization_id: organization_id.clone(),
+                revision,
+                bad: vec![bad.clone(); 300],
+                refusal: i32::MIN,
+                detail: "d".repeat(10_000),
+            }),
+            Up::Nack(v1::Nack { organization_id: organization_id.clone(), revision, ..v1::Nack::default() }),
+            Up::Resync(v1::ResyncRequest { organization_id: organization_id.clone(), reason: "\u{0}\n".to_owned() }),
+            Up::Status(v1::NodeStatus {
+                held: vec![held; 3],
+                spool_events: u64::MAX,
+                lost_events: u64::MAX,
+                ..v1::NodeStatus::default()
+            }),
+            Up::Pong(v1::Pong { nonce: revision }),
+        ] {
+            node.say(body).await;
+        }
+        node.say(Up::Ping(v1::Ping { nonce: 77, ..v1::Ping::default() })).await;
+        node.hear("an answer to a ping", |body| matches!(body, Down::Pong(pong) if pong.nonce == 77).then_some(()))
+            .await;
+    }
+    let (_, token, _) = bed.issue_key().await;
+    other.until_accepts(&token).await;
+}
