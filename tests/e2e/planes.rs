@@ -182,3 +182,132 @@ async fn a_node_that_has_to_start_over_brings_the_usage_of_its_earlier_life_alon
     assert_eq!(numbers_in(&ledger), expected, "the ledger is not the upstream's own count");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_kill_switch_stops_a_key_on_every_gateway_within_a_second_ends_its_streams_and_can_be_lifted() -> Result<()> {
+    use http_body_util::BodyExt as _;
+    use testkit::upstream::{Gate, Reply, Step, openai_chunk, openai_whole};
+
+    let never = Gate::closed();
+    let upstream = Upstream::start(move |call| {
+        if call.body["stream"] == true {
+            Reply::stream(vec![Step::Send(openai_chunk(call.number, "one ")), Step::Wait(never.clone())])
+        } else {
+            openai_whole(call.number)
+        }
+    })
+    .await?;
+    let control = start(&upstream).await?;
+    let gateways = [
+        Gateway::join(&control, control.sync_address()).await?,
+        Gateway::join(&control, control.sync_address()).await?,
+    ];
+    let (key_id, key) = control.issue_key("leaked").await?;
+    let clients = [gateways[0].as_client(&key)?, gateways[1].as_client(&key)?];
+    for client in &clients {
+        until("the new key works", Duration::from_secs(5), || async {
+            Ok((chat(client, MODEL, "Hi").await?.status == 200).then_some(()))
+        })
+        .await?;
+    }
+
+    let mut streams = Vec::new();
+    for client in &clients {
+        let body = json!({"model": MODEL, "stream": true, "messages": [{"role": "user", "content": "Hi"}]}).to_string();
+        let answer = client.open(Method::POST, "/v1/chat/completions", &[], body.into()).await?;
+        assert_eq!(answer.status(), 200);
+        let mut stream = answer.into_body();
+        stream.frame().await.context("a first frame")??;
+        streams.push(stream);
+    }
+
+    let path = format!("/api/v1/organizations/{}/kill-switches", control.first("organization_id"));
+    let body = json!({"target": {"kind": "virtual_key", "id": key_id}, "reason": "found in a public repository"});
+    let thrown = control.as_admin()?.post(&path, &body).await?;
+    let started = Instant::now();
+    for client in &clients {
+        let answer = until("the stopped key is refused", Duration::from_secs(5), || async {
+            let answer = chat(client, MODEL, "Hi").await?;
+            Ok((answer.status == 401).then_some(answer))
+        })
+        .await?;
+        assert_eq!(answer.code(), "key_revoked", "{}", answer.text());
+        assert!(!answer.text().contains("public repository"), "the reason is for the organization's people");
+    }
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(1), "both gateways refused it only after {took:?}");
+    println!("refused on both after {took:?}");
+    for stream in streams {
+        // Its upstream never ends it: the switch does, in words or by cutting the connection.
+        let rest = tokio::time::timeout(Duration::from_secs(5), stream.collect()).await.context("a cut stream")?;
+        assert!(rest.is_err() || String::from_utf8_lossy(&rest?.to_bytes()).contains("key_revoked"));
+    }
+
+    let id = thrown["id"].as_str().context("the switch has an id")?;
+    let lifted = control.as_admin()?.send(Method::DELETE, &format!("{path}/{id}"), &[], None).await?;
+    assert_eq!(lifted.status, 204, "{}", lifted.text());
+    for client in &clients {
+        until("the key works again", Duration::from_secs(5), || async {
+            Ok((chat(client, MODEL, "Hi").await?.status == 200).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_secret_rotated_without_overlap_and_a_replaced_credential_count_on_every_gateway_within_a_second()
+-> Result<()> {
+    let upstream = Upstream::counting().await?;
+    let control = start(&upstream).await?;
+    let gateways = [
+        Gateway::join(&control, control.sync_address()).await?,
+        Gateway::join(&control, control.sync_address()).await?,
+    ];
+    let admin = control.as_admin()?;
+    let (key_id, old) = control.issue_key("rotated at once").await?;
+    for gateway in &gateways {
+        until("the new key works", Duration::from_secs(5), || async {
+            Ok((chat(&gateway.as_client(&old)?, MODEL, "Hi").await?.status == 200).then_some(()))
+        })
+        .await?;
+    }
+
+    let path = format!("/api/v1/workspaces/{}/virtual-keys/{key_id}/rotate", control.first("workspace_id"));
+    let started = Instant::now();
+    let rotated = admin.post(&path, &json!({"overlap_secs": 0})).await?;
+    let new = rotated["secret"].as_str().context("the new secret is shown once")?;
+    for gateway in &gateways {
+        let refused = until("the old secret is refused", Duration::from_secs(5), || async {
+            let answer = chat(&gateway.as_client(&old)?, MODEL, "Hi").await?;
+            Ok((answer.status == 401).then_some(answer))
+        })
+        .await?;
+        assert_eq!(refused.code(), "key_invalid", "{}", refused.text());
+        // Where the old one ends the new one works: they change together.
+        assert_eq!(chat(&gateway.as_client(new)?, MODEL, "Hi").await?.status, 200);
+    }
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(1), "both gateways refused the old secret only after {took:?}");
+
+    let credentials = format!("/api/v1/organizations/{}/credentials", control.first("organization_id"));
+    let listed = admin.get(&credentials).await?;
+    let credential = listed["items"].as_array().context("a list")?.iter().find(|it| it["provider"] == "openai");
+    let id = credential.and_then(|it| it["id"].as_str()).context("a credential of OpenAI")?;
+    let started = Instant::now();
+    let version = credential.map(|it| &it["version"]);
+    let body = json!({"version": version, "secret": "sk-another-secret-000001"});
+    let changed = admin.send(Method::PATCH, &format!("{credentials}/{id}"), &[], Some(&body)).await?;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    for gateway in &gateways {
+        until("calls go out with the new secret", Duration::from_secs(5), || async {
+            assert_eq!(chat(&gateway.as_client(new)?, MODEL, "Hi").await?.status, 200, "no call fails in between");
+            let sent = upstream.calls().last().map(|call| call.headers["authorization"].clone());
+            Ok(sent.filter(|sent| sent == "Bearer sk-another-secret-000001"))
+        })
+        .await?;
+    }
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(1), "both gateways used the new secret only after {took:?}");
+    Ok(())
+}
