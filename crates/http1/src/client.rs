@@ -31,6 +31,11 @@ const READ_KNOWN: usize = 64 * 1024;
 /// Room below which a buffer is used from its start again, or another one made.
 const READ_LEAST: usize = 512;
 
+/// Reads the head of an answer in words, for [`crate::fuzz`].
+pub(crate) fn read_head(buf: &mut BytesMut, n_seen: &mut usize) -> Result<Option<(String, Framing)>, Fault> {
+    Ok(head::read(buf, n_seen)?.map(|head| (format!("{:?} {}", head.answer, head.is_kept), head.framing)))
+}
+
 /// Why an exchange broke off.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {

@@ -18,6 +18,7 @@
 
 pub mod client;
 mod framing;
+pub mod fuzz;
 pub mod preface;
 pub mod server;
 

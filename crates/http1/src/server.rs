@@ -55,6 +55,15 @@ pub struct Limits {
     pub idle_ms: u64,
 }
 
+/// Reads the head of a request in words, for [`crate::fuzz`].
+pub(crate) fn read_head(buf: &mut BytesMut, n_seen: &mut usize) -> Result<Option<(String, Framing)>, Refused> {
+    let limits = Limits { max_header_bytes: 32 * 1024, max_headers: 100, header_read_ms: 0, idle_ms: 0 };
+    Ok(head::read(buf, n_seen, limits)?.map(|head| {
+        let facts = (head.is_kept, head.is_asking, head.wants_upgrade, head.is_double_framed);
+        (format!("{:?} {facts:?}", head.parts), head.framing)
+    }))
+}
+
 /// Answers requests.
 pub trait Answers {
     /// What an answer's body is.

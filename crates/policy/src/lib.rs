@@ -14,6 +14,8 @@ pub mod cache;
 pub mod compile;
 pub mod dry_run;
 pub mod facts;
+#[cfg(any(test, feature = "test-support"))]
+pub mod fuzz;
 pub mod limits;
 pub mod plan;
 pub mod replica;

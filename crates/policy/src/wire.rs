@@ -5,6 +5,7 @@
 
 mod budget;
 pub mod content;
+pub mod copy;
 pub mod frame;
 pub mod lease;
 mod limit;

@@ -11,8 +11,7 @@ use std::sync::Arc;
 use domain::{Entropy, NodeId, OrganizationId, Timestamp};
 use policy::replica::Copy;
 use policy::sign::{NodeScope, Signed};
-use policy::wire::{WireError, frame};
-use policy::{ResourceSet, set};
+use policy::wire::copy;
 use prost::Message as _;
 use proto::v1;
 
@@ -36,12 +35,9 @@ pub enum CopyError {
     /// It opened, but is not a copy.
     #[error("is not a policy copy")]
     Format(#[from] prost::DecodeError),
-    /// A field is wrong.
+    /// A field is wrong, or its resources do not make a set.
     #[error("is not a policy copy: {0}")]
-    Wire(#[from] WireError),
-    /// Its resources do not make a set.
-    #[error("is not a policy copy: {0}")]
-    Set(#[from] set::SetError),
+    Wire(#[from] copy::CopyError),
 }
 
 /// What is kept of one organization.
@@ -128,16 +124,8 @@ impl Vault {
 
     /// Writes the copy of an organization. Blocking: encodes, seals, syncs to disk.
     pub fn save(&self, entry: &Entry) -> Result<(), CopyError> {
-        let Copy { revision, set, last_good, confirmed_at } = &entry.copy;
-        let message = v1::PolicyCopy {
-            scope: Some(frame::scope_message(&entry.scope)),
-            revision: Some(frame::revision_message(revision)),
-            resources: set.iter().map(|resource| frame::resource_message(&resource)).collect(),
-            last_good: last_good.iter().map(frame::resource_message).collect(),
-            grants: entry.grants.clone(),
-            confirmed_at_us: confirmed_at.as_micros(),
-        };
-        self.write(&set.organization().to_string(), message.encode_to_vec())
+        let message = copy::encode(&entry.scope, &entry.copy, entry.grants.clone());
+        self.write(&entry.copy.set.organization().to_string(), message.encode_to_vec())
     }
 
     /// Removes the copy of an organization.
@@ -181,15 +169,9 @@ impl Vault {
     }
 
     fn load_one(&self, name: &str, freshness: &BTreeMap<OrganizationId, Timestamp>) -> Result<Entry, CopyError> {
-        let message = v1::PolicyCopy::decode(self.read(name)?)?;
-        let revision = frame::revision(message.revision)?;
-        let organization = revision.statement.organization;
-        let resources = message.resources.into_iter().map(frame::resource).collect::<Result<Vec<_>, _>>()?;
-        let set = ResourceSet::from_resources(organization, resources)?;
-        let last_good = message.last_good.into_iter().map(frame::resource).collect::<Result<_, _>>()?;
-        let own = Timestamp::from_micros(message.confirmed_at_us);
-        let confirmed_at = freshness.get(&organization).copied().map_or(own, |at| at.max(own));
-        let copy = Copy { revision, set, last_good, confirmed_at };
-        Ok(Entry { scope: frame::scope(message.scope)?, copy, grants: message.grants })
+        let (scope, copy, grants) = copy::decode(v1::PolicyCopy::decode(self.read(name)?)?)?;
+        let confirmed = freshness.get(&copy.set.organization()).copied();
+        let confirmed_at = confirmed.map_or(copy.confirmed_at, |at| at.max(copy.confirmed_at));
+        Ok(Entry { scope, copy: Copy { confirmed_at, ..copy }, grants })
     }
 }
