@@ -32,6 +32,11 @@ async fn the_first_start_gives_everything_and_the_second_keeps_it() -> Result<()
         assert!(first.ready_line()["environments"][environment].is_string(), "{environment}");
     }
 
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", first.pid()))?;
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default();
+    let core: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
+    assert_eq!(core, ["0", "0"], "a crash would write secrets to a disk: {limits}");
+
     let client = first.as_client()?;
     let answer = chat(&client, "echo/echo-1", "Hello, Headgate").await?;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -68,6 +73,7 @@ async fn the_first_start_gives_everything_and_the_second_keeps_it() -> Result<()
     // The chat; a look at the models is not a call of one.
     assert_eq!(requests, 1);
 
+    assert_eq!(first.said_to_the_end().await?.len(), 1, "the ready line and nothing else: {:?}", first.said());
     assert!(first.stop().await?.success(), "{}", first.log());
     let mut second = Headgate::up(folder.path()).await?;
     for secret in ["admin_password", "access_token", "virtual_key"] {

@@ -54,6 +54,12 @@ async fn a_revoked_key_is_refused_on_a_separate_gateway_within_a_second() -> Res
     }
     let took = started.elapsed();
     assert!(took < Duration::from_secs(1), "both gateways refused it only after {took:?}");
+
+    // The control plane has counters and health of its own, at its admin address.
+    let operator = control.process.as_operator()?;
+    let metrics = operator.send(Method::GET, "/metrics", &[], None).await?;
+    assert!(metrics.status.is_success() && metrics.text().contains("headgate_control_"), "{}", metrics.text());
+    assert!(operator.send(Method::GET, "/readyz", &[], None).await?.status.is_success());
     Ok(())
 }
 

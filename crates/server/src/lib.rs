@@ -8,6 +8,7 @@ mod commands;
 mod console;
 mod data_dir;
 mod database;
+mod memory;
 mod output;
 mod reach;
 mod ready;
@@ -62,6 +63,9 @@ async fn perform_async(invocation: &Invocation, settings: &Resolved, environment
     let path = data_dir_of(settings, environment)?;
     let is_role = matches!(invocation.task, Task::Up | Task::Control | Task::Gateway);
     let running = if is_role { Some(start_telemetry(settings, environment)?) } else { None };
+    if !settings.is_on("core_dumps") {
+        memory::close();
+    }
     if is_role {
         warn_of_idle_settings(environment);
     }

@@ -57,6 +57,7 @@ pub(crate) struct ControlReady {
     pub(crate) console_url: String,
     pub(crate) api_url: String,
     pub(crate) sync_url: String,
+    pub(crate) admin_url: String,
     pub(crate) organization_id: String,
     pub(crate) workspace_id: String,
     pub(crate) environments: Environments,
@@ -112,8 +113,8 @@ pub(crate) fn print_up(ready: &UpReady, model: &str) -> Result<()> {
 /// Prints what the operator of a control plane needs.
 pub(crate) fn print_control(ready: &ControlReady) -> Result<()> {
     output::line(&format!(
-        "\nThe control plane is ready.\n\n  Console   {}\n  Nodes     {}",
-        ready.console_url, ready.sync_url
+        "\nThe control plane is ready.\n\n  Console   {}\n  Nodes     {}\n  Metrics   {}/metrics",
+        ready.console_url, ready.sync_url, ready.admin_url
     ))?;
     print_sign_in(&ready.admin_email, ready.admin_password.as_ref(), ready.access_token.as_ref())?;
     if let Some(key) = ready.virtual_key.as_ref().map(Shown::text) {

@@ -27,6 +27,12 @@ pub(crate) const COMMON: &[Setting] = &[
         None,
         "Where traces go (OTLP over gRPC); OTEL_EXPORTER_OTLP_ENDPOINT is understood, too",
     ),
+    setting(
+        "core_dumps",
+        Kind::Switch,
+        None,
+        "Allow core dumps and debuggers of this process, whose memory holds secrets; only to look into a defect",
+    ),
 ];
 
 /// Settings of whatever opens the database.
@@ -91,8 +97,8 @@ pub(crate) const CONTROL: &[Setting] = &[
     setting(
         "control_admin_addr",
         Kind::Address,
-        None,
-        "Health and metrics of a control plane that is a process of its own; unset: not served",
+        Some("127.0.0.1:7402"),
+        "Health and metrics (/livez /readyz /metrics) of a control plane that is a process of its own",
     ),
     setting("auto_migrate", Kind::Switch, None, "Apply missing migrations at start; `headgate up` always does"),
     setting("usage_retention", Kind::Duration, Some("400d"), "How long usage events are kept; sums stay"),

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
 
 use crate::actor::Actor;
 use crate::wait::until;
@@ -25,6 +26,9 @@ const LINES_KEPT: usize = 50_000;
 pub struct Headgate {
     child: Child,
     ready: Value,
+    /// Lines of standard output so far, and those to come.
+    said: Vec<String>,
+    saying: mpsc::UnboundedReceiver<String>,
     log: Arc<Mutex<VecDeque<String>>>,
 }
 
@@ -46,8 +50,15 @@ pub fn executable() -> Result<PathBuf> {
 impl Start {
     /// Describes `headgate ROLE` with every listener on a free port and no setting from this process's environment.
     pub fn role(role: &str, data_dir: &Path) -> Result<Self> {
+        let mut start = Self::for_people(role, data_dir)?;
+        start.command.arg("--json");
+        Ok(start)
+    }
+
+    /// The same for a person, who is told what to do in words.
+    pub fn for_people(role: &str, data_dir: &Path) -> Result<Self> {
         let mut command = Command::new(executable()?);
-        command.arg(role).arg("--json").arg("--data-dir").arg(data_dir);
+        command.arg(role).arg("--data-dir").arg(data_dir);
         command.env_clear();
         for name in ["PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH"] {
             if let Some(value) = runtime::config::Environment::of_process().find(name) {
@@ -56,7 +67,7 @@ impl Start {
         }
         command.env("HEADGATE_LOG", "info");
         let addresses: &[&str] = match role {
-            "control" => &["--control-addr", "--sync-addr"],
+            "control" => &["--control-addr", "--sync-addr", "--control-admin-addr"],
             "gateway" => &["--gateway-addr", "--admin-addr"],
             _ => &["--control-addr", "--sync-addr", "--gateway-addr", "--admin-addr"],
         };
@@ -88,17 +99,18 @@ impl Start {
     ///
     /// Errors: it ended or said nothing in time; its log is part of the error.
     pub async fn ready(self) -> Result<Headgate> {
-        let (mut headgate, mut said) = self.spawn()?;
-        let line = tokio::time::timeout(READY_WITHIN, said.next_line()).await;
-        let line = match line {
-            Ok(Ok(Some(line))) => line,
-            Ok(other) => {
-                let status = headgate.child.wait().await;
-                bail!("headgate ended before it was ready ({other:?}, {status:?}):\n{}", headgate.log());
-            }
-            Err(_) => bail!("headgate was not ready within {READY_WITHIN:?}:\n{}", headgate.log()),
-        };
+        let mut headgate = self.spawn()?;
+        let line = headgate.heard(|_| true).await?;
         headgate.ready = serde_json::from_str(&line).with_context(|| format!("reading the ready line `{line}`"))?;
+        Ok(headgate)
+    }
+
+    /// Starts the process and waits until it has written a line that `is_last`, as a person would.
+    ///
+    /// Errors: as for [`Start::ready`].
+    pub async fn told(self, is_last: impl Fn(&str) -> bool) -> Result<Headgate> {
+        let mut headgate = self.spawn()?;
+        headgate.heard(is_last).await?;
         Ok(headgate)
     }
 
@@ -111,7 +123,7 @@ impl Start {
         Ok((output.status, said.join("\n")))
     }
 
-    fn spawn(mut self) -> Result<(Headgate, tokio::io::Lines<BufReader<tokio::process::ChildStdout>>)> {
+    fn spawn(mut self) -> Result<Headgate> {
         self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = self.command.spawn().context("starting headgate")?;
         let stdout = child.stdout.take().context("standard output is piped")?;
@@ -128,7 +140,15 @@ impl Start {
                 kept.push_back(line);
             }
         });
-        Ok((Headgate { child, ready: Value::Null, log }, BufReader::new(stdout).lines()))
+        let (saying_to, saying) = mpsc::unbounded_channel();
+        runtime::tasks::spawn("testkit.said", async move {
+            let mut lines = BufReader::new(stdout).lines();
+            // Nobody listens any more: the process may say what it likes.
+            while let Ok(Some(line)) = lines.next_line().await {
+                drop(saying_to.send(line));
+            }
+        });
+        Ok(Headgate { child, ready: Value::Null, said: Vec::new(), saying, log })
     }
 }
 
@@ -136,6 +156,40 @@ impl Headgate {
     /// Starts every role on a data directory.
     pub async fn up(data_dir: &Path) -> Result<Self> {
         Start::role("up", data_dir)?.ready().await
+    }
+
+    /// Waits for a line of standard output that `is_last`, and returns it.
+    async fn heard(&mut self, is_last: impl Fn(&str) -> bool) -> Result<String> {
+        loop {
+            match tokio::time::timeout(READY_WITHIN, self.saying.recv()).await {
+                Ok(Some(line)) => {
+                    self.said.push(line.clone());
+                    if is_last(&line) {
+                        return Ok(line);
+                    }
+                }
+                Ok(None) => {
+                    let status = self.child.wait().await;
+                    bail!("headgate ended before it was ready ({:?}, {status:?}):\n{}", self.said, self.log());
+                }
+                Err(_) => bail!("headgate was not ready within {READY_WITHIN:?}:\n{}", self.log()),
+            }
+        }
+    }
+
+    /// Returns the lines of standard output that have been waited for.
+    #[must_use]
+    pub fn said(&self) -> &[String] {
+        &self.said
+    }
+
+    /// Stops the process and returns everything that it ever wrote to standard output.
+    pub async fn said_to_the_end(&mut self) -> Result<&[String]> {
+        self.stop().await?;
+        while let Some(line) = self.saying.recv().await {
+            self.said.push(line);
+        }
+        Ok(&self.said)
     }
 
     /// Returns a field of the ready line as text; null is empty.

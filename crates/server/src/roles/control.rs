@@ -118,15 +118,13 @@ impl Running {
         Ok(Self { base, installation, console_url, sync_address, first_model, nodes, group })
     }
 
-    /// Serves health and metrics at an address of its own, when one is set.
-    pub(crate) async fn serve_admin(&self, settings: &Resolved, readiness: Readiness) -> Result<()> {
-        if settings.find("control_admin_addr").is_none() {
-            return Ok(());
-        }
+    /// Serves health and metrics at an address of its own and returns it.
+    pub(crate) async fn serve_admin(&self, settings: &Resolved, readiness: Readiness) -> Result<SocketAddr> {
         let listener = bind(settings, "control_admin_addr").await?;
+        let address = listener.local_addr()?;
         let router = control::http::health::admin_router(Arc::clone(&self.base.cx), Arc::new(readiness));
         self.group.spawn("control.admin", |stop| control::server::serve(listener, router, stop));
-        Ok(())
+        Ok(address)
     }
 
     /// Returns what writes the control plane's counters in the Prometheus text format.

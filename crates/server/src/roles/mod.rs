@@ -6,6 +6,7 @@
 pub(crate) mod control;
 mod node;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ::control::bootstrap::FirstSecrets;
@@ -69,8 +70,8 @@ pub(crate) async fn control(
     let readiness = Readiness::new();
     let options = control::Options { may_migrate, gateway_addr: settings.get_address("gateway_addr")? };
     let mut control = control::Running::start(settings, environment, &data_dir, options, readiness.clone()).await?;
-    control.serve_admin(settings, readiness).await?;
-    let ready = control_ready(&mut control);
+    let admin_address = control.serve_admin(settings, readiness).await?;
+    let ready = control_ready(&mut control, admin_address);
     if is_json {
         ready::print_json(&ready)?;
     } else {
@@ -130,6 +131,7 @@ fn up_ready(control: &mut control::Running, node: &node::Running) -> UpReady {
         console_url,
         api_url,
         sync_url,
+        admin_url,
         organization_id,
         workspace_id,
         environments,
@@ -137,13 +139,13 @@ fn up_ready(control: &mut control::Running, node: &node::Running) -> UpReady {
         admin_password,
         access_token,
         virtual_key,
-    } = control_ready(control);
+    } = control_ready(control, node.admin_address());
     UpReady {
         console_url,
         api_url,
         gateway_url: ready::url_of("http", node.address()),
         sync_url,
-        admin_url: ready::url_of("http", node.admin_address()),
+        admin_url,
         organization_id,
         workspace_id,
         environments,
@@ -154,7 +156,7 @@ fn up_ready(control: &mut control::Running, node: &node::Running) -> UpReady {
     }
 }
 
-fn control_ready(control: &mut control::Running) -> ControlReady {
+fn control_ready(control: &mut control::Running, admin_address: SocketAddr) -> ControlReady {
     // Taken, not copied: after they have been shown nothing in this process knows them.
     let secrets = control.take_secrets();
     let installation = control.installation();
@@ -172,6 +174,7 @@ fn control_ready(control: &mut control::Running) -> ControlReady {
         console_url: control.console_url().to_owned(),
         api_url: format!("{}{}", control.console_url(), api_base()),
         sync_url: ready::url_of("https", control.sync_address()),
+        admin_url: ready::url_of("http", admin_address),
         organization_id: installation.organization_id.to_string(),
         workspace_id: installation.workspace_id.to_string(),
         environments: Environments {
