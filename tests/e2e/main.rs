@@ -14,6 +14,7 @@ mod first_start;
 mod hostile;
 mod operator;
 mod planes;
+mod readme;
 mod realtime;
 mod rolling;
 mod sdks;

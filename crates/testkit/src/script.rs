@@ -42,7 +42,37 @@ impl Script {
             bail!("{} is not there: run the tests with `cargo xtask test`, which installs it", needs.display());
         }
         let mut command = Command::new(program);
-        command.arg(file).stdin(Stdio::null()).kill_on_drop(true);
+        command.arg(file);
+        Ok(Self::started_with(command, path))
+    }
+
+    /// A program as a document shows it: `language` is the word behind its fence.
+    pub fn of_document(language: &str, text: &str) -> Result<Self> {
+        let mut command = match language {
+            "bash" | "sh" => {
+                let mut command = Command::new("bash");
+                command.arg("-euc");
+                command
+            }
+            "python" => {
+                let mut command = Command::new(scripts().join("python/.venv/bin/python"));
+                command.arg("-c");
+                command
+            }
+            "typescript" | "ts" => {
+                let mut command = Command::new("node");
+                // Packages are looked for from the folder that it runs in.
+                command.current_dir(scripts().join("node")).args(["--input-type=module", "-e"]);
+                command
+            }
+            other => bail!("nothing here runs `{other}`"),
+        };
+        command.arg(text);
+        Ok(Self::started_with(command, language))
+    }
+
+    fn started_with(mut command: Command, name: &str) -> Self {
+        command.stdin(Stdio::null()).kill_on_drop(true);
         // What all of them share lies beside the first folder's.
         command.env("PYTHONPATH", scripts().join("python"));
         // The SDKs read these; only what the test says may count.
@@ -64,7 +94,7 @@ impl Script {
         ] {
             command.env_remove(name);
         }
-        Ok(Self { command, name: path.to_owned() })
+        Self { command, name: name.to_owned() }
     }
 
     /// Adds an argument.
@@ -84,15 +114,33 @@ impl Script {
     /// Runs the script to its end and reads the last line it printed as JSON, whatever its exit code.
     ///
     /// Errors: it printed no JSON; what it said is part of the error.
-    pub async fn run(mut self) -> Result<Value> {
-        let running = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
-        let output = tokio::time::timeout(LONGEST, running).await;
-        let output = output.with_context(|| format!("{} did not end within {LONGEST:?}", self.name))??;
+    pub async fn run(self) -> Result<Value> {
+        let name = self.name.clone();
+        let output = self.ended().await?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let complained = String::from_utf8_lossy(&output.stderr).into_owned();
         let last = said.lines().last().unwrap_or_default();
         serde_json::from_str(last)
-            .with_context(|| format!("{} ended with {}:\n{said}\n{complained}", self.name, output.status))
+            .with_context(|| format!("{name} ended with {}:\n{said}\n{complained}", output.status))
+    }
+
+    /// Runs it to its end and returns what it printed.
+    ///
+    /// Errors: it failed; what it said is part of the error.
+    pub async fn text(self) -> Result<String> {
+        let name = self.name.clone();
+        let output = self.ended().await?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.status.success() {
+            bail!("{name} ended with {}:\n{said}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(said)
+    }
+
+    async fn ended(mut self) -> Result<std::process::Output> {
+        let running = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
+        let output = tokio::time::timeout(LONGEST, running).await;
+        Ok(output.with_context(|| format!("{} did not end within {LONGEST:?}", self.name))??)
     }
 
     /// Starts the script as a server that says where it is in its first line, as JSON: `{"url"}`.

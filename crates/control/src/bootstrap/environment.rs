@@ -108,7 +108,22 @@ pub(super) async fn add(
     let view = queries::credentials::view(tx, &credential).await?;
     record(cx, tx, permit, record_created(cx, permit.organization(), &view, secret));
     add_models(cx, tx, permit, workspace, &credential).await?;
+    if is_foreign(found) {
+        // Nobody is asked at a start: the address may be away, and a start does not wait for others.
+        tracing::info!(
+            provider = found.provider.name,
+            base_url = found.base_url.as_deref(),
+            "the models of this provider's catalog were added; what another server behind its address has beside them needs a deployment each"
+        );
+    }
     Ok(applied)
+}
+
+/// Says whether the address is another's than the provider's own.
+fn is_foreign(found: &FromEnvironment) -> bool {
+    let plain = |url: &str| url.trim_end_matches('/').to_owned();
+    let own = found.provider.base_url.map(plain);
+    found.base_url.as_deref().map(plain).is_some_and(|base_url| Some(base_url) != own)
 }
 
 fn name(spec: &Spec) -> Outcome<DisplayName> {

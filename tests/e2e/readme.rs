@@ -1,0 +1,87 @@
+//! What a stranger reads and pastes: the README's first calls as they are printed, and what `headgate up` says to a person.
+//!
+//! Only addresses are replaced: the ports of a test are free ones. Nothing is set that a fresh start would not have.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use testkit::headgate::{Start, data_dir};
+use testkit::{Actor, Headgate, Script};
+
+/// The gateway's address in documents.
+const PRINTED: &str = "http://127.0.0.1:7410";
+
+fn document(path: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
+/// Lists the fenced blocks below a heading, as (language, text).
+fn blocks<'a>(document: &'a str, heading: &str) -> Vec<(&'a str, &'a str)> {
+    let below = document.split_once(&format!("\n## {heading}\n")).map_or("", |(_, below)| below);
+    let section = below.split_once("\n## ").map_or(below, |(section, _)| section);
+    let fenced = section.split("```").skip(1).step_by(2);
+    fenced.filter_map(|block| block.split_once('\n')).collect()
+}
+
+#[tokio::test]
+async fn the_readmes_first_calls_work_as_they_are_printed() -> Result<()> {
+    let readme = document("README.md")?;
+    let blocks = blocks(&readme, "A first call");
+    let languages: Vec<&str> = blocks.iter().map(|(language, _)| *language).collect();
+    assert_eq!(languages, ["bash", "python", "typescript"]);
+    let folder = data_dir()?;
+    let mut headgate = Headgate::up(folder.path()).await?;
+    for (language, text) in blocks {
+        assert!(text.contains(PRINTED), "{language} names the gateway");
+        let text = text.replace(PRINTED, headgate.field("gateway_url").trim_end_matches('/'));
+        let script = Script::of_document(language, &text)?.env("HEADGATE_KEY", headgate.field("virtual_key"));
+        let said = script.text().await?;
+        assert!(said.contains("Hello"), "{language} printed: {said}");
+    }
+    assert!(headgate.stop().await?.success());
+    Ok(())
+}
+
+/// The word behind a label such as `Console`.
+fn labelled<'a>(lines: &'a [String], label: &str) -> Option<&'a str> {
+    lines.iter().find_map(|line| line.strip_prefix("  ")?.strip_prefix(label)?.split_whitespace().next())
+}
+
+/// The call to paste: from `curl` to the line with the body.
+fn pasted(lines: &[String]) -> String {
+    let from = lines.iter().position(|line| line.trim_start().starts_with("curl ")).unwrap_or(lines.len());
+    lines[from..].join("\n")
+}
+
+fn is_body(line: &str) -> bool {
+    line.trim_start().starts_with("-d '")
+}
+
+#[tokio::test]
+async fn a_person_is_told_where_to_go_and_can_paste_the_first_call() -> Result<()> {
+    let folder = data_dir()?;
+    let mut headgate = Start::for_people("up", folder.path())?.told(is_body).await?;
+    let said = headgate.said().to_vec();
+    let console = labelled(&said, "Console").context("the console's address")?;
+    assert!(Actor::new(console, None)?.send(http::Method::GET, "/livez", &[], None).await?.status.is_success());
+    let token = labelled(&said, "API token").context("an access token")?;
+    let admin = Actor::new(console, Some(token))?;
+    assert!(admin.get("/api/v1/me").await?.to_string().contains("organization"));
+    assert_eq!(labelled(&said, "Sign in"), Some("admin@localhost"));
+    let password = labelled(&said, "Password").context("a password")?.to_owned();
+    let key = labelled(&said, "Key").context("a key")?.to_owned();
+    let call = pasted(&said);
+    assert!(call.contains(&key), "{call}");
+    let answer = Script::of_document("bash", &call)?.text().await?;
+    assert!(answer.contains("Hello") && answer.contains("chat.completion"), "{answer}");
+    headgate.stop().await?;
+
+    let mut again = Start::for_people("up", folder.path())?.told(is_body).await?;
+    let said = again.said_to_the_end().await?.join("\n");
+    assert!(said.contains("password set earlier; `headgate admin reset`"), "{said}");
+    assert!(said.contains("Bearer $HEADGATE_KEY") && !said.contains(&key) && !said.contains(&password), "{said}");
+    // What it says after that goes elsewhere: nothing follows the call to paste.
+    assert!(said.trim_end().ends_with("}'"), "{said}");
+    Ok(())
+}
