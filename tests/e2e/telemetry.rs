@@ -6,15 +6,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use http::Method;
 use serde_json::{Value, json};
-use testkit::collector::{Collector, attribute, hex};
+use testkit::collector::{Collector, Span, attribute, hex, text_of};
 use testkit::headgate::{Start, data_dir};
 use testkit::upstream::{Call, Reply, Step, openai_chunk, openai_end, openai_whole};
-use testkit::{Headgate, Upstream, until};
+use testkit::{Actor, Headgate, Upstream, until};
 
 use crate::chat::{MODEL, openai_at};
 
 const EXPORTED_WITHIN: Duration = Duration::from_secs(20);
 const UPSTREAM_KEY: &str = "sk-canary-upstream-0123456789abcdef";
+const CREDENTIAL: &str = "sk-canary-credential-0123456789abcdef";
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
@@ -28,6 +29,107 @@ async fn start(upstream: &Upstream, collector: &Collector, folder: &Path, upstre
         .flag("--otlp-endpoint", &collector.url())
         .ready()
         .await
+}
+
+/// Attributes whose values differ from run to run.
+const CHANGING: [&str; 9] = [
+    "request.id",
+    "organization.id",
+    "workspace.id",
+    "virtual_key.id",
+    "deployment.id",
+    "policy.revision",
+    "server.port",
+    "gen_ai.response.time_to_first_chunk",
+    "trace.client_id",
+];
+
+/// Writes spans as text: name, kind, status and attributes, without what differs from run to run.
+fn render(title: &str, spans: &[Span]) -> String {
+    let mut text = format!("# {title}\n");
+    for span in spans {
+        let status = span.status.as_ref().map_or(0, |status| status.code);
+        text += &format!("\n{} (kind {}, status {status})\n", span.name, span.kind);
+        let mut lines: Vec<String> = (span.attributes.iter())
+            .map(|attribute| {
+                let is_changing = CHANGING.contains(&attribute.key.as_str());
+                let value = if is_changing { "…".to_owned() } else { text_of(attribute.value.as_ref()) };
+                format!("  {} = {value}\n", attribute.key)
+            })
+            .collect();
+        lines.sort_unstable();
+        text += &lines.concat();
+    }
+    text + "\n"
+}
+
+#[tokio::test]
+async fn spans_say_what_the_conventions_name() -> Result<()> {
+    let answer = |call: &Call| match call.body["messages"].to_string() {
+        text if text.contains("please 500") => Reply::json(500, &json!({"error": {"message": "away"}})),
+        _ if call.body["stream"] == true => {
+            Reply::stream([vec![Step::Send(openai_chunk(11, "one"))], openai_end(11, 7)].concat())
+        }
+        _ => openai_whole(11),
+    };
+    let upstream = Upstream::start(answer).await?;
+    let (collector, folder) = (Collector::start().await?, data_dir()?);
+    let mut headgate = start(&upstream, &collector, folder.path(), "sk-upstream").await?;
+    let client = headgate.as_client()?;
+    let (mut text, mut n_calls) = (String::new(), 0);
+    for (title, content, is_stream) in
+        [("A whole answer", "Hi", false), ("A stream", "Hi", true), ("A failure", "please 500", false)]
+    {
+        client.send(Method::POST, "/v1/chat/completions", &[], Some(&body(content, is_stream))).await?;
+        n_calls += 1;
+        let call = until("the call's span is exported", EXPORTED_WITHIN, || async {
+            Ok(collector.spans("gateway.request").into_iter().nth(n_calls - 1))
+        })
+        .await?;
+        // Attempts end before their call does.
+        let mut spans = collector.spans(&format!("chat {MODEL}"));
+        spans.retain(|span| span.parent_span_id == call.span_id && span.trace_id == call.trace_id);
+        assert_eq!(attribute(&call, "attempts"), spans.len().to_string(), "one span for each attempt");
+        spans.truncate(1);
+        spans.insert(0, call);
+        text += &render(title, &spans);
+    }
+    assert!(headgate.stop().await?.success(), "{}", headgate.log());
+    testkit::golden::check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/golden/spans.txt"), &text);
+    Ok(())
+}
+
+#[tokio::test]
+async fn spans_reach_a_collector_over_tls_and_one_that_cannot_be_used_stops_nothing() -> Result<()> {
+    let ((collector, certificate), folder) = (Collector::start_tls().await?, data_dir()?);
+    let file = folder.path().join("collector.pem");
+    std::fs::write(&file, certificate)?;
+    let start = |endpoint: &str| -> Result<Start> {
+        let start = Start::role("up", folder.path())?.env("OTEL_BSP_SCHEDULE_DELAY", "100");
+        Ok(start.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint))
+    };
+    let ask = json!({"model": "echo/echo-1", "messages": [{"role": "user", "content": "Hi"}]});
+    let trusting = start(&collector.url())?.env("OTEL_EXPORTER_OTLP_CERTIFICATE", &file.to_string_lossy());
+    let mut headgate = trusting.ready().await?;
+    let key = headgate.field("virtual_key").to_owned();
+    headgate.as_client()?.post("/v1/chat/completions", &ask).await?;
+    until("the span is exported", EXPORTED_WITHIN, || async {
+        Ok(collector.spans("gateway.request").into_iter().next())
+    })
+    .await?;
+    assert!(headgate.stop().await?.success(), "{}", headgate.log());
+
+    // Its certificate is nobody's; then an address that is none.
+    for (endpoint, complaint) in [
+        (collector.url().as_str(), "the trace collector does not take spans"),
+        ("collector at home", "the trace collector cannot be used"),
+    ] {
+        let mut headgate = start(endpoint)?.ready().await?;
+        headgate.as_client()?.with_bearer(&key).post("/v1/chat/completions", &ask).await?;
+        until("it is said", EXPORTED_WITHIN, || async { Ok(headgate.log().contains(complaint).then_some(())) }).await?;
+        assert!(headgate.stop().await?.success(), "{}", headgate.log());
+    }
+    Ok(())
 }
 
 fn body(content: &str, is_stream: bool) -> Value {
@@ -53,7 +155,9 @@ async fn a_clients_trace_goes_on_to_the_upstream() -> Result<()> {
     assert_eq!((hex(&span.trace_id).as_str(), hex(&span.parent_span_id).as_str()), (TRACE, PARENT));
     assert_eq!((attribute(&span, "outcome").as_str(), attribute(&span, "attempts").as_str()), ("success", "1"));
     let call = upstream.calls().remove(0);
-    assert_eq!(call.headers["traceparent"], format!("00-{TRACE}-{}-01", hex(&span.span_id)));
+    let attempt = collector.spans(&format!("chat {MODEL}")).remove(0);
+    assert_eq!((hex(&attempt.trace_id).as_str(), &attempt.parent_span_id), (TRACE, &span.span_id));
+    assert_eq!(call.headers["traceparent"], format!("00-{TRACE}-{}-01", hex(&attempt.span_id)));
     assert!(!format!("{:?}", call.headers).contains("canary"), "the client's context stays here: {:?}", call.headers);
 
     // A caller that does not sample is heeded, and the upstream is told.
@@ -99,6 +203,35 @@ fn speak_canaries(call: &Call) -> Reply {
     }
 }
 
+/// What the management API takes and gives: a sign-in, a wrong password, a credential, a join token.
+struct Managed {
+    session: String,
+    join_token: String,
+}
+
+async fn use_the_management(headgate: &Headgate, upstream: &Upstream) -> Result<Managed> {
+    let admin = headgate.as_admin()?;
+    let of_organization = |what: &str| format!("/api/v1/organizations/{}/{what}", headgate.field("organization_id"));
+    let credential =
+        json!({"provider": "openai_compatible", "name": "by hand", "base_url": upstream.url(), "secret": CREDENTIAL});
+    admin.post(&of_organization("credentials"), &credential).await?;
+    let group = admin.post(&of_organization("node-groups"), &json!({"slug": "elsewhere"})).await?;
+    let body = json!({"group_id": group["id"]});
+    let issued = admin.post(&of_organization("join-tokens"), &body).await?;
+    let join_token = issued["secret"].as_str().context("a join token")?.split(['_', '.']).nth(3);
+    let join_token = join_token.context("its secret part")?.to_owned();
+    let nobody = Actor::new(headgate.field("console_url"), None)?;
+    let sign_in = |password: &str| {
+        let body = json!({"email": headgate.field("admin_email"), "password": password});
+        let nobody = &nobody;
+        async move { nobody.send(Method::POST, "/api/v1/auth/login", &[], Some(&body)).await }
+    };
+    sign_in("canary-wrong-password").await?;
+    let answer = sign_in(headgate.field("admin_password")).await?;
+    let cookie = answer.header("set-cookie").split([';', '=']).nth(1).unwrap_or_default();
+    Ok(Managed { session: cookie.to_owned(), join_token })
+}
+
 #[tokio::test]
 async fn no_outlet_holds_a_secret_a_prompt_or_an_answer() -> Result<()> {
     let upstream = Upstream::start(speak_canaries).await?;
@@ -121,6 +254,7 @@ async fn no_outlet_holds_a_secret_a_prompt_or_an_answer() -> Result<()> {
     {
         client.open(Method::POST, "/v1/chat/completions", &headers, broken.into()).await?;
     }
+    let managed = use_the_management(&headgate, &upstream).await?;
     let forged = client.with_bearer("hgk_d1_aaaaaaaaaaaa_canaryforgedkeycanaryforgedkey00_000000");
     forged.send(Method::POST, "/v1/messages", &headers, Some(&body("canary-prompt", false))).await?;
     until("spans are exported", EXPORTED_WITHIN, || async {
@@ -128,7 +262,9 @@ async fn no_outlet_holds_a_secret_a_prompt_or_an_answer() -> Result<()> {
     })
     .await?;
     let metrics = headgate.as_operator()?.send(Method::GET, "/metrics", &[], None).await?.text();
-    let key = headgate.field("virtual_key").split('_').nth(3).context("the key's secret part")?.to_owned();
+    let secret_part = |name: &str| headgate.field(name).split('_').nth(3).map(str::to_owned).context("a secret part");
+    let (key, token) = (secret_part("virtual_key")?, secret_part("access_token")?);
+    let password = headgate.field("admin_password").to_owned();
     assert!(headgate.stop().await?.success(), "{}", headgate.log());
 
     let mut outlets = vec![
@@ -136,8 +272,21 @@ async fn no_outlet_holds_a_secret_a_prompt_or_an_answer() -> Result<()> {
         ("metrics".to_owned(), metrics.into_bytes()),
         ("traces".to_owned(), collector.text().into_bytes()),
     ];
-    read_all(&folder.path().join("node"), &mut outlets)?;
-    assert!(outlets.len() > 4, "the node's files are looked at");
+    // Everything on the disk, the database's own files included, but for the two files that hold a secret on purpose.
+    let mut root_key = String::new();
+    read_all(folder.path(), &mut outlets)?;
+    outlets.retain(|(path, bytes)| {
+        let is_root_key = path.ends_with("/root.key");
+        if is_root_key {
+            root_key = String::from_utf8_lossy(bytes).trim().to_owned();
+        }
+        !is_root_key
+    });
+    let paths: Vec<&str> = outlets.iter().map(|(path, _)| path.as_str()).collect();
+    for part in ["/node/policy/", "/node/spool/", "/postgres/data/base/", "/postgres/data/pg_wal/"] {
+        assert!(paths.iter().any(|path| path.contains(part)), "{part} is looked at: {paths:?}");
+    }
+    assert!(root_key.len() > 40, "{root_key}");
     assert!(headgate.log().contains("\"level\":\"DEBUG\""), "all levels are on");
     for (outlet, bytes) in &outlets {
         for canary in [
@@ -147,10 +296,18 @@ async fn no_outlet_holds_a_secret_a_prompt_or_an_answer() -> Result<()> {
             "canary-header",
             "canary-cookie",
             "canary-baggage",
+            "canary-wrong-password",
             "canaryforgedkey",
             UPSTREAM_KEY,
+            CREDENTIAL,
             &key,
+            &token,
+            &password,
+            &root_key,
+            &managed.join_token,
+            &managed.session,
         ] {
+            assert!(canary.len() >= 8, "too short to be looked for: {canary}");
             let found = memchr::memmem::find(bytes, canary.as_bytes());
             let around = found.map(|at| &bytes[at.saturating_sub(300)..(at + 100).min(bytes.len())]);
             assert!(

@@ -4,15 +4,18 @@
 //! secret of ours or of a provider is masked on its way out ([`mask_secrets`]), to the log as to a collector; that is the last
 //! wall, not the first: code does not log secrets, prompts or answers at all.
 
+pub mod calls;
 mod traces;
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::WithExportConfig as _;
+use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
+use opentelemetry_otlp::{WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
@@ -21,7 +24,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-pub use self::traces::{continue_trace, traceparent_of};
+pub use self::traces::{continue_trace, record_list, traceparent_of};
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +42,23 @@ pub struct Settings {
     pub filter: String,
     /// JSON or text; `None` takes text at a terminal and JSON elsewhere.
     pub format: Option<Format>,
-    /// OTLP collector (gRPC), the value of `OTEL_EXPORTER_OTLP_ENDPOINT`; `None` exports nothing.
-    pub otlp_endpoint: Option<String>,
+    /// Where traces go; `None` exports nothing.
+    pub collector: Option<Collector>,
     /// `service.instance.id` of this process.
     pub instance: String,
     /// `service.version` of this process.
     pub version: &'static str,
+}
+
+/// An OTLP collector, spoken to over gRPC.
+#[derive(Debug, Clone)]
+pub struct Collector {
+    /// Its address, `http://…` or `https://…`.
+    pub endpoint: String,
+    /// File of certificate authorities (PEM) that it may have besides the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// The protocol that was asked for; only `grpc` is spoken.
+    pub protocol: Option<String>,
 }
 
 /// Why telemetry cannot start.
@@ -56,9 +70,6 @@ pub enum TelemetryError {
         /// The filter as given.
         filter: String,
     },
-    /// The exporter cannot be made.
-    #[error("the OTLP endpoint cannot be used: {0}")]
-    Exporter(String),
     /// Telemetry was started before in this process.
     #[error("telemetry is already running in this process")]
     AlreadyRunning,
@@ -71,9 +82,10 @@ pub struct Telemetry {
     provider: Option<SdkTracerProvider>,
 }
 
-/// Starts logging and, with an endpoint, tracing. Call inside the tokio runtime: the exporter connects through it.
+/// Starts logging and, with a collector, tracing. Call inside the tokio runtime: the exporter connects through it.
 ///
-/// Errors: see [`TelemetryError`]; nothing is installed then.
+/// Errors: see [`TelemetryError`]; nothing is installed then. A collector that cannot be used is no error: what a process is
+/// for does not need it. It is logged, and nothing is exported.
 pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
     let refused = |_| TelemetryError::Filter { filter: settings.filter.clone() };
     let filter = EnvFilter::builder().parse(&settings.filter).map_err(refused)?;
@@ -84,7 +96,11 @@ pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
         Format::Text => lines.compact().boxed(),
         Format::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
     };
-    let provider = settings.otlp_endpoint.as_deref().map(|endpoint| exporting_to(endpoint, settings)).transpose()?;
+    let exporting = settings.collector.as_ref().map(|collector| exporting_to(collector, settings)).transpose();
+    let (provider, refused) = match exporting {
+        Ok(provider) => (provider, None),
+        Err(reason) => (None, Some(reason)),
+    };
     let tracer = provider.as_ref().map(|provider| provider.tracer("headgate"));
     let traces = tracer.map(|tracer| {
         let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_location(false).with_threads(false);
@@ -99,6 +115,9 @@ pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
         None => registry.try_init(),
     };
     started.map_err(|_| TelemetryError::AlreadyRunning)?;
+    if let Some(reason) = refused {
+        tracing::warn!(%reason, "the trace collector cannot be used; nothing is exported");
+    }
     Ok(Telemetry { provider })
 }
 
@@ -107,18 +126,26 @@ fn is_line(metadata: &tracing::Metadata<'_>) -> bool {
     metadata.target() != "headgate::request"
 }
 
-fn exporting_to(endpoint: &str, settings: &Settings) -> Result<SdkTracerProvider, TelemetryError> {
-    let exporter = opentelemetry_otlp::SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(endpoint)
-        .build()
-        .map_err(|error| TelemetryError::Exporter(error.to_string()))?;
+fn exporting_to(collector: &Collector, settings: &Settings) -> Result<SdkTracerProvider, String> {
+    if let Some(protocol) = collector.protocol.as_deref().filter(|protocol| *protocol != "grpc") {
+        return Err(format!("its protocol is `{protocol}`, and only `grpc` is spoken here (usually port 4317)"));
+    }
+    let mut exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(&collector.endpoint);
+    if collector.endpoint.starts_with("https:") {
+        let mut tls = ClientTlsConfig::new().with_webpki_roots();
+        if let Some(file) = &collector.ca_file {
+            let pem = std::fs::read(file).map_err(|error| format!("reading {}: {error}", file.display()))?;
+            tls = tls.ca_certificate(Certificate::from_pem(pem));
+        }
+        exporter = exporter.with_tls_config(tls);
+    }
+    let exporter = exporter.build().map_err(|error| chain(&error))?;
     let resource = Resource::builder()
         .with_service_name("headgate")
         .with_attribute(opentelemetry::KeyValue::new("service.version", settings.version))
         .with_attribute(opentelemetry::KeyValue::new("service.instance.id", settings.instance.clone()))
         .build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(traces::Masked(exporter)).with_resource(resource).build())
+    Ok(SdkTracerProvider::builder().with_batch_exporter(traces::Masked::new(exporter)).with_resource(resource).build())
 }
 
 impl Telemetry {
@@ -239,6 +266,41 @@ mod tests {
             assert!(tracing::info_span!(target: "headgate::request", "gateway.request").is_disabled());
             assert!(!tracing::info_span!("control.request").is_disabled());
         });
+    }
+
+    #[tokio::test]
+    async fn a_collector_that_cannot_be_used_is_named_and_nothing_else_stops() {
+        crate::tls::install_crypto_provider();
+        let folder = tempfile::tempdir().expect("a folder");
+        let junk = folder.path().join("ca.pem");
+        std::fs::write(&junk, "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n").expect("writable");
+        let collector = |endpoint: &str, ca_file: Option<PathBuf>, protocol: Option<&str>| Collector {
+            endpoint: endpoint.to_owned(),
+            ca_file,
+            protocol: protocol.map(str::to_owned),
+        };
+        let settings = Settings {
+            filter: "info".to_owned(),
+            format: None,
+            collector: None,
+            instance: "i".to_owned(),
+            version: "v",
+        };
+        for (collector, reason) in [
+            (collector("http://[nowhere", None, None), "endpoint"),
+            (collector("http://127.0.0.1:4318", None, Some("http/protobuf")), "only `grpc` is spoken"),
+            (collector("https://127.0.0.1:4317", Some(folder.path().join("none.pem")), None), "none.pem"),
+            (collector("https://127.0.0.1:4317", Some(junk), None), "tls"),
+        ] {
+            let refused = exporting_to(&collector, &settings).expect_err("refused");
+            assert!(refused.to_lowercase().contains(reason), "{refused}");
+        }
+        for endpoint in ["https://collector.example.com:4317", "http://127.0.0.1:4317"] {
+            exporting_to(&collector(endpoint, None, Some("grpc")), &settings).expect("usable");
+        }
+        start(&Settings { collector: Some(collector("http://[nowhere", None, None)), ..settings })
+            .expect("started")
+            .stop();
     }
 
     #[test]

@@ -126,11 +126,21 @@ fn start_telemetry(settings: &Resolved, environment: &Environment) -> Result<tel
         Some("text") => Some(telemetry::Format::Text),
         Some(other) => anyhow::bail!("`log_format` cannot be `{other}`: expected json or text"),
     };
-    let endpoint = settings.find("otlp_endpoint").or_else(|| environment.find("OTEL_EXPORTER_OTLP_ENDPOINT"));
+    // What operators set for every program counts here, too; what is said of traces alone counts more.
+    let standard = |name: &str| {
+        let of_traces = environment.find(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"));
+        of_traces.or_else(|| environment.find(&format!("OTEL_EXPORTER_OTLP_{name}"))).filter(|value| !value.is_empty())
+    };
+    let endpoint = settings.find("otlp_endpoint").or_else(|| standard("ENDPOINT"));
+    let collector = endpoint.map(|endpoint| telemetry::Collector {
+        endpoint: endpoint.to_owned(),
+        ca_file: standard("CERTIFICATE").map(PathBuf::from),
+        protocol: standard("PROTOCOL").map(str::to_owned),
+    });
     let started = telemetry::start(&telemetry::Settings {
         filter: settings.get("log")?.to_owned(),
         format,
-        otlp_endpoint: endpoint.map(str::to_owned),
+        collector,
         instance: format!("{}-{}", environment.find("HOSTNAME").unwrap_or("headgate"), std::process::id()),
         version: env!("CARGO_PKG_VERSION"),
     })?;

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::trace::v1::Span;
+pub use opentelemetry_proto::tonic::trace::v1::Span;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tonic::transport::server::{Server, TcpIncoming};
+use tonic::transport::{Identity, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 /// A running collector; it stops with the test's runtime.
 #[derive(Debug, Clone)]
 pub struct Collector {
     port: u16,
+    scheme: &'static str,
     kept: Kept,
 }
 
@@ -36,20 +39,33 @@ impl TraceService for Kept {
 impl Collector {
     /// Starts one on a free port.
     pub async fn start() -> Result<Self> {
+        Self::serve(Server::builder(), "http").await
+    }
+
+    /// Starts one that speaks TLS, with a certificate of its own making; also returns that certificate as PEM.
+    pub async fn start_tls() -> Result<(Self, String)> {
+        runtime::tls::install_crypto_provider();
+        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).context("making a certificate")?;
+        let certificate = own.cert.pem();
+        let identity = Identity::from_pem(&certificate, own.signing_key.serialize_pem());
+        let server = Server::builder().tls_config(ServerTlsConfig::new().identity(identity)).context("TLS")?;
+        Ok((Self::serve(server, "https").await?, certificate))
+    }
+
+    async fn serve(mut server: Server, scheme: &'static str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("binding the collector")?;
         let port = listener.local_addr()?.port();
         let kept = Kept::default();
-        let serving = Server::builder()
-            .add_service(TraceServiceServer::new(kept.clone()))
-            .serve_with_incoming(TcpIncoming::from(listener));
+        let serving =
+            server.add_service(TraceServiceServer::new(kept.clone())).serve_with_incoming(TcpIncoming::from(listener));
         runtime::tasks::spawn("testkit.collector", serving);
-        Ok(Self { port, kept })
+        Ok(Self { port, scheme, kept })
     }
 
     /// Returns its address, for `--otlp-endpoint`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
     /// Returns all spans of a name that came so far.
@@ -71,9 +87,21 @@ impl Collector {
 #[must_use]
 pub fn attribute(span: &Span, name: &str) -> String {
     let found = span.attributes.iter().find(|attribute| attribute.key == name);
-    match found.and_then(|attribute| attribute.value.as_ref()).and_then(|value| value.value.as_ref()) {
+    text_of(found.and_then(|attribute| attribute.value.as_ref()))
+}
+
+/// Writes a value as text; absent is empty.
+#[must_use]
+pub fn text_of(value: Option<&AnyValue>) -> String {
+    match value.and_then(|value| value.value.as_ref()) {
         Some(Value::StringValue(text)) => text.clone(),
         Some(Value::IntValue(number)) => number.to_string(),
+        Some(Value::DoubleValue(number)) => number.to_string(),
+        Some(Value::BoolValue(is)) => is.to_string(),
+        Some(Value::ArrayValue(values)) => {
+            let texts: Vec<String> = values.values.iter().map(|value| text_of(Some(value))).collect();
+            format!("[{}]", texts.join(", "))
+        }
         _ => String::new(),
     }
 }

@@ -129,7 +129,7 @@ pub(crate) async fn forward(
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = uri;
     *request.headers_mut() = forwarded(&parts.headers, provider);
-    if let Some(traceparent) = meter.traceparent() {
+    if let Some(traceparent) = meter.traceparent(request.uri()) {
         request.headers_mut().insert(TRACEPARENT, traceparent);
     }
     meter.is_unmetered = counting.is_none();

@@ -26,6 +26,7 @@ use link::usage::event::{Entry, OpenedCall};
 use link::usage::spool::Spool;
 use llm::canonical::event::FinishReason;
 use purse::Settled;
+use runtime::telemetry::calls;
 use throttle::live::Watch;
 use throttle::{Standing, Use};
 use tokio::time::Instant;
@@ -117,6 +118,7 @@ struct Current {
     record: AttemptRecord,
     started: Instant,
     at: UnderWay,
+    span: tracing::Span,
 }
 
 /// Measures one call.
@@ -195,7 +197,7 @@ impl Meter {
             waited: Duration::ZERO,
             overhead: None,
             first_byte: None,
-            span: super::trace::start(),
+            span: calls::start_call(),
             is_settled: false,
             worker,
         })
@@ -211,9 +213,10 @@ impl Meter {
         super::trace::continue_from(&self.span, headers);
     }
 
-    /// Returns what tells an upstream which span its request is part of; `None` while tracing is off.
-    pub(crate) fn traceparent(&self) -> Option<HeaderValue> {
-        super::trace::traceparent(&self.span)
+    /// Returns what tells the upstream at `to` which span its request is part of; `None` while tracing is off.
+    pub(crate) fn traceparent(&self, to: &http::Uri) -> Option<HeaderValue> {
+        let span = self.current.as_ref().map_or(&self.span, |current| &current.span);
+        super::trace::traceparent(span, to)
     }
 
     /// Holds more of budgets before a further attempt, when those before took something.
@@ -292,7 +295,8 @@ impl Meter {
             hold.serve(record.deployment_id);
         }
         let target = self.worker.shared.health.target(record.deployment_id);
-        self.current = Some(Current { record, started: now, at: UnderWay::begin(target) });
+        let span = calls::start_attempt(&self.span, self.endpoint, &record);
+        self.current = Some(Current { record, started: now, at: UnderWay::begin(target), span });
     }
 
     /// Notes the first byte of the body of the attempt under way.
@@ -309,7 +313,7 @@ impl Meter {
 
     /// Ends the attempt under way. What it shows of the target's health and load is noted there, failures excepted.
     pub(crate) fn end_attempt(&mut self, outcome: AttemptOutcome, bill: &Bill, now: Instant) {
-        let Some(Current { mut record, started, at }) = self.current.take() else { return };
+        let Some(Current { mut record, started, at, span }) = self.current.take() else { return };
         record.duration_us = micros(now.duration_since(started));
         record.outcome = outcome;
         record.usage = bill.usage;
@@ -325,6 +329,7 @@ impl Meter {
         self.price = bill.price.or(self.price);
         self.is_estimated |= bill.is_estimated;
         self.worker.metrics.attempt(outcome);
+        calls::end_attempt(&span, &record, self.finish.map(finish_word));
         // One attempt is the rule; a vector left alone makes room for four.
         self.attempts.reserve_exact(1);
         self.attempts.push(record);

@@ -1,15 +1,16 @@
-//! One span for each call, with the attribute names of OpenTelemetry's semantic conventions for generative AI.
+//! One span for each call and one below it for each attempt, with the attribute names of OpenTelemetry's semantic conventions for
+//! generative AI.
 //!
-//! The span is opened when the call starts and its fields are recorded once, when it is settled. It never holds a key, a prompt
-//! or an answer. Nothing is formatted while nobody listens. It is a child of the client's span once the client is known, and
-//! upstream requests name it as theirs; nothing else of the client's context goes upstream.
+//! A span is opened when the call or the attempt starts and its fields are recorded once, at its end. It never holds a key, a
+//! prompt or an answer. Nothing is made or formatted while nobody listens. That of the call is a child of the client's span once
+//! the client is known; upstream requests name that of the attempt, and nothing else of the client's context goes upstream.
 
 use domain::NanoUsd;
-use domain::usage::{Endpoint, Outcome, TokenUsage};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use domain::usage::{Outcome, TokenUsage};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use ingress::admit::TRACEPARENT;
+use runtime::telemetry::calls::{operation, provider, record_usage, start_call};
 use tracing::Span;
-use tracing::field::Empty;
 
 use super::settle::{Meter, finish_word};
 
@@ -31,45 +32,22 @@ pub(crate) fn continue_from(span: &Span, headers: &HeaderMap) {
     }
 }
 
-/// Returns the `traceparent` for upstream requests; `None` while tracing is off.
-pub(crate) fn traceparent(span: &Span) -> Option<HeaderValue> {
+/// Returns the `traceparent` for a request to an upstream, and notes whose it is; `None` while tracing is off.
+pub(crate) fn traceparent(span: &Span, to: &Uri) -> Option<HeaderValue> {
     if span.is_disabled() {
         return None;
+    }
+    if let Some(host) = to.host() {
+        span.record("server.address", host);
+        let port = to.port_u16().or_else(|| (to.scheme_str() == Some("https")).then_some(443));
+        span.record("server.port", port.unwrap_or(80));
     }
     HeaderValue::try_from(runtime::telemetry::traceparent_of(span)?).ok()
 }
 
 /// Opens the span of a turn within that of its session.
 pub(crate) fn start_in(session: &Span) -> Span {
-    session.in_scope(start)
-}
-
-/// Opens the span of a call.
-pub(crate) fn start() -> Span {
-    tracing::info_span!(
-        target: "headgate::request",
-        "gateway.request",
-        otel.kind = "server",
-        otel.status_code = Empty,
-        request.id = Empty,
-        organization.id = Empty,
-        workspace.id = Empty,
-        virtual_key.id = Empty,
-        route.id = Empty,
-        gen_ai.operation.name = Empty,
-        gen_ai.provider.name = Empty,
-        gen_ai.request.model = Empty,
-        gen_ai.response.model = Empty,
-        gen_ai.response.finish_reasons = Empty,
-        gen_ai.usage.input_tokens = Empty,
-        gen_ai.usage.output_tokens = Empty,
-        http.response.status_code = Empty,
-        attempts = Empty,
-        outcome = Empty,
-        cost_nano_usd = Empty,
-        policy.revision = Empty,
-        trace.client_id = Empty,
-    )
+    session.in_scope(start_call)
 }
 
 /// Records what is known at the end of a call.
@@ -82,6 +60,9 @@ pub(crate) fn end(span: &Span, meter: &Meter, outcome: Outcome, status: u16, usa
     span.record("http.response.status_code", status);
     span.record("outcome", outcome.as_str());
     span.record("otel.status_code", if status < 500 { "OK" } else { "ERROR" });
+    if status >= 500 || outcome == Outcome::UpstreamBroken {
+        span.record("error.type", outcome.as_str());
+    }
     span.record("attempts", meter.attempts.len());
     if let Some(caller) = &meter.caller {
         span.record("organization.id", tracing::field::display(caller.organization));
@@ -94,42 +75,14 @@ pub(crate) fn end(span: &Span, meter: &Meter, outcome: Outcome, status: u16, usa
         span.record("route.id", tracing::field::display(route));
     }
     if let Some(served) = &meter.served {
-        span.record("gen_ai.provider.name", served.provider.as_str());
+        span.record("gen_ai.provider.name", provider(&served.provider));
         span.record("gen_ai.response.model", served.upstream_model.as_str());
-        span.record("gen_ai.usage.input_tokens", usage.total_input());
-        span.record("gen_ai.usage.output_tokens", usage.output);
-        span.record("cost_nano_usd", cost.as_nanos());
+        record_usage(span, usage, cost);
     }
     if let Some(reason) = meter.finish {
-        span.record("gen_ai.response.finish_reasons", finish_word(reason));
+        runtime::telemetry::record_list(span, "gen_ai.response.finish_reasons", finish_word(reason));
     }
     if let Some(trace_id) = &meter.notes.trace_id {
         span.record("trace.client_id", trace_id.as_str());
-    }
-}
-
-const fn operation(endpoint: Endpoint) -> &'static str {
-    match endpoint {
-        Endpoint::ChatCompletions | Endpoint::Messages | Endpoint::Responses => "chat",
-        Endpoint::Completions => "text_completion",
-        Endpoint::GenerateContent => "generate_content",
-        Endpoint::Embeddings => "embeddings",
-        Endpoint::Rerank
-        | Endpoint::Moderations
-        | Endpoint::ImageGenerations
-        | Endpoint::ImageEdits
-        | Endpoint::ImageVariations
-        | Endpoint::Speech
-        | Endpoint::Transcriptions
-        | Endpoint::Translations
-        | Endpoint::Passthrough
-        | Endpoint::Realtime
-        | Endpoint::RealtimeSession
-        | Endpoint::Files
-        | Endpoint::Batches => endpoint.as_str(),
-        Endpoint::CountTokens => "count_tokens",
-        Endpoint::Models => "list_models",
-        Endpoint::Own => "headgate",
-        Endpoint::Other => "other",
     }
 }

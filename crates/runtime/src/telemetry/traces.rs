@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
@@ -19,8 +21,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::mask_secrets;
 
-/// The spans that are exported: one for each request of a client, one for each of the management API.
-const EXPORTED: [&str; 2] = ["gateway.request", "control.request"];
+/// The spans that are exported: one for each request of a client and each attempt to answer it, one for each of the management API.
+const EXPORTED: [&str; 3] = ["gateway.request", "gateway.attempt", "control.request"];
 
 /// Says whether something that code tells may leave as part of a trace.
 pub(super) fn is_exported(metadata: &Metadata<'_>) -> bool {
@@ -46,6 +48,11 @@ pub fn traceparent_of(span: &Span) -> Option<String> {
     context.is_valid().then(|| format!("00-{}-{}-{flags:02x}", context.trace_id(), context.span_id()))
 }
 
+/// Records an attribute that is a list, of which there is one value; fields of a span are never lists.
+pub fn record_list(span: &Span, name: &'static str, value: &'static str) {
+    span.set_attribute(name, Value::Array(Array::String(vec![value.into()])));
+}
+
 struct Carrier<'a> {
     traceparent: &'a str,
     tracestate: Option<&'a str>,
@@ -65,26 +72,49 @@ impl Extractor for Carrier<'_> {
     }
 }
 
-/// Masks what looks like a secret before spans leave.
+/// Masks what looks like a secret before spans leave, and says when they no longer arrive.
 #[derive(Debug)]
-pub(super) struct Masked<E>(pub(super) E);
+pub(super) struct Masked<E> {
+    exporter: E,
+    is_failing: Arc<AtomicBool>,
+}
+
+impl<E> Masked<E> {
+    pub(super) fn new(exporter: E) -> Self {
+        Self { exporter, is_failing: Arc::default() }
+    }
+}
 
 impl<E: SpanExporter> SpanExporter for Masked<E> {
     fn export(&self, mut batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
         batch.iter_mut().for_each(mask_span);
-        self.0.export(batch)
+        let (exporting, is_failing) = (self.exporter.export(batch), Arc::clone(&self.is_failing));
+        async move {
+            let done = exporting.await;
+            let was_failing = is_failing.swap(done.is_err(), Ordering::Relaxed);
+            match &done {
+                // Once for a time of failures, not once for each batch.
+                Err(error) if !was_failing => {
+                    let reason = mask_secrets(&super::chain(error)).into_owned();
+                    tracing::warn!(reason, "the trace collector does not take spans; they are dropped until it does");
+                }
+                Ok(()) if was_failing => tracing::info!("the trace collector takes spans again"),
+                _ => {}
+            }
+            done
+        }
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.0.shutdown_with_timeout(timeout)
+        self.exporter.shutdown_with_timeout(timeout)
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.0.force_flush()
+        self.exporter.force_flush()
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.0.set_resource(resource);
+        self.exporter.set_resource(resource);
     }
 }
 
@@ -135,7 +165,7 @@ mod tests {
     /// Runs `act` with tracing on and returns what was exported.
     fn exported(act: impl FnOnce()) -> Vec<SpanData> {
         let memory = InMemorySpanExporter::default();
-        let provider = SdkTracerProvider::builder().with_simple_exporter(Masked(memory.clone())).build();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(Masked::new(memory.clone())).build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
         let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter_fn(is_exported)));
         tracing::subscriber::with_default(subscriber, act);

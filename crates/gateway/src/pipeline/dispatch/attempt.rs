@@ -186,7 +186,7 @@ fn prepare(
     let mut prepared = build(context, provider, deployment, extra.media.as_deref())?;
     let secret = extra.given.as_deref().map(|given| &given.secret).or_else(|| own_secret(deployment));
     sign(&mut prepared.request, provider, deployment, secret, meter)?;
-    if let Some(traceparent) = meter.traceparent() {
+    if let Some(traceparent) = meter.traceparent(prepared.request.uri()) {
         prepared.request.headers_mut().insert(TRACEPARENT, traceparent);
     }
     meter.dropped = prepared.losses.iter().map(|loss| loss.path.to_string()).collect();

@@ -282,7 +282,7 @@ async fn prepare(
     };
     let secret = given.as_ref().map(|given| &given.secret).or_else(|| own_secret(deployment));
     sign(&mut request, provider, deployment, secret, meter)?;
-    if let Some(traceparent) = meter.traceparent() {
+    if let Some(traceparent) = meter.traceparent(request.uri()) {
         request.headers_mut().insert(TRACEPARENT, traceparent);
     }
     let unreachable = || unsendable(Scope::Credential, "this deployment's base address cannot be called");

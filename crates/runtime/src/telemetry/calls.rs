@@ -1,0 +1,170 @@
+//! The spans of client calls and of the attempts to answer them, with the attribute names of OpenTelemetry's semantic conventions for
+//! generative AI.
+//!
+//! Fields are recorded once, when a call or an attempt ends. Invariants: no span holds a key, a prompt or an answer; nothing is made
+//! or formatted while nobody listens.
+
+use std::time::Duration;
+
+use domain::NanoUsd;
+use domain::usage::{AttemptOutcome, AttemptRecord, Endpoint, TokenUsage};
+use tracing::Span;
+use tracing::field::Empty;
+
+use super::traces::record_list;
+
+/// Opens the span of a call.
+#[must_use]
+pub fn start_call() -> Span {
+    tracing::info_span!(
+        target: "headgate::request",
+        "gateway.request",
+        otel.kind = "server",
+        otel.status_code = Empty,
+        request.id = Empty,
+        organization.id = Empty,
+        workspace.id = Empty,
+        virtual_key.id = Empty,
+        route.id = Empty,
+        gen_ai.operation.name = Empty,
+        gen_ai.provider.name = Empty,
+        gen_ai.request.model = Empty,
+        gen_ai.response.model = Empty,
+        gen_ai.usage.input_tokens = Empty,
+        gen_ai.usage.output_tokens = Empty,
+        gen_ai.usage.cache_read.input_tokens = Empty,
+        gen_ai.usage.cache_creation.input_tokens = Empty,
+        gen_ai.usage.reasoning.output_tokens = Empty,
+        error.type = Empty,
+        http.response.status_code = Empty,
+        attempts = Empty,
+        outcome = Empty,
+        cost_nano_usd = Empty,
+        policy.revision = Empty,
+        trace.client_id = Empty,
+    )
+}
+
+/// Opens the span of an attempt; a call without a span has none.
+#[must_use]
+pub fn start_attempt(call: &Span, endpoint: Endpoint, record: &AttemptRecord) -> Span {
+    if call.is_disabled() {
+        return Span::none();
+    }
+    let operation = operation(endpoint);
+    tracing::info_span!(
+        target: "headgate::request",
+        parent: call,
+        "gateway.attempt",
+        otel.name = format!("{operation} {}", record.upstream_model),
+        otel.kind = "client",
+        otel.status_code = Empty,
+        attempt.n = record.n,
+        deployment.id = %record.deployment_id,
+        gen_ai.operation.name = operation,
+        gen_ai.provider.name = provider(&record.provider),
+        gen_ai.request.model = record.upstream_model.as_str(),
+        gen_ai.response.time_to_first_chunk = Empty,
+        gen_ai.usage.input_tokens = Empty,
+        gen_ai.usage.output_tokens = Empty,
+        gen_ai.usage.cache_read.input_tokens = Empty,
+        gen_ai.usage.cache_creation.input_tokens = Empty,
+        gen_ai.usage.reasoning.output_tokens = Empty,
+        server.address = Empty,
+        server.port = Empty,
+        http.response.status_code = Empty,
+        error.type = Empty,
+        outcome = Empty,
+        cost_nano_usd = Empty,
+    )
+}
+
+/// Records what is known at the end of an attempt.
+pub fn end_attempt(span: &Span, record: &AttemptRecord, finish: Option<&'static str>) {
+    if span.is_disabled() {
+        return;
+    }
+    span.record("outcome", record.outcome.as_str());
+    if let Some(status) = record.status {
+        span.record("http.response.status_code", status);
+    }
+    if let Some(us) = record.first_byte_us {
+        span.record("gen_ai.response.time_to_first_chunk", Duration::from_micros(us).as_secs_f64());
+    }
+    if record.outcome == AttemptOutcome::Success {
+        span.record("otel.status_code", "OK");
+        record_usage(span, record.usage, record.cost);
+        if let Some(reason) = finish {
+            record_list(span, "gen_ai.response.finish_reasons", reason);
+        }
+        return;
+    }
+    span.record("otel.status_code", "ERROR");
+    match record.status.filter(|_| record.outcome == AttemptOutcome::Status) {
+        Some(status) => span.record("error.type", tracing::field::display(status)),
+        None => span.record("error.type", record.outcome.as_str()),
+    };
+    // What failed may be billed, too.
+    if record.usage != TokenUsage::default() {
+        record_usage(span, record.usage, record.cost);
+    }
+}
+
+/// Records what was used and what it cost.
+pub fn record_usage(span: &Span, usage: TokenUsage, cost: NanoUsd) {
+    span.record("gen_ai.usage.input_tokens", usage.total_input());
+    span.record("gen_ai.usage.output_tokens", usage.output);
+    let written = usage.cache_write_5m + usage.cache_write_1h;
+    for (name, n) in [
+        ("gen_ai.usage.cache_read.input_tokens", usage.cached_input),
+        ("gen_ai.usage.cache_creation.input_tokens", written),
+        ("gen_ai.usage.reasoning.output_tokens", usage.reasoning),
+    ] {
+        if n > 0 {
+            span.record(name, n);
+        }
+    }
+    span.record("cost_nano_usd", cost.as_nanos());
+}
+
+/// The name that the conventions have for a provider; ours, where they have none.
+#[must_use]
+pub fn provider(name: &str) -> &str {
+    match name {
+        "azure_openai" => "azure.ai.openai",
+        "bedrock" => "aws.bedrock",
+        "gemini" => "gcp.gemini",
+        "mistral" => "mistral_ai",
+        "vertex" => "gcp.vertex_ai",
+        "xai" => "x_ai",
+        own => own,
+    }
+}
+
+/// What the conventions call an operation; ours, where they have no name for it.
+#[must_use]
+pub const fn operation(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::ChatCompletions | Endpoint::Messages | Endpoint::Responses => "chat",
+        Endpoint::Completions => "text_completion",
+        Endpoint::GenerateContent => "generate_content",
+        Endpoint::Embeddings => "embeddings",
+        Endpoint::Rerank
+        | Endpoint::Moderations
+        | Endpoint::ImageGenerations
+        | Endpoint::ImageEdits
+        | Endpoint::ImageVariations
+        | Endpoint::Speech
+        | Endpoint::Transcriptions
+        | Endpoint::Translations
+        | Endpoint::Passthrough
+        | Endpoint::Realtime
+        | Endpoint::RealtimeSession
+        | Endpoint::Files
+        | Endpoint::Batches => endpoint.as_str(),
+        Endpoint::CountTokens => "count_tokens",
+        Endpoint::Models => "list_models",
+        Endpoint::Own => "headgate",
+        Endpoint::Other => "other",
+    }
+}
