@@ -3,6 +3,9 @@
 import Anthropic from "@anthropic-ai/sdk";
 import { ANSWER, GREETING, PERSON_SCHEMA, PROMPTS, RED_PIXEL, THOUGHT, WEATHER_SCHEMA, assert, interrupted, run } from "./story.mjs";
 
+// Anthropic counts by itself; for OpenAI the gateway guesses.
+const COUNTED = { anthropic: [4242, 4242], openai: [1, 50] };
+
 const connect = ({ baseURL, apiKey }) => new Anthropic({ baseURL, apiKey, maxRetries: 0, timeout: 20_000 });
 const user = (content) => [{ role: "user", content }];
 const textOf = (message) => message.content.filter((block) => block.type === "text").map((block) => block.text).join("");
@@ -122,6 +125,23 @@ await run({
     let thought = "";
     for await (const event of client.messages.stream(ask)) thought += event.delta?.thinking ?? "";
     assert.equal(thought, THOUGHT);
+  },
+
+  async models(at) {
+    const client = connect(at);
+    const listed = [];
+    // The SDK turns the pages by itself.
+    for await (const model of client.models.list({ limit: 2 })) listed.push(model.id);
+    assert.ok(listed.includes(at.model) && listed.length === new Set(listed).size, listed.join());
+    assert.equal((await client.models.retrieve(at.model)).id, at.model);
+    await assert.rejects(client.models.retrieve("no-such-model"), Anthropic.NotFoundError);
+  },
+
+  async tokens(at) {
+    if (!COUNTED[at.model]) return;
+    const counted = await connect(at).messages.countTokens({ model: at.model, messages: user(PROMPTS.chat), system: "Be kind." });
+    const [low, high] = COUNTED[at.model];
+    assert.ok(low <= counted.input_tokens && counted.input_tokens <= high, JSON.stringify(counted));
   },
 
   async cut(at) {

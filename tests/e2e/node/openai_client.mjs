@@ -141,6 +141,15 @@ await run({
     assert.equal(thought, THOUGHT);
   },
 
+  async models(at) {
+    const client = connect(at);
+    const listed = [];
+    for await (const model of client.models.list()) listed.push(model.id);
+    assert.ok(listed.includes(at.model) && listed.length === new Set(listed).size, listed.join());
+    assert.equal((await client.models.retrieve(at.model)).id, at.model);
+    await assert.rejects(client.models.retrieve("no-such-model"), OpenAI.NotFoundError);
+  },
+
   async cut(at) {
     const ask = { model: at.model, messages: user(PROMPTS.cut), max_tokens: 4000, stream: true };
     await interrupted(await connect(at).chat.completions.create(ask));

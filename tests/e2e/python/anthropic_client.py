@@ -18,6 +18,10 @@ from story import (
 )
 
 
+# Anthropic counts by itself; for OpenAI the gateway guesses.
+COUNTED = {"anthropic": (4242, 4242), "openai": (1, 50)}
+
+
 def connect(base_url, api_key):
     return anthropic.Anthropic(base_url=base_url, api_key=api_key, max_retries=0, timeout=20)
 
@@ -113,6 +117,23 @@ def reasoning(base_url, api_key, model):
     expect(thought, THOUGHT)
 
 
+def models(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    # The SDK turns the pages by itself.
+    listed = [listed.id for listed in client.models.list(limit=2)]
+    assert model in listed and len(listed) == len(set(listed)), listed
+    expect(client.models.retrieve(model).id, model)
+    rejected(anthropic.NotFoundError, lambda: client.models.retrieve("no-such-model"))
+
+
+def tokens(base_url, api_key, model):
+    if model not in COUNTED:
+        return
+    counted = connect(base_url, api_key).messages.count_tokens(model=model, messages=user(PROMPTS["chat"]), system="Be kind.")
+    low, high = COUNTED[model]
+    assert low <= counted.input_tokens <= high, counted
+
+
 def cut(base_url, api_key, model):
     client = connect(base_url, api_key)
     ask = {"model": model, "messages": user(PROMPTS["cut"]), "max_tokens": 4000}
@@ -132,4 +153,4 @@ def disconnect(base_url, api_key, model):
     assert text.startswith("Sentence number 0"), text
 
 
-run([chat, stream, tools, schema, image, reasoning, error, cut, disconnect])
+run([chat, stream, tools, schema, image, reasoning, error, models, tokens, cut, disconnect])

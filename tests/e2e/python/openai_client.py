@@ -120,6 +120,14 @@ def reasoning(base_url, api_key, model):
     expect(thought, THOUGHT)
 
 
+def models(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    listed = [listed.id for listed in client.models.list()]
+    assert model in listed and len(listed) == len(set(listed)), listed
+    expect(client.models.retrieve(model).id, model)
+    rejected(openai.NotFoundError, lambda: client.models.retrieve("no-such-model"))
+
+
 def cut(base_url, api_key, model):
     client = connect(base_url, api_key)
     interrupted(
@@ -140,4 +148,4 @@ def disconnect(base_url, api_key, model):
     assert text.startswith("Sentence number 0"), text
 
 
-run([chat, stream, tools, schema, image, reasoning, error, cut, disconnect])
+run([chat, stream, tools, schema, image, reasoning, error, models, cut, disconnect])

@@ -15,6 +15,12 @@ pub(super) struct Table {
     columns: &'static [(&'static str, &'static str)],
 }
 
+impl Table {
+    fn has(&self, scenario: &str) -> bool {
+        self.columns.iter().any(|(_, name)| *name == scenario)
+    }
+}
+
 /// The providers of a table.
 pub(super) enum Rows {
     Of(&'static [Group]),
@@ -207,7 +213,8 @@ impl Ran {
     }
 }
 
-/// Lists cells that failed without a stated reason, and those that passed in spite of one.
+/// Lists cells that failed without a stated reason, and those that passed in spite of one. What a script tries beside the
+/// columns of its table must pass.
 pub(super) fn list_wrong(ran: &[Ran]) -> Vec<String> {
     let mut wrong = Vec::new();
     for ran in ran {
@@ -219,6 +226,12 @@ pub(super) fn list_wrong(ran: &[Ran]) -> Vec<String> {
                     (Cell::Passed, Some(why)) => wrong.push(format!("{place} works, although: {why}")),
                     _ => {}
                 }
+            }
+            let tried = ran.results[provider.name].as_object().into_iter().flatten();
+            for (scenario, told) in
+                tried.filter(|(scenario, told)| !ran.client.table.has(scenario) && told["ok"] != true)
+            {
+                wrong.push(format!("{} → {}: {scenario}: {}", ran.client.title, provider.title, told["why"]));
             }
         }
     }
@@ -240,6 +253,8 @@ because its API has no such thing.
 
 Every whole answer of these runs is in the ledger with exactly the tokens that the upstream counted; every provider got the
 picture, the schema, the tool and its result in its own language, its own secret, and never the client's key.
+
+OpenAI's and Anthropic's SDKs also list the models, page by page, show one, and Anthropic's count tokens, over both vendors.
 
 The SDKs of AWS and Cohere (`boto3`, `cohere`) speak their vendors' own APIs and reach those through `/passthrough/…`: signed
 here, untouched on the way, counted. boto3 sends a key as `AWS_BEARER_TOKEN_BEDROCK`. What aimock lacks (vectors and rankings with
