@@ -4,6 +4,8 @@
 //! Anthropic loses nothing. Writing obeys the rules that the vendor enforces with a 400: roles alternate and start with
 //! the user, no empty text, results before other content, a cap on tokens, names of a small alphabet.
 
+#![deny(missing_docs)]
+
 mod error;
 mod read_answer;
 mod read_request;

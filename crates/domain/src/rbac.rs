@@ -122,7 +122,7 @@ macro_rules! roles {
 
 roles! {
     /// Everything, also ownership.
-    Owner = "owner", "Owner", "Everything, including ownership and deletion of the organization.";
+    Owner = "owner", "Owner", "Everything, including granting and removing ownership.";
     /// Everything but ownership.
     Admin = "admin", "Admin", "Everything except granting or removing ownership.";
     /// Members, tokens, credentials, nodes and the audit log; no traffic content.

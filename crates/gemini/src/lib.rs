@@ -8,6 +8,8 @@
 //!
 //! [`ChatRequest::with_address`]: hub::canonical::request::ChatRequest::with_address
 
+#![deny(missing_docs)]
+
 pub mod embeddings;
 mod error;
 mod plain_schema;

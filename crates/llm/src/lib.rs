@@ -18,6 +18,8 @@
 //! - Any split of the same upstream bytes gives the same events.
 //! - Nothing here panics on any input; what cannot be read is an error that names the place.
 
+#![deny(missing_docs)]
+
 pub mod dialect;
 pub mod fuzz;
 

@@ -11,6 +11,8 @@
 //! - A request goes to the target's own base and carries only headers that we set or that are on the provider's list.
 //! - Nothing here panics on any input.
 
+#![deny(missing_docs)]
+
 pub mod auth;
 pub mod estimate;
 pub mod failure;

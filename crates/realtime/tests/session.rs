@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use parking_lot::Mutex;
 use realtime::session::{GONE_AFTER, LAST_WORD, STALLED_AFTER};
 use realtime::{
     CloseCode, CloseFrame, Done, End, Host, Limits, Message, Refusal, Session, Socket, Transcribed, UpstreamError,
@@ -37,7 +38,7 @@ struct Answers {
 
 struct Script {
     told: mpsc::UnboundedSender<Told>,
-    answers: Arc<std::sync::Mutex<Answers>>,
+    answers: Arc<Mutex<Answers>>,
 }
 
 impl Script {
@@ -57,7 +58,7 @@ fn said(no: Option<&Refusal>) -> Result<(), Refusal> {
 
 impl Host for Script {
     fn may_respond(&mut self) -> Result<(), Refusal> {
-        said(self.answers.lock().expect("as the test has it").respond.as_ref())
+        said(self.answers.lock().respond.as_ref())
     }
 
     fn may_set_model(&mut self, model: &str) -> Result<Option<String>, Refusal> {
@@ -74,7 +75,7 @@ impl Host for Script {
 
     fn began(&mut self, turn: &str) -> Result<(), Refusal> {
         self.tell(Told::Began(turn.to_owned()));
-        said(self.answers.lock().expect("as the test has it").began.as_ref())
+        said(self.answers.lock().began.as_ref())
     }
 
     fn done(&mut self, done: &Done) {
@@ -92,7 +93,7 @@ impl Host for Script {
     fn exhausted(&mut self, _: Duration) {}
 
     fn may_go_on(&mut self) -> Result<(), Refusal> {
-        said(self.answers.lock().expect("as the test has it").go_on.as_ref())
+        said(self.answers.lock().go_on.as_ref())
     }
 
     fn explain(&mut self, end: &End) -> Option<Refusal> {
@@ -111,7 +112,7 @@ struct Bench {
     client: Socket,
     upstream: Socket,
     told: mpsc::UnboundedReceiver<Told>,
-    answers: Arc<std::sync::Mutex<Answers>>,
+    answers: Arc<Mutex<Answers>>,
     leave: Arc<Notify>,
     cut: Arc<Notify>,
     run: JoinHandle<Option<End>>,
@@ -121,7 +122,7 @@ struct Ends {
     client: DuplexStream,
     upstream: DuplexStream,
     told: mpsc::UnboundedReceiver<Told>,
-    answers: Arc<std::sync::Mutex<Answers>>,
+    answers: Arc<Mutex<Answers>>,
     leave: Arc<Notify>,
     cut: Arc<Notify>,
     run: JoinHandle<Option<End>>,
@@ -131,7 +132,7 @@ struct Ends {
 async fn start(room: usize) -> Ends {
     let ((client, near_client), (upstream, near_upstream)) = (duplex(room), duplex(room));
     let (tell, told) = mpsc::unbounded_channel();
-    let answers = Arc::new(std::sync::Mutex::new(Answers::default()));
+    let answers = Arc::new(Mutex::new(Answers::default()));
     let (leave, cut) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let host = Script { told: tell, answers: answers.clone() };
     let near_client = realtime::to_client(Box::new(near_client), MAX_MESSAGE).await;
@@ -254,12 +255,12 @@ async fn transcriptions_are_booked_with_their_model() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_turn_leaves_the_session() {
     let mut bench = Bench::new().await;
-    bench.answers.lock().expect("as the test has it").respond = Some(refusal("rate_limited", false));
+    bench.answers.lock().respond = Some(refusal("rate_limited", false));
     say(&mut bench.client, &json!({"type": "response.create", "event_id": "mine"})).await;
     let error = hear_event(&mut bench.client).await;
     assert_eq!(error["type"], "error");
     assert_eq!((&error["error"]["code"], &error["error"]["event_id"]), (&json!("rate_limited"), &json!("mine")));
-    bench.answers.lock().expect("as the test has it").respond = None;
+    bench.answers.lock().respond = None;
     say(&mut bench.client, &json!({"type": "response.create", "event_id": "again"})).await;
     assert_eq!(hear_event(&mut bench.upstream).await["event_id"], "again", "the first never went on");
 }
@@ -267,7 +268,7 @@ async fn a_refused_turn_leaves_the_session() {
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_the_upstream_made_can_be_refused() {
     let mut bench = Bench::new().await;
-    bench.answers.lock().expect("as the test has it").began = Some(refusal("rate_limited", false));
+    bench.answers.lock().began = Some(refusal("rate_limited", false));
     say(&mut bench.upstream, &created("resp_1")).await;
     let cancel = hear_event(&mut bench.upstream).await;
     assert_eq!((&cancel["type"], &cancel["response_id"]), (&json!("response.cancel"), &json!("resp_1")));
@@ -303,7 +304,7 @@ async fn what_writes_down_is_asked_about() {
 #[tokio::test(start_paused = true)]
 async fn a_revoked_key_ends_the_session_within_moments() {
     let mut bench = Bench::new().await;
-    bench.answers.lock().expect("as the test has it").go_on = Some(refusal("key_revoked", true));
+    bench.answers.lock().go_on = Some(refusal("key_revoked", true));
     let revoked_at = Instant::now();
     assert_eq!(hear_event(&mut bench.client).await["error"]["code"], "key_revoked");
     assert!(revoked_at.elapsed() <= Duration::from_secs(2));
