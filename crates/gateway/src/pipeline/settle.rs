@@ -118,7 +118,8 @@ struct Current {
     record: AttemptRecord,
     started: Instant,
     at: UnderWay,
-    span: tracing::Span,
+    /// `None` while tracing is off; boxed, so that a stream without one does not keep room for it.
+    span: Option<Box<tracing::Span>>,
 }
 
 /// Measures one call.
@@ -215,7 +216,7 @@ impl Meter {
 
     /// Returns what tells the upstream at `to` which span its request is part of; `None` while tracing is off.
     pub(crate) fn traceparent(&self, to: &http::Uri) -> Option<HeaderValue> {
-        let span = self.current.as_ref().map_or(&self.span, |current| &current.span);
+        let span = self.current.as_ref().and_then(|current| current.span.as_deref()).unwrap_or(&self.span);
         super::trace::traceparent(span, to)
     }
 
@@ -329,7 +330,9 @@ impl Meter {
         self.price = bill.price.or(self.price);
         self.is_estimated |= bill.is_estimated;
         self.worker.metrics.attempt(outcome);
-        calls::end_attempt(&span, &record, self.finish.map(finish_word));
+        if let Some(span) = span {
+            calls::end_attempt(&span, &record, self.finish.map(finish_word));
+        }
         // One attempt is the rule; a vector left alone makes room for four.
         self.attempts.reserve_exact(1);
         self.attempts.push(record);

@@ -45,14 +45,14 @@ pub fn start_call() -> Span {
     )
 }
 
-/// Opens the span of an attempt; a call without a span has none.
+/// Opens the span of an attempt; `None` when its call has none.
 #[must_use]
-pub fn start_attempt(call: &Span, endpoint: Endpoint, record: &AttemptRecord) -> Span {
+pub fn start_attempt(call: &Span, endpoint: Endpoint, record: &AttemptRecord) -> Option<Box<Span>> {
     if call.is_disabled() {
-        return Span::none();
+        return None;
     }
     let operation = operation(endpoint);
-    tracing::info_span!(
+    let span = tracing::info_span!(
         target: "headgate::request",
         parent: call,
         "gateway.attempt",
@@ -76,7 +76,8 @@ pub fn start_attempt(call: &Span, endpoint: Endpoint, record: &AttemptRecord) ->
         error.type = Empty,
         outcome = Empty,
         cost_nano_usd = Empty,
-    )
+    );
+    Some(Box::new(span))
 }
 
 /// Records what is known at the end of an attempt.
