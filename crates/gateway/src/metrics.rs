@@ -35,7 +35,8 @@ const DURATION_BOUNDS_US: [u64; 16] = [
 const OVERHEAD_BOUNDS_US: [u64; 16] =
     [10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000, 2_000, 5_000, 10_000, 100_000, 1_000_000];
 
-const TOKEN_KINDS: [&str; 4] = ["input", "cached_input", "cache_write", "output"];
+/// Those of reasoning are output, too, and counted in both.
+const TOKEN_KINDS: [&str; 5] = ["input", "cached_input", "cache_write", "output", "reasoning"];
 
 /// A value that only grows.
 #[derive(Debug, Default)]
@@ -189,7 +190,7 @@ impl Shard {
             self.overhead.observe(call.overhead);
         }
         let written = call.usage.cache_write_5m + call.usage.cache_write_1h;
-        let kinds = [call.usage.input, call.usage.cached_input, written, call.usage.output];
+        let kinds = [call.usage.input, call.usage.cached_input, written, call.usage.output, call.usage.reasoning];
         for (counter, n) in self.tokens.iter().zip(kinds) {
             if n > 0 {
                 counter.add(n);
@@ -263,7 +264,7 @@ impl Metrics {
             let n = self.sum(|shard| shard.attempts[*outcome as usize].get());
             text.line("headgate_attempts_total", &[("outcome", outcome.as_str())], n);
         }
-        text.head("headgate_tokens_total", "counter", "Tokens by kind.");
+        text.head("headgate_tokens_total", "counter", "Tokens by kind; reasoning is part of output.");
         for (at, kind) in TOKEN_KINDS.iter().enumerate() {
             text.line("headgate_tokens_total", &[("kind", kind)], self.sum(|shard| shard.tokens[at].get()));
         }
@@ -421,7 +422,7 @@ mod tests {
             duration: Duration::from_millis(3),
             first_byte: Some(Duration::from_millis(2)),
             overhead: Duration::from_micros(40),
-            usage: TokenUsage { input: 7, output: 5, ..TokenUsage::default() },
+            usage: TokenUsage { input: 7, output: 5, reasoning: 3, ..TokenUsage::default() },
             cost_nano_usd: 11,
             cache: CacheUse::default(),
         };
@@ -432,6 +433,8 @@ mod tests {
         for line in [
             "headgate_requests_total{endpoint=\"messages\",outcome=\"success\"} 2",
             "headgate_tokens_total{kind=\"input\"} 14",
+            "headgate_tokens_total{kind=\"output\"} 10",
+            "headgate_tokens_total{kind=\"reasoning\"} 6",
             "headgate_cost_nano_usd_total 22",
             "headgate_request_duration_seconds_bucket{endpoint=\"messages\",le=\"0.0025\"} 0",
             "headgate_request_duration_seconds_bucket{endpoint=\"messages\",le=\"0.005\"} 2",
@@ -442,5 +445,29 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
+    }
+
+    #[test]
+    fn the_document_names_every_metric_and_every_label() {
+        let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/LOGGING.md"));
+        let document = document.expect("the document");
+        let mut text = String::new();
+        Metrics::new(1).render(&mut text);
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        for name in names {
+            assert!(document.contains(&format!("`{name}`")), "{name}");
+        }
+        // A list is a sentence that begins with the label.
+        let listed = |label: &str| {
+            let at = document.find(&format!("`{label}`: ")).expect("the list");
+            let ends = [". ", ".\n"].iter().filter_map(|end| document[at..].find(end));
+            let sentence = &document[at..][..ends.min().expect("its end")];
+            sentence.split('`').skip(3).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(listed("endpoint"), Endpoint::ALL.iter().map(|one| one.as_str()).collect::<Vec<_>>());
+        assert_eq!(listed("kind"), TOKEN_KINDS);
+        let outcomes = Outcome::ALL.iter().map(|one| one.as_str());
+        let outcomes: Vec<_> = outcomes.chain(AttemptOutcome::ALL.iter().map(|one| one.as_str())).collect();
+        assert_eq!(listed("outcome"), outcomes);
     }
 }
