@@ -16,7 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http1::preface::{Connection, Opening, Protocol};
 use http1::server::{Answers, Reading, Refused, Takeover};
+use http1::taken::{Bodies, Taken};
 use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -38,7 +39,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::sleep;
 
-use crate::pipeline::relay::ReplyBody;
+use crate::pipeline::relay::{Cut, ReplyBody};
 use crate::pipeline::{self, Worker};
 use crate::server::body::Incoming;
 use crate::server::patience::{Over, Patience};
@@ -173,7 +174,10 @@ where
             drive(served, |_| connection.end(), Phase::Draining, &mut patience, &connection).await;
         }
         Some(Protocol::Http2) => {
-            let served = Box::pin(http2(limits).serve_connection(TokioIo::new(opening), calls));
+            let bodies = Arc::new(Bodies::default());
+            let idle = Duration::from_millis(limits.idle_ms);
+            runtime::tasks::spawn("gateway.http2.stalls", end_stalled(Arc::downgrade(&bodies), idle));
+            let served = Box::pin(http2(limits).serve_connection(TokioIo::new(opening), Shared { calls, bodies }));
             // GOAWAY loses nothing: streams that were opened before the client has read it are served.
             drive(served, http2::Connection::graceful_shutdown, Phase::Leaving, &mut patience, &connection).await;
         }
@@ -216,6 +220,15 @@ async fn drive<C: Future>(
     .await;
 }
 
+/// Ends the calls of a connection whose client takes nothing of their answers, for as long as the connection is there.
+async fn end_stalled(bodies: Weak<Bodies<ReplyBody>>, idle: Duration) {
+    loop {
+        sleep(idle).await;
+        let Some(bodies) = bodies.upgrade() else { return };
+        bodies.look();
+    }
+}
+
 fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -236,19 +249,29 @@ struct Calls {
     stop: Stop,
 }
 
-impl Service<Request<hyper::body::Incoming>> for Calls {
-    type Response = Response<ReplyBody>;
+/// Takes the calls of a connection that they share.
+struct Shared {
+    calls: Calls,
+    bodies: Arc<Bodies<ReplyBody>>,
+}
+
+impl Service<Request<hyper::body::Incoming>> for Shared {
+    type Response = Response<Taken<ReplyBody>>;
     type Error = Infallible;
     // On the heap, and gone when the answer begins: a stream would otherwise keep 8 KB for it while it runs.
-    type Future = Pin<Box<dyn Future<Output = Result<Response<ReplyBody>, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
-        self.connection.note_request();
-        let (worker, phase) = (self.worker.clone(), self.stop.phase());
+        let Calls { worker, connection, stop } = &self.calls;
+        connection.note_request();
+        let (worker, phase, bodies) = (worker.clone(), stop.phase(), self.bodies.clone());
         // On the heap: the head would otherwise be kept, and moved, once for each future that it passes through.
         let (parts, body) = request.into_parts();
         let parts = Box::new(parts);
-        Box::pin(async move { Ok(answer(&worker, parts, Incoming::Shared(body), refuse_late(phase)).await) })
+        Box::pin(async move {
+            let answer = answer(&worker, parts, Incoming::Shared(body), refuse_late(phase)).await;
+            Ok(answer.map(|body| bodies.hold(body, Cut)))
+        })
     }
 }
 

@@ -21,6 +21,7 @@ mod framing;
 pub mod fuzz;
 pub mod preface;
 pub mod server;
+pub mod taken;
 
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName};

@@ -15,6 +15,7 @@ mod conversations;
 mod cooldowns;
 mod disconnect;
 mod exchanges;
+mod frames;
 mod headers;
 mod hostile;
 mod http2;
