@@ -124,7 +124,7 @@ impl<'r> Notes<'r> {
         if block.cache.is_some() {
             self.dropped(format!("{path}.cache_control"), "the upstream caches prompts by itself");
         }
-        for (name, _) in block.rest.iter().filter(|(name, _)| *name != Block::ITEM) {
+        for (name, _) in block.rest.unknown() {
             let reason = format!("{} has no such field", self.vendor);
             self.dropped(format!("{path}.{name}"), &reason);
         }
@@ -169,11 +169,10 @@ impl<'r> Notes<'r> {
     fn drop_unknown(&mut self) {
         let request = self.request;
         let of_stream = request.stream.iter().flat_map(|stream| stream.rest.iter());
-        let of_messages =
-            request.messages.iter().enumerate().flat_map(|(index, message)| {
-                message.rest.iter().map(move |(name, _)| format!("messages[{index}].{name}"))
-            });
-        let names: Vec<String> = (request.rest.iter().map(|(name, _)| name.to_owned()))
+        let of_messages = request.messages.iter().enumerate().flat_map(|(index, message)| {
+            message.rest.unknown().map(move |(name, _)| format!("messages[{index}].{name}"))
+        });
+        let names: Vec<String> = (request.rest.unknown().map(|(name, _)| name.to_owned()))
             .chain(of_stream.map(|(name, _)| format!("stream_options.{name}")))
             .chain(of_messages)
             .collect();

@@ -1,3 +1,5 @@
+mod matrix;
+
 use hub::canonical::error::DecodeError;
 use hub::canonical::event::Event;
 use llm::dialect::{Dialect, Mode, Speak as _, Undo};

@@ -108,7 +108,7 @@ impl Writer<'_> {
     }
 
     fn write_block(&mut self, path: &str, block: &Block, array: &mut ArrayWriter<'_>) {
-        for (name, _) in block.rest.iter().filter(|(name, _)| *name != Block::ITEM) {
+        for (name, _) in block.rest.unknown() {
             self.notes.dropped(format!("{path}.{name}"), "Bedrock has no such field");
         }
         match &block.content {

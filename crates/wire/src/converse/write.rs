@@ -322,7 +322,7 @@ impl Writer<'_> {
         if tool.strict == Some(true) && strict.is_none() {
             self.notes.dropped(format!("tools[{index}].function.strict"), "the model has no structured output");
         }
-        for (field, _) in tool.rest.iter() {
+        for (field, _) in tool.rest.unknown() {
             self.notes.dropped(format!("tools[{index}].{field}"), "Bedrock has no such field");
         }
         write_spec(&name, tool.description.as_deref(), tool.parameters.as_ref(), strict, array);
