@@ -148,6 +148,21 @@ fn error_bodies_of_any_shape_become_a_message() {
     }
 }
 
+/// What `cargo fuzz` finds for each of its targets; all but three are copies of the fixtures.
+const TARGETS: [&str; 11] = [
+    "anthropic_stream",
+    "completions_stream",
+    "conversation",
+    "counts",
+    "embeddings",
+    "gemini_stream",
+    "openai_stream",
+    "requests",
+    "responses_stream",
+    "sse",
+    "whole_answers",
+];
+
 /// The fixtures, as they are and with one byte changed, go through the same functions as the fuzzers'.
 #[test]
 fn the_fuzz_targets_hold_on_the_corpus() {
@@ -168,6 +183,10 @@ fn the_fuzz_targets_hold_on_the_corpus() {
         }
     }
     let kept = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    for target in TARGETS {
+        let n_kept = fs::read_dir(kept.join(target)).map_or(0, Iterator::count);
+        assert!(n_kept > 2, "{target} has {n_kept} kept inputs");
+    }
     for target in ["conversation", "counts", "embeddings"] {
         for file in fs::read_dir(kept.join(target)).unwrap() {
             let mut bytes = fs::read(file.unwrap().path()).unwrap();

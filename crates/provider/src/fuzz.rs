@@ -5,13 +5,19 @@
 
 use std::fmt::Debug;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 use llm::canonical::answer::fold;
 use llm::canonical::error::DecodeError;
 use llm::canonical::event::Event;
-use llm::dialect::{AnswerOptions, Dialect, Mode, RequestOptions, Speak as _, Undo};
+use llm::dialect::{AnswerOptions, Decoder, Dialect, Mode, RequestOptions, Speak as _, Undo};
 
+use crate::provider::{ALL, Base, Call, Operation, Provider, Relay, Surface, Target, find};
 use crate::scan::scan;
 use crate::skim::{Skimmed, StreamSkim, skim_body, tier_in_events, tier_of};
+use crate::task::{Asked, Task, multipart};
 use crate::wire::event_stream::{self, Reader};
 use crate::wire::{COHERE, CONVERSE, OLLAMA, Wire};
 
@@ -93,6 +99,90 @@ pub fn requests(bytes: &[u8]) {
     }
 }
 
+/// What a task is asked with, so that an answer to it can be read.
+const ASKED: [(Operation, &str); 5] = [
+    (Operation::Embeddings, r#"{"model":"m","input":["a","b"]}"#),
+    (
+        Operation::Task(Task::Rerank),
+        r#"{"model":"m","query":"q","documents":["a",{"text":"b"}],"return_documents":true}"#,
+    ),
+    (Operation::Task(Task::ImageGeneration), r#"{"model":"m","prompt":"a cat","size":"1024x1024"}"#),
+    (Operation::Task(Task::Speech), r#"{"model":"m","input":"Hello","voice":"JBFqnCBsd6RMkjVDRZzb"}"#),
+    (Operation::Task(Task::Transcription), HEARD),
+];
+const HEARD: &str = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b\r\n\
+    Content-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\r\n--b\r\n\
+    Content-Disposition: form-data; name=\"response_format\"\r\n\r\nverbose_json\r\n--b--\r\n";
+
+/// Tasks in the vendors' own forms: whatever a client asks is written or refused, whatever an upstream answers is read or refused.
+pub fn tasks(bytes: &[u8]) {
+    for provider in ALL {
+        let spec = provider.spec();
+        let Ok(base) = Base::parse(spec, spec.base_url.unwrap_or("https://upstream.test/v1")) else { continue };
+        for (operation, body) in ASKED {
+            let surface = match operation {
+                Operation::Task(task) => Surface::Task(task),
+                _ => Surface::Embeddings,
+            };
+            let has_form = spec.place(surface, false).is_some_and(|place| place.form.is_some());
+            if !has_form && spec.name != "openai" {
+                continue;
+            }
+            ask(*provider, &base, operation, bytes);
+            let Some(asked) = ask(*provider, &base, operation, body.as_bytes()) else { continue };
+            for kind in ["application/json", "text/plain", "audio/mpeg"] {
+                let told = asked.read(&HeaderValue::from_static(kind), &Bytes::copy_from_slice(bytes));
+                let Ok(told) = told else { continue };
+                let claims_json = told.content_type.as_bytes().starts_with(b"application/json");
+                assert!(!claims_json || is_json(&told.body) || told.body == bytes, "an answer is what it says it is");
+            }
+        }
+    }
+}
+
+fn ask(provider: &dyn Provider, base: &Base, operation: Operation, body: &[u8]) -> Option<Box<Asked>> {
+    let body = Bytes::copy_from_slice(body);
+    let scan = if multipart::is_form(&body) { multipart::scan(&body).ok()? } else { scan(&body).ok()? };
+    let headers = HeaderMap::new();
+    let call = Call { operation, body: &body, scan: &scan, headers: &headers, inlined: None };
+    match provider.prepare(&call, &Target { base, upstream_model: "m" }).ok()?.relay {
+        Relay::Formed(asked) => Some(asked),
+        _ => None,
+    }
+}
+
+/// Forms with files: the parts lie within the body, and another field leaves the rest as it was.
+pub fn forms(bytes: &[u8]) {
+    let Ok(form) = multipart::parse(bytes) else { return };
+    let values: Vec<Vec<u8>> = form.parts.iter().map(|part| form.value(part).to_vec()).collect();
+    let written = form.with_field("a-name-that-nobody-has", "model", "m");
+    let Ok(again) = multipart::parse(&written) else { return };
+    for value in &values {
+        assert!(again.parts.iter().any(|part| again.value(part) == &value[..]), "a part is as it was");
+    }
+}
+
+/// Bedrock's frames around a maker's own events: each line is the JSON of one chunk.
+pub fn invoke(bytes: &[u8]) {
+    let Some(bedrock) = find("bedrock") else { return };
+    let mut framed = Vec::new();
+    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let payload = format!("{{\"bytes\":\"{}\"}}", STANDARD.encode(line));
+        framed.extend(event_stream::write(&[(":message-type", "event"), (":event-type", "chunk")], payload.as_bytes()));
+    }
+    let messages = || bedrock.decoder(Dialect::AnthropicMessages, Mode::Stream, Undo::default());
+    for make in [&messages as &dyn Fn() -> Box<dyn Decoder>, &|| bedrock.onlooker().unwrap_or_else(messages)] {
+        for bytes in [&framed[..], bytes] {
+            let read = |size: usize| {
+                let (mut decoder, mut events) = (make(), Vec::new());
+                let read = bytes.chunks(size).try_for_each(|chunk| decoder.push(chunk, &mut events));
+                (events.clone(), read.and_then(|()| decoder.finish(&mut events)))
+            };
+            let _ = same_for_any_split(bytes, read);
+        }
+    }
+}
+
 fn answers(wire: &dyn Wire, mode: Mode, bytes: &[u8]) {
     let read = |size: usize| -> (Vec<Event>, Result<(), DecodeError>) {
         let mut decoder = wire.decoder(mode, Undo::default());
@@ -140,13 +230,16 @@ mod tests {
 
     type Target = fn(&[u8]);
 
-    const TARGETS: [(&str, Target); 6] = [
+    const TARGETS: [(&str, Target); 9] = [
         ("event_stream", super::event_stream),
         ("converse", super::converse),
         ("cohere", super::cohere),
         ("ollama", super::ollama),
         ("skim", super::skim),
         ("requests", super::requests),
+        ("tasks", super::tasks),
+        ("forms", super::forms),
+        ("invoke", super::invoke),
     ];
 
     /// The kept inputs, as they are and with one byte changed.
