@@ -68,7 +68,7 @@ pub use base::{Base, BaseUrlError, ModelNameError, PathError};
 pub use own::{Counting, Known, count_named, reader, recognise};
 pub use prefill::Prefill;
 pub use rules::{Action, Rule, When};
-pub use spec::{BatchForm, Batches, Place, Quirks, Spec, Surface};
+pub use spec::{BaseParts, BatchForm, Batches, FromVariables, Place, Quirks, Spec, Surface};
 pub use wire::WIRE_DIALECT;
 
 /// Every provider, by name. The one line to add.
@@ -274,6 +274,11 @@ pub enum Speech {
 pub trait Provider: Sync {
     /// Returns the provider's data.
     fn spec(&self) -> &'static Spec;
+
+    /// Reads what the environment says of it through `get`.
+    fn read_variables(&self, get: &dyn Fn(&str) -> Option<String>) -> FromVariables {
+        self.spec().read_variables(get, || None)
+    }
 
     /// Says what a translation must know of a model. `model` is the catalog's entry, if it has one.
     fn request_options(&self, upstream_model: &str, model: Option<&Model>) -> RequestOptions {

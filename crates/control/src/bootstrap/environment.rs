@@ -34,16 +34,9 @@ pub struct FromEnvironment {
 /// Reads the variables of every provider through `get`; providers without a key or an address are left out.
 #[must_use]
 pub fn variables(get: impl Fn(&str) -> Option<String>) -> Vec<FromEnvironment> {
-    let read = |name: Option<&'static str>| {
-        name.and_then(&get).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-    };
     let found = provider::ALL.iter().map(|provider| {
-        let spec = provider.spec();
-        FromEnvironment {
-            provider: spec,
-            secret: read(spec.key_variable).map(Secret::new),
-            base_url: read(spec.base_url_variable),
-        }
+        let found = provider.read_variables(&get);
+        FromEnvironment { provider: provider.spec(), secret: found.secret, base_url: found.base_url }
     });
     found.filter(|found| found.secret.is_some() || found.base_url.is_some()).collect()
 }

@@ -7,18 +7,21 @@
 use llm::canonical::error::{AnswerError, DecodeError};
 use llm::canonical::event::{Delta, Event};
 use llm::canonical::usage::{TokenUsage, Usage};
-use llm::codec::{json, sse};
+use llm::codec::{json as reading, sse};
 use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Speak as _, Undo};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
+use domain::Secret;
 use http::HeaderValue;
 use http::header::ACCEPT;
+use serde_json::json;
 
+use super::spec::filled;
 use super::{
-    Call, Operation, Place, Prefill, Prepared, Provider, Quirks, Relay, Rule, Spec, Speech, Surface, anthropic, betas,
-    openai, prepare, rules,
+    BaseParts, Call, FromVariables, Operation, Place, Prefill, Prepared, Provider, Quirks, Relay, Rule, Spec, Speech,
+    Surface, anthropic, betas, openai, prepare, rules,
 };
 use crate::auth::Scheme;
 use crate::catalog::Model;
@@ -37,6 +40,10 @@ pub(super) static BEDROCK: Bedrock = Bedrock(Spec {
     title: "AWS Bedrock",
     key_variable: Some("AWS_BEARER_TOKEN_BEDROCK"),
     base_url_variable: Some("AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
+    base_url_parts: Some(BaseParts {
+        variables: &["AWS_REGION", "AWS_DEFAULT_REGION"],
+        address: "https://bedrock-runtime.{}.amazonaws.com",
+    }),
     auth: Scheme::Aws { service: "bedrock" },
     dialects: &[Dialect::AnthropicMessages, Dialect::OpenAiResponses],
     wire: Some(&CONVERSE),
@@ -81,6 +88,31 @@ const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 impl Provider for Bedrock {
     fn spec(&self) -> &'static Spec {
         &BEDROCK.0
+    }
+
+    /// The keys of the vendor's own tools, where there is no key for this service.
+    fn read_variables(&self, get: &dyn Fn(&str) -> Option<String>) -> FromVariables {
+        let read = |name: &str| filled(&get(name)?);
+        let mut found = self.spec().read_variables(get, || {
+            let mut secret = json!({
+                "access_key_id": read("AWS_ACCESS_KEY_ID")?,
+                "secret_access_key": read("AWS_SECRET_ACCESS_KEY")?,
+            });
+            for (field, name) in [("session_token", "AWS_SESSION_TOKEN"), ("region", "AWS_REGION")] {
+                if let Some(value) = read(name) {
+                    secret[field] = value.into();
+                }
+            }
+            Some(Secret::new(secret.to_string()))
+        });
+        // China's regions have a domain of their own.
+        if let Some(address) = &mut found.base_url
+            && address.ends_with(".amazonaws.com")
+            && address.contains(".cn-")
+        {
+            address.push_str(".cn");
+        }
+        found
     }
 
     fn request_options(&self, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
@@ -187,7 +219,7 @@ fn chunk_of(frame: &Frame<'_>) -> Result<Option<Vec<u8>>, DecodeError> {
     if frame.kind != "chunk" {
         return Ok(None);
     }
-    let root = json::root(frame.payload)?;
+    let root = reading::root(frame.payload)?;
     let object = root.object()?;
     let field = object.get("bytes")?;
     STANDARD.decode(field.str()?.as_bytes()).map(Some).map_err(|_| field.expected("base64"))
@@ -214,7 +246,7 @@ impl Metered {
             return Ok(());
         }
         let Some(data) = chunk_of(frame)? else { return Ok(()) };
-        let root = json::root(&data)?;
+        let root = reading::root(&data)?;
         let counted = root.object()?.report(METRICS, |metrics| TokenUsage {
             input: metrics.count("inputTokenCount"),
             cached_input: metrics.count("cacheReadInputTokenCount"),

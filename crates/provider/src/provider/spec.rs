@@ -3,6 +3,7 @@
 //! No behaviour beyond look-ups: `base` makes addresses of places, `rules` applies rules. A provider's file states what differs
 //! from [`Spec::OPENAI_LIKE`], and where it was read.
 
+use domain::Secret;
 use domain::price::ServiceTier;
 use llm::dialect::{Dialect, MaxTokensStyle};
 
@@ -27,6 +28,8 @@ pub struct Spec {
     pub key_variable: Option<&'static str>,
     /// Environment variable that usually holds another base address.
     pub base_url_variable: Option<&'static str>,
+    /// How another base address is usually told in parts.
+    pub base_url_parts: Option<BaseParts>,
     /// Whether a call needs a stored credential at all.
     pub needs_credential: bool,
     /// How requests are signed, and so what secrets look like.
@@ -59,6 +62,54 @@ pub struct Spec {
     pub batches: Option<Batches>,
     /// Where it differs from the vendor whose dialect it speaks.
     pub quirks: Quirks,
+}
+
+/// A base address of which one part is told by environment variables, for vendors whose tools ask for that part alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BaseParts {
+    /// The variables, of which the first that is set is taken.
+    pub variables: &'static [&'static str],
+    /// The address, with `{}` for the part.
+    pub address: &'static str,
+}
+
+impl BaseParts {
+    /// Makes the address; `None` when no variable is set. A part that holds the scheme or a slash at its end is taken without.
+    fn read(self, get: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+        let part = self.variables.iter().find_map(|name| filled(&get(name)?))?;
+        let part = part.strip_prefix("https://").unwrap_or(&part).trim_end_matches('/');
+        Some(self.address.replace("{}", part))
+    }
+}
+
+/// What a variable says, unless it is blank.
+pub(super) fn filled(value: &str) -> Option<String> {
+    let value = value.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// What environment variables say of a provider.
+#[derive(Debug, Clone, Default)]
+pub struct FromVariables {
+    /// The secret.
+    pub secret: Option<Secret<String>>,
+    /// The base address, where it is not the usual one.
+    pub base_url: Option<String>,
+}
+
+impl Spec {
+    /// Reads the usual variables. A part of an address alone says nothing: other tools read it, too.
+    pub(super) fn read_variables(
+        &self,
+        get: &dyn Fn(&str) -> Option<String>,
+        secret: impl FnOnce() -> Option<Secret<String>>,
+    ) -> FromVariables {
+        let of = |name: Option<&'static str>| filled(&get(name?)?);
+        let secret = of(self.key_variable).map(Secret::new).or_else(secret);
+        let parts = self.base_url_parts.filter(|_| secret.is_some());
+        let base_url = of(self.base_url_variable).or_else(|| parts?.read(get));
+        FromVariables { secret, base_url }
+    }
 }
 
 /// Where a provider takes many calls at once, and in which form.
@@ -94,6 +145,7 @@ impl Spec {
         base_url: None,
         key_variable: None,
         base_url_variable: None,
+        base_url_parts: None,
         needs_credential: true,
         auth: Scheme::Bearer,
         dialects: &[Dialect::OpenAiChat],

@@ -1,4 +1,5 @@
 mod golden;
+mod page;
 mod priced;
 mod usage;
 
@@ -545,4 +546,53 @@ fn what_was_brought_stands_in_the_place_of_its_address() {
     let mut inlined = crate::media::Inlined::default();
     let page = crate::media::Need { url: PICTURE.into(), kind: crate::media::Kind::Image };
     assert!(!inlined.bring(page, b"<html>") && inlined.is_empty());
+}
+
+#[test]
+fn a_tuned_model_is_called_at_its_endpoint() {
+    const BASE: &str = "https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/us-central1";
+    let sent = |model: &str, more: &Value| {
+        let prepared = Case::new(CHAT, &chat(more)).prepared("vertex", BASE, model).unwrap();
+        prepared.request.uri().to_string().strip_prefix(BASE).unwrap().to_owned()
+    };
+    assert_eq!(sent("4872301990123", &json!({})), "/endpoints/4872301990123:generateContent");
+    let streamed = sent("4872301990123", &json!({"stream": true}));
+    assert_eq!(streamed, "/endpoints/4872301990123:streamGenerateContent?alt=sse");
+    assert_eq!(sent("gemini-3-flash", &json!({})), "/publishers/google/models/gemini-3-flash:generateContent");
+}
+
+#[test]
+fn the_usual_variables_make_a_secret_and_an_address() {
+    let told = |provider: &str, set: &[(&str, &str)]| {
+        let get = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let found = find(provider).unwrap().read_variables(&get);
+        (found.secret.map(|secret| secret.expose().clone()), found.base_url)
+    };
+    let some = |text: &str| Some(text.to_owned());
+    let key = ("CLOUDFLARE_API_KEY", "k");
+    let account = ("CLOUDFLARE_ACCOUNT_ID", " a1 ");
+    let address = "https://api.cloudflare.com/client/v4/accounts/a1/ai/v1";
+    assert_eq!(told("cloudflare", &[key, account]), (some("k"), some(address)));
+    assert_eq!(told("cloudflare", &[account]), (None, None), "an account alone is other tools' business");
+    let host = ("DATABRICKS_HOST", "https://dbc-1.cloud.databricks.com/");
+    let address = "https://dbc-1.cloud.databricks.com/serving-endpoints";
+    assert_eq!(told("databricks", &[("DATABRICKS_TOKEN", "t"), host]), (some("t"), some(address)));
+    assert_eq!(told("openai", &[("OPENAI_API_KEY", " "), ("OPENAI_BASE_URL", "")]), (None, None));
+    // AWS: its own key for this service before the keys of its tools; a region makes the address.
+    let (region, keys) = (
+        ("AWS_REGION", "eu-west-1"),
+        [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "s/1"), ("AWS_SESSION_TOKEN", "t")],
+    );
+    let (secret, address) = told("bedrock", &[keys[0], keys[1], keys[2], region]);
+    let secret = secret.unwrap();
+    assert_eq!(address, some("https://bedrock-runtime.eu-west-1.amazonaws.com"));
+    assert_eq!(find("bedrock").unwrap().spec().check_secret(&secret), Ok(()));
+    let expected =
+        json!({"access_key_id": "AKID", "secret_access_key": "s/1", "session_token": "t", "region": "eu-west-1"});
+    assert_eq!(json_of(secret.as_bytes()), expected);
+    let bearer = ("AWS_BEARER_TOKEN_BEDROCK", "ABSK");
+    assert_eq!(told("bedrock", &[bearer, keys[0], keys[1], region]).0, some("ABSK"));
+    assert_eq!(told("bedrock", &[keys[0], region]), (None, None));
+    let china = told("bedrock", &[bearer, ("AWS_DEFAULT_REGION", "cn-north-1")]).1;
+    assert_eq!(china, some("https://bedrock-runtime.cn-north-1.amazonaws.com.cn"));
 }

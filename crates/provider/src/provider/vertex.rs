@@ -4,6 +4,8 @@
 //! `https://us-central1-aiplatform.googleapis.com/v1/projects/<project>/locations/us-central1`. Facts: the vendor's API reference
 //! and field notes, read November 2026.
 
+use http::Uri;
+use http::uri::PathAndQuery;
 use llm::dialect::{Dialect, RequestOptions};
 
 use super::{Call, Place, Prefill, Prepared, Provider, Quirks, Spec, Speech, Surface, anthropic, betas, prepare};
@@ -47,6 +49,12 @@ pub(super) static VERTEX: Vertex = Vertex(Spec {
         Place::new(Surface::Task(Task::ImageGeneration), "/publishers/google/models/{model}:predict")
             .in_form(&PREDICT_IMAGE),
         Place::new(Surface::Chat(Dialect::OpenAiChat), "/endpoints/openapi/chat/completions"),
+        // The same of tuned models, for calls in the provider's own form.
+        Place::streamed(
+            Surface::Chat(Dialect::Gemini),
+            "/endpoints/{model}:generateContent",
+            "/endpoints/{model}:streamGenerateContent?alt=sse",
+        ),
     ],
     forwarded: &["anthropic-beta"],
     request_id_header: "x-request-id",
@@ -84,8 +92,13 @@ impl Provider for Vertex {
         upstream_model.split_once('@').filter(|_| is_claude).map_or(upstream_model, |(name, _)| name)
     }
 
-    /// Google refuses calls with switches that it does not know.
-    fn adorn(&self, _call: &Call<'_>, _upstream_model: &str, prepared: &mut Prepared) {
+    /// Google refuses calls with switches that it does not know, and has a tuned model, whose name is a number, at an endpoint of its own.
+    fn adorn(&self, _call: &Call<'_>, upstream_model: &str, prepared: &mut Prepared) {
+        if is_tuned(upstream_model)
+            && let Some(uri) = at_endpoint(prepared.request.uri())
+        {
+            *prepared.request.uri_mut() = uri;
+        }
         betas::keep_known(prepared.request.headers_mut(), betas::VERTEX);
     }
 
@@ -99,4 +112,20 @@ impl Provider for Vertex {
             Dialect::Gemini
         })
     }
+}
+
+const PUBLISHED: &str = "/publishers/google/models/";
+
+/// A tuned model is named by the number of its endpoint.
+fn is_tuned(model: &str) -> bool {
+    model.len() >= 6 && model.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn at_endpoint(uri: &Uri) -> Option<Uri> {
+    let path = uri.path_and_query()?.as_str();
+    let at = path.find(PUBLISHED)?;
+    let mut parts = uri.clone().into_parts();
+    let moved = format!("{}/endpoints/{}", &path[..at], &path[at + PUBLISHED.len()..]);
+    parts.path_and_query = Some(PathAndQuery::try_from(moved).ok()?);
+    Uri::from_parts(parts).ok()
 }

@@ -190,7 +190,7 @@ fn every_recorded_call_means_what_it_did() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a switch of the test run, not a setting of the product")]
-fn is_update() -> bool {
+pub(super) fn is_update() -> bool {
     std::env::var_os("UPDATE").is_some()
 }
 
