@@ -9,6 +9,7 @@
 
 mod bench;
 mod console;
+mod prices;
 mod repo;
 mod suite;
 mod tidy;
@@ -30,6 +31,7 @@ usage: cargo xtask TASK [ARGUMENTS]
   build                  release build with the console inside
   console [--debug]      build the console alone
   bench [NAME]           benchmarks, as ratios to a baseline measured in the same run
+  prices [DAY]           compare the catalog with an independent table, written anew
   tidy                   the rules of the house that can be checked
   codegen                proto/ to crates/proto/src/gen
   openapi                the operation table to docs/openapi.json
@@ -61,6 +63,7 @@ fn run(task: &str, rest: &[String]) -> Result<()> {
         }
         "console" => console::build(profile),
         "bench" => bench::run(rest),
+        "prices" => prices::run(rest),
         "tidy" => tidy::run(),
         // Generating and checking are one code path: the test that proves freshness writes when told to.
         "codegen" => cargo(&["test", "--package", "xtask", "--test", "main", "codegen"]).env("UPDATE", "1").run(),
