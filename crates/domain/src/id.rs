@@ -214,6 +214,10 @@ ids! {
     RequestId "req",
     /// A file or a batch that lies at an upstream.
     RemoteId "rem",
+    /// Money that somebody entered into the ledger.
+    LedgerEntryId "ent",
+    /// A provider's export that was held against the ledger.
+    ReconciliationId "rcn",
     /// One line of the audit log.
     AuditEntryId "aud",
 }

@@ -31,6 +31,8 @@ text_enum! {
         AccountsMatchLeases = "accounts_match_leases",
         /// No lease is open long after its end.
         LeasesEnd = "leases_end",
+        /// What was entered by hand moves money between accounts of its kind.
+        EntriesBalance = "entries_balance",
     }
 }
 
@@ -44,6 +46,9 @@ impl Rule {
             Self::AccountsMatchCharges => "What accounts of budgets have posted is what calls were charged.",
             Self::AccountsMatchLeases => "What accounts of budgets have lent is what open leases hold.",
             Self::LeasesEnd => "No lease of a budget is open long after its end.",
+            Self::EntriesBalance => {
+                "What was entered by hand moves money between accounts of its kind, of workspaces that exist."
+            }
         }
     }
 }

@@ -178,6 +178,8 @@ permissions! {
     AuditExport = "audit:export" @ Organization: Owner Admin SecurityAdmin Auditor;
     /// See spend and usage of the whole organization.
     OrganizationUsageRead = "organization_usage:read" @ Organization: Owner Admin BillingAdmin Auditor;
+    /// Enter credits, refunds and corrections, set what is added on bills, hold providers' exports against the ledger.
+    BillingManage = "billing:manage" @ Organization: Owner Admin BillingAdmin;
     /// Create workspaces.
     WorkspacesCreate = "workspaces:create" @ Organization: Owner Admin;
     /// See a workspace and its environments.

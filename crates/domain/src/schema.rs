@@ -35,6 +35,7 @@ macro_rules! id_schemas {
 id_schemas! {
     OrganizationId WorkspaceId EnvironmentId UserId MemberId RoleBindingId VirtualKeyId AccessTokenId SessionId CredentialId
     DeploymentId RouteId PriceId BudgetId RateLimitId KillSwitchId NodeGroupId NodeId JoinTokenId RequestId AuditEntryId
+    LedgerEntryId ReconciliationId
 }
 
 fn texts(values: impl Iterator<Item = &'static str>) -> Schema {
@@ -57,6 +58,8 @@ text_schemas! {
     crate::usage::CacheOutcome, "CacheOutcome", texts(crate::usage::CacheOutcome::ALL.iter().map(|value| value.as_str()));
     crate::usage::SkipReason, "SkipReason", texts(crate::usage::SkipReason::ALL.iter().map(|value| value.as_str()));
     crate::usage::Endpoint, "Endpoint", texts(crate::usage::Endpoint::ALL.iter().map(|value| value.as_str()));
+    crate::entry::EntryKind, "EntryKind", texts(crate::entry::EntryKind::ALL.iter().map(|value| value.as_str()));
+    crate::reconciliation::ExportFormat, "ExportFormat", texts(crate::reconciliation::ExportFormat::ALL.iter().map(|value| value.as_str()));
     crate::budget::Measure, "Measure", texts(crate::budget::Measure::ALL.iter().map(|value| value.as_str()));
     crate::budget::Window, "Window", texts(crate::budget::Window::ALL.iter().map(|value| value.as_str()));
     crate::budget::Enforcement, "Enforcement", texts(crate::budget::Enforcement::ALL.iter().map(|value| value.as_str()));

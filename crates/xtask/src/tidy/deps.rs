@@ -27,6 +27,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("batch", &["domain", "llm", "provider"]),
     ("state", &["domain"]),
+    // Apart from `control`: money is divided and compared where nothing else can happen.
+    ("books", &["domain"]),
     ("runtime", &["domain"]),
     ("realtime", &["domain"]),
     ("http1", &["domain"]),
@@ -59,7 +61,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     // `provider` for the model catalog and its prices, which control copies into an organization.
-    ("control", &["domain", "api", "policy", "provider", "store", "runtime"]),
+    ("control", &["domain", "api", "books", "policy", "provider", "store", "runtime"]),
     // Above `control`: whoever serves people and tools can know no message of a node.
     ("downlink", &["control", "domain", "policy", "proto", "runtime", "store"]),
     (
@@ -96,6 +98,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 /// Crates that decide without IO, and what their whole tree may not contain.
 const PURE: &[&str] = &[
     "batch",
+    "books",
     "domain",
     "hub",
     "anthropic",
