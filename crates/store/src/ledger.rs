@@ -5,6 +5,7 @@
 //! the same thing twice is impossible, because each posting of an event has a number.
 
 mod check;
+mod entries;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,6 +14,7 @@ use domain::usage::UsageEvent;
 use domain::{NanoUsd, Permit, PriceId, RequestId, Timestamp};
 
 pub use check::{Finding, check, findings};
+pub use entries::{Markup, Standing, enter, entries, entries_between, markups, set_markup, standing};
 
 use crate::row::{Row, time};
 use crate::usage::day_of;

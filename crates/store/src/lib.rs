@@ -35,6 +35,7 @@ pub mod organizations;
 mod pool;
 pub mod prices;
 pub mod rate_limits;
+pub mod reconciliations;
 pub mod remote_objects;
 pub mod root_secrets;
 pub mod routes;

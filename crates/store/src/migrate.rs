@@ -49,6 +49,8 @@ migrations! {
     15 "0015_image_rates.sql",
     16 "0016_limits.sql",
     17 "0017_ledger_postings.sql",
+    18 "0018_books.sql",
+    19 "0019_histograms.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

@@ -1,12 +1,13 @@
 //! The ledger of usage: one event per request, booked once, and hourly sums booked in the same transaction.
 //!
 //! [`append`] is idempotent: the primary key of an event removes repeats, and only what is new reaches the sums. Reads are sums
-//! ([`sum`]), single requests ([`list`], [`get`]) and how far each node's spool has been booked ([`watermark`]).
+//! ([`sum`]; [`report_sums`] without times, [`report_events`] by what sums do not keep), single requests ([`list`], [`get`]) and how far each node's spool has been booked ([`watermark`]).
 
 mod append;
 mod billed;
 mod event;
 mod histogram;
+mod report;
 mod requests;
 mod sums;
 
@@ -14,5 +15,6 @@ pub use append::{Appended, Batch, append, drop_days_until, prepare_day, watermar
 pub use billed::{Billed, is_booked, list_billed};
 pub(crate) use event::{day, day_of};
 pub use histogram::Histogram;
+pub use report::{By, Reported, Span, UnitSums, report_days, report_events, report_sums, unit_sums};
 pub use requests::{RequestFilter, get, list};
 pub use sums::{Dimension, Group, Query, Step, Sums, sum};

@@ -54,7 +54,7 @@ async fn facts_can_be_added_but_neither_changed_nor_deleted() {
     let mut owner = world.database.owner().await.expect("a connection");
     let bad: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT grantee::text, table_name::text, privilege_type::text FROM information_schema.role_table_grants
-          WHERE table_name IN ('audit_entries', 'usage_events', 'ledger_postings', 'prices', 'changes') AND table_schema = 'public'
+          WHERE table_name IN ('audit_entries', 'usage_events', 'ledger_postings', 'ledger_entries', 'markups', 'reconciliations', 'prices', 'changes') AND table_schema = 'public'
             AND (grantee = 'headgate_app' OR (grantee = 'headgate_jobs' AND table_name <> 'changes'))
             AND privilege_type NOT IN ('SELECT', 'INSERT')",
     )

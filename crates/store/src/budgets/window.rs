@@ -44,6 +44,22 @@ pub fn bounds(window: Window, time_zone: &str, at: Timestamp) -> Option<(Timesta
     Some((start, Some(end)))
 }
 
+/// Returns the hours of a calendar month, from the first on and before the last: sums are kept by hours of UTC, so an hour that the
+/// month's midnight cuts in two belongs to the month in which it begins. `None` when there is no such time zone or month.
+#[must_use]
+pub fn month_hours(time_zone: &str, year: i64, month: u8) -> Option<(Timestamp, Timestamp)> {
+    let inside = Timestamp::from_date(year, month, 15)?;
+    let (start, end) = bounds(Window::Month, time_zone, inside)?;
+    Some((whole_hour(start)?, whole_hour(end?)?))
+}
+
+/// The first hour that begins at or after an instant.
+fn whole_hour(at: Timestamp) -> Option<Timestamp> {
+    const HOUR: i64 = 3_600_000_000;
+    let hour = at.hour();
+    if hour == at { Some(at) } else { hour.as_micros().checked_add(HOUR).map(Timestamp::from_micros) }
+}
+
 fn first_day(window: Window, date: Date) -> Option<Date> {
     match window {
         Window::Week => {
@@ -128,7 +144,30 @@ mod tests {
         assert!(!is_time_zone("Europe/Atlantis") && !is_time_zone(""));
     }
 
+    #[test]
+    fn a_month_has_the_hours_that_begin_in_it() {
+        let of = |zone, month| {
+            let (from, to) = month_hours(zone, 2026, month).expect("a month");
+            (from.to_string(), to.to_string())
+        };
+        assert_eq!(of("Europe/Berlin", 3), pair("2026-02-28T23:00:00Z", "2026-03-31T22:00:00Z"));
+        assert_eq!(of("America/New_York", 11), pair("2026-11-01T04:00:00Z", "2026-12-01T05:00:00Z"));
+        // Midnight at 18:15 UTC: the hour from 18:00 on began in October.
+        assert_eq!(of("Asia/Kathmandu", 11), pair("2026-10-31T19:00:00Z", "2026-11-30T19:00:00Z"));
+        assert_eq!((month_hours("UTC", 2026, 13), month_hours("Europe/Atlantis", 2026, 1)), (None, None));
+    }
+
     proptest! {
+        #[test]
+        fn months_have_every_hour_once(year in 1_990_i64..2_090, month in 1_u8..=12, zone in 0..ZONES.len()) {
+            let (from, to) = month_hours(ZONES[zone], year, month).expect("a month");
+            let (year, month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+            prop_assert_eq!(month_hours(ZONES[zone], year, month).expect("the next").0, to);
+            prop_assert!(from.hour() == from && to.hour() == to);
+            let hours = (to.as_micros() - from.as_micros()) / 3_600_000_000;
+            prop_assert!((27 * 24..=31 * 24 + 1).contains(&hours), "{hours}");
+        }
+
         #[test]
         fn windows_cover_all_time_and_never_overlap(
             micros in 0_i64..4_102_444_800_000_000, window in 0..CALENDAR.len(), zone in 0..ZONES.len(),

@@ -54,6 +54,7 @@ pub async fn check(
             Rule::AccountsMatchCharges => charges(tx, since).await?,
             Rule::AccountsMatchLeases => leased(tx).await?,
             Rule::LeasesEnd => open_leases(tx, now).await?,
+            Rule::EntriesBalance => entries(tx).await?,
         };
         keep(tx, rule, &broken, (since, now)).await?;
         for row in broken {
@@ -167,6 +168,23 @@ async fn open_leases(tx: &mut SystemTx, now: Timestamp) -> Result<Vec<BrokenRow>
           GROUP BY organization_id",
     )
     .bind(now.minus(LEASE_OVER_AFTER).as_micros())
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows)
+}
+
+/// Entries by hand that move something else than their kind says.
+async fn entries(tx: &mut SystemTx) -> Result<Vec<BrokenRow>> {
+    let rows = sqlx::query_as(
+        "SELECT e.organization_id, count(*) AS broken, min(e.id) AS sample FROM ledger_entries AS e
+          WHERE e.organization_id <> '' AND NOT (e.amount_nanos > 0 AND CASE e.kind
+                WHEN 'credit' THEN e.debit = 'funds' AND e.credit = 'prepaid'
+                WHEN 'refund' THEN e.debit = 'prepaid' AND e.credit = 'funds'
+                ELSE (e.debit LIKE 'owed/%' OR e.credit LIKE 'owed/%')
+                     AND EXISTS (SELECT 1 FROM workspaces AS w WHERE w.organization_id = e.organization_id
+                                    AND 'spend/' || w.id IN (e.debit, e.credit)) END)
+          GROUP BY e.organization_id",
+    )
     .fetch_all(tx.conn())
     .await?;
     Ok(rows)
