@@ -9,7 +9,7 @@ use domain::usage::{Outcome, UsageEvent};
 use domain::{NodeId, RequestId, Timestamp};
 use sqlx::types::Json;
 
-use super::event::{EventRow, day, day_of};
+use super::event::{Columns, EventRow, day, day_of};
 use super::histogram::Histogram;
 use crate::row::{signed, unsigned};
 use crate::{Result, Store, StoreError, SystemTx, leases, ledger};
@@ -144,7 +144,7 @@ fn json<T: serde::Serialize>(rows: &[T]) -> Result<Json<Box<serde_json::value::R
     serde_json::value::RawValue::from_string(text).map(Json).map_err(|_| StoreError::Range("a batch of usage"))
 }
 
-fn without_nul(json: &str) -> String {
+pub(super) fn without_nul(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let mut rest = json;
     while let Some(at) = rest.find('\\') {
@@ -159,47 +159,66 @@ fn without_nul(json: &str) -> String {
     out
 }
 
+/// Binds arrays in the order of a statement's columns.
+macro_rules! bound {
+    ($query:expr, $columns:expr; $($name:ident)+) => {
+        $query$(.bind($columns.$name))+
+    };
+}
+
 /// Inserts what is not there yet and returns the ids of what was inserted.
 async fn insert_events<'a>(
     tx: &mut SystemTx,
     events: impl Iterator<Item = &'a UsageEvent>,
     received_at: Timestamp,
 ) -> Result<HashSet<String>> {
-    let rows: Vec<EventRow> = events.map(|event| EventRow::new(event, received_at)).collect();
-    if rows.is_empty() {
+    let mut columns = Columns::default();
+    for event in events {
+        columns.push(EventRow::new(event, received_at))?;
+    }
+    if columns.id.is_empty() {
         return Ok(HashSet::new());
     }
-    let ids: Vec<String> = sqlx::query_scalar(
-        "INSERT INTO usage_events (organization_id, day, id, workspace_id, environment_id, virtual_key_id, node_id, endpoint,
-                                   model, route_id, deployment_id, provider, upstream_model, is_stream, outcome, status, code,
-                                   finish_reason, started_at, duration_us, first_byte_us, overhead_us, input, cached_input,
-                                   cache_write_5m, cache_write_1h, output, reasoning, is_estimated, cost_nanos, price_id,
-                                   policy_revision, end_user, conversation_id, trace_id, metadata, routing, tags, dropped, attempts,
-                                   cache, saved_input, saved_output, saved_cost_nanos, received_at,
-                                   images, audio_ms, characters, searches, pages, is_unmetered, charges)
-         SELECT organization_id, day, id, workspace_id, environment_id, virtual_key_id, node_id, endpoint,
-                model, route_id, deployment_id, provider, upstream_model, is_stream, outcome, status, code,
-                finish_reason, started_at, duration_us, first_byte_us, overhead_us, input, cached_input,
-                cache_write_5m, cache_write_1h, output, reasoning, is_estimated, cost_nanos, price_id,
-                policy_revision, end_user, conversation_id, trace_id, metadata, routing, tags, dropped, attempts,
-                cache, saved_input, saved_output, saved_cost_nanos, received_at, images, audio_ms, characters, searches, pages,
-                is_unmetered, charges
-           FROM jsonb_to_recordset($1) AS event (
-                organization_id text, day integer, id text, workspace_id text, environment_id text, virtual_key_id text,
-                node_id text, endpoint text, model text, route_id text, deployment_id text, provider text,
-                upstream_model text, is_stream boolean, outcome text, status integer, code text, finish_reason text,
-                started_at bigint, duration_us bigint, first_byte_us bigint, overhead_us bigint, input bigint,
-                cached_input bigint, cache_write_5m bigint, cache_write_1h bigint, output bigint, reasoning bigint,
-                is_estimated boolean, cost_nanos bigint, price_id text, policy_revision bigint, end_user text,
-                conversation_id text, trace_id text, metadata jsonb, routing jsonb, tags jsonb, dropped jsonb, attempts jsonb,
-                cache text, saved_input bigint, saved_output bigint, saved_cost_nanos bigint, received_at bigint,
-                images bigint, audio_ms bigint, characters bigint, searches bigint, pages bigint, is_unmetered boolean,
-                charges jsonb)
+    let query = sqlx::query_scalar(
+        "INSERT INTO usage_events (organization_id, day, id, workspace_id, environment_id, virtual_key_id, node_id,
+                                   endpoint, model, route_id, deployment_id, provider, upstream_model, is_stream, outcome,
+                                   status, code, finish_reason, started_at, duration_us, first_byte_us, overhead_us, input,
+                                   cached_input, cache_write_5m, cache_write_1h, output, reasoning, is_estimated,
+                                   cost_nanos, price_id, policy_revision, end_user, conversation_id, trace_id, metadata,
+                                   routing, tags, dropped, attempts, cache, saved_input, saved_output, saved_cost_nanos,
+                                   received_at, images, audio_ms, characters, searches, pages, is_unmetered, charges)
+         SELECT organization_id, day, id, workspace_id, environment_id, virtual_key_id, node_id, endpoint, model, route_id,
+                deployment_id, provider, upstream_model, is_stream, outcome, status, code, finish_reason, started_at,
+                duration_us, first_byte_us, overhead_us, input, cached_input, cache_write_5m, cache_write_1h, output,
+                reasoning, is_estimated, cost_nanos, price_id, policy_revision, end_user, conversation_id, trace_id,
+                metadata::jsonb, routing::jsonb, tags::jsonb, dropped::jsonb, attempts::jsonb, cache, saved_input,
+                saved_output, saved_cost_nanos, received_at, images, audio_ms, characters, searches, pages, is_unmetered,
+                charges::jsonb
+           FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                       $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::boolean[], $15::text[],
+                       $16::integer[], $17::text[], $18::text[], $19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[],
+                       $23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[], $27::bigint[], $28::bigint[],
+                       $29::boolean[], $30::bigint[], $31::text[], $32::bigint[], $33::text[], $34::text[], $35::text[],
+                       $36::text[], $37::text[], $38::text[], $39::text[], $40::text[], $41::text[], $42::bigint[],
+                       $43::bigint[], $44::bigint[], $45::bigint[], $46::bigint[], $47::bigint[], $48::bigint[],
+                       $49::bigint[], $50::bigint[], $51::boolean[], $52::text[])
+             AS event (organization_id, day, id, workspace_id, environment_id, virtual_key_id, node_id, endpoint, model,
+                          route_id, deployment_id, provider, upstream_model, is_stream, outcome, status, code,
+                          finish_reason, started_at, duration_us, first_byte_us, overhead_us, input, cached_input,
+                          cache_write_5m, cache_write_1h, output, reasoning, is_estimated, cost_nanos, price_id,
+                          policy_revision, end_user, conversation_id, trace_id, metadata, routing, tags, dropped, attempts,
+                          cache, saved_input, saved_output, saved_cost_nanos, received_at, images, audio_ms, characters,
+                          searches, pages, is_unmetered, charges)
          ON CONFLICT (organization_id, day, id) DO NOTHING RETURNING id",
-    )
-    .bind(json(&rows)?)
-    .fetch_all(tx.conn())
-    .await?;
+    );
+    let query = bound!(query, columns;
+        organization_id day id workspace_id environment_id virtual_key_id node_id endpoint model route_id
+        deployment_id provider upstream_model is_stream outcome status code finish_reason started_at
+        duration_us first_byte_us overhead_us input cached_input cache_write_5m cache_write_1h output
+        reasoning is_estimated cost_nanos price_id policy_revision end_user conversation_id trace_id metadata
+        routing tags dropped attempts cache saved_input saved_output saved_cost_nanos received_at images
+        audio_ms characters searches pages is_unmetered charges);
+    let ids: Vec<String> = query.fetch_all(tx.conn()).await?;
     Ok(ids.into_iter().collect())
 }
 
@@ -238,9 +257,9 @@ struct Measures {
     saved_input: i64,
     saved_output: i64,
     saved_cost_nanos: i64,
-    duration_buckets: Vec<u64>,
-    first_byte_buckets: Vec<u64>,
-    overhead_buckets: Vec<u64>,
+    durations: String,
+    first_bytes: String,
+    overheads: String,
     last_received_at: i64,
 }
 
@@ -287,9 +306,9 @@ impl Group<'_> {
                 first_byte.add(micros);
             }
         }
-        sums.duration_buckets = duration.counts().to_vec();
-        sums.first_byte_buckets = first_byte.counts().to_vec();
-        sums.overhead_buckets = overhead.counts().to_vec();
+        sums.durations = duration.pack();
+        sums.first_bytes = first_byte.pack();
+        sums.overheads = overhead.pack();
         sums
     }
 }
@@ -325,19 +344,19 @@ async fn add_to_sums(tx: &mut SystemTx, events: &[&UsageEvent], received_at: Tim
         "INSERT INTO usage_rollups AS r (organization_id, hour_at, workspace_id, environment_id, virtual_key_id, model,
                                          provider, deployment_id, requests, errors, failures, input, cached_input,
                                          cache_write_5m, cache_write_1h, output, reasoning, cost_nanos, reused,
-                                         saved_input, saved_output, saved_cost_nanos, duration_buckets, first_byte_buckets, overhead_buckets, last_received_at,
+                                         saved_input, saved_output, saved_cost_nanos, durations, first_bytes, overheads, last_received_at,
                                          images, audio_ms, characters, searches, pages)
          SELECT organization_id, hour_at, workspace_id, environment_id, virtual_key_id, model,
                 provider, deployment_id, requests, errors, failures, input, cached_input,
                 cache_write_5m, cache_write_1h, output, reasoning, cost_nanos, reused, saved_input, saved_output,
-                saved_cost_nanos, duration_buckets, first_byte_buckets, overhead_buckets, last_received_at,
+                saved_cost_nanos, durations, first_bytes, overheads, last_received_at,
                 images, audio_ms, characters, searches, pages
            FROM jsonb_to_recordset($1) AS part (
                 organization_id text, hour_at bigint, workspace_id text, environment_id text, virtual_key_id text, model text,
                 provider text, deployment_id text, requests bigint, errors bigint, failures bigint, input bigint,
                 cached_input bigint, cache_write_5m bigint, cache_write_1h bigint, output bigint, reasoning bigint,
                 cost_nanos bigint, reused bigint, saved_input bigint, saved_output bigint, saved_cost_nanos bigint,
-                duration_buckets bigint[], first_byte_buckets bigint[], overhead_buckets bigint[],
+                durations numeric, first_bytes numeric, overheads numeric,
                 last_received_at bigint, images bigint, audio_ms bigint, characters bigint, searches bigint, pages bigint)
          ON CONFLICT (organization_id, hour_at, workspace_id, environment_id, virtual_key_id, model, provider, deployment_id)
          DO UPDATE SET requests = r.requests + excluded.requests, errors = r.errors + excluded.errors,
@@ -353,9 +372,8 @@ async fn add_to_sums(tx: &mut SystemTx, events: &[&UsageEvent], received_at: Tim
                        images = r.images + excluded.images, audio_ms = r.audio_ms + excluded.audio_ms,
                        characters = r.characters + excluded.characters, searches = r.searches + excluded.searches,
                        pages = r.pages + excluded.pages,
-                       duration_buckets = headgate_add_buckets(r.duration_buckets, excluded.duration_buckets),
-                       first_byte_buckets = headgate_add_buckets(r.first_byte_buckets, excluded.first_byte_buckets),
-                       overhead_buckets = headgate_add_buckets(r.overhead_buckets, excluded.overhead_buckets),
+                       durations = r.durations + excluded.durations, first_bytes = r.first_bytes + excluded.first_bytes,
+                       overheads = r.overheads + excluded.overheads,
                        last_received_at = greatest(r.last_received_at, excluded.last_received_at)",
     )
     .bind(json(&rows)?)

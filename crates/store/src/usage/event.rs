@@ -1,4 +1,4 @@
-//! A usage event as a row: the same struct is written (as one JSON parameter for a whole batch) and read.
+//! A usage event as a row: the same struct is written (as an array for each column of a batch) and read.
 
 use domain::Timestamp;
 use domain::budget::Charge;
@@ -8,8 +8,8 @@ use domain::usage::{
 use domain::{NanoUsd, RequestId};
 use sqlx::types::Json;
 
-use crate::Result;
 use crate::row::{Row, signed, time, unsigned};
+use crate::{Result, StoreError};
 
 /// The day inside an event's id, in days since 1970: its partition.
 pub(crate) fn day_of(id: RequestId) -> i32 {
@@ -20,7 +20,7 @@ pub(crate) fn day(at: Timestamp) -> i32 {
     i32::try_from(at.as_secs().div_euclid(86_400)).unwrap_or(i32::MAX)
 }
 
-#[derive(serde::Serialize, sqlx::FromRow)]
+#[derive(sqlx::FromRow)]
 pub(super) struct EventRow {
     pub(super) organization_id: String,
     pub(super) day: i32,
@@ -195,4 +195,130 @@ impl EventRow {
             charges: self.charges.map(|it| it.0).unwrap_or_default(),
         })
     }
+}
+
+/// What a value is as an element of a column. PostgreSQL's text cannot hold U+0000, and one such event must not stop its batch.
+trait Element {
+    type Column;
+
+    fn element(self) -> Result<Self::Column>;
+}
+
+macro_rules! as_it_is {
+    ($($type:ty)+) => {$(
+        impl Element for $type {
+            type Column = Self;
+
+            fn element(self) -> Result<Self> {
+                Ok(self)
+            }
+        }
+    )+};
+}
+
+as_it_is! { i32 i64 bool Option<i64> }
+
+impl Element for String {
+    type Column = Self;
+
+    fn element(self) -> Result<Self> {
+        Ok(if self.contains('\0') { self.replace('\0', "\u{fffd}") } else { self })
+    }
+}
+
+impl<T: serde::Serialize> Element for Json<T> {
+    type Column = String;
+
+    fn element(self) -> Result<String> {
+        let text = serde_json::to_string(&self.0).map_err(|_| StoreError::Range("an event of usage"))?;
+        Ok(if text.contains("\\u0000") { super::append::without_nul(&text) } else { text })
+    }
+}
+
+impl Element for Option<String> {
+    type Column = Self;
+
+    fn element(self) -> Result<Self> {
+        self.map(Element::element).transpose()
+    }
+}
+
+impl<T: serde::Serialize> Element for Option<Json<T>> {
+    type Column = Option<String>;
+
+    fn element(self) -> Result<Option<String>> {
+        self.map(Element::element).transpose()
+    }
+}
+
+macro_rules! columns {
+    ($($name:ident: $type:ty),+ $(,)?) => {
+        /// Rows as arrays, one for each column: a database reads them many times faster than rows that name their columns.
+        #[derive(Default)]
+        pub(super) struct Columns {
+            $(pub(super) $name: Vec<$type>),+
+        }
+
+        impl Columns {
+            pub(super) fn push(&mut self, row: EventRow) -> Result<()> {
+                $(self.$name.push(row.$name.element()?);)+
+                Ok(())
+            }
+        }
+    };
+}
+
+columns! {
+    organization_id: String,
+    day: i32,
+    id: String,
+    workspace_id: String,
+    environment_id: String,
+    virtual_key_id: String,
+    node_id: String,
+    endpoint: String,
+    model: String,
+    route_id: Option<String>,
+    deployment_id: Option<String>,
+    provider: Option<String>,
+    upstream_model: Option<String>,
+    is_stream: bool,
+    outcome: String,
+    status: i32,
+    code: Option<String>,
+    finish_reason: Option<String>,
+    started_at: i64,
+    duration_us: i64,
+    first_byte_us: Option<i64>,
+    overhead_us: i64,
+    input: i64,
+    cached_input: i64,
+    cache_write_5m: i64,
+    cache_write_1h: i64,
+    output: i64,
+    reasoning: i64,
+    is_estimated: bool,
+    cost_nanos: i64,
+    price_id: Option<String>,
+    policy_revision: i64,
+    end_user: Option<String>,
+    conversation_id: Option<String>,
+    trace_id: Option<String>,
+    metadata: String,
+    routing: Option<String>,
+    tags: String,
+    dropped: String,
+    attempts: String,
+    cache: String,
+    saved_input: i64,
+    saved_output: i64,
+    saved_cost_nanos: i64,
+    received_at: i64,
+    images: i64,
+    audio_ms: i64,
+    characters: i64,
+    searches: i64,
+    pages: i64,
+    is_unmetered: bool,
+    charges: Option<String>,
 }

@@ -3,8 +3,12 @@
 //! Values below 8 have a bucket each; above, every power of two is cut into eight, so a bucket is at most 12.5 % wide.
 //! Invariant: `place` grows with the value, and the bounds of a bucket contain every value placed in it.
 
+use std::fmt::Write as _;
+
 /// Sub-buckets per power of two, as a power of two.
 const SUB_BITS: u32 = 3;
+/// Decimals of a bucket in the packed form: up to a million million values.
+const WIDTH: usize = 12;
 /// The last bucket holds everything from about 71 minutes on.
 const LAST: usize = 239;
 
@@ -32,6 +36,32 @@ impl Histogram {
             self.0.resize(place + 1, 0);
         }
         self.0[place] += 1;
+    }
+
+    /// Writes the counts as decimals of one number, twelve for each bucket: the database adds histograms as it adds numbers.
+    #[must_use]
+    pub fn pack(&self) -> String {
+        let mut text = String::with_capacity(2 + WIDTH * self.0.len());
+        text.push('0');
+        for (place, count) in self.0.iter().enumerate() {
+            let point = if place == 0 { "." } else { "" };
+            // Writing to a string does not fail.
+            write!(text, "{point}{count:0WIDTH$}").ok();
+        }
+        text
+    }
+
+    /// Reads what was packed, or a sum of it.
+    #[must_use]
+    pub fn unpack(text: &str) -> Self {
+        let decimals = text.split_once('.').map_or("", |(_, decimals)| decimals);
+        let count =
+            |bucket: &[u8]| bucket.iter().fold(0, |count, digit| count * 10 + u64::from(digit.saturating_sub(b'0')));
+        let mut counts: Vec<u64> = decimals.as_bytes().chunks(WIDTH).map(count).collect();
+        while counts.last() == Some(&0) {
+            counts.pop();
+        }
+        Self(counts)
     }
 
     /// Adds all values of another histogram.
@@ -122,6 +152,21 @@ mod tests {
             assert!(found.abs_diff(exact) * 8 <= exact, "p{per_cent} = {found}");
         }
         assert_eq!(Histogram::default().percentile(50), None);
+    }
+
+    #[test]
+    fn what_is_packed_is_read_back_and_adds_as_numbers_do() {
+        let mut histogram = Histogram::default();
+        for value in [0, 1, 1, 9, 1_000, 70_000_000, u64::MAX] {
+            histogram.add(value);
+        }
+        assert_eq!(Histogram::unpack(&histogram.pack()), histogram);
+        assert_eq!(Histogram::default().pack(), "0");
+        assert_eq!(Histogram::unpack("0"), Histogram::default());
+        // Sums have as many decimals as the longest part.
+        assert_eq!(Histogram::unpack("0.000000000001000000000000"), Histogram(vec![1]));
+        let bucket = Histogram(vec![999_999, 3]);
+        assert_eq!(bucket.pack(), "0.000000999999000000000003");
     }
 
     #[test]

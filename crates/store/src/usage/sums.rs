@@ -155,9 +155,9 @@ struct SumRow {
     saved_input: i64,
     saved_output: i64,
     saved_cost_nanos: i64,
-    duration_buckets: Vec<i64>,
-    first_byte_buckets: Vec<i64>,
-    overhead_buckets: Vec<i64>,
+    durations: String,
+    first_bytes: String,
+    overheads: String,
     last_received_at: Option<i64>,
 }
 
@@ -175,7 +175,6 @@ impl SumRow {
     }
 
     fn read(self, group_by: &[Dimension]) -> Group {
-        let histogram = |counts: Vec<i64>| Histogram::from_counts(counts.into_iter().map(unsigned).collect());
         Group {
             at: self.at.map(time),
             values: group_by.iter().map(|dimension| self.value(*dimension)).collect(),
@@ -203,9 +202,9 @@ impl SumRow {
                 saved_input: unsigned(self.saved_input),
                 saved_output: unsigned(self.saved_output),
                 saved_cost: NanoUsd::from_nanos(self.saved_cost_nanos),
-                duration: histogram(self.duration_buckets),
-                first_byte: histogram(self.first_byte_buckets),
-                overhead: histogram(self.overhead_buckets),
+                duration: Histogram::unpack(&self.durations),
+                first_byte: Histogram::unpack(&self.first_bytes),
+                overhead: Histogram::unpack(&self.overheads),
                 last_received_at: time_opt(self.last_received_at),
             },
         }
@@ -234,9 +233,8 @@ pub async fn sum(tx: &mut Tx, query: &Query) -> Result<Vec<Group>> {
                 sum(saved_output)::bigint AS saved_output, sum(saved_cost_nanos)::bigint AS saved_cost_nanos,
                 sum(images)::bigint AS images, sum(audio_ms)::bigint AS audio_ms,
                 sum(characters)::bigint AS characters, sum(searches)::bigint AS searches, sum(pages)::bigint AS pages,
-                headgate_merge_buckets(duration_buckets) AS duration_buckets,
-                headgate_merge_buckets(first_byte_buckets) AS first_byte_buckets,
-                headgate_merge_buckets(overhead_buckets) AS overhead_buckets, max(last_received_at) AS last_received_at
+                sum(durations)::text AS durations, sum(first_bytes)::text AS first_bytes, sum(overheads)::text AS overheads,
+                max(last_received_at) AS last_received_at
            FROM usage_rollups
           WHERE organization_id = $1 AND hour_at >= $2 AND hour_at < $3
             AND ($4::text IS NULL OR workspace_id = $4) AND ($5::text IS NULL OR environment_id = $5)
