@@ -110,6 +110,7 @@ fn random_id(parameter: &str, world: &World) -> String {
         "node_group_id" => "ng",
         "node_id" => "node",
         "join_token_id" => "jt",
+        "reconciliation_id" => "rcn",
         other => panic!("{other}: say what kind of id it is"),
     };
     CredentialId::from_uuid(value).to_string().replacen("cred", prefix, 1)
@@ -178,8 +179,12 @@ async fn victim_ids(world: &World) -> Vec<(&'static str, String)> {
     owner.send("POST", &format!("/api/v1/workspaces/{workspace}/rate-limits"), Some(new)).await;
     let new = r#"{"target":{"kind":"provider","id":"openai"},"reason":"r"}"#;
     owner.send("POST", &format!("/api/v1/organizations/{organization}/kill-switches"), Some(new)).await;
+    let new =
+        r#"{"format":"anthropic_costs","file_name":"f","content":"usage_date_utc,model,cost_usd\n2026-11-22,m,1\n"}"#;
+    owner.send("POST", &format!("/api/v1/organizations/{organization}/reconciliations"), Some(new)).await;
     let mut ids = Vec::new();
     for (parameter, list) in [
+        ("reconciliation_id", format!("/api/v1/organizations/{organization}/reconciliations")),
         ("environment_id", format!("/api/v1/workspaces/{workspace}/environments")),
         ("member_id", format!("/api/v1/organizations/{organization}/members")),
         ("access_token_id", format!("/api/v1/organizations/{organization}/access-tokens")),

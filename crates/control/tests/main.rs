@@ -7,6 +7,8 @@ mod auth;
 #[cfg(test)]
 mod authz;
 #[cfg(test)]
+mod billing;
+#[cfg(test)]
 mod bootstrap;
 #[cfg(test)]
 mod budgets;
@@ -28,6 +30,10 @@ mod members;
 mod operations;
 #[cfg(test)]
 mod paging;
+#[cfg(test)]
+mod reconciliations;
+#[cfg(test)]
+mod reports;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod access_tokens;
 pub mod audit;
 pub mod auth;
+pub mod billing;
 pub mod budgets;
 pub mod credentials;
 pub mod deployments;
@@ -14,6 +15,8 @@ pub mod models;
 pub mod nodes;
 pub mod organizations;
 pub mod rate_limits;
+pub mod reconciliations;
+pub mod reports;
 pub mod routes;
 pub mod usage;
 pub mod virtual_keys;
@@ -43,6 +46,9 @@ pub fn all() -> impl Iterator<Item = &'static Meta> {
         kill_switches::ALL,
         usage::ALL,
         ledger::ALL,
+        reports::ALL,
+        billing::ALL,
+        reconciliations::ALL,
         audit::ALL,
         nodes::ALL,
     ]

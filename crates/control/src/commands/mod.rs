@@ -3,6 +3,7 @@
 pub mod access_tokens;
 pub(crate) mod audit;
 pub mod auth;
+pub mod billing;
 pub mod budgets;
 pub mod credentials;
 pub mod deployments;
@@ -14,6 +15,7 @@ pub mod models;
 pub mod nodes;
 pub mod organizations;
 pub mod rate_limits;
+pub mod reconciliations;
 pub mod routes;
 pub mod virtual_keys;
 pub mod workspaces;

@@ -106,7 +106,7 @@ fn image_rates(views: &[ImageRateView]) -> Outcome<Vec<ImageRate>> {
     Ok(rates)
 }
 
-fn unit_rates(view: &UnitRatesView) -> Outcome<UnitRates> {
+pub(crate) fn unit_rates(view: &UnitRatesView) -> Outcome<UnitRates> {
     let read = |name: &str, amount: Option<NanoUsd>| match amount.map(NanoUsd::as_nanos) {
         None => Ok(None),
         Some(nanos @ 0..=MAX_UNIT_NANOS) => Ok(Some(Price::per_million(nanos * 1_000_000))),
@@ -121,7 +121,7 @@ fn unit_rates(view: &UnitRatesView) -> Outcome<UnitRates> {
     })
 }
 
-fn rates(view: &RatesView, pointer: &str) -> Outcome<Rates> {
+pub(crate) fn rates(view: &RatesView, pointer: &str) -> Outcome<Rates> {
     let read = |name: &str, amount: NanoUsd| {
         if (0..=MAX_NANOS).contains(&amount.as_nanos()) {
             return Ok(Price::per_million(amount.as_nanos()));

@@ -205,7 +205,7 @@ async fn admit(cx: Arc<Cx>, meta: &'static Meta, request: Request) -> Outcome<Ad
     if caller.must_change_password && !auth::is_open_to_new_members(meta.name) {
         return Err(Failure::of(ProblemCode::PermissionDenied, "Choose a new password first (auth.change_password)."));
     }
-    let body = read_body(&cx, &parts.headers, body).await?;
+    let body = read_body(max_body(&cx, meta), &parts.headers, body).await?;
     let ticket = if meta.is_idempotent_by_key() {
         let path_text = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
         Ticket::read(&parts.headers, &caller.actor.kind, meta.name, path_text, &body)?
@@ -261,8 +261,15 @@ fn origin(headers: &HeaderMap, address: Option<IpAddr>, request_id: RequestId) -
     }
 }
 
-async fn read_body(cx: &Cx, headers: &HeaderMap, body: Body) -> Outcome<Bytes> {
-    let limit = cx.config.max_body_bytes;
+/// How long a body may be. Files come as text within JSON, where a line break or a quote takes two bytes.
+fn max_body(cx: &Cx, meta: &Meta) -> usize {
+    match meta.name {
+        "reconciliations.create" => api::ops::reconciliations::MAX_CONTENT * 2,
+        _ => cx.config.max_body_bytes,
+    }
+}
+
+async fn read_body(limit: usize, headers: &HeaderMap, body: Body) -> Outcome<Bytes> {
     let too_large =
         || Failure::of(ProblemCode::RequestTooLarge, format!("A request body may have at most {limit} bytes."));
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());

@@ -1,8 +1,9 @@
 //! The one place where operations meet their handlers.
 
 use api::ops::{
-    access_tokens as tokens, audit, auth, budgets, credentials, deployments, environments, kill_switches, ledger,
-    members, models, nodes, organizations, rate_limits, routes, usage, virtual_keys as keys, workspaces,
+    access_tokens as tokens, audit, auth, billing, budgets, credentials, deployments, environments, kill_switches,
+    ledger, members, models, nodes, organizations, rate_limits, reconciliations, reports, routes, usage,
+    virtual_keys as keys, workspaces,
 };
 
 use crate::http::mount::Mount;
@@ -102,6 +103,19 @@ fn money(mount: Mount) -> Mount {
         .operation::<ledger::ListPostings, _, _>(queries::ledger::postings)
         .operation::<ledger::LedgerInvariants, _, _>(queries::ledger::invariants)
         .operation::<ledger::Rerate, _, _>(commands::ledger::rerate)
+        .operation::<reports::MakeReport, _, _>(queries::reports::make)
+        .operation::<reports::ReportTable, _, _>(queries::reports::as_table)
+        .operation::<reports::ReportLines, _, _>(queries::reports::as_lines)
+        .operation::<reports::WhatIf, _, _>(queries::what_if::what_if)
+        .operation::<billing::ListEntries, _, _>(queries::billing::entries)
+        .operation::<billing::EnterIntoLedger, _, _>(commands::billing::enter)
+        .operation::<billing::GetBalance, _, _>(queries::billing::balance)
+        .operation::<billing::ListMarkups, _, _>(queries::billing::markups)
+        .operation::<billing::SetMarkup, _, _>(commands::billing::set_markup)
+        .operation::<billing::GetInvoice, _, _>(queries::billing::invoice)
+        .operation::<reconciliations::ListReconciliations, _, _>(queries::reconciliations::list)
+        .operation::<reconciliations::Reconcile, _, _>(commands::reconciliations::create)
+        .operation::<reconciliations::GetReconciliation, _, _>(queries::reconciliations::get)
         .operation::<budgets::ListBudgets, _, _>(queries::budgets::list)
         .operation::<budgets::CreateBudget, _, _>(commands::budgets::create)
         .operation::<budgets::GetBudget, _, _>(queries::budgets::get)

@@ -3,6 +3,7 @@
 pub mod access_tokens;
 pub mod audit;
 pub mod auth;
+pub mod billing;
 pub mod budgets;
 pub mod credentials;
 pub mod deployments;
@@ -14,9 +15,12 @@ pub mod models;
 pub mod nodes;
 pub mod organizations;
 pub mod rate_limits;
+pub mod reconciliations;
+pub mod reports;
 pub mod routes;
 pub mod usage;
 pub mod virtual_keys;
+pub mod what_if;
 pub mod workspaces;
 
 use domain::page::{Cursor, Limit};
