@@ -156,6 +156,10 @@ fn find_path(path: &str) -> Option<(Found<'_>, &'static str)> {
             .or_else(|| find_gemini(rest))
             .or_else(|| find_model(rest).map(plain));
     }
+    // Also without a version, as clients that were made for other gateways have it.
+    if let Some(rest) = path.strip_prefix("/engines/") {
+        return find_named(rest);
+    }
     if let Some(rest) = path.strip_prefix("/v1beta/") {
         let list = (rest == "models").then_some((Endpoint::Models, GET));
         return list.map(plain).or_else(|| find_gemini(rest)).or_else(|| find_model(rest).map(plain));
@@ -325,6 +329,10 @@ mod tests {
         assert_eq!(find("GET", "/v1beta/models"), Ok((Endpoint::Models, None)));
         assert_eq!(find("POST", "/v1/rerank"), Ok((Endpoint::Task(Task::Rerank), None)));
         assert_eq!(find("POST", "/openai/v1/images/edits"), Ok((Endpoint::Task(Task::ImageEdit), None)));
+        for path in ["/v1/engines/a/b/chat/completions", "/engines/a/b/chat/completions"] {
+            assert_eq!(find("POST", path), Ok((Endpoint::ChatCompletions, Some("a/b"))));
+        }
+        assert_eq!(find("POST", "/engines/gpt/embeddings"), Ok((Endpoint::Embeddings, Some("gpt"))));
         let azure = "/openai/deployments/whisper/audio/transcriptions";
         assert_eq!(find("POST", azure), Ok((Endpoint::Task(Task::Transcription), Some("whisper"))));
         assert_eq!(find("GET", "/v1/audio/speech"), Err(Miss::Method { allow: "POST" }));
@@ -363,7 +371,8 @@ mod tests {
             "/v1/engines/gpt",
             "/v1/responses/",
             "/openai/deployments/gpt/responses/r",
-            "/engines/gpt/completions",
+            "/engines/gpt",
+            "/engines//completions",
             "/v1/files/",
             "/v1/files/f/x",
             "/v1/files//content",
