@@ -1,5 +1,6 @@
 //! What leaves a node beside answers: traces go on across it, and nothing that is a client's secret or words is in any outlet.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -49,7 +50,8 @@ fn render(title: &str, spans: &[Span]) -> String {
     let mut text = format!("# {title}\n");
     for span in spans {
         let status = span.status.as_ref().map_or(0, |status| status.code);
-        text += &format!("\n{} (kind {}, status {status})\n", span.name, span.kind);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "\n{} (kind {}, status {status})", span.name, span.kind);
         let mut lines: Vec<String> = (span.attributes.iter())
             .map(|attribute| {
                 let is_changing = CHANGING.contains(&attribute.key.as_str());
@@ -272,20 +274,7 @@ async fn no_outlet_holds_a_secret_a_prompt_or_an_answer() -> Result<()> {
         ("metrics".to_owned(), metrics.into_bytes()),
         ("traces".to_owned(), collector.text().into_bytes()),
     ];
-    // Everything on the disk, the database's own files included, but for the two files that hold a secret on purpose.
-    let mut root_key = String::new();
-    read_all(folder.path(), &mut outlets)?;
-    outlets.retain(|(path, bytes)| {
-        let is_root_key = path.ends_with("/root.key");
-        if is_root_key {
-            root_key = String::from_utf8_lossy(bytes).trim().to_owned();
-        }
-        !is_root_key
-    });
-    let paths: Vec<&str> = outlets.iter().map(|(path, _)| path.as_str()).collect();
-    for part in ["/node/policy/", "/node/spool/", "/postgres/data/base/", "/postgres/data/pg_wal/"] {
-        assert!(paths.iter().any(|path| path.contains(part)), "{part} is looked at: {paths:?}");
-    }
+    let root_key = read_disk(folder.path(), &mut outlets)?;
     assert!(root_key.len() > 40, "{root_key}");
     assert!(headgate.log().contains("\"level\":\"DEBUG\""), "all levels are on");
     for (outlet, bytes) in &outlets {
@@ -318,6 +307,17 @@ async fn no_outlet_holds_a_secret_a_prompt_or_an_answer() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Reads everything on the disk, the database's own files included, but for the file of the root key, whose text is returned.
+fn read_disk(folder: &Path, outlets: &mut Vec<(String, Vec<u8>)>) -> Result<String> {
+    read_all(folder, outlets)?;
+    let at = outlets.iter().position(|(path, _)| path.ends_with("/root.key")).context("a root key")?;
+    let (_, root_key) = outlets.swap_remove(at);
+    for part in ["/node/policy/", "/node/spool/", "/postgres/data/base/", "/postgres/data/pg_wal/"] {
+        assert!(outlets.iter().any(|(path, _)| path.contains(part)), "{part} is looked at");
+    }
+    Ok(String::from_utf8_lossy(&root_key).trim().to_owned())
 }
 
 fn read_all(folder: &Path, into: &mut Vec<(String, Vec<u8>)>) -> Result<()> {

@@ -87,11 +87,11 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.body.lock().as_ref().is_some_and(|body| body.is_end_stream())
+        self.held.body.lock().as_ref().is_some_and(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.held.body.lock().as_ref().map_or_else(SizeHint::default, |body| body.size_hint())
+        self.held.body.lock().as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 

@@ -42,11 +42,11 @@ pub fn control_frames(bytes: &[u8]) {
 /// What a node says: every message of the five services, read as the control plane reads it. What was read is written and read
 /// again as the same.
 pub fn node_frames(bytes: &[u8]) {
+    use v1::node_message::Body;
     let Some((first, rest)) = bytes.split_first() else { return };
     match first % 4 {
         0 => {
             let Ok(message) = v1::NodeMessage::decode(rest) else { return };
-            use v1::node_message::Body;
             match message.body {
                 Some(Body::Hello(it)) => held(&it.held),
                 Some(Body::Status(it)) => held(&it.held),

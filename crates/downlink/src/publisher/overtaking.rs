@@ -63,7 +63,7 @@ impl Overtaking {
                     found.revoked.push(resource.location());
                 }
                 Ok(Content::VirtualKey(_) | Content::Credential(_) | Content::KillSwitch(_)) => {
-                    found.changed.push(resource)
+                    found.changed.push(resource);
                 }
                 _ => {}
             }
