@@ -205,6 +205,12 @@ impl Write<'_> {
         self.tx.audit(&self.permit, draft);
     }
 
+    /// Records it in the log of another organization, too, which must come after this one.
+    pub(crate) fn audit_elsewhere(&mut self, permit: &Permit, audit: Audit) -> Outcome<()> {
+        let draft = self.head.draft(audit);
+        Ok(self.tx.audit_elsewhere(permit, draft)?)
+    }
+
     /// Compiles the changes as a node would. Commands check their input, so what is found here is a rule they miss.
     async fn dry_run(&mut self) -> Outcome<()> {
         let bad = resources::check(&mut self.tx, &self.head.cx).await;

@@ -7,6 +7,7 @@ use api::ops::members::{AddMember, NewMember};
 use api::ops::{NoPath, OrganizationPath, PageQuery};
 use control::ControlConfig;
 use domain::Role;
+use domain::id::IdMint as _;
 use http::{StatusCode, header};
 
 use crate::world::{Actor, Answer, World};
@@ -116,6 +117,77 @@ async fn guessing_is_slowed_with_a_time_to_come_back() {
     let wait: u64 = slowed.headers[header::RETRY_AFTER].to_str().expect("text").parse().expect("seconds");
     world.advance(wait);
     assert_eq!(login(&world.anonymous(), EMAIL, &world.secrets.admin_password).await.status, StatusCode::OK);
+}
+
+/// Makes the administrator an owner of another organization, too, and gives its id.
+async fn second_organization(world: &World, person: domain::UserId) -> domain::OrganizationId {
+    let (_, id, _) = world.as_stranger().await;
+    let permit = domain::Permit::system(domain::JobName::Bootstrap, domain::Scope::Organization(id));
+    let (email, name) = (EMAIL.parse().expect("an address"), "Admin".parse().expect("a name"));
+    let member_id = domain::MemberId::from_uuid(world.cx.mint.next_uuid());
+    let (created_at, disabled_at) = (world.now(), None);
+    let member = domain::member::Member {
+        id: member_id,
+        organization_id: id,
+        user_id: person,
+        email,
+        name,
+        created_at,
+        disabled_at,
+    };
+    let mut tx = world.cx.store.write(id).await.expect("a write");
+    store::members::insert(&mut tx, &permit, &member).await.expect("a member");
+    world.record(&mut tx, &permit);
+    tx.commit().await.expect("a commit");
+    world.bind_to(member_id, Role::Owner, domain::Scope::Organization(id)).await;
+    id
+}
+
+/// How many acts of people on their own things are in the log of an organization.
+async fn n_own_acts(world: &World, organization: domain::OrganizationId) -> usize {
+    let mut tx = world.cx.store.read(organization).await.expect("a read");
+    let limit = domain::Limit::new(domain::Limit::MAX).expect("a limit");
+    let page = store::audit::list(&mut tx, &store::audit::Filter::default(), None, limit).await.expect("a log");
+    page.items
+        .iter()
+        .filter(|entry| entry.action.starts_with("session.") || entry.action == "user.change_password")
+        .count()
+}
+
+#[tokio::test]
+async fn an_act_on_ones_own_things_stands_in_every_log_of_the_person_or_did_not_happen() {
+    let world = World::new().await;
+    let current = world.secrets.admin_password.clone();
+    let first = sign_in(&world, &current).await;
+    let me = session(&world, &first).call::<Me>(NoPath {}, NoQuery {}, Empty {}).await.expect("me");
+    let organizations = [world.organization(), second_organization(&world, me.user.id).await];
+    let seen = async || [n_own_acts(&world, organizations[0]).await, n_own_acts(&world, organizations[1]).await];
+    assert_eq!(seen().await, [1, 0], "signed in before the second organization");
+    let second = sign_in(&world, &current).await;
+    assert_eq!(seen().await, [2, 1]);
+
+    // The log of the later organization cannot be written: its next number is taken.
+    let breaks = "UPDATE audit_head SET seq = 0 WHERE organization_id = (SELECT max(organization_id) FROM audit_head)";
+    assert_eq!(world.database.tamper(breaks).await.expect("tampered"), 1);
+    let new = "violet harbour 19 lantern";
+    let change = PasswordChange { current_password: current.clone(), new_password: new.to_owned() };
+    let status = |answer: Answer| answer.status;
+    assert_eq!(status(login(&world.anonymous(), EMAIL, &current).await), StatusCode::INTERNAL_SERVER_ERROR);
+    let person = session(&world, &second);
+    let refused = person.refused::<ChangePassword>(NoPath {}, NoQuery {}, change.clone()).await;
+    assert_eq!(refused.status, 500);
+    assert_eq!(status(person.send("POST", "/api/v1/auth/logout", Some("{}")).await), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(seen().await, [2, 1], "no log tells of what did not happen");
+    let sessions = person.call::<ListSessions>(NoPath {}, PageQuery::default(), Empty {}).await.expect("signed in");
+    assert_eq!(sessions.items.len(), 2, "and nothing happened");
+
+    let mends = "UPDATE audit_head SET seq = (SELECT max(seq) FROM audit_entries e WHERE e.organization_id = audit_head.organization_id)";
+    world.database.tamper(mends).await.expect("mended");
+    person.call::<ChangePassword>(NoPath {}, NoQuery {}, change).await.expect("the password of before still held");
+    assert_eq!(seen().await, [3, 2]);
+    assert_eq!(status(person.send("POST", "/api/v1/auth/logout", Some("{}")).await).as_u16() / 100, 2);
+    assert_eq!(seen().await, [4, 3]);
+    assert_eq!(status(person.send("GET", "/api/v1/me", None).await), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

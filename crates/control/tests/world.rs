@@ -203,11 +203,18 @@ impl World {
 
     /// Binds one more role to the member who was added last.
     pub async fn bind_last(&self, role: Role, scope: Scope) {
+        let mut tx = self.cx.store.read(scope.organization()).await.expect("a read");
+        let most = domain::Limit::new(domain::Limit::MAX).expect("a limit");
+        let member_id = store::members::list(&mut tx, None, most).await.expect("members").items.pop().expect("one").id;
+        drop(tx);
+        self.bind_to(member_id, role, scope).await;
+    }
+
+    /// Binds a role to a member.
+    pub async fn bind_to(&self, member_id: MemberId, role: Role, scope: Scope) {
         let (organization_id, now) = (scope.organization(), self.now());
         let permit = Permit::system(JobName::Bootstrap, Scope::Organization(organization_id));
         let mut tx = self.cx.store.write(organization_id).await.expect("a write");
-        let most = domain::Limit::new(domain::Limit::MAX).expect("a limit");
-        let member_id = store::members::list(&mut tx, None, most).await.expect("members").items.pop().expect("one").id;
         let id = RoleBindingId::from_uuid(self.cx.mint.next_uuid());
         let binding = RoleBinding { id, organization_id, member_id, role, scope, created_at: now };
         store::members::bind(&mut tx, &permit, &binding).await.expect("a binding");

@@ -51,6 +51,7 @@ migrations! {
     17 "0017_ledger_postings.sql",
     18 "0018_books.sql",
     19 "0019_histograms.sql",
+    20 "0020_own_sessions.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

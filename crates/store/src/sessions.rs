@@ -32,7 +32,7 @@ impl SessionRow {
 }
 
 /// Adds a session.
-pub async fn insert(tx: &mut SystemTx, session: &session::Session, secret_hash: &[u8; 32]) -> Result<()> {
+pub async fn insert(tx: &mut impl Session, session: &session::Session, secret_hash: &[u8; 32]) -> Result<()> {
     sqlx::query(
         "INSERT INTO sessions (id, user_id, secret_hash, created_at, last_seen_at, ip, user_agent)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -44,7 +44,7 @@ pub async fn insert(tx: &mut SystemTx, session: &session::Session, secret_hash: 
     .bind(session.last_seen_at.as_micros())
     .bind(session.ip.as_deref())
     .bind(session.user_agent.as_deref())
-    .execute(tx.conn())
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -82,11 +82,11 @@ pub async fn touch(tx: &mut SystemTx, id: SessionId, at: Timestamp) -> Result<()
 }
 
 /// Ends one session of a person.
-pub async fn delete(tx: &mut SystemTx, user_id: UserId, id: SessionId) -> Result<()> {
+pub async fn delete(tx: &mut impl Session, user_id: UserId, id: SessionId) -> Result<()> {
     sqlx::query("DELETE FROM sessions WHERE user_id = $1 AND id = $2")
         .bind(user_id.to_string())
         .bind(id.to_string())
-        .execute(tx.conn())
+        .execute(tx.connection())
         .await?
         .exactly(1, "session")
 }

@@ -4,7 +4,7 @@
 //! across organizations under the jobs role. Invariants: a write that spent a permit commits only with an audit entry; a write
 //! that changed resources commits under the next revision, without gaps; dropping any of them rolls back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::{Deref, DerefMut};
 
@@ -185,13 +185,15 @@ pub struct AuditDraft {
 pub struct WriteTx {
     tx: Tx,
     audits: Vec<(ActorKind, AuditDraft)>,
+    /// Entries for the logs of other organizations.
+    elsewhere: BTreeMap<OrganizationId, Vec<(ActorKind, AuditDraft)>>,
     changes: BTreeSet<Change>,
     is_permit_spent: bool,
 }
 
 impl WriteTx {
     const fn new(tx: Tx) -> Self {
-        Self { tx, audits: Vec::new(), changes: BTreeSet::new(), is_permit_spent: false }
+        Self { tx, audits: Vec::new(), elsewhere: BTreeMap::new(), changes: BTreeSet::new(), is_permit_spent: false }
     }
 
     /// Records who did what; written in the order of calls at commit.
@@ -202,6 +204,16 @@ impl WriteTx {
     /// Records an act that was refused; there is no permit to show. Also counts as an audit entry of this transaction.
     pub fn audit_denied(&mut self, actor: ActorKind, draft: AuditDraft) {
         self.audits.push((actor, draft));
+    }
+
+    /// Records the same in the log of another organization of the actor: in this transaction, so that no log tells of what did
+    /// not happen. Turns are taken in the order of ids, so the other one must come after this one.
+    pub fn audit_elsewhere(&mut self, permit: &Permit, draft: AuditDraft) -> Result<()> {
+        if permit.organization() <= self.tx.organization {
+            return Err(StoreError::ForeignPermit);
+        }
+        self.elsewhere.entry(permit.organization()).or_default().push((permit.actor(), draft));
+        Ok(())
     }
 
     /// Notes that a resource is to be published. The mutating functions of this crate do so themselves.
@@ -250,8 +262,26 @@ impl WriteTx {
         if !changes.is_empty() {
             sqlx::query("SELECT pg_notify($1, $2)").bind(ANNOUNCE).bind(&org).execute(self.tx.conn()).await?;
         }
+        for (organization, audits) in std::mem::take(&mut self.elsewhere) {
+            self.enter(organization).await?;
+            self.audits = audits;
+            self.flush_audits().await?;
+        }
         self.tx.inner.commit().await?;
         Ok(unsigned(revision))
+    }
+
+    /// Takes the turn of another organization as well; from here on the transaction is its.
+    async fn enter(&mut self, organization: OrganizationId) -> Result<()> {
+        let org = organization.to_string();
+        sqlx::query("SELECT set_config('app.organization_id', $1, true)").bind(&org).execute(self.tx.conn()).await?;
+        sqlx::query("SELECT 1 FROM turns WHERE organization_id = $1 FOR UPDATE")
+            .bind(&org)
+            .execute(self.tx.conn())
+            .await?
+            .exactly(1, "organization")?;
+        self.tx.organization = organization;
+        Ok(())
     }
 
     async fn flush_audits(&mut self) -> Result<()> {

@@ -19,7 +19,7 @@ use crate::auth::device::{self, Device};
 use crate::auth::password::{self, Verdict};
 use crate::auth::throttle::{Attempt, TryAgainIn};
 use crate::auth::{Caller, cookie};
-use crate::call::{Call, Head, Reply};
+use crate::call::{Call, Head, Reply, Write};
 use crate::commands::audit::Subject;
 use crate::cx::Cx;
 use crate::error::{Failure, Outcome};
@@ -70,10 +70,15 @@ pub async fn login(mut call: Call<Login>) -> Outcome<Reply<MeView>> {
     let actor = Actor { kind: ActorKind::Session(user.id, session.id), grants, organization: None };
     call.head.caller =
         Caller { name: user.email.to_string(), actor: actor.clone(), session: Some(session.id), ..Caller::anonymous() };
-    record_everywhere(&call.head, &Subject::new("session", session.id, &user.email).act("session.create")).await?;
-    let mut tx = cx.store.system().await?;
-    store::sessions::insert(&mut tx, &session, &cookie::digest(&value)).await?;
-    tx.commit().await?;
+    let audit = Subject::new("session", session.id, &user.email).act("session.create");
+    if let Some(mut write) = write_everywhere(&call.head, &audit).await? {
+        store::sessions::insert(&mut *write, &session, &cookie::digest(&value)).await?;
+        write.commit(Empty {}).await?;
+    } else {
+        let mut tx = cx.store.system().await?;
+        store::sessions::insert(&mut tx, &session, &cookie::digest(&value)).await?;
+        tx.commit().await?;
+    }
     let view = queries::auth::me_view(&cx, &actor, &user).await?;
     let remembered = device::issue(&cx.keyring.derive(DEVICES), &call.body.email, device, cx.entropy.as_ref());
     let reach = cx.config.reach();
@@ -166,15 +171,18 @@ async fn record_failed_login(head: &Head, user: &User) {
     }
 }
 
-/// Writes an act of a person on their own things into the log of each of their organizations.
-async fn record_everywhere(head: &Head, audit: &Audit) -> Outcome<()> {
-    for organization in head.caller.actor.organizations() {
-        let permit = own_permit(&head.caller.actor, organization)?;
-        let mut write = head.write_as(permit).await?;
-        write.audit(audit.clone());
-        write.commit(Empty {}).await?;
+/// Begins an act of a person on their own things: one transaction with an entry for the log of each of their organizations, so
+/// that none tells of what did not happen. `None`: they have no role anywhere, so there is no log to write to.
+async fn write_everywhere<'a>(head: &'a Head, audit: &Audit) -> Outcome<Option<Write<'a>>> {
+    // In ascending order, which is the order in which the store takes turns.
+    let mut organizations = head.caller.actor.organizations().into_iter();
+    let Some(first) = organizations.next() else { return Ok(None) };
+    let mut write = head.write_as(own_permit(&head.caller.actor, first)?).await?;
+    write.audit(audit.clone());
+    for organization in organizations {
+        write.audit_elsewhere(&own_permit(&head.caller.actor, organization)?, audit.clone())?;
     }
-    Ok(())
+    Ok(Some(write))
 }
 
 fn own_permit(actor: &Actor, organization: OrganizationId) -> Outcome<Permit> {
@@ -202,7 +210,12 @@ async fn end_session(head: &Head, session: SessionId, action: &'static str) -> O
     if !is_own {
         return Err(Failure::not_found());
     }
-    record_everywhere(head, &Subject::new("session", session, &head.caller.name).act(action)).await?;
+    let audit = Subject::new("session", session, &head.caller.name).act(action);
+    if let Some(mut write) = write_everywhere(head, &audit).await? {
+        store::sessions::delete(&mut *write, user, session).await?;
+        write.commit(Empty {}).await?;
+        return Ok(());
+    }
     let mut tx = head.cx.store.system().await?;
     store::sessions::delete(&mut tx, user, session).await?;
     Ok(tx.commit().await?)
@@ -231,20 +244,12 @@ pub async fn change_password(call: Call<ChangePassword>) -> Outcome<Reply<Empty>
         .map_err(|weak| Failure::unacceptable("/new_password", weak.to_string()))?;
     let hash = cx.passwords.hash(new, cx.entropy.as_ref()).await?;
 
-    let mut organizations = call.caller.actor.organizations();
-    let Some(last) = organizations.pop() else {
+    let audit = Subject::new("user", user.id, &user.email).act("user.change_password");
+    let Some(mut write) = write_everywhere(&call.head, &audit).await? else {
         return Err(Failure::conflict("You are no longer a member of any organization; ask to be added again."));
     };
-    let audit = Subject::new("user", user.id, &user.email).act("user.change_password");
-    for organization in organizations {
-        let mut write = call.write_as(own_permit(&call.caller.actor, organization)?).await?;
-        write.audit(audit.clone());
-        write.commit(Empty {}).await?;
-    }
-    let mut write = call.write_as(own_permit(&call.caller.actor, last)?).await?;
     let permit = write.permit();
     store::users::set_password(&mut write, &permit, user.id, NewPassword::Own(&hash)).await?;
     store::sessions::delete_all(&mut *write, user.id, call.caller.session).await?;
-    write.audit(audit);
     write.commit(Empty {}).await
 }
