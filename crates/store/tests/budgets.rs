@@ -114,6 +114,14 @@ async fn book(world: &World, node: NodeId, boot: &str, sequence: u64, events: &[
     usage::append(&world.store, &batch).await.expect("booked");
 }
 
+/// A budget with an account, an open lease and a booked call.
+pub(crate) async fn used(world: &World, tenant: &Tenant) {
+    let (it, mut node) = (budget(tenant, 1_000), Node::new(uuid(), "boot"));
+    add(world, &it).await;
+    let lease = granted(&node.ask(world, &it, 100, 0).await).lease_id;
+    book(world, node.id, "boot", 1, &[charged(tenant, &it, node.id, Some(lease), 40)]).await;
+}
+
 /// `(posted, leased, overdrawn)` of the only account, checked against its leases.
 async fn state(world: &World) -> (i64, i64, i64) {
     let mut connection = world.database.superuser().await.expect("a connection");

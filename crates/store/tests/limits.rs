@@ -9,7 +9,7 @@ use store::{Constraint, StoreError, kill_switches, rate_limits};
 
 use crate::support::{NOON, Tenant, World, name, note, permit, uuid};
 
-fn limit(tenant: &Tenant) -> RateLimit {
+pub(crate) fn limit(tenant: &Tenant) -> RateLimit {
     RateLimit {
         id: RateLimitId::from_uuid(uuid()),
         organization_id: tenant.id,

@@ -1,14 +1,20 @@
 //! The wall between organizations, read from the catalog and tried from outside.
 
+use std::fmt::Write as _;
+
+use domain::kill_switch::{KillSwitch, Target};
 use domain::page::Limit;
-use domain::{NodeId, OrganizationId};
+use domain::{BudgetId, KillSwitchId, NodeId, OrganizationId, RequestId};
 use store::usage::{Query, RequestFilter};
 use store::{
-    StoreError, access_tokens, audit, changes, credentials, deployments, environments, join_tokens, members, migrate,
-    nodes, organizations, prices, routes, usage, virtual_keys, workspaces,
+    StoreError, Tx, access_tokens, audit, budgets, changes, credentials, deployments, environments, idempotency,
+    join_tokens, kill_switches, ledger, members, migrate, nodes, organizations, prices, rate_limits, routes, usage,
+    virtual_keys, workspaces,
 };
 
-use crate::support::{NOON, Tenant, World, key, note, permit};
+use crate::budgets::used;
+use crate::limits::limit;
+use crate::support::{NOON, Tenant, World, key, note, permit, uuid};
 
 #[tokio::test]
 async fn every_tenant_table_is_protected() {
@@ -144,7 +150,81 @@ async fn digest(world: &World, organization: OrganizationId, subject: &Tenant) -
         usage::list(tx, subject.workspace.id, &RequestFilter::default(), None, limit).await.expect("listed"),
         usage::sum(tx, &Query::all(long, NOON)).await.expect("summed"),
     );
-    lists + &facts
+    lists + &facts + &bounds(world, tx, subject).await + &kept_answer(world, organization, subject).await
+}
+
+/// What holds calls back, and what they cost.
+async fn bounds(world: &World, tx: &mut Tx, subject: &Tenant) -> String {
+    let limit = Limit::default();
+    let budgets = budgets::list(tx, None, None, limit).await.expect("listed").items;
+    let mut money = format!("{budgets:?}{:?}", budgets::load(tx, None).await.expect("loaded"));
+    for budget in subject.budgets(world).await {
+        let accounts = budgets::accounts::list(tx, budget, NOON, None, limit).await.expect("listed");
+        writeln!(money, "{accounts:?}").expect("text");
+    }
+    let events = subject.events(world).await;
+    let bounds = format!(
+        "{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}",
+        rate_limits::list(tx, None, None, limit).await.expect("listed"),
+        rate_limits::load(tx, None).await.expect("loaded"),
+        rate_limits::count(tx).await.expect("counted"),
+        kill_switches::list(tx, true, None, limit).await.expect("listed"),
+        kill_switches::load(tx, None).await.expect("loaded"),
+        kill_switches::count(tx).await.expect("counted"),
+        ledger::list(tx, &events).await.expect("listed"),
+        ledger::findings(tx).await.expect("listed"),
+        usage::is_booked(tx, events[0]).await.expect("looked up"),
+    );
+    money + &bounds
+}
+
+/// What a repeated request of somebody in `organization` would be answered from.
+async fn kept_answer(world: &World, organization: OrganizationId, subject: &Tenant) -> String {
+    let mut tx = world.store.write(organization).await.expect("a turn");
+    let found = idempotency::find(&mut tx, "somebody", &subject.id.to_string(), &[1; 32]).await.expect("looked up");
+    format!("{found:?}")
+}
+
+impl Tenant {
+    /// What the tenant has, past every wall.
+    async fn budgets(&self, world: &World) -> Vec<BudgetId> {
+        let ids = "SELECT id FROM budgets WHERE organization_id = $1 ORDER BY id";
+        self.ids(world, ids).await.iter().map(|id| id.parse().expect("an id")).collect()
+    }
+
+    async fn events(&self, world: &World) -> Vec<RequestId> {
+        let ids = "SELECT id FROM usage_events WHERE organization_id = $1 ORDER BY id";
+        self.ids(world, ids).await.iter().map(|id| id.parse().expect("an id")).collect()
+    }
+
+    async fn ids(&self, world: &World, sql: &'static str) -> Vec<String> {
+        let mut superuser = world.database.superuser().await.expect("a connection");
+        sqlx::query_scalar(sql).bind(self.id.to_string()).fetch_all(&mut superuser).await.expect("ids")
+    }
+}
+
+/// One of everything that an organization has.
+async fn furnish(world: &World, tenant: &Tenant) {
+    let permit = permit(tenant.id);
+    let switch = KillSwitch {
+        id: KillSwitchId::from_uuid(uuid()),
+        organization_id: tenant.id,
+        target: Target::Provider("openai".to_owned()),
+        reason: "leaked".to_owned(),
+        is_cutting: true,
+        created_at: NOON,
+        lifted_at: None,
+    };
+    let mut tx = world.store.write(tenant.id).await.expect("our turn");
+    virtual_keys::insert(&mut tx, &permit, &key(tenant, "issued")).await.expect("added");
+    rate_limits::insert(&mut tx, &permit, &limit(tenant)).await.expect("added");
+    kill_switches::insert(&mut tx, &permit, &switch).await.expect("added");
+    let whose = tenant.id.to_string();
+    let kept = idempotency::insert(&mut tx, ("somebody", &whose), &[1; 32], (200, whose.as_bytes()), NOON);
+    kept.await.expect("kept");
+    note(&mut tx, &permit, "virtual_key.issue");
+    tx.commit().await.expect("committed");
+    used(world, tenant).await;
 }
 
 #[tokio::test]
@@ -152,15 +232,17 @@ async fn each_wall_stands_without_the_other() {
     let world = World::new().await;
     let tenants = [world.tenant("ours").await, world.tenant("theirs").await];
     for tenant in &tenants {
-        let mut tx = world.store.write(tenant.id).await.expect("our turn");
-        virtual_keys::insert(&mut tx, &permit(tenant.id), &key(tenant, "issued")).await.expect("added");
-        note(&mut tx, &permit(tenant.id), "virtual_key.issue");
-        tx.commit().await.expect("committed");
+        furnish(&world, tenant).await;
     }
     let mut seen = Vec::new();
     for by in &tenants {
         for subject in &tenants {
             seen.push(digest(&world, by.id, subject).await);
+        }
+    }
+    for own in [0, 3] {
+        for what in ["Budget {", "Account {", "RateLimit {", "KillSwitch {", "Posting {", "Answered", "VirtualKey {"] {
+            assert!(seen[own].contains(what), "the comparison is of nothing: no {what} in {}", seen[own]);
         }
     }
     let [ours, theirs] = &tenants;
