@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::replica::Copy;
 
-const TARGETS: [(&str, fn(&[u8])); 3] =
+type Check = fn(&[u8]);
+
+const TARGETS: [(&str, Check); 3] =
     [("control_frames", control_frames), ("node_frames", node_frames), ("sealed_copy", sealed_copy)];
 
 fn folder(target: &str) -> PathBuf {
@@ -165,6 +167,7 @@ fn said_by_nodes() -> Vec<(&'static str, &'static str, Vec<u8>)> {
 
 #[test]
 fn the_seeds_are_as_this_build_writes_them() {
+    #[expect(clippy::disallowed_methods, reason = "this crate has no settings, and its tests no crate that reads them")]
     let is_update = std::env::var_os("UPDATE").is_some();
     for (target, name, bytes) in seeds() {
         let file = folder(target).join(name);
@@ -181,7 +184,9 @@ fn what_is_kept_for_the_fuzzer_holds() {
     for (target, check) in TARGETS {
         let seeds = kept(target);
         assert!(!seeds.is_empty(), "{target}");
-        seeds.iter().for_each(|bytes| check(bytes));
+        for bytes in &seeds {
+            check(bytes);
+        }
     }
 }
 
