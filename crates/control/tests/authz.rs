@@ -144,44 +144,124 @@ async fn ids_of_another_organization_are_absent_below_ones_own() {
     let (stranger, organization, workspace) = world.as_stranger().await;
     let (organization, workspace) = (organization.to_string(), workspace.to_string());
     let mut n_checked = 0;
-    for meta in api::ops::all().filter(|meta| meta.path.matches('{').count() > 1) {
+    for meta in api::ops::all().filter(|meta| ids_below(meta).next().is_some()) {
         let body = match meta.method {
             Method::Patch => Some(r#"{"version":1}"#),
             Method::Post => Some("{}"),
             Method::Get | Method::Delete => None,
         };
-        let find = |name: &str| {
-            victim
-                .iter()
-                .find(|(kind, _)| name == format!("{{{kind}}}"))
-                .map_or_else(|| random_id(name, &world), |(_, id)| id.clone())
-        };
-        let foreign = stranger.send(meta.method.as_str(), &fill(meta, &organization, &workspace, find), body).await;
+        let path = fill(meta, &organization, &workspace, |name| id_of(&victim, name));
+        let foreign = stranger.send(meta.method.as_str(), &path, body).await;
         let random = |name: &str| random_id(name, &world);
         let absent = stranger.send(meta.method.as_str(), &fill(meta, &organization, &workspace, random), body).await;
         assert_eq!((foreign.status, &foreign.body), (absent.status, &absent.body), "{}", meta.name);
         assert_eq!(foreign.status, StatusCode::NOT_FOUND, "{}", meta.name);
         n_checked += 1;
     }
-    assert!(n_checked >= 15, "{n_checked}");
+    assert!(n_checked >= 25, "{n_checked}");
+}
+
+/// The parameters of an operation that name something below its place.
+fn ids_below(meta: &Meta) -> impl Iterator<Item = &'static str> {
+    meta.path
+        .split('/')
+        .filter(|part| part.starts_with('{') && !matches!(*part, "{organization_id}" | "{workspace_id}"))
+}
+
+/// The victim's id for a parameter. Every parameter has one: comparing random ids with random ids would prove nothing.
+fn id_of(victim: &[(&'static str, String)], parameter: &str) -> String {
+    let found = victim.iter().find(|(kind, _)| parameter == format!("{{{kind}}}"));
+    found.unwrap_or_else(|| panic!("{parameter}: say what the other organization has of it")).1.clone()
+}
+
+/// Every typed id in a text.
+fn ids_in(text: &str) -> impl Iterator<Item = &str> {
+    let is_id = |word: &&str| {
+        word.rsplit_once('_').is_some_and(|(kind, id)| {
+            id.len() == 26 && kind.bytes().all(|byte| byte.is_ascii_lowercase()) && !kind.is_empty()
+        })
+    };
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(is_id)
+}
+
+/// What every operation that reads answers at a place, asked for the ids of the victim.
+async fn read_all(
+    actor: &Actor<'_>,
+    place: (&str, &str),
+    victim: &[(&'static str, String)],
+) -> Vec<(&'static str, StatusCode, String)> {
+    let mut answers = Vec::new();
+    for meta in api::ops::all().filter(|meta| meta.method == Method::Get) {
+        let answer = actor.send("GET", &fill(meta, place.0, place.1, |name| id_of(victim, name)), None).await;
+        answers.push((meta.name, answer.status, answer.body));
+    }
+    answers
+}
+
+#[tokio::test]
+async fn nothing_that_one_organization_reads_names_anything_of_another_with_the_policies_on_and_off() {
+    let world = World::new().await;
+    let victim = victim_ids(&world).await;
+    let owner = world.as_owner();
+    let (stranger, organization, workspace) = world.as_stranger().await;
+    let (organization, workspace) = (organization.to_string(), workspace.to_string());
+    let theirs = (world.organization().to_string(), world.workspace().to_string());
+    let (own, theirs) = ((organization.as_str(), workspace.as_str()), (theirs.0.as_str(), theirs.1.as_str()));
+    // What the first organization can read of itself, every typed id in it.
+    let known = read_all(&owner, theirs, &victim).await;
+    let secret: std::collections::BTreeSet<&str> =
+        known.iter().filter(|(_, status, _)| *status == StatusCode::OK).flat_map(|(_, _, body)| ids_in(body)).collect();
+    for (parameter, id) in &victim {
+        assert!(secret.contains(id.as_str()) || *parameter == "session_id", "{parameter}: no operation shows it");
+    }
+    let told = [read_all(&stranger, own, &victim).await, read_all(&stranger, theirs, &victim).await];
+    for (name, _, body) in told.iter().flatten() {
+        let leaked = ids_in(body).find(|id| secret.contains(*id));
+        assert_eq!(leaked, None, "{name} tells: {body}");
+    }
+    let n_read = told.iter().flatten().filter(|(_, status, _)| *status == StatusCode::OK).count();
+    assert!(n_read >= 25, "only {n_read} reads were let through");
+
+    // The statements alone give the same answers. What was refused above is in the audit log now, and so is each export of it.
+    let read_again = async || {
+        let mut answers = read_all(&owner, theirs, &victim).await;
+        answers.extend(read_all(&stranger, own, &victim).await);
+        answers.extend(read_all(&stranger, theirs, &victim).await);
+        answers.retain(|(name, ..)| !name.starts_with("audit."));
+        answers
+    };
+    let with_policies = read_again().await;
+    let off = "DO $$ DECLARE target regclass; BEGIN
+                   FOR target IN SELECT oid::regclass FROM pg_class WHERE relrowsecurity LOOP
+                       EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', target);
+                   END LOOP; END $$";
+    world.database.tamper(off).await.expect("switched off");
+    for (with, without) in with_policies.iter().zip(read_again().await) {
+        assert_eq!(*with, without);
+    }
 }
 
 /// Real ids of the first organization, by parameter name.
 async fn victim_ids(world: &World) -> Vec<(&'static str, String)> {
     let owner = world.as_owner();
-    let first = |answer: Answer| answer.json()["items"][0]["id"].as_str().expect("an item").to_owned();
     let (organization, workspace) = (world.organization(), world.workspace());
+    let make = async |path: String, body: &str| {
+        let made = owner.send("POST", &format!("/api/v1{path}"), Some(body)).await;
+        assert!(made.status.is_success(), "{path}: {}", made.body);
+        made.json()
+    };
+    let first = |answer: Answer| answer.json()["items"][0]["id"].as_str().expect("an item").to_owned();
     let new = r#"{"provider":"openai_compatible","name":"c","base_url":"https://up.example/v1","secret":"sk-1234567890abcdef"}"#;
-    owner.send("POST", &format!("/api/v1/organizations/{organization}/credentials"), Some(new)).await;
+    make(format!("/organizations/{organization}/credentials"), new).await;
     let new = r#"{"name":"b","measure":"requests","limits":[{"window":"day","amount":1}]}"#;
-    owner.send("POST", &format!("/api/v1/workspaces/{workspace}/budgets"), Some(new)).await;
+    make(format!("/workspaces/{workspace}/budgets"), new).await;
     let new = r#"{"name":"l","rates":[{"measure":"concurrent","amount":1}]}"#;
-    owner.send("POST", &format!("/api/v1/workspaces/{workspace}/rate-limits"), Some(new)).await;
+    make(format!("/workspaces/{workspace}/rate-limits"), new).await;
     let new = r#"{"target":{"kind":"provider","id":"openai"},"reason":"r"}"#;
-    owner.send("POST", &format!("/api/v1/organizations/{organization}/kill-switches"), Some(new)).await;
+    make(format!("/organizations/{organization}/kill-switches"), new).await;
     let new =
         r#"{"format":"anthropic_costs","file_name":"f","content":"usage_date_utc,model,cost_usd\n2026-11-22,m,1\n"}"#;
-    owner.send("POST", &format!("/api/v1/organizations/{organization}/reconciliations"), Some(new)).await;
+    make(format!("/organizations/{organization}/reconciliations"), new).await;
     let mut ids = Vec::new();
     for (parameter, list) in [
         ("reconciliation_id", format!("/api/v1/organizations/{organization}/reconciliations")),
@@ -197,7 +277,52 @@ async fn victim_ids(world: &World) -> Vec<(&'static str, String)> {
     ] {
         ids.push((parameter, first(owner.send("GET", &list, None).await)));
     }
+    let deployment = id_of(&ids, "{deployment_id}");
+    let new = format!(r#"{{"name":"r","targets":[{{"deployment_id":"{deployment}","priority":0,"weight":1}}]}}"#);
+    let route = make(format!("/workspaces/{workspace}/routes"), &new).await;
+    ids.push(("route_id", route["id"].as_str().expect("an id").to_owned()));
+    ids.extend(victim_nodes(world).await);
+    let listed = owner.send("GET", &format!("/api/v1/organizations/{organization}/members"), None).await.json();
+    let binding = listed["items"][0]["role_bindings"][0]["id"].as_str().expect("a binding").to_owned();
+    ids.push(("role_binding_id", binding));
+    let event = crate::usage::event(world, workspace, 1, "m");
+    crate::usage::book(world, std::slice::from_ref(&event)).await;
+    ids.push(("request_id", event.id.to_string()));
+    let cookie = crate::auth::sign_in(world, &world.secrets.admin_password).await;
+    ids.push((
+        "session_id",
+        first(crate::auth::session(world, &cookie).send("GET", "/api/v1/me/sessions", None).await),
+    ));
     ids
+}
+
+/// A node group of the first organization, a node in it and a token to join it.
+async fn victim_nodes(world: &World) -> Vec<(&'static str, String)> {
+    use domain::id::IdMint as _;
+    let owner = world.as_owner();
+    let base = format!("/api/v1/organizations/{}", world.organization());
+    let group = owner.send("POST", &format!("{base}/node-groups"), Some(r#"{"slug":"g"}"#)).await;
+    let group = group.json()["id"].as_str().unwrap_or_else(|| panic!("{}", group.body)).to_owned();
+    world.cx.set_authority("fingerprint".to_owned());
+    let token = owner.send("POST", &format!("{base}/join-tokens"), Some(&format!(r#"{{"group_id":"{group}"}}"#))).await;
+    let token = token.json()["join_token"]["id"].as_str().unwrap_or_else(|| panic!("{}", token.body)).to_owned();
+    let node = domain::node::Node {
+        id: domain::NodeId::from_uuid(world.cx.mint.next_uuid()),
+        group_id: group.parse().expect("an id"),
+        organization_id: world.organization(),
+        name: "n".to_owned(),
+        hpke_public_key: vec![1; 32],
+        certificate_serial: "0f".to_owned(),
+        certificate_expires_at: world.now().plus(std::time::Duration::from_secs(60)),
+        created_at: world.now(),
+        revoked_at: None,
+    };
+    let permit = domain::Permit::system(domain::JobName::Bootstrap, Scope::Organization(world.organization()));
+    let mut tx = world.cx.store.write(world.organization()).await.expect("a write");
+    store::nodes::insert(&mut tx, &permit, &node).await.expect("a node");
+    world.record(&mut tx, &permit);
+    tx.commit().await.expect("a commit");
+    vec![("node_group_id", group), ("join_token_id", token), ("node_id", node.id.to_string())]
 }
 
 #[tokio::test]
