@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use api::ops::usage::{
-    ExportOrganizationUsage, ExportWorkspaceUsage, ListRequests, OrganizationUsage, RequestQuery, UsageQuery,
-    WorkspaceUsage,
+    AttemptQuery, ExportOrganizationUsage, ExportWorkspaceUsage, ListRequests, OrganizationAttempts, OrganizationUsage,
+    RequestQuery, UsageQuery, WorkspaceUsage,
 };
 use api::ops::workspaces::{CreateWorkspace, NewWorkspace};
 use api::ops::{OrganizationPath, WorkspacePath};
 use api::{Empty, NoQuery};
 use domain::id::IdMint as _;
-use domain::usage::{Endpoint, Outcome, TokenUsage, UnitUsage, UsageEvent};
-use domain::{NanoUsd, NodeId, RequestId, Role, Scope, Timestamp, VirtualKeyId, WorkspaceId};
+use domain::usage::{AttemptOutcome, AttemptRecord, Endpoint, Outcome, TokenUsage, UnitUsage, UsageEvent};
+use domain::{DeploymentId, NanoUsd, NodeId, RequestId, Role, Scope, Timestamp, VirtualKeyId, WorkspaceId};
 use http::{StatusCode, header};
 use store::usage::Batch;
 
@@ -106,6 +106,54 @@ async fn a_person_sees_the_usage_of_workspaces_they_see_and_of_no_other() {
     assert_eq!(stranger.refused::<OrganizationUsage>(place, by_model(), Empty {}).await.status, 404);
     let whole = world.as_owner().call::<OrganizationUsage>(place, by_model(), Empty {}).await.expect("all of it");
     assert_eq!((whole.total.requests, whole.rows.len()), (2, 2));
+}
+
+#[tokio::test]
+async fn the_failures_of_a_provider_that_answers_nothing_are_its_own() {
+    let world = World::new().await;
+    let place = OrganizationPath { organization_id: world.organization() };
+    let mut answered = event(&world, world.workspace(), 5, "m");
+    let attempt = |provider: &str, outcome, status| AttemptRecord {
+        n: 1,
+        deployment_id: DeploymentId::from_uuid(7),
+        credential_id: None,
+        provider: provider.to_owned(),
+        upstream_model: "m-1".to_owned(),
+        started_at: answered.started_at,
+        duration_us: 2_000_000,
+        first_byte_us: Some(1_000_000),
+        outcome,
+        status,
+        upstream_request_id: None,
+        usage: TokenUsage::default(),
+        modal: None,
+        image: None,
+        units: UnitUsage::default(),
+        cost: NanoUsd::ZERO,
+    };
+    let fell_back = vec![
+        attempt("mistral", AttemptOutcome::Status, Some(500)),
+        attempt("mistral", AttemptOutcome::Connect, None),
+        attempt("echo", AttemptOutcome::Success, Some(200)),
+    ];
+    answered.attempts = fell_back;
+    book(&world, &[answered]).await;
+    let owner = world.as_owner();
+    // By requests, nothing failed and only one provider is known.
+    let by_provider = UsageQuery { group_by: Some("provider".to_owned()), ..UsageQuery::default() };
+    let requests = owner.call::<OrganizationUsage>(place, by_provider, Empty {}).await.expect("sums");
+    assert_eq!((requests.rows.len(), requests.total.failures), (1, 0));
+    let tries = owner.call::<OrganizationAttempts>(place, AttemptQuery::default(), Empty {}).await.expect("sums");
+    let told: Vec<_> = tries
+        .rows
+        .iter()
+        .map(|row| (row.labels[0].as_str(), row.sums.attempts, row.sums.failures, row.sums.p50_ms.is_some()))
+        .collect();
+    assert_eq!(told, [("mistral", 2, 2, false), ("echo", 1, 0, true)]);
+    assert_eq!((tries.total.attempts, tries.total.failed, tries.total.unreachable), (3, 1, 1));
+    let wrong = AttemptQuery { group_by: Some("colour".to_owned()), ..AttemptQuery::default() };
+    let refused = owner.refused::<OrganizationAttempts>(place, wrong, Empty {}).await;
+    assert_eq!(refused.fields[0].pointer, "group_by");
 }
 
 #[tokio::test]

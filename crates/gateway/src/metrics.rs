@@ -1,6 +1,6 @@
 //! Counters, gauges and histograms of the data plane, and their Prometheus text.
 //!
-//! Every label is a closed enum, so the number of series is fixed and no request formats a label. Each worker has its own
+//! Every label is a closed enum or a provider of the registry, so the number of series is bounded and no request formats a label. Each worker has its own
 //! [`Shard`], written by one thread only; a scrape adds the shards up. Not here: anything per tenant, key or model, which
 //! belongs to usage events.
 
@@ -123,7 +123,8 @@ pub struct Shard {
     pub events_lost: Counter,
     requests: [[Counter; Outcome::ALL.len()]; Endpoint::ALL.len()],
     rejections: [Counter; GatewayCode::ALL.len()],
-    attempts: [Counter; AttemptOutcome::ALL.len()],
+    /// By provider, in the registry's order; what is in no registry comes last.
+    attempts: Box<[[Counter; AttemptOutcome::ALL.len()]]>,
     tokens: [Counter; TOKEN_KINDS.len()],
     cost_nano_usd: Counter,
     reuse: [Counter; CacheOutcome::ALL.len()],
@@ -142,7 +143,7 @@ impl Default for Shard {
             events_lost: Counter::default(),
             requests: Default::default(),
             rejections: std::array::from_fn(|_| Counter::default()),
-            attempts: Default::default(),
+            attempts: (0..=provider::ALL.len()).map(|_| Default::default()).collect(),
             tokens: Default::default(),
             cost_nano_usd: Counter::default(),
             reuse: Default::default(),
@@ -205,9 +206,10 @@ impl Shard {
         }
     }
 
-    /// Counts one attempt.
-    pub fn attempt(&self, outcome: AttemptOutcome) {
-        self.attempts[outcome as usize].add(1);
+    /// Counts one attempt at a provider.
+    pub fn attempt(&self, provider: &str, outcome: AttemptOutcome) {
+        let place = provider::ALL.iter().position(|known| known.spec().name == provider).unwrap_or(provider::ALL.len());
+        self.attempts[place][outcome as usize].add(1);
     }
 }
 
@@ -259,11 +261,7 @@ impl Metrics {
             let n = self.sum(|shard| shard.rejections[*code as usize].get());
             text.line("headgate_rejections_total", &[("code", code.as_str())], n);
         }
-        text.head("headgate_attempts_total", "counter", "Tries against upstreams by outcome.");
-        for outcome in AttemptOutcome::ALL {
-            let n = self.sum(|shard| shard.attempts[*outcome as usize].get());
-            text.line("headgate_attempts_total", &[("outcome", outcome.as_str())], n);
-        }
+        self.attempts(&mut text);
         text.head("headgate_tokens_total", "counter", "Tokens by kind; reasoning is part of output.");
         for (at, kind) in TOKEN_KINDS.iter().enumerate() {
             text.line("headgate_tokens_total", &[("kind", kind)], self.sum(|shard| shard.tokens[at].get()));
@@ -290,6 +288,22 @@ impl Metrics {
         text.head("headgate_usage_events_lost_total", "counter", "Usage events that could not be spooled.");
         text.line("headgate_usage_events_lost_total", &[], self.sum(|shard| shard.events_lost.get()));
         self.durations(&mut text);
+    }
+
+    /// Only providers that were tried: most nodes know thirty and use three.
+    fn attempts(&self, text: &mut Text<'_>) {
+        text.head("headgate_attempts_total", "counter", "Tries against upstreams by provider and outcome.");
+        let names = provider::ALL.iter().map(|provider| provider.spec().name).chain(["other"]);
+        for (place, name) in names.enumerate() {
+            let of = |outcome: AttemptOutcome| self.sum(|shard| shard.attempts[place][outcome as usize].get());
+            if AttemptOutcome::ALL.iter().all(|outcome| of(*outcome) == 0) {
+                continue;
+            }
+            for outcome in AttemptOutcome::ALL {
+                let labels = [("provider", name), ("outcome", outcome.as_str())];
+                text.line("headgate_attempts_total", &labels, of(*outcome));
+            }
+        }
     }
 
     fn durations(&self, text: &mut Text<'_>) {
@@ -410,6 +424,26 @@ mod tests {
         assert!(Outcome::ALL.iter().enumerate().all(|(at, value)| *value as usize == at));
         assert!(AttemptOutcome::ALL.iter().enumerate().all(|(at, value)| *value as usize == at));
         assert!(GatewayCode::ALL.iter().enumerate().all(|(at, value)| *value as usize == at));
+    }
+
+    #[test]
+    fn attempts_name_their_provider_and_those_never_tried_are_left_out() {
+        let metrics = Metrics::new(2);
+        metrics.shard(0).attempt("openai", AttemptOutcome::Success);
+        metrics.shard(1).attempt("openai", AttemptOutcome::Success);
+        metrics.shard(1).attempt("mistral", AttemptOutcome::Connect);
+        metrics.shard(0).attempt("of a later version", AttemptOutcome::Unsendable);
+        let mut text = String::new();
+        metrics.render(&mut text);
+        for line in [
+            "headgate_attempts_total{provider=\"openai\",outcome=\"success\"} 2",
+            "headgate_attempts_total{provider=\"openai\",outcome=\"connect\"} 0",
+            "headgate_attempts_total{provider=\"mistral\",outcome=\"connect\"} 1",
+            "headgate_attempts_total{provider=\"other\",outcome=\"unsendable\"} 1",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line} in {text}");
+        }
+        assert!(!text.contains("provider=\"echo\""), "{text}");
     }
 
     #[test]

@@ -52,6 +52,7 @@ migrations! {
     18 "0018_books.sql",
     19 "0019_histograms.sql",
     20 "0020_own_sessions.sql",
+    21 "0021_attempts.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

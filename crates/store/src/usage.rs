@@ -1,9 +1,11 @@
 //! The ledger of usage: one event per request, booked once, and hourly sums booked in the same transaction.
 //!
 //! [`append`] is idempotent: the primary key of an event removes repeats, and only what is new reaches the sums. Reads are sums
-//! ([`sum`]; [`report_sums`] without times, [`report_events`] by what sums do not keep), single requests ([`list`], [`get`]) and how far each node's spool has been booked ([`watermark`]).
+//! of requests ([`sum`]; [`report_sums`] without times, [`report_events`] by what sums do not keep) and of attempts
+//! ([`sum_attempts`]), single requests ([`list`], [`get`]) and how far each node's spool has been booked ([`watermark`]).
 
 mod append;
+mod attempts;
 mod billed;
 mod event;
 mod histogram;
@@ -12,6 +14,7 @@ mod requests;
 mod sums;
 
 pub use append::{Appended, Batch, append, drop_days_until, prepare_day, watermark};
+pub use attempts::{AttemptDimension, AttemptGroup, AttemptQuery, AttemptSums, sum_attempts};
 pub use billed::{Billed, is_booked, list_billed};
 pub(crate) use event::{day, day_of};
 pub use histogram::Histogram;

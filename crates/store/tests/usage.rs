@@ -7,7 +7,7 @@ use domain::usage::{
     AttemptOutcome, AttemptRecord, CacheOutcome, CacheUse, Endpoint, Outcome, TokenUsage, UnitUsage, UsageEvent,
 };
 use domain::{CredentialId, DeploymentId, NanoUsd, NodeId, RequestId, Timestamp, VirtualKeyId, WorkspaceId};
-use store::usage::{self, Batch, Dimension, Query, RequestFilter, Step};
+use store::usage::{self, AttemptDimension, AttemptQuery, Batch, Dimension, Query, RequestFilter, Step};
 use store::{StoreError, virtual_keys};
 
 use crate::support::{NOON, Tenant, World, key, note, permit, uuid_at};
@@ -191,6 +191,65 @@ async fn what_can_never_be_booked_is_refused_without_stopping_the_rest() {
     let refused: Vec<RequestId> = booked.refused.iter().map(|(id, _)| *id).collect();
     assert_eq!((booked.inserted, booked.watermark), (1, 5));
     assert_eq!(refused, [events[0].id, events[1].id, events[3].id, events[4].id]);
+}
+
+#[tokio::test]
+async fn a_provider_that_never_answers_is_seen_in_the_attempts() {
+    let world = World::new().await;
+    let (tenant, other) = (world.tenant("first").await, world.tenant("second").await);
+    let mut events: Vec<UsageEvent> = (0..3).map(|_| event(&tenant, NOON)).collect();
+    // Before the answer of the second call, another provider failed in every way.
+    let ways = [
+        (AttemptOutcome::Status, Some(503)),
+        (AttemptOutcome::Status, Some(429)),
+        (AttemptOutcome::Status, Some(401)),
+        (AttemptOutcome::Status, Some(400)),
+        (AttemptOutcome::Connect, None),
+        (AttemptOutcome::Timeout, None),
+        (AttemptOutcome::Broken, Some(200)),
+        (AttemptOutcome::Cancelled, None),
+        (AttemptOutcome::Unsendable, None),
+    ];
+    let answered = events[1].attempts[0].clone();
+    events[1].attempts.extend(ways.map(|(outcome, status)| AttemptRecord {
+        provider: "mistral".to_owned(),
+        deployment_id: DeploymentId::from_uuid(8),
+        outcome,
+        status,
+        ..answered.clone()
+    }));
+    usage::append(&world.store, &batch(1, &events)).await.expect("booked");
+    usage::append(&world.store, &batch(1, &events)).await.expect("booked before");
+    let query = AttemptQuery {
+        from: NOON.minus(HOUR),
+        to: NOON.plus(HOUR),
+        workspace_id: None,
+        provider: None,
+        deployment_id: None,
+        group_by: vec![AttemptDimension::Provider, AttemptDimension::Deployment],
+        is_hourly: false,
+        limit: 10,
+    };
+    let mut tx = world.store.read(tenant.id).await.expect("a read");
+    let groups = usage::sum_attempts(&mut tx, &query).await.expect("summed");
+    let names: Vec<_> = groups.iter().map(|group| group.values[0].as_str()).collect();
+    assert_eq!(names, ["mistral", "openai"]);
+    let failed = &groups[0].sums;
+    assert_eq!((failed.attempts, failed.succeeded, failed.failed, failed.rate_limited), (9, 0, 2, 1));
+    let others =
+        [failed.refused, failed.unreachable, failed.timed_out, failed.broken, failed.cancelled, failed.unsendable];
+    assert_eq!(others, [1; 6]);
+    let fine = &groups[1].sums;
+    assert_eq!((fine.attempts, fine.succeeded, fine.duration.total(), fine.first_byte.total()), (3, 3, 3, 3));
+    assert_eq!((failed.duration.total(), fine.last_received_at), (0, Some(NOON.plus(HOUR))));
+    let hourly = AttemptQuery { group_by: vec![AttemptDimension::Model], is_hourly: true, ..query.clone() };
+    let hours = usage::sum_attempts(&mut tx, &hourly).await.expect("summed");
+    assert_eq!((hours.len(), hours[0].at, hours[0].sums.attempts), (1, Some(NOON.hour()), 12));
+    let only = AttemptQuery { provider: Some("openai".to_owned()), ..query.clone() };
+    assert_eq!(usage::sum_attempts(&mut tx, &only).await.expect("summed").len(), 1);
+    tx.end().await.expect("ended");
+    let mut tx = world.store.read(other.id).await.expect("a read");
+    assert_eq!(usage::sum_attempts(&mut tx, &query).await.expect("summed"), []);
 }
 
 #[tokio::test]

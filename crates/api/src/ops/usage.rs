@@ -27,6 +27,11 @@ operations! {
     ExportOrganizationUsage: Get "/organizations/{organization_id}/usage/export" as "usage.export_organization"
         needs Access::Organization(Permission::OrganizationUsageRead), path OrganizationPath, query UsageQuery, body Empty, gives 200 Csv;
 
+    /// Sums the tries against upstreams over all workspaces: how each provider and deployment fares, also where another one answered in
+    /// the end.
+    OrganizationAttempts: Get "/organizations/{organization_id}/usage/attempts" as "usage.attempts"
+        needs Access::Organization(Permission::OrganizationUsageRead), path OrganizationPath, query AttemptQuery, body Empty, gives 200 AttemptReport;
+
     /// Lists requests, newest first.
     ListRequests: Get "/workspaces/{workspace_id}/logs" as "requests.list"
         needs Access::Workspace(Permission::RequestsRead), path WorkspacePath, query RequestQuery, body Empty, gives 200 domain::Page<RequestView>;
@@ -138,6 +143,94 @@ shapes! {
         pub first_byte_p50_ms: Option<u64>,
         /// Median time spent in Headgate itself, in microseconds.
         pub overhead_p50_us: Option<u64>,
+    }
+
+    /// Which tries to sum.
+    #[derive(Eq, Default)]
+    pub struct AttemptQuery {
+        /// From the hour of this time on; a day ago unless told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub from: Option<Timestamp>,
+        /// Before this time; now unless told. The hour that it falls into counts whole.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub to: Option<Timestamp>,
+        /// Up to three, comma-separated, of `provider`, `deployment`, `upstream_model`, `workspace`, `hour`; `provider` unless told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub group_by: Option<String>,
+        /// Only calls of this workspace.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub workspace_id: Option<WorkspaceId>,
+        /// Only tries at this provider.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub provider: Option<String>,
+        /// Only tries at this deployment.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub deployment_id: Option<DeploymentId>,
+    }
+
+    /// Tries against upstreams by group, and over all.
+    #[derive(Eq)]
+    pub struct AttemptReport {
+        /// From this time on.
+        pub from: Timestamp,
+        /// Before this time.
+        pub to: Timestamp,
+        /// The dimensions, in the order asked.
+        pub group_by: Vec<String>,
+        /// One row per group; ordered by hour where asked for, then by how many tries, most first; at most 5 000.
+        pub rows: Vec<AttemptRow>,
+        /// Whether rows beyond the bound were left out (they are in `total`).
+        pub is_truncated: bool,
+        /// Over all groups.
+        pub total: AttemptTotals,
+        /// When the newest in here was booked.
+        pub fresh_at: Option<Timestamp>,
+    }
+
+    /// One group of tries.
+    #[derive(Eq)]
+    pub struct AttemptRow {
+        /// The values of the dimensions, in the order asked: ids, names, or RFC 3339 times.
+        pub group: Vec<String>,
+        /// The names for people of the same values.
+        pub labels: Vec<String>,
+        /// The sums.
+        pub sums: AttemptTotals,
+    }
+
+    /// Sums over tries: `attempts` is `succeeded`, `refused`, `rate_limited`, `cancelled` and `failures` together.
+    #[derive(Eq, Default)]
+    pub struct AttemptTotals {
+        /// All of them.
+        pub attempts: u64,
+        /// Those that gave the answer.
+        pub succeeded: u64,
+        /// The upstream refused the request itself: 4xx, but for 401, 403, 408 and 429.
+        pub refused: u64,
+        /// The upstream had enough: 429.
+        pub rate_limited: u64,
+        /// Given up, because the client left or another target was faster.
+        pub cancelled: u64,
+        /// What counts against the target: the five kinds below.
+        pub failures: u64,
+        /// The upstream answered with another error status.
+        pub failed: u64,
+        /// No connection.
+        pub unreachable: u64,
+        /// One of the timeouts.
+        pub timed_out: u64,
+        /// The connection or the body broke.
+        pub broken: u64,
+        /// Not sent: its credential could not be used or its request not be made.
+        pub unsendable: u64,
+        /// Median duration of those that succeeded in milliseconds, from a histogram with steps of about 12 %.
+        pub p50_ms: Option<u64>,
+        /// 95th percentile of it.
+        pub p95_ms: Option<u64>,
+        /// Median time to the first byte of those that succeeded, in milliseconds.
+        pub first_byte_p50_ms: Option<u64>,
+        /// 95th percentile of it.
+        pub first_byte_p95_ms: Option<u64>,
     }
 
     /// Which requests.

@@ -86,6 +86,7 @@ fn traffic(mount: Mount) -> Mount {
         .operation::<usage::OrganizationUsage, _, _>(queries::usage::of_organization)
         .operation::<usage::ExportWorkspaceUsage, _, _>(queries::usage::export_workspace)
         .operation::<usage::ExportOrganizationUsage, _, _>(queries::usage::export_organization)
+        .operation::<usage::OrganizationAttempts, _, _>(queries::usage::attempts)
         .operation::<usage::ListRequests, _, _>(queries::usage::requests)
         .operation::<usage::GetRequest, _, _>(queries::usage::request)
         .operation::<nodes::ListNodeGroups, _, _>(queries::nodes::list_groups)

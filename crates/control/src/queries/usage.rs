@@ -1,5 +1,6 @@
 //! Who spent what: sums by any dimensions, as a report or a table, and single requests.
 
+mod attempts;
 mod table;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use domain::{Page, Timestamp, WorkspaceId};
 use store::Tx;
 use store::usage::{Dimension, Group, Histogram, Query, RequestFilter, Step, Sums};
 
+pub use self::attempts::attempts;
 use crate::call::{Call, Reply};
 use crate::error::{Failure, Outcome};
 use crate::http::mount::CONTENT_DISPOSITION;

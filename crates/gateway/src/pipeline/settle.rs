@@ -329,7 +329,7 @@ impl Meter {
         }
         self.price = bill.price.or(self.price);
         self.is_estimated |= bill.is_estimated;
-        self.worker.metrics.attempt(outcome);
+        self.worker.metrics.attempt(&record.provider, outcome);
         if let Some(span) = span {
             calls::end_attempt(&span, &record, self.finish.map(finish_word));
         }

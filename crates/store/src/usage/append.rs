@@ -9,6 +9,7 @@ use domain::usage::{Outcome, UsageEvent};
 use domain::{NodeId, RequestId, Timestamp};
 use sqlx::types::Json;
 
+use super::attempts;
 use super::event::{Columns, EventRow, day, day_of};
 use super::histogram::Histogram;
 use crate::row::{signed, unsigned};
@@ -71,6 +72,7 @@ pub async fn append(store: &Store, batch: &Batch<'_>) -> Result<Appended> {
     if !booked.is_empty() {
         ledger::settle(&mut tx, &booked, batch.received_at).await?;
         add_to_sums(&mut tx, &booked, batch.received_at).await?;
+        attempts::add(&mut tx, &booked, batch.received_at).await?;
         mark_keys_used(&mut tx, &booked).await?;
         // After the events, sums and keys: leases lock accounts and nothing of usage.
         leases::book(&mut tx, &booked, batch.received_at).await?;
@@ -138,7 +140,7 @@ pub async fn drop_days_until(tx: &mut SystemTx, at: Timestamp) -> Result<u32> {
 // === Events ===
 
 /// Serialises rows for one JSON parameter. PostgreSQL's text cannot hold U+0000, and one such event must not stop its batch.
-fn json<T: serde::Serialize>(rows: &[T]) -> Result<Json<Box<serde_json::value::RawValue>>> {
+pub(super) fn json<T: serde::Serialize>(rows: &[T]) -> Result<Json<Box<serde_json::value::RawValue>>> {
     let text = serde_json::to_string(rows).map_err(|_| StoreError::Range("a batch of usage"))?;
     let text = if text.contains("\\u0000") { without_nul(&text) } else { text };
     serde_json::value::RawValue::from_string(text).map(Json).map_err(|_| StoreError::Range("a batch of usage"))

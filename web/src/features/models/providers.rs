@@ -1,16 +1,17 @@
-//! How providers fare: calls, failures, latency and spend of the last 24 hours, by provider and model, over all workspaces.
+//! How providers fare: tries, failures and latency of the last 24 hours, by provider and its model, over all workspaces. A provider
+//! whose failures another one made good is here with them; what requests cost is under Usage.
 
 use std::time::Duration;
 
 use api::ops::OrganizationPath;
-use api::ops::usage::{OrganizationUsage, UsageQuery, UsageReport, UsageRow};
+use api::ops::usage::{AttemptQuery, AttemptReport, AttemptRow, AttemptTotals, OrganizationAttempts};
 use domain::Permission;
 use leptos::prelude::*;
 use ui::Tone;
 use ui::badge::{Badge, Tag};
 use ui::browser;
 use ui::data_view::{DataView, EmptyState, Skeleton};
-use ui::format::{money, number, time};
+use ui::format::{number, time};
 use ui::icon::Icon;
 use ui::table::{Column, DataTable};
 
@@ -18,52 +19,78 @@ use super::Catalog;
 use crate::api::use_query;
 use crate::views::use_table_state;
 
-fn part(row: &UsageRow, at: usize) -> String {
+fn part(row: &AttemptRow, at: usize) -> String {
     let label = row.labels.get(at).filter(|label| !label.is_empty()).or(row.group.get(at));
-    label.filter(|text| !text.is_empty()).cloned().unwrap_or_else(|| "none answered".to_owned())
+    label.cloned().unwrap_or_default()
+}
+
+/// What was tried and may be held against the target: not what was given up, and not what the caller did wrong.
+const fn judged(sums: &AttemptTotals) -> u64 {
+    sums.attempts.saturating_sub(sums.cancelled).saturating_sub(sums.refused)
 }
 
 /// The words and tone of a share of failures: a twentieth is an outage, less is a note.
-fn health(row: &UsageRow) -> (Tone, String) {
-    let (failures, requests) = (row.sums.failures, row.sums.requests);
-    let tone = match (failures, failures.saturating_mul(20) > requests) {
-        (0, _) => Tone::Ok,
-        (_, true) => Tone::Danger,
-        (_, false) => Tone::Warn,
+fn health(row: &AttemptRow) -> (Tone, String) {
+    let (failures, judged) = (row.sums.failures, judged(&row.sums));
+    let tone = match (failures, row.sums.rate_limited, failures.saturating_mul(20) > judged) {
+        (0, 0, _) => Tone::Ok,
+        (1.., _, true) => Tone::Danger,
+        _ => Tone::Warn,
     };
-    (tone, if failures == 0 { "Healthy".to_owned() } else { format!("{} failed", number::share(failures, requests)) })
+    let text = match (failures, row.sums.rate_limited) {
+        (0, 0) => "Healthy".to_owned(),
+        (0, limited) => format!("{} rate limited", number::share(limited, judged)),
+        (failures, _) => format!("{} failed", number::share(failures, judged)),
+    };
+    (tone, text)
+}
+
+/// The kinds of failures that there were, most first.
+fn kinds(sums: &AttemptTotals) -> String {
+    let mut kinds = [
+        (sums.failed, "answered with an error"),
+        (sums.unreachable, "no connection"),
+        (sums.timed_out, "timed out"),
+        (sums.broken, "broke off"),
+        (sums.unsendable, "not sent"),
+        (sums.rate_limited, "rate limited"),
+        (sums.refused, "request refused"),
+        (sums.cancelled, "given up"),
+    ];
+    kinds.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    let named = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}"));
+    let text = named.collect::<Vec<_>>().join(", ");
+    if text.is_empty() { "–".to_owned() } else { text }
 }
 
 fn millis(value: Option<u64>) -> AnyView {
     value.map_or_else(|| "–".to_owned(), time::millis).into_any()
 }
 
-fn columns() -> Vec<Column<UsageRow>> {
-    let latency = |title: &'static str, pick: fn(&UsageRow) -> Option<u64>| {
-        Column::new(title, move |row: &UsageRow| pick(row).map(|ms| ms.to_string()).unwrap_or_default())
+fn columns() -> Vec<Column<AttemptRow>> {
+    let latency = |title: &'static str, pick: fn(&AttemptRow) -> Option<u64>| {
+        Column::new(title, move |row: &AttemptRow| pick(row).map(|ms| ms.to_string()).unwrap_or_default())
             .number(move |row| pick(row).map_or(0.0, number::as_f64))
             .cell(move |row| millis(pick(row)))
     };
     vec![
-        Column::new("Provider", |row: &UsageRow| part(row, 0))
+        Column::new("Provider", |row: &AttemptRow| part(row, 0))
             .cell(|row| view! { <span class="strong">{part(row, 0)}</span> }.into_any()),
-        Column::new("Model", |row: &UsageRow| part(row, 1)).cell(|row| view! { <Tag text=part(row, 1) /> }.into_any()),
-        Column::new("Health", |row: &UsageRow| health(row).1)
-            .sorted_by(|row| number::as_f64(row.sums.failures) / number::as_f64(row.sums.requests.max(1)))
+        Column::new("Model", |row: &AttemptRow| part(row, 1))
+            .cell(|row| view! { <Tag text=part(row, 1) /> }.into_any()),
+        Column::new("Health", |row: &AttemptRow| health(row).1)
+            .sorted_by(|row| number::as_f64(row.sums.failures) / number::as_f64(judged(&row.sums).max(1)))
             .cell(|row| {
                 let (tone, text) = health(row);
                 view! { <Badge tone text dot=true /> }.into_any()
             }),
-        Column::new("Calls", |row: &UsageRow| row.sums.requests.to_string())
-            .number(|row| number::as_f64(row.sums.requests))
-            .cell(|row| number::grouped(row.sums.requests).into_any()),
+        Column::new("Tries", |row: &AttemptRow| row.sums.attempts.to_string())
+            .number(|row| number::as_f64(row.sums.attempts))
+            .cell(|row| number::grouped(row.sums.attempts).into_any()),
         latency("p50", |row| row.sums.p50_ms).wide_only(),
         latency("p95", |row| row.sums.p95_ms),
         latency("First byte p50", |row| row.sums.first_byte_p50_ms).wide_only(),
-        Column::new("Spend", |row: &UsageRow| row.sums.cost_usd.to_string())
-            .number(|row| number::signed_as_f64(row.sums.cost_usd.as_nanos()))
-            .cell(|row| money::usd(row.sums.cost_usd).into_any())
-            .wide_only(),
+        Column::new("What went wrong", |row: &AttemptRow| kinds(&row.sums)).wide_only(),
     ]
 }
 
@@ -73,24 +100,24 @@ pub(super) fn view_of(catalog: Catalog) -> AnyView {
     if !catalog.session.can(Permission::OrganizationUsageRead, organization_id) {
         return view! { <section class="card card-pad"><p class="muted">"How providers fare is for those who may read the organization's usage."</p></section> }.into_any();
     }
-    let usage = use_query::<OrganizationUsage>(move || {
+    let usage = use_query::<OrganizationAttempts>(move || {
         let now = browser::now();
-        let query = UsageQuery {
+        let query = AttemptQuery {
             from: Some(now.minus(Duration::from_secs(86_400))),
             to: Some(now),
-            group_by: Some("provider,model".to_owned()),
-            ..UsageQuery::default()
+            group_by: Some("provider,upstream_model".to_owned()),
+            ..AttemptQuery::default()
         };
         Some((OrganizationPath { organization_id }, query))
     })
     .every(Duration::from_secs(15));
-    let ready = Callback::new(move |report: Signal<UsageReport>| {
+    let ready = Callback::new(move |report: Signal<AttemptReport>| {
         let rows = Signal::derive(move || report.get().rows);
-        view! { <DataTable label="Providers" columns=columns() rows key=|row: &UsageRow| row.group.join("/") file_name="providers" state=use_table_state(catalog.nav) /> }.into_any()
+        view! { <DataTable label="Providers" columns=columns() rows key=|row: &AttemptRow| row.group.join("/") file_name="providers" state=use_table_state(catalog.nav) /> }.into_any()
     });
     view! {
         <section class="card" aria-label="How providers fare">
-            <div class="card-head"><div><h2>"How providers fare"</h2><p>"The last 24 hours of all workspaces, by the model that was asked for. Failures are those that are not the caller's."</p></div></div>
+            <div class="card-head"><div><h2>"How providers fare"</h2><p>"The last 24 hours of all workspaces, try by try: also those after which another target answered. Latency is that of answers."</p></div></div>
             <DataView load=usage.load on_retry=usage.retry() skeleton=Skeleton::Rows(5) is_empty=|report| report.rows.is_empty() empty=ViewFn::from(|| view! { <EmptyState icon=Icon::Model title="No calls in the last 24 hours" text="As soon as calls are answered, latency and failures of each provider are here." /> }) ready />
         </section>
     }
@@ -100,19 +127,36 @@ pub(super) fn view_of(catalog: Catalog) -> AnyView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::ops::usage::UsageSums;
 
-    fn row(requests: u64, failures: u64, group: &[&str]) -> UsageRow {
-        let group: Vec<String> = group.iter().map(|text| (*text).to_owned()).collect();
-        UsageRow { labels: group.clone(), group, sums: UsageSums { requests, failures, ..UsageSums::default() } }
+    fn row(sums: AttemptTotals) -> AttemptRow {
+        let group = vec!["openai".to_owned(), "gpt-4o".to_owned()];
+        AttemptRow { labels: group.clone(), group, sums }
     }
 
     #[test]
     fn a_twentieth_of_failures_is_an_outage() {
-        let told = |requests, failures| health(&row(requests, failures, &["openai", "gpt-4o"]));
+        let told = |attempts, failures| {
+            health(&row(AttemptTotals { attempts, failures, failed: failures, ..AttemptTotals::default() }))
+        };
         assert_eq!(told(100, 0), (Tone::Ok, "Healthy".to_owned()));
         assert_eq!(told(100, 5).0, Tone::Warn);
         assert_eq!(told(100, 6).0, Tone::Danger);
-        assert_eq!(part(&row(1, 1, &["", "nope"]), 0), "none answered");
+    }
+
+    #[test]
+    fn what_a_provider_did_not_do_is_not_held_against_it() {
+        let sums = AttemptTotals {
+            attempts: 100,
+            cancelled: 50,
+            refused: 40,
+            failures: 1,
+            failed: 1,
+            ..AttemptTotals::default()
+        };
+        assert_eq!(health(&row(sums.clone())).0, Tone::Danger, "one of ten");
+        assert_eq!(kinds(&sums), "50 given up, 40 request refused, 1 answered with an error");
+        let limited = AttemptTotals { attempts: 10, rate_limited: 5, ..AttemptTotals::default() };
+        assert_eq!(health(&row(limited)).0, Tone::Warn);
+        assert_eq!(kinds(&AttemptTotals::default()), "–");
     }
 }
