@@ -7,9 +7,9 @@ use domain::usage::{AttemptOutcome, Outcome};
 use tokio::time::Instant;
 
 use crate::harness::Bench;
-use crate::harness::client::{Answer, chat, chat_stream};
+use crate::harness::client::{Answer, chat, chat_stream, gemini, messages_stream};
 use crate::harness::policy::World;
-use crate::harness::upstream::{Play, Step, Trouble, chunk, stream};
+use crate::harness::upstream::{Play, Step, Trouble, anthropic_steps, chunk, stream};
 
 const TIMEOUTS: Timeouts = Timeouts { connect_ms: 1_000, first_byte_ms: 10_000, idle_ms: 3_000, total_ms: 25_000 };
 
@@ -75,6 +75,45 @@ async fn idle_of_a_stream() {
     assert!(answer.text().contains("upstream_timeout"), "{}", answer.text());
     about(started, 3);
     bench.upstreams.wait_for_dropped_body().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_hears_that_a_silent_upstream_is_still_there() {
+    let timeouts = Timeouts { idle_ms: 40_000, total_ms: 100_000, ..TIMEOUTS };
+    let mut world = World::empty();
+    world.deployment(1, "one", "openai", "http://one.test/v1");
+    world.deployment(2, "claude", "anthropic", "http://two.test");
+    world.route(1, "same", &[1], 1, timeouts);
+    world.route(2, "translated", &[2], 1, timeouts);
+    let mut cut = anthropic_steps();
+    cut.truncate(3);
+    cut.push(Step::Hang);
+    for (ask, host, steps) in [
+        (chat_stream("same"), "one.test", vec![chunk("Hello"), Step::Hang]),
+        (chat_stream("translated"), "two.test", cut.clone()),
+        (messages_stream("translated"), "two.test", cut.clone()),
+    ] {
+        let bench = Bench::of(&world);
+        bench.upstreams.play(host, stream(steps));
+        let started = Instant::now();
+        let answer = bench.ask(ask).await;
+        let text = answer.text();
+        assert!(text.contains("\n\n: ping\n\n: ping\n\n"), "{text}");
+        assert_eq!(text.matches(": ping\n\n").count(), 2, "after 15 and 30 seconds: {text}");
+        assert!(text.contains("upstream_timeout"), "the upstream's own time goes on: {text}");
+        about(started, 40);
+    }
+    // Within an event nothing may be said, and Gemini's clients take every line for data.
+    let halves = vec![chunk("Hello"), Step::Chunk("data: {\"id\":".into()), Step::Hang];
+    for (ask, host, steps) in [
+        (chat_stream("same"), "one.test", halves),
+        (gemini("translated", "streamGenerateContent?alt=sse"), "two.test", cut),
+    ] {
+        let bench = Bench::of(&world);
+        bench.upstreams.play(host, stream(steps));
+        let answer = bench.ask(ask).await;
+        assert!(!answer.text().contains(": ping"), "{}", answer.text());
+    }
 }
 
 #[tokio::test(start_paused = true)]

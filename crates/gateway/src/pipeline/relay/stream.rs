@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::code::GatewayCode;
-use domain::usage::{AttemptOutcome, Outcome, TokenUsage};
+use domain::usage::{AttemptOutcome, Endpoint, Outcome, TokenUsage};
 use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use ingress::Rejection;
@@ -33,6 +33,12 @@ pub(crate) enum Source {
 
 /// How long a connection may take to end its body in order once the answer's end mark has come.
 const AFTER_END: Duration = Duration::from_secs(1);
+
+/// After so long without a word to the client one goes out that says nothing: what lies between often cuts a connection that is
+/// silent for a minute, and some models think for longer.
+const QUIET: Duration = Duration::from_secs(15);
+/// A comment, which readers of events pass over.
+const STILL_HERE: &[u8] = b": ping\n\n";
 
 /// Why a stream broke off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,13 +93,22 @@ pub(crate) struct StreamRelay {
     source: Source,
     first: Option<Bytes>,
     writer: Writer,
-    known_usage: Option<TokenUsage>,
+    /// Apart: only answers made here have it, and every stream would make room for it.
+    known_usage: Option<Box<TokenUsage>>,
     billing: Billing,
     recorder: Option<Box<Recorder>>,
     meter: Option<Box<Meter>>,
     idle: Duration,
     total_at: Instant,
     is_armed: bool,
+    /// When the upstream has been silent for too long; set with the timer.
+    idle_by: Instant,
+    /// When the client has heard nothing for too long; `None` until it is waited for.
+    quiet_by: Option<Instant>,
+    /// What was written ends with an event's end.
+    is_between: bool,
+    /// Comments may go in between events.
+    takes_comments: bool,
     is_over: bool,
     is_cut: bool,
     rehearses_cut: bool,
@@ -124,9 +139,9 @@ impl StreamRelay {
             source,
             first,
             writer,
-            is_array: _,
-            kind: _,
-            passed: _,
+            is_array,
+            kind,
+            passed,
             memory: _,
             known_usage,
             billing,
@@ -136,17 +151,24 @@ impl StreamRelay {
             continuation,
             rehearses_cut,
         } = start;
+        // Readers of Gemini's streams take every line for data.
+        let takes_comments =
+            !is_array && kind.is_none() && passed.is_none() && meter.endpoint != Endpoint::GenerateContent;
         Self {
             source,
             first: Some(first).filter(|first| !first.is_empty()),
             writer,
-            known_usage,
+            known_usage: known_usage.map(Box::new),
             billing,
             recorder,
             meter: Some(meter),
             idle,
             total_at,
             is_armed: false,
+            idle_by: total_at,
+            quiet_by: None,
+            is_between: false,
+            takes_comments,
             is_over: false,
             is_cut: false,
             rehearses_cut,
@@ -171,6 +193,7 @@ impl StreamRelay {
         }
         if let Some(first) = self.first.take() {
             self.record(&first);
+            self.wrote(&first);
             return Poll::Ready(Some(first));
         }
         while !self.is_over {
@@ -209,18 +232,42 @@ impl StreamRelay {
                         // After its end mark an answer has nothing to wait for but the connection's good order.
                         let is_said = self.writer.found().is_complete;
                         let idle = if is_said { self.idle.min(AFTER_END) } else { self.idle };
-                        sleep.as_mut().reset((Instant::now() + idle).min(self.total_at));
+                        let now = Instant::now();
+                        self.idle_by = (now + idle).min(self.total_at);
+                        sleep.as_mut().reset(self.next_look(now));
                     }
                     ready!(sleep.as_mut().poll(cx));
-                    let why = if Instant::now() >= self.total_at { Break::Total } else { Break::Idle };
+                    let now = Instant::now();
+                    if now < self.idle_by {
+                        self.quiet_by = None;
+                        sleep.as_mut().reset(self.next_look(now));
+                        return Poll::Ready(Some(Bytes::from_static(STILL_HERE)));
+                    }
+                    let why = if now >= self.total_at { Break::Total } else { Break::Idle };
                     self.break_off(why)
                 }
             };
             if !out.is_empty() {
+                self.wrote(&out);
                 return Poll::Ready(Some(out));
             }
         }
         Poll::Ready(None)
+    }
+
+    fn wrote(&mut self, out: &[u8]) {
+        self.quiet_by = None;
+        self.is_between = out.ends_with(b"\n\n") || out.ends_with(b"\r\n\r\n");
+    }
+
+    /// When something has to be done although the upstream says nothing.
+    fn next_look(&mut self, now: Instant) -> Instant {
+        if !self.takes_comments || !self.is_between || self.writer.found().is_complete {
+            return self.idle_by;
+        }
+        // What an upstream sends only to stay connected moves its own end, and nothing that the client hears.
+        let quiet_by = *self.quiet_by.get_or_insert(now + QUIET);
+        quiet_by.min(self.idle_by)
     }
 
     fn record(&mut self, bytes: &[u8]) {
@@ -289,7 +336,7 @@ impl StreamRelay {
         self.going = None;
         let Some(start) = next else { return self.give_up(why) };
         let Start { source, writer, known_usage, billing, continuation, rehearses_cut, .. } = *start;
-        (self.source, self.known_usage, self.billing) = (source, known_usage, billing);
+        (self.source, self.known_usage, self.billing) = (source, known_usage.map(Box::new), billing);
         (self.is_armed, self.rehearses_cut) = (false, rehearses_cut);
         self.going = continuation.map(|ready| Box::new(Going::Ready(ready)));
         let out = self.writer.go_on(writer, before);
@@ -349,7 +396,7 @@ impl StreamRelay {
         let Some(mut meter) = self.meter.take() else { return };
         let now = Instant::now();
         let found = self.writer.found();
-        let bill = match self.known_usage.filter(|_| end == End::Complete) {
+        let bill = match self.known_usage.as_deref().copied().filter(|_| end == End::Complete) {
             Some(usage) => self.billing.bill_known(usage, meter.started_at),
             None => self.billing.bill(found, end, meter.started_at),
         };
