@@ -150,6 +150,11 @@ pub fn refuse_override(param: &'static str) -> Rejection {
     refuse(param, "the route of this model does not let requests choose among its targets; leave this out")
 }
 
+/// Refuses a variant of a name where nothing chooses.
+pub fn refuse_variant() -> Rejection {
+    refuse("model", "here `:nitro` and `:floor` choose nothing; leave the variant out of the model's name")
+}
+
 /// Refuses a request for what one of its fields says.
 pub fn refuse(param: &'static str, detail: impl Into<String>) -> Rejection {
     Rejection::new(GatewayCode::RequestInvalid, detail.into()).with_param(param)

@@ -15,6 +15,7 @@ use provider::scan::{self, Patch, Scan, ScanError, Span};
 use provider::task::Task;
 use provider::task::multipart::{self, FormError};
 
+use crate::choice;
 use crate::endpoint::Endpoint;
 use crate::rejection::Rejection;
 
@@ -203,6 +204,8 @@ fn ready_form(body: Bytes, address: Option<&str>) -> Result<Ready, Rejection> {
         }
     };
     let scan = multipart::scan(&body).map_err(refuse)?;
+    let form = multipart::parse(&body).map_err(refuse)?;
+    refuse_choice(CHOOSING.into_iter().filter(|name| form.text(name).is_some()))?;
     let name = address.or(scan.model.as_ref().map(|model| model.value.as_str())).map(str::to_owned);
     Ok(Ready { body, scan, name, dropped: Vec::new() })
 }
@@ -223,7 +226,8 @@ fn ready_embedding(body: &Bytes, batch: Batch, address: Option<&str>) -> Result<
         let wanted = if batch == Batch::One { "a \"content\"" } else { "\"requests\"" };
         return Err(refuse(format!("this endpoint wants {wanted}")));
     }
-    let dropped = request.rest.iter().map(|(name, _)| name.to_owned()).collect();
+    let dropped: Vec<String> = request.rest.iter().map(|(name, _)| name.to_owned()).collect();
+    refuse_choice(dropped.iter().map(String::as_str))?;
     request.rest.0.clear();
     if let Some(name) = address {
         name.clone_into(&mut request.model);
@@ -233,6 +237,22 @@ fn ready_embedding(body: &Bytes, batch: Batch, address: Option<&str>) -> Result<
     let body = openai_embeddings::encode_request(&request);
     let scan = scan::scan(&body).map_err(|error| refuse_body(&error))?;
     Ok(Ready { body, scan, name, dropped })
+}
+
+/// What asks for a choice of targets where bodies are JSON.
+const CHOOSING: [&str; 2] = ["models", "provider"];
+
+/// Refuses what asks for a choice in a form that has no such words: to leave it out would be to promise it by silence.
+fn refuse_choice<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<(), Rejection> {
+    match names.find_map(|name| CHOOSING.into_iter().find(|known| *known == name)) {
+        None => Ok(()),
+        Some(name) => Err(choice::refuse(
+            name,
+            format!(
+                "\"{name}\" is not understood in this form; name one model, or put `:nitro` or `:floor` after its name"
+            ),
+        )),
+    }
 }
 
 /// Gemini's `countTokens` may hold a whole request; that is what is counted then.

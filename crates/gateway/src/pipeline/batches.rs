@@ -192,7 +192,7 @@ impl Host for Worker {
     }
 
     fn find_model(&self, caller: &Caller<'_>, name: &str) -> Result<Arc<ModelPolicy>, Refusal> {
-        let found = resolve::find(caller, name).map(|(model, _)| model);
+        let found = resolve::find_plain(caller, name);
         found.map_err(|Rejection { code, detail, param, retry_after, .. }| Refusal {
             param,
             retry_after,

@@ -88,7 +88,7 @@ pub(crate) async fn open(
     };
     meter.model = resolve::clip(&name, MAX_NOTED);
     meter.is_stream = true;
-    let (model, _) = resolve::find(caller, &name)?;
+    let model = resolve::find_plain(caller, &name)?;
     meter.route = model.route;
     if !caller.organization.budgets().is_empty() {
         let providers = budget::providers(model.targets.iter().map(|target| &*target.deployment));
@@ -156,7 +156,7 @@ pub(crate) async fn issue(
     let wish = Wish::read(form, &body)
         .map_err(|error| Rejection::new(GatewayCode::RequestInvalid, error.to_string()).with_param(error.param()))?;
     meter.model = resolve::clip(&wish.model, MAX_NOTED);
-    resolve::find(caller, &wish.model)?;
+    resolve::find_plain(caller, &wish.model)?;
     let asked = meter.started_at.plus(Duration::from_secs(wish.life_secs));
     let until = caller.key.key.expires_at.map_or(asked, |end| end.min(asked));
     let grant = Grant::of(wish, format!("sess_{}", meter.request_id), until.as_secs());

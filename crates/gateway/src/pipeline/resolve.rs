@@ -114,9 +114,7 @@ pub(crate) fn look_up(
     meter.route = model.route;
     let mut wanted =
         Wanted { surface, body, scan, model, more: Vec::new(), choice: None, dropped, echo: Rest::default() };
-    if matches!(surface, Surface::Chat(_)) {
-        wanted.choose(caller, &models, variant)?;
-    }
+    wanted.choose(caller, &models, variant)?;
     Ok(wanted)
 }
 
@@ -136,6 +134,14 @@ fn find_moderation(caller: &Caller<'_>) -> Result<String, Rejection> {
         _ => "the body has no \"model\", and several that this key may use moderate; name one of them",
     };
     Err(Rejection::new(GatewayCode::RequestInvalid, detail).with_param("model"))
+}
+
+/// Finds a model that the key may use, where nothing chooses among its targets as a request asks.
+pub(crate) fn find_plain(caller: &Caller<'_>, name: &str) -> Result<Arc<ModelPolicy>, Rejection> {
+    match find(caller, name)? {
+        (model, None) => Ok(model),
+        (_, Some(_)) => Err(choice::refuse_variant()),
+    }
 }
 
 /// Finds a model that the key may use, and what a variant of its name asks for.

@@ -83,7 +83,7 @@ impl SessionHost {
         let now = self.worker.shared.clock.now();
         // The time of a client secret is for opening sessions; what was opened goes on with the key that it was made of.
         let (caller, _) = snapshot.identify_session(self.key.expose(), now).map_err(refuse_key)?;
-        let (model, _) = resolve::find(&caller, &self.meter.model)?;
+        let model = resolve::find_plain(&caller, &self.meter.model)?;
         let mut deployments = model.targets.iter().map(|target| &target.deployment);
         if !deployments.any(|it| it.id == self.billing.deployment.id && it.is_usable()) {
             return Err(Rejection::new(
