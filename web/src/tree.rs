@@ -153,6 +153,20 @@ fn test_words(test: &Test) -> String {
         Test::Schema { is } => or_not(*is, "a JSON schema"),
         Test::MaxTokens { at_least, at_most } => format!("output tokens asked for {}", between(*at_least, *at_most)),
         Test::InputTokens { at_least, at_most } => format!("input tokens {}", between(*at_least, *at_most)),
+        Test::Parameter { name, is, at_least, at_most } => match (at_least, at_most) {
+            (None, None) => format!("{name} is {}", one_of(is)),
+            (Some(least), Some(most)) => format!("{name} is {least} to {most}"),
+            (Some(least), None) => format!("{name} is at least {least}"),
+            (None, Some(most)) => format!("{name} is at most {most}"),
+        },
+        Test::BudgetLeft { budget_id, at_least, at_most } => {
+            let of = if budget_id.is_some() { "the budget named" } else { "the tightest budget" };
+            match (at_least, at_most) {
+                (Some(least), Some(most)) => format!("{least} to {most}% of {of} are left"),
+                (Some(least), None) => format!("at least {least}% of {of} are left"),
+                (None, most) => format!("at most {}% of {of} are left", most.unwrap_or(100)),
+            }
+        }
         Test::Time { from_minute, until_minute, days, .. } => {
             let clock = |minute: &u16| format!("{:02}:{:02}", minute / 60, minute % 60);
             let days = if days.is_empty() { "" } else { " on some days" };
@@ -261,12 +275,22 @@ mod tests {
         let cases = vec![
             case(vec![Test::Tag { is: vec!["eu".into(), "uk".into()] }, Test::Stream { is: true }]),
             case(vec![Test::InputTokens { at_least: Some(100_000), at_most: None }]),
+            case(vec![
+                Test::Parameter {
+                    name: "reasoning.effort".into(),
+                    is: vec!["high".into()],
+                    at_least: None,
+                    at_most: None,
+                },
+                Test::BudgetLeft { budget_id: None, at_least: None, at_most: Some(20) },
+            ]),
             case(vec![Test::Time { from_minute: 480, until_minute: 1_090, days: vec![], utc_offset_minutes: 0 }]),
         ];
         let otherwise = Box::new(Node::Deployment { deployment_id: id(2) });
         let wanted = [
             "if tagged eu or uk and with streaming",
             "if input tokens are at least 100,000",
+            "if reasoning.effort is high and at most 20% of the tightest budget are left",
             "if from 08:00 until 18:10",
             "otherwise",
         ];

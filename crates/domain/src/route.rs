@@ -12,7 +12,7 @@ pub use dry_run::Unknown;
 pub use rules::{
     Affinity, Dropped, FailureClass, Fallback, Hedge, Overrides, RetryBudget, Rules, Shadow, SlowStart, StreamFailure,
 };
-pub use tree::{Case, HashKey, LatencyMeasure, Node, Share, Test};
+pub use tree::{Bound, Case, HashKey, LatencyMeasure, Node, Share, Test};
 
 use crate::{DeploymentId, ModelName, OrganizationId, RouteId, Timestamp, WorkspaceId};
 

@@ -20,6 +20,7 @@ pub mod admit;
 pub mod choice;
 pub mod endpoint;
 pub mod limits;
+pub mod parameter;
 pub mod rejection;
 pub mod surface;
 pub mod wish;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use domain::route::Unknown;
 use domain::usage::{Endpoint, TokenUsage, UsageEvent};
-use domain::{DeploymentId, Timestamp};
+use domain::{BudgetId, DeploymentId, Timestamp};
 use rustc_hash::FxHashMap;
 
 use crate::compile::Parts;
@@ -119,7 +119,7 @@ pub fn try_on(model: &ModelPolicy, event: &UsageEvent, cost: CostOf<'_>, draws: 
     trial
 }
 
-const fn bit(fact: Unknown) -> u8 {
+const fn bit(fact: Unknown) -> u16 {
     1 << fact as u8
 }
 
@@ -129,7 +129,7 @@ struct Past<'a> {
     /// The name that the route would have been called by.
     name: &'a str,
     cost: CostOf<'a>,
-    unknown: Cell<u8>,
+    unknown: Cell<u16>,
 }
 
 impl Past<'_> {
@@ -197,6 +197,16 @@ impl Facts for Past<'_> {
 
     fn input_tokens(&self) -> u64 {
         self.event.usage.total_input()
+    }
+
+    fn parameter(&self, _: &str) -> Option<String> {
+        self.miss(Unknown::Parameters);
+        None
+    }
+
+    fn budget_left(&self, _: Option<BudgetId>) -> Option<u8> {
+        self.miss(Unknown::Budgets);
+        None
     }
 }
 

@@ -3,9 +3,9 @@
 //! The node answers from the request, the dry run from the ledger; both decide by the same tests. Nothing here is content: no
 //! prompt and no answer.
 
-use domain::Timestamp;
-use domain::route::{HashKey, Test};
+use domain::route::{Bound, HashKey, Test};
 use domain::usage::TokenUsage;
+use domain::{BudgetId, Timestamp};
 
 /// Output tokens that a call without a cap is reckoned with when prices are compared.
 const USUAL_OUTPUT: u64 = 500;
@@ -68,6 +68,14 @@ pub trait Facts {
     fn input_tokens(&self) -> u64 {
         0
     }
+    /// A field of the body that is no content: text, a number or a boolean, as text.
+    fn parameter(&self, _path: &str) -> Option<String> {
+        None
+    }
+    /// What is left of a budget that binds the call, or of the tightest, in whole percent of its limit.
+    fn budget_left(&self, _budget: Option<BudgetId>) -> Option<u8> {
+        None
+    }
 }
 
 /// Says whether a test holds.
@@ -85,6 +93,12 @@ pub fn holds(test: &Test, facts: &dyn Facts) -> bool {
             facts.max_tokens().is_some_and(|tokens| within(tokens, *at_least, *at_most))
         }
         Test::InputTokens { at_least, at_most } => within(facts.input_tokens(), *at_least, *at_most),
+        Test::Parameter { name, is, at_least, at_most } => {
+            facts.parameter(name).is_some_and(|value| is_parameter(&value, is, *at_least, *at_most))
+        }
+        Test::BudgetLeft { budget_id, at_least, at_most } => facts
+            .budget_left(*budget_id)
+            .is_some_and(|left| at_least.is_none_or(|least| left >= least) && at_most.is_none_or(|most| left <= most)),
         Test::Time { from_minute, until_minute, days, utc_offset_minutes } => {
             let (day, minute) = local(facts.at(), *utc_offset_minutes);
             let is_on = |day: i64| days.is_empty() || days.iter().any(|on| i64::from(*on) == weekday(day));
@@ -130,6 +144,15 @@ pub(crate) const fn mix(value: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
+}
+
+fn is_parameter(value: &str, is: &[String], at_least: Option<Bound>, at_most: Option<Bound>) -> bool {
+    if at_least.is_none() && at_most.is_none() {
+        return matches(is, value);
+    }
+    let is_within =
+        |value: f64| at_least.is_none_or(|least| value >= least.0) && at_most.is_none_or(|most| value <= most.0);
+    value.parse().is_ok_and(is_within)
 }
 
 fn matches(patterns: &[String], value: &str) -> bool {
@@ -211,6 +234,13 @@ pub(crate) mod tests {
         fn input_tokens(&self) -> u64 {
             self.input
         }
+        fn parameter(&self, path: &str) -> Option<String> {
+            self.metadata(path).map(str::to_owned)
+        }
+        fn budget_left(&self, budget: Option<BudgetId>) -> Option<u8> {
+            let name = if budget.is_some() { "budget" } else { "tightest" };
+            self.metadata(name)?.parse().ok()
+        }
     }
 
     fn texts(list: &[&str]) -> Vec<String> {
@@ -237,6 +267,28 @@ pub(crate) mod tests {
         assert!(!input(Some(101), None) && !input(None, Some(99)));
         let cap = Test::MaxTokens { at_least: Some(0), at_most: None };
         assert!(!holds(&cap, &call) && holds(&cap, &Call { cap: Some(5), ..Call::default() }));
+    }
+
+    #[test]
+    fn parameters_are_compared_as_text_or_as_numbers() {
+        let pairs = vec![("temperature", "0.7"), ("reasoning.effort", "high"), ("n", "2")];
+        let call = Call { pairs, ..Call::default() };
+        let number = |number| Some(Bound(number));
+        let test = |name: &str, is: &[&str], at_least, at_most| {
+            holds(&Test::Parameter { name: name.to_owned(), is: texts(is), at_least, at_most }, &call)
+        };
+        assert!(test("reasoning.effort", &["high", "xhigh"], None, None) && test("n", &["2"], None, None));
+        assert!(test("temperature", &[], number(0.5), None) && test("temperature", &[], None, number(0.7)));
+        assert!(!test("temperature", &[], number(0.71), None) && !test("top_p", &["*"], None, None));
+        assert!(!test("reasoning.effort", &[], number(0.0), None), "no number is in no bounds");
+    }
+
+    #[test]
+    fn what_is_left_of_a_budget_is_in_bounds_only_when_it_is_known() {
+        let call = Call { pairs: vec![("tightest", "12")], ..Call::default() };
+        let left = |budget_id, at_least, at_most| holds(&Test::BudgetLeft { budget_id, at_least, at_most }, &call);
+        assert!(left(None, None, Some(20)) && left(None, Some(12), Some(12)) && !left(None, Some(13), None));
+        assert!(!left(Some(BudgetId::from_uuid(1)), Some(0), Some(100)), "not heard of");
     }
 
     #[test]

@@ -218,6 +218,22 @@ fn check_test(test: &Test, at: &str) -> Result<(), Flaw> {
             (Some(least), Some(most)) if least > most => flaw(format!("{at}/at_most"), "is less than at_least"),
             _ => Ok(()),
         },
+        Test::Parameter { name, is, at_least, at_most } => {
+            check_parameter(name, &format!("{at}/name"))?;
+            match (at_least, at_most) {
+                (None, None) => check_values(is, at),
+                _ if !is.is_empty() => flaw(format!("{at}/is"), "give values, or bounds, not both"),
+                (Some(least), Some(most)) if least.0 > most.0 => flaw(format!("{at}/at_most"), "is less than at_least"),
+                _ => Ok(()),
+            }
+        }
+        Test::BudgetLeft { budget_id: _, at_least, at_most } => match (at_least, at_most) {
+            (None, None) => flaw(at, "give at_least, at_most, or both"),
+            (Some(101..), _) => flaw(format!("{at}/at_least"), "use 0 to 100 percent"),
+            (_, Some(101..)) => flaw(format!("{at}/at_most"), "use 0 to 100 percent"),
+            (Some(least), Some(most)) if least > most => flaw(format!("{at}/at_most"), "is less than at_least"),
+            _ => Ok(()),
+        },
         Test::Time { from_minute, until_minute, days, utc_offset_minutes } => {
             if *from_minute >= MINUTES_A_DAY {
                 return flaw(format!("{at}/from_minute"), "use 0 to 1439");
@@ -244,6 +260,31 @@ fn check_values(values: &[String], at: &str) -> Result<(), Flaw> {
         Some(n) => flaw(format!("{at}/is/{n}"), format!("use 1 to {MAX_TEXT} bytes")),
         None => Ok(()),
     }
+}
+
+/// What was said is not for routes to read.
+const CONTENT: [&str; 9] = [
+    "messages",
+    "input",
+    "prompt",
+    "contents",
+    "system",
+    "instructions",
+    "systemInstruction",
+    "system_instruction",
+    "documents",
+];
+
+fn check_parameter(name: &str, at: &str) -> Result<(), Flaw> {
+    let is_part =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if name.len() > 64 || name.split('.').count() > 3 || !name.split('.').all(is_part) {
+        return flaw(at, "use the name of a field, with at most two dots into objects");
+    }
+    if CONTENT.iter().any(|content| name.split('.').next() == Some(*content)) {
+        return flaw(at, "is content, which routes do not read");
+    }
+    Ok(())
 }
 
 /// What a route reads goes into its explanation, so headers that carry secrets cannot be asked for.
@@ -318,7 +359,7 @@ fn check_rules(rules: &Rules, is_known: &dyn Fn(DeploymentId) -> bool) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::{FailureClass, Fallback, Shadow, StreamFailure};
+    use crate::route::{Bound, FailureClass, Fallback, Shadow, StreamFailure};
     use crate::{ModelName, OrganizationId, RouteId, Timestamp, WorkspaceId};
 
     fn leaf(id: u128) -> Node {
@@ -398,6 +439,34 @@ mod tests {
         assert_eq!(pointer(&conditional(header("X-Tier"))).as_deref(), Some("/tree/cases/0/when/0/name"));
         let empty = Test::InputTokens { at_least: None, at_most: None };
         assert_eq!(pointer(&conditional(empty)).as_deref(), Some("/tree/cases/0/when/0"));
+        let parameter = |name: &str| Test::Parameter {
+            name: name.to_owned(),
+            is: vec!["high".to_owned()],
+            at_least: None,
+            at_most: None,
+        };
+        assert_eq!(pointer(&conditional(parameter("reasoning.effort"))), None);
+        for content in ["messages", "input.text", "a b", "a..b", "a.b.c.d", ""] {
+            let flaw = pointer(&conditional(parameter(content)));
+            assert_eq!(flaw.as_deref(), Some("/tree/cases/0/when/0/name"), "{content}");
+        }
+        let bounds = |is: &[&str], at_least: u8, at_most: u8| Test::Parameter {
+            name: "n".to_owned(),
+            is: is.iter().map(|text| (*text).to_owned()).collect(),
+            at_least: Some(Bound(at_least.into())),
+            at_most: Some(Bound(at_most.into())),
+        };
+        assert_eq!(pointer(&conditional(bounds(&[], 1, 2))), None);
+        assert_eq!(pointer(&conditional(bounds(&["1"], 1, 2))).as_deref(), Some("/tree/cases/0/when/0/is"));
+        assert_eq!(pointer(&conditional(bounds(&[], 2, 1))).as_deref(), Some("/tree/cases/0/when/0/at_most"));
+        let written = serde_json::to_string(&bounds(&[], 1, 2)).expect("JSON");
+        assert_eq!(written, r#"{"test":"parameter","name":"n","at_least":1,"at_most":2}"#);
+        let read: Test = serde_json::from_str(r#"{"test":"parameter","name":"n","at_most":0.5}"#).expect("a test");
+        assert!(matches!(read, Test::Parameter { at_most: Some(Bound(most)), .. } if most < 0.6));
+        let left = |at_least, at_most| Test::BudgetLeft { budget_id: None, at_least, at_most };
+        assert_eq!(pointer(&conditional(left(None, Some(20)))), None);
+        assert_eq!(pointer(&conditional(left(None, None))).as_deref(), Some("/tree/cases/0/when/0"));
+        assert_eq!(pointer(&conditional(left(None, Some(101)))).as_deref(), Some("/tree/cases/0/when/0/at_most"));
         let time = Test::Time { from_minute: 60, until_minute: 60, days: vec![], utc_offset_minutes: 0 };
         assert_eq!(pointer(&conditional(time)).as_deref(), Some("/tree/cases/0/when/0/until_minute"));
     }

@@ -15,6 +15,10 @@ pub enum Unknown {
     Schema,
     /// The cap on output tokens.
     MaxTokens,
+    /// A field of the request's body.
+    Parameters,
+    /// What was left of a budget.
+    Budgets,
     /// How busy or how fast a deployment is at the moment of a call.
     Load,
     /// The price of a deployment: there is none.
@@ -23,6 +27,15 @@ pub enum Unknown {
 
 impl Unknown {
     /// Every fact, in the order of declaration.
-    pub const ALL: [Self; 7] =
-        [Self::Headers, Self::Tools, Self::Images, Self::Schema, Self::MaxTokens, Self::Load, Self::Price];
+    pub const ALL: [Self; 9] = [
+        Self::Headers,
+        Self::Tools,
+        Self::Images,
+        Self::Schema,
+        Self::MaxTokens,
+        Self::Parameters,
+        Self::Budgets,
+        Self::Load,
+        Self::Price,
+    ];
 }

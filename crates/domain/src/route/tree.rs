@@ -3,7 +3,7 @@
 //! The JSON form is the one that the management API, the store and the nodes share. What it accepts is decided in one place,
 //! [`super::check`], which the console uses too.
 
-use crate::DeploymentId;
+use crate::{BudgetId, DeploymentId};
 
 /// A deployment, or a strategy over other nodes.
 ///
@@ -130,6 +130,30 @@ pub struct Case {
     pub node: Node,
 }
 
+/// A bound on a number of a request. Written as whole where it is.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub struct Bound(pub f64);
+
+/// JSON has no number that is not itself.
+impl Eq for Bound {}
+
+impl serde::Serialize for Bound {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[expect(clippy::cast_possible_truncation, reason = "compared with what it was made of")]
+        let whole = self.0 as i32;
+        #[expect(clippy::float_cmp, reason = "a number is whole or it is not")]
+        if f64::from(whole) == self.0 { serializer.serialize_i32(whole) } else { serializer.serialize_f64(self.0) }
+    }
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A fact about a request.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -196,6 +220,33 @@ pub enum Test {
         /// The most.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at_most: Option<u64>,
+    },
+    /// A field of the request's body, other than its content, has one of these values or lies within these bounds.
+    Parameter {
+        /// The field; a dot goes into an object (`reasoning.effort`).
+        name: String,
+        /// Values as text, or prefixes ending in `*`; numbers and booleans as JSON writes them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        is: Vec<String>,
+        /// The least.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_least: Option<Bound>,
+        /// The most.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_most: Option<Bound>,
+    },
+    /// What is left of a budget that binds the call lies within these bounds, as far as the node knows; what it has not heard of
+    /// does not.
+    BudgetLeft {
+        /// The budget; without it, the tightest of those that bind the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        budget_id: Option<BudgetId>,
+        /// The least, in percent of its limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_least: Option<u8>,
+        /// The most, in percent of its limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_most: Option<u8>,
     },
     /// The time of day lies within `[from, until)`; a range whose end is before its start goes over midnight.
     Time {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use domain::budget::{AccountKey, Charge, Measure};
 use domain::code::GatewayCode;
 use domain::usage::{AttemptOutcome, AttemptRecord};
-use domain::{NanoUsd, Timestamp};
+use domain::{BudgetId, NanoUsd, Timestamp};
 use ingress::Rejection;
 use policy::budgets::{Binding, Budgets, Spender};
 use policy::snapshot::{DeploymentPolicy, ModelPolicy, OrganizationPolicy};
@@ -290,6 +290,30 @@ fn bind<'a>(budgets: &'a Budgets, meter: &Meter, model: Option<&str>, providers:
         route: meter.route,
     };
     budgets.of_call(&spender, providers)
+}
+
+/// Returns what is left of the tightest account of the call, or of one budget, in whole percent of its limit; `None` when none binds it
+/// or this node has not heard of any.
+pub(crate) fn left<'a>(
+    worker: &Worker,
+    organization: &OrganizationPolicy,
+    meter: &Meter,
+    targets: impl Iterator<Item = &'a DeploymentPolicy>,
+    only: Option<BudgetId>,
+) -> Option<u8> {
+    if organization.budgets().is_empty() {
+        return None;
+    }
+    let providers = providers(targets);
+    let bindings = bind(organization.budgets(), meter, Some(&meter.model), &providers);
+    let wanted = bindings.iter().filter(|binding| only.is_none_or(|id| binding.budget.id == id));
+    let accounts = wanted.flat_map(|binding| binding.accounts(organization.id));
+    let percent = accounts.filter_map(|account| {
+        let (known, left) = worker.shared.purse.left(&account)?;
+        let percent = u128::from(left) * 100 / u128::from(known.balance.limit.max(1));
+        Some(u8::try_from(percent.min(100)).unwrap_or(100))
+    });
+    percent.min()
 }
 
 fn items(organization: &OrganizationPolicy, bindings: &[Binding<'_>], each: Spent) -> Vec<Item> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::budget::{AccountKey, Dimension, Enforcement, Limit, Measure, Subject, WhenUnreachable, Window};
+use domain::route::{Case, Node, Rules, Test};
 use domain::usage::Outcome;
 use domain::{BudgetId, ModelPattern};
 use http::Method;
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::harness::Bench;
 use crate::harness::client::{Ask, Connection, chat, chat_stream, messages, next};
-use crate::harness::policy::{ORG, World, token};
+use crate::harness::policy::{ORG, World, deployment_id, token};
 use crate::harness::upstream::{Play, Step, chunk, openai_end, openai_error, openai_whole, stream};
 
 const BUDGET: BudgetId = BudgetId::from_uuid(900);
@@ -87,6 +88,52 @@ fn own() -> Ask {
 fn short(model: &str) -> Ask {
     let body = json!({"model": model, "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}]});
     Ask::post("/v1/chat/completions", body.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_leads_elsewhere_when_little_of_a_budget_is_left() {
+    let leaf = |n| Node::Deployment { deployment_id: deployment_id(n) };
+    for budget_id in [None, Some(BUDGET)] {
+        let mut world = World::empty();
+        world.deployment(1, "large", "openai", "http://large.test/v1");
+        world.deployment(2, "small", "openai", "http://small.test/v1");
+        let when = vec![Test::BudgetLeft { budget_id, at_least: None, at_most: Some(50) }];
+        let cases = vec![Case { when, node: leaf(2) }];
+        let tree = Node::Conditional { cases, otherwise: Box::new(leaf(1)) };
+        world.tree(1, "smart", tree, Rules::default());
+        world.contents.push(Content::Budget(budget(Measure::Requests)));
+        let lent = Lent::of(&world, 4);
+        for _ in 0..4 {
+            for host in ["large.test", "small.test"] {
+                lent.bench.upstreams.play(host, openai_whole());
+            }
+            assert_eq!(lent.bench.ask(short("smart")).await.status, 200);
+        }
+        let hosts = lent.bench.upstreams.hosts();
+        assert_eq!(hosts, ["large.test", "large.test", "small.test", "small.test"], "{budget_id:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_may_ask_for_a_field_of_the_body() {
+    let leaf = |n| Node::Deployment { deployment_id: deployment_id(n) };
+    let mut world = World::empty();
+    world.deployment(1, "usual", "openai", "http://usual.test/v1");
+    world.deployment(2, "thinker", "openai", "http://thinker.test/v1");
+    let is = vec!["high".to_owned()];
+    let when = vec![Test::Parameter { name: "reasoning_effort".to_owned(), is, at_least: None, at_most: None }];
+    let cases = vec![Case { when, node: leaf(2) }];
+    world.tree(1, "smart", Node::Conditional { cases, otherwise: Box::new(leaf(1)) }, Rules::default());
+    let bench = Bench::of(&world);
+    for effort in ["high", "low"] {
+        for host in ["usual.test", "thinker.test"] {
+            bench.upstreams.play(host, openai_whole());
+        }
+        let body =
+            json!({"model": "smart", "reasoning_effort": effort, "messages": [{"role": "user", "content": "Hi"}]});
+        assert_eq!(bench.ask(Ask::post("/v1/chat/completions", body.to_string())).await.status, 200);
+    }
+    assert_eq!(bench.upstreams.hosts(), ["thinker.test", "usual.test"]);
 }
 
 #[tokio::test(start_paused = true)]

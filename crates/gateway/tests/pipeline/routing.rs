@@ -167,6 +167,66 @@ async fn a_request_may_choose_among_the_targets_and_upstreams_do_not_see_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_surface_lets_a_request_choose_or_says_that_it_cannot() {
+    let ask = |path: &str, body: &Value| Ask::post(path, body.to_string());
+    let vectors = json!({"object": "list", "model": "up", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
+        "usage": {"prompt_tokens": 3, "total_tokens": 3}});
+    let checked =
+        json!({"id": "m", "model": "up", "results": [{"flagged": false, "categories": {}, "category_scores": {}}]});
+    let cases = [
+        ("/v1/embeddings", json!({"model": "smart", "input": "a", "provider": {"only": ["two"]}}), &vectors),
+        ("/v1/moderations", json!({"model": "smart", "input": "a", "provider": {"order": ["two"]}}), &checked),
+        (
+            "/v1/moderations",
+            json!({"model": "smart", "input": "a", "provider": {"ignore": ["one"]}, "models": ["other"]}),
+            &checked,
+        ),
+    ];
+    for (path, body, answer) in cases {
+        let bench = Bench::of(&world(Rules::default()));
+        for host in ["a.test", "b.test", "c.test"] {
+            bench.upstreams.play(host, json_answer(200, answer));
+        }
+        let told = bench.ask(ask(path, &body)).await;
+        assert_eq!(told.status, 200, "{path}: {}", told.text());
+        assert_eq!(bench.upstreams.hosts(), ["b.test"], "{path} {body}");
+        let sent = String::from_utf8_lossy(&bench.upstreams.calls()[0].body).into_owned();
+        assert!(!sent.contains("\"provider\"") && !sent.contains("\"models\""), "{sent}");
+    }
+    let bench = Bench::of(&world(Rules::default()));
+    for (path, body, param) in [
+        (
+            "/v1/embeddings",
+            json!({"model": "smart", "input": "a", "provider": {"data_collection": "deny"}}),
+            "data_collection",
+        ),
+        ("/v1/embeddings", json!({"model": "smart", "input": "a", "provider": {"zdr": true}}), "provider"),
+        (
+            "/v1beta/models/smart:embedContent",
+            json!({"content": {"parts": [{"text": "a"}]}, "provider": {}}),
+            "provider",
+        ),
+        ("/v1/realtime/client_secrets", json!({"session": {"type": "realtime", "model": "smart:nitro"}}), "nitro"),
+    ] {
+        let told = bench.ask(ask(path, &body)).await;
+        assert_eq!(told.status, 400, "{path}: {}", told.text());
+        assert!(told.text().contains(param), "{path}: {}", told.text());
+    }
+    assert_eq!(bench.upstreams.hosts(), Vec::<String>::new());
+    // A variant in the address counts like one in the body.
+    let refused = Bench::of(&world(Rules { overrides: Overrides::Refused, ..Rules::default() }));
+    let content = json!({"contents": [{"parts": [{"text": "a"}]}]});
+    for (path, body) in [
+        ("/v1beta/models/smart:floor:generateContent", &content),
+        ("/v1beta/models/smart:floor:countTokens", &content),
+        ("/openai/deployments/smart:nitro/embeddings", &json!({"input": "a"})),
+    ] {
+        let told = refused.ask(ask(path, body)).await;
+        assert_eq!(told.status, 400, "{path}: {}", told.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn further_models_are_tried_after_those_of_the_first() {
     let bench = Bench::of(&world(Rules::default()));
     bench.upstreams.play("a.test", overflow());

@@ -36,6 +36,8 @@ fn fact_words(fact: Unknown) -> &'static str {
         Unknown::Images => "whether there were images",
         Unknown::Schema => "whether a schema was asked for",
         Unknown::MaxTokens => "the cap on output tokens",
+        Unknown::Parameters => "a field of the request",
+        Unknown::Budgets => "what was left of a budget",
         Unknown::Load => "how busy or fast deployments were",
         Unknown::Price => "a price that is not set",
     }

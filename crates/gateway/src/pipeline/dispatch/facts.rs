@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::route::Dropped;
-use domain::{DeploymentId, Timestamp};
+use domain::{BudgetId, DeploymentId, Timestamp};
 use http::HeaderMap;
 use ingress::admit::Notes;
 use ingress::choice::{Choice, Choosing};
@@ -18,15 +18,20 @@ use provider::{estimate, pricing};
 use serde_json::value::RawValue;
 use upstream::health::Health as Targets;
 
-use crate::pipeline::Worker;
 use crate::pipeline::resolve::Wanted;
 use crate::pipeline::settle::Meter;
+use crate::pipeline::{Worker, budget};
 
 /// What a client of responses asks to be given.
 const SEALED: &[u8] = b"\"reasoning.encrypted_content\"";
 
 /// One call asking for a plan.
+#[derive(Clone, Copy)]
 pub(crate) struct Asking<'a> {
+    worker: &'a Worker,
+    meter: &'a Meter,
+    /// What is to serve; known while a plan is made.
+    serving: Option<&'a ModelPolicy>,
     headers: &'a HeaderMap,
     notes: &'a Notes,
     scan: &'a Scan,
@@ -47,6 +52,9 @@ impl<'a> Asking<'a> {
         meter: &'a Meter,
     ) -> Self {
         Self {
+            worker,
+            meter,
+            serving: None,
             headers,
             notes: &meter.notes,
             scan: &wanted.scan,
@@ -68,6 +76,9 @@ impl<'a> Asking<'a> {
         meter: &'a Meter,
     ) -> Self {
         Self {
+            worker,
+            meter,
+            serving: None,
             headers,
             notes: &meter.notes,
             scan,
@@ -88,6 +99,7 @@ impl<'a> Asking<'a> {
             targets: self.targets,
             price: Some((self.organization, self)),
         };
+        let facts = Asking { serving: Some(model), ..*self };
         let (organization, at, choice) = (self.organization, self.at, self.choice);
         // Where there is nothing to choose, the translation says what is lost.
         let proofs = if model.targets.len() > 1 { self.scan.proofs } else { Proofs::default() };
@@ -97,7 +109,7 @@ impl<'a> Asking<'a> {
         let choosing = is_asked.then_some(Choosing { choice, proofs, refuses, organization, at });
         let wish = choosing.as_ref().map(|choosing| choosing as &dyn Wish);
         let turn = if model.tree.has_turns() { model.turns.fetch_add(1, Ordering::Relaxed) } else { 0 };
-        policy::plan(model, &Asked { facts: self, signals: &known, wish, seed, turn })
+        policy::plan(model, &Asked { facts: &facts, signals: &known, wish, seed, turn })
     }
 }
 
@@ -181,6 +193,15 @@ impl Facts for Asking<'_> {
 
     fn input_tokens(&self) -> u64 {
         estimate::input_guess(self.scan)
+    }
+
+    fn parameter(&self, path: &str) -> Option<String> {
+        ingress::parameter::read(self.body, path)
+    }
+
+    fn budget_left(&self, budget: Option<BudgetId>) -> Option<u8> {
+        let targets = self.serving?.targets.iter().map(|target| &*target.deployment);
+        budget::left(self.worker, self.organization, self.meter, targets, budget)
     }
 }
 
