@@ -56,7 +56,13 @@ fn facts(caller: &Caller<'_>, deployments: &[&DeploymentPolicy], now: Timestamp)
     let parameters = PARAMETERS.iter().filter(|(capability, _)| can(*capability)).flat_map(|(_, names)| *names);
     let price = |it: &&DeploymentPolicy| caller.organization.price(&it.provider, &it.upstream_model, now);
     let priced: Option<Vec<_>> = deployments.iter().map(price).collect();
-    let cost = |rates: &Rates| rates.input.cost(1_000_000).saturating_add(rates.output.cost(1_000_000));
+    let cost = |rates: &Rates| {
+        let tokens = rates.input.cost(1_000_000).saturating_add(rates.output.cost(1_000_000));
+        units(rates)
+            .into_iter()
+            .filter_map(|(_, price)| price)
+            .fold(tokens, |sum, price| sum.saturating_add(price.cost(1_000)))
+    };
     let dearest = priced.unwrap_or_default().into_iter().map(|price| &price.rates).max_by_key(|rates| cost(rates));
     ModelFacts {
         context_tokens: known.iter().map(|model| model.context_tokens).min(),
@@ -77,11 +83,27 @@ fn prices(rates: &Rates) -> Vec<(&'static str, String)> {
         ("input_cache_write", rates.cache_write_5m),
         ("internal_reasoning", rates.reasoning),
     ];
-    kinds.into_iter().filter_map(|(kind, price)| price.map(|price| (kind, per_token(price)))).collect()
+    kinds
+        .into_iter()
+        .chain(units(rates))
+        .filter_map(|(kind, price)| price.map(|price| (kind, for_one(price))))
+        .collect()
 }
 
-/// Writes what one token costs in dollars, exactly: a price is whole nano-dollars for a million.
-fn per_token(price: Price) -> String {
+/// What is counted beside tokens, in `OpenRouter`'s words where it has some.
+fn units(rates: &Rates) -> [(&'static str, Option<Price>); 5] {
+    let units = &rates.units;
+    [
+        ("image", units.image),
+        ("web_search", units.search),
+        ("audio_second", units.audio_second),
+        ("character", units.character),
+        ("page", units.page),
+    ]
+}
+
+/// Writes what one token, picture or other unit costs in dollars, exactly: a price is whole nano-dollars for a million.
+fn for_one(price: Price) -> String {
     // What a million cost in nano-dollars, one costs in femto-dollars.
     let femtos = price.cost(1_000_000).as_nanos().unsigned_abs();
     let text = format!("{}.{:015}", femtos / 1_000_000_000_000_000, femtos % 1_000_000_000_000_000);
@@ -111,9 +133,9 @@ mod tests {
 
     #[test]
     fn a_token_costs_an_exact_part_of_a_dollar() {
-        assert_eq!(per_token(Price::per_million(1_250_000_000)), "0.00000125");
-        assert_eq!(per_token(Price::per_million(0)), "0");
-        assert_eq!(per_token(Price::per_million(1)), "0.000000000000001");
-        assert_eq!(per_token(Price::per_million(2_000_000_000_000_000)), "2");
+        assert_eq!(for_one(Price::per_million(1_250_000_000)), "0.00000125");
+        assert_eq!(for_one(Price::per_million(0)), "0");
+        assert_eq!(for_one(Price::per_million(1)), "0.000000000000001");
+        assert_eq!(for_one(Price::per_million(2_000_000_000_000_000)), "2");
     }
 }

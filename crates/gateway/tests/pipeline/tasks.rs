@@ -46,17 +46,22 @@ fn bench() -> Bench {
 }
 
 fn form(model: &str, more: &[(&str, &str)]) -> Ask {
+    form_to("/v1/audio/transcriptions", ("file", "a.mp3", "audio/mpeg"), model, more)
+}
+
+fn form_to(path: &str, (part, name, kind): (&str, &str, &str), model: &str, more: &[(&str, &str)]) -> Ask {
     let field = |(name, value): (&str, &str)| {
         format!("--b0\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
     };
     let fields: String = more.iter().copied().chain([("model", model)]).map(field).collect();
-    let file =
-        "--b0\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp3\"\r\nContent-Type: audio/mpeg\r\n\r\n";
+    let file = format!(
+        "--b0\r\nContent-Disposition: form-data; name=\"{part}\"; filename=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n"
+    );
     let mut body = fields.into_bytes();
     body.extend_from_slice(file.as_bytes());
     body.extend_from_slice(&[0; 16_000]);
     body.extend_from_slice(b"\r\n--b0--\r\n");
-    Ask::new(http::Method::POST, "/v1/audio/transcriptions", body)
+    Ask::new(http::Method::POST, path, body)
         .header("authorization", format!("Bearer {}", token().expose()))
         .header("content-type", "multipart/form-data; boundary=b0")
 }
@@ -187,6 +192,67 @@ async fn a_recording_goes_on_as_it_came_and_is_billed_by_the_second() {
     let (endpoint, units, cost, is_estimated) = counted(&bench).await;
     assert_eq!((endpoint, units.audio_ms), (Endpoint::Transcriptions, 3_000));
     assert_eq!((cost.as_str(), is_estimated), ("0.0003", false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_translation_of_speech_is_asked_for_as_one() {
+    let bench = bench();
+    bench.upstreams.play("openai.test", json_answer(200, &json!({"text": "Good day", "duration": 2.5})));
+    let file = ("file", "a.mp3", "audio/mpeg");
+    let ask = form_to("/v1/audio/translations", file, "whisper", &[("response_format", "verbose_json")]);
+    let answer = bench.ask(ask).await;
+    ok(&answer);
+    assert_eq!(answer.json()["text"], "Good day");
+    let sent = &bench.upstreams.calls()[0];
+    assert_eq!(sent.path, "/v1/audio/translations");
+    let form = provider::task::multipart::parse(&sent.body).expect("a form");
+    assert_eq!((form.text("model"), form.text("response_format")), (Some("up-2"), Some("verbose_json")));
+    assert_eq!(form.file("file").map(|file| form.value(file).len()), Some(16_000));
+    let (endpoint, units, cost, is_estimated) = counted(&bench).await;
+    assert_eq!((endpoint, units.audio_ms), (Endpoint::Translations, 2_500));
+    assert_eq!((cost.as_str(), is_estimated), ("0.00025", false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pictures_are_edited_and_varied_from_those_that_are_sent() {
+    for (path, endpoint, more) in [
+        ("/v1/images/edits", Endpoint::ImageEdits, &[("prompt", "a hat"), ("n", "2"), ("size", "1024x1792")][..]),
+        ("/v1/images/variations", Endpoint::ImageVariations, &[("n", "2"), ("size", "1024x1792")][..]),
+    ] {
+        let bench = bench();
+        let said = json!({"created": 1, "data": [{"b64_json": "AAAA"}, {"b64_json": "AAAA"}]});
+        bench.upstreams.play("draw.test", json_answer(200, &said));
+        let answer = bench.ask(form_to(path, ("image", "a.png", "image/png"), "draw", more)).await;
+        ok(&answer);
+        assert_eq!(answer.json(), said);
+        let sent = &bench.upstreams.calls()[0];
+        assert_eq!(sent.path, path);
+        let form = provider::task::multipart::parse(&sent.body).expect("a form");
+        assert_eq!((form.text("model"), form.text("size")), (Some("up-9"), Some("1024x1792")));
+        let picture = form.file("image").expect("the picture");
+        assert_eq!((picture.file_name, form.value(picture).len()), (Some("a.png"), 16_000));
+        let event = bench.event().await;
+        assert_eq!((event.endpoint, event.units.images, event.cost.to_string()), (endpoint, 2, "0.16".to_owned()));
+        assert_eq!(event.attempts[0].image.as_deref().map(ToString::to_string).as_deref(), Some("1024x1792"));
+        // A form asks for no choice of targets, and is not told yes by silence.
+        let choosing = form_to(path, ("image", "a.png", "image/png"), "draw", &[("provider", "{}")]);
+        let refused = bench.ask(choosing).await;
+        assert_eq!((refused.status, refused.code().as_str()), (StatusCode::BAD_REQUEST, "request_invalid"));
+        assert!(refused.text().contains("\\\"provider\\\" is not understood"), "{}", refused.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_list_of_models_tells_what_pictures_and_sound_cost() {
+    let bench = bench();
+    let get = Ask::new(http::Method::GET, "/v1/models/draw", "").header("x-api-key", token().expose());
+    let price = bench.ask(get).await.json()["pricing"].clone();
+    for (kind, dollars) in
+        [("image", "0.04"), ("web_search", "0.002"), ("audio_second", "0.0001"), ("character", "0.000015")]
+    {
+        assert_eq!(price[kind], dollars, "{price}");
+    }
+    assert_eq!(price["page"], serde_json::Value::Null);
 }
 
 #[tokio::test(start_paused = true)]
