@@ -237,7 +237,7 @@ async fn a_month_at_other_prices_counts_every_kind_of_unit_and_leaves_other_mode
         (then.booked_usd.to_string(), then.then_usd.to_string()),
         ("3.000000007".to_owned(), "8.060000007".to_owned())
     );
-    for prices in ["".to_owned(), format!("{price},{price}")] {
+    for prices in [String::new(), format!("{price},{price}")] {
         let refused = owner.refused::<WhatIf>(org(&world), NoQuery {}, ask(&prices)).await;
         assert!(refused.fields[0].pointer.starts_with("/prices"));
     }
