@@ -220,6 +220,12 @@ ids! {
     ReconciliationId "rcn",
     /// One line of the audit log.
     AuditEntryId "aud",
+    /// Something that happened that somebody wants to hear of.
+    AlertId "alrt",
+    /// Where alerts are sent.
+    DestinationId "dst",
+    /// An alert on its way to a destination.
+    DeliveryId "dlv",
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 
 pub mod access_token;
 pub mod actor;
+pub mod alert;
 pub mod audit;
 pub mod budget;
 pub mod change;

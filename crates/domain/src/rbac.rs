@@ -214,6 +214,10 @@ permissions! {
     KillSwitchesRead = "kill_switches:read" @ Organization: Owner Admin SecurityAdmin BillingAdmin Auditor Developer Viewer;
     /// Stop things at once, and let them go on.
     KillSwitchesManage = "kill_switches:manage" @ Organization: Owner Admin SecurityAdmin;
+    /// See alerts, where they are sent, and how far they have come.
+    AlertsRead = "alerts:read" @ Organization: Owner Admin SecurityAdmin BillingAdmin Auditor;
+    /// Manage where alerts are sent, try a destination, send again.
+    AlertsManage = "alerts:manage" @ Organization: Owner Admin SecurityAdmin BillingAdmin;
     /// See usage sums of a workspace.
     UsageRead = "usage:read" @ Workspace: Owner Admin BillingAdmin Auditor Developer PromptAuthor Viewer;
     /// See single requests of a workspace (facts, not content).

@@ -36,6 +36,7 @@ id_schemas! {
     OrganizationId WorkspaceId EnvironmentId UserId MemberId RoleBindingId VirtualKeyId AccessTokenId SessionId CredentialId
     DeploymentId RouteId PriceId BudgetId RateLimitId KillSwitchId NodeGroupId NodeId JoinTokenId RequestId AuditEntryId
     LedgerEntryId ReconciliationId
+    AlertId DestinationId DeliveryId
 }
 
 fn texts(values: impl Iterator<Item = &'static str>) -> Schema {
@@ -91,6 +92,10 @@ text_schemas! {
     });
     crate::ledger::PostingKind, "PostingKind", texts(crate::ledger::PostingKind::ALL.iter().map(|value| value.as_str()));
     crate::ledger::Rule, "LedgerRule", texts(crate::ledger::Rule::ALL.iter().map(|value| value.as_str()));
+    crate::alert::AlertKind, "AlertKind", texts(crate::alert::AlertKind::ALL.iter().map(|value| value.as_str()));
+    crate::alert::Severity, "Severity", texts(crate::alert::Severity::ALL.iter().map(|value| value.as_str()));
+    crate::alert::DestinationKind, "DestinationKind", texts(crate::alert::DestinationKind::ALL.iter().map(|value| value.as_str()));
+    crate::alert::DeliveryState, "DeliveryState", texts(crate::alert::DeliveryState::ALL.iter().map(|value| value.as_str()));
     crate::audit::AuditOutcome, "AuditOutcome", texts(["success", "denied"].into_iter());
     crate::virtual_key::KeyStatus, "KeyStatus", texts(["active", "expired", "revoked"].into_iter());
     crate::price::PriceSource, "PriceSource", texts(["catalog", "own"].into_iter());

@@ -109,6 +109,8 @@ constraints! {
     BudgetName = "budgets_name_key";
     /// Another live rate limit of the same scope has this name.
     RateLimitName = "rate_limits_name_key";
+    /// Another live destination of alerts has this name.
+    DestinationName = "alert_destinations_name_key";
     /// The target is stopped already.
     KillSwitchTarget = "kill_switches_target_key";
     /// The price version of this model and start exists.
@@ -119,7 +121,7 @@ constraints! {
     CertificateSerial = "node_certificates_pkey";
     /// The row exists already.
     Exists = "organizations_pkey" | "workspaces_pkey" | "environments_pkey" | "users_pkey" | "members_pkey" | "virtual_keys_pkey"
-        | "budget_leases_open_key";
+        | "budget_leases_open_key" | "alerts_once_key";
 }
 
 impl From<sqlx::Error> for StoreError {

@@ -8,9 +8,11 @@
 mod booking;
 mod books;
 mod rows;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use domain::alert::Alert;
 use domain::budget::{Budget, Enforcement};
 use domain::lease::{Answer, Tell, Told};
 use domain::{BudgetId, LeaseId, NodeId, OrganizationId, Timestamp};
@@ -20,7 +22,7 @@ use books::{Books, Place, Teller};
 
 use crate::budgets::{self, window};
 use crate::row::signed;
-use crate::{Result, Store, StoreError, SystemTx};
+use crate::{Result, Store, StoreError, SystemTx, alerts};
 
 /// Budgets by their whole key.
 type Budgets = HashMap<(OrganizationId, BudgetId), Budget>;
@@ -57,9 +59,18 @@ pub async fn tell(store: &Store, node_id: NodeId, told: &Tell, fresh: &[LeaseId]
             _ => Answer::Unknown,
         }
     });
-    let answers = answers.collect();
+    let answers: Vec<Answer> = answers.collect();
     let standings = told.holdings.iter().map(|held| books.standing(teller, held)).collect();
+    let refused = asked.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Answer::Exhausted(_)));
+    let refusals: Vec<Alert> = refused
+        .filter_map(|(place, _)| {
+            let place = place.as_ref()?;
+            let budget = budgets.get(&(place.key.organization_id, place.key.budget_id))?;
+            telling::refusal(&mut books, place, budget, now)
+        })
+        .collect();
     rows::write(&mut tx, &books, now).await?;
+    alerts::raise(&mut tx, &refusals).await?;
     tx.commit().await?;
     Ok(Told { answers, standings })
 }

@@ -13,6 +13,7 @@
 //! It knows neither HTTP nor protobuf, and takes a [`domain::Permit`] without making one.
 
 pub mod access_tokens;
+pub mod alerts;
 pub mod audit;
 pub mod budgets;
 pub mod changes;

@@ -53,6 +53,7 @@ migrations! {
     19 "0019_histograms.sql",
     20 "0020_own_sessions.sql",
     21 "0021_attempts.sql",
+    22 "0022_alerts.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

@@ -13,7 +13,7 @@ use store::{Constraint, StoreError, budgets, leases, usage};
 use crate::support::{NOON, Tenant, World, name, note, permit, uuid, uuid_at};
 use crate::usage::event;
 
-fn budget(tenant: &Tenant, amount: u64) -> Budget {
+pub(crate) fn budget(tenant: &Tenant, amount: u64) -> Budget {
     Budget {
         id: BudgetId::from_uuid(uuid()),
         organization_id: tenant.id,
@@ -38,7 +38,7 @@ fn budget(tenant: &Tenant, amount: u64) -> Budget {
     }
 }
 
-async fn add(world: &World, it: &Budget) {
+pub(crate) async fn add(world: &World, it: &Budget) {
     let permit = permit(it.organization_id);
     let mut tx = world.store.write(it.organization_id).await.expect("a write");
     budgets::insert(&mut tx, &permit, it).await.expect("a new budget");
@@ -47,15 +47,15 @@ async fn add(world: &World, it: &Budget) {
 }
 
 /// A node that keeps its leases as a node should.
-struct Node {
-    id: NodeId,
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
     boot: &'static str,
     sequence: u64,
     held: BTreeMap<LeaseId, Holding>,
 }
 
 impl Node {
-    fn new(id: u128, boot: &'static str) -> Self {
+    pub(crate) fn new(id: u128, boot: &'static str) -> Self {
         Self { id: NodeId::from_uuid(id), boot, sequence: 0, held: BTreeMap::new() }
     }
 
@@ -85,17 +85,17 @@ impl Node {
         answer
     }
 
-    async fn ask(&mut self, world: &World, it: &Budget, need: u64, ahead: u64) -> Answer {
+    pub(crate) async fn ask(&mut self, world: &World, it: &Budget, need: u64, ahead: u64) -> Answer {
         let told = self.word(vec![Ask { account: account(it), need, ahead }]);
         self.tell(world, &told).await.answers.pop().expect("an answer")
     }
 }
 
-fn account(it: &Budget) -> AccountKey {
+pub(crate) fn account(it: &Budget) -> AccountKey {
     AccountKey { organization_id: it.organization_id, budget_id: it.id, window: Window::Month, group_key: "ada".into() }
 }
 
-fn granted(answer: &Answer) -> Grant {
+pub(crate) fn granted(answer: &Answer) -> Grant {
     let grant = match answer {
         Answer::Granted(grant) => Some(grant.clone()),
         _ => None,
@@ -103,12 +103,18 @@ fn granted(answer: &Answer) -> Grant {
     grant.unwrap_or_else(|| unreachable!("not granted: {answer:?}"))
 }
 
-fn charged(tenant: &Tenant, it: &Budget, node: NodeId, lease_id: Option<LeaseId>, amount: u64) -> UsageEvent {
+pub(crate) fn charged(
+    tenant: &Tenant,
+    it: &Budget,
+    node: NodeId,
+    lease_id: Option<LeaseId>,
+    amount: u64,
+) -> UsageEvent {
     let charge = Charge { budget_id: it.id, window: Window::Month, group_key: "ada".into(), lease_id, amount };
     UsageEvent { node_id: node, charges: vec![charge], ..event(tenant, NOON) }
 }
 
-async fn book(world: &World, node: NodeId, boot: &str, sequence: u64, events: &[UsageEvent]) {
+pub(crate) async fn book(world: &World, node: NodeId, boot: &str, sequence: u64, events: &[UsageEvent]) {
     let last_sequence = sequence + events.len() as u64 - 1;
     let batch = Batch { node_id: node, boot, first_sequence: sequence, last_sequence, events, received_at: NOON };
     usage::append(&world.store, &batch).await.expect("booked");

@@ -1,5 +1,6 @@
 //! The store on a real PostgreSQL: every aggregate, row security, isolation, and the private cluster itself.
 
+mod alerts;
 mod audit;
 mod budgets;
 mod embedded;

@@ -9,9 +9,9 @@ use domain::usage::UsageEvent;
 use domain::{LeaseId, Timestamp};
 
 use super::books::Place;
-use super::{Budgets, load, rows};
+use super::{Budgets, load, rows, telling};
 use crate::budgets::window;
-use crate::{Result, SystemTx};
+use crate::{Result, SystemTx, alerts};
 
 struct Posting<'a> {
     place: Place,
@@ -55,7 +55,10 @@ pub(crate) async fn book(tx: &mut SystemTx, events: &[&UsageEvent], now: Timesta
     for posting in &postings {
         books.book(&posting.place, posting.lease_id, posting.charge.amount, posting.is_covered);
     }
-    rows::write(tx, &books, now).await
+    let reached = telling::thresholds(&mut books, &budgets, now);
+    rows::write(tx, &books, now).await?;
+    alerts::raise(tx, &reached).await?;
+    Ok(())
 }
 
 /// The account of the window in which a call began.

@@ -30,6 +30,10 @@ pub(super) struct Account {
     pub(super) leased: u64,
     pub(super) overdrawn: u64,
     pub(super) wanted_until: Timestamp,
+    /// The highest percent of the limit that was told.
+    pub(super) told_percent: u32,
+    /// Whether it was told that calls are refused.
+    pub(super) told_refusing: bool,
     pub(super) is_changed: bool,
 }
 

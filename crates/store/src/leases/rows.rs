@@ -71,6 +71,8 @@ struct AccountRow {
     leased: i64,
     overdrawn: i64,
     wanted_until: i64,
+    told_percent: i32,
+    told_refusing: bool,
 }
 
 impl AccountRow {
@@ -82,6 +84,8 @@ impl AccountRow {
             leased: unsigned(self.leased),
             overdrawn: unsigned(self.overdrawn),
             wanted_until: time(self.wanted_until),
+            told_percent: u32::try_from(self.told_percent).unwrap_or(0),
+            told_refusing: self.told_refusing,
             is_changed: false,
         };
         Ok((self.place.read()?, account))
@@ -196,7 +200,7 @@ async fn find(tx: &mut SystemTx, places: &BTreeSet<Place>) -> Result<BTreeMap<Pl
     let columns = Columns::new(places);
     let rows: Vec<AccountRow> = sqlx::query_as(
         "SELECT organization_id, budget_id, window_name, group_key, starts_at, ends_at, carried, posted, leased, overdrawn,
-                wanted_until
+                wanted_until, told_percent, told_refusing
            FROM budget_accounts
           WHERE (organization_id, budget_id, window_name, group_key, starts_at)
              IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[]))",
@@ -216,7 +220,7 @@ pub(super) async fn lock(tx: &mut SystemTx, places: &BTreeSet<Place>) -> Result<
     let columns = Columns::new(places);
     let rows: Vec<AccountRow> = sqlx::query_as(
         "SELECT organization_id, budget_id, window_name, group_key, starts_at, ends_at, carried, posted, leased, overdrawn,
-                wanted_until
+                wanted_until, told_percent, told_refusing
            FROM budget_accounts
           WHERE (organization_id, budget_id, window_name, group_key, starts_at)
              IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[]))
@@ -328,6 +332,8 @@ struct AccountChange {
     leased: i64,
     overdrawn: i64,
     wanted_until: i64,
+    told_percent: u32,
+    told_refusing: bool,
 }
 
 #[derive(serde::Serialize)]
@@ -357,9 +363,11 @@ pub(super) async fn write(tx: &mut SystemTx, books: &Books, now: Timestamp) -> R
     if !changes.is_empty() {
         sqlx::query(
             "UPDATE budget_accounts AS a
-                SET posted = c.posted, leased = c.leased, overdrawn = c.overdrawn, wanted_until = c.wanted_until, updated_at = $2
+                SET posted = c.posted, leased = c.leased, overdrawn = c.overdrawn, wanted_until = c.wanted_until,
+                    told_percent = c.told_percent, told_refusing = c.told_refusing, updated_at = $2
                FROM jsonb_to_recordset($1) AS c (organization_id text, budget_id text, window_name text, group_key text,
-                    starts_at bigint, posted bigint, leased bigint, overdrawn bigint, wanted_until bigint)
+                    starts_at bigint, posted bigint, leased bigint, overdrawn bigint, wanted_until bigint,
+                    told_percent integer, told_refusing boolean)
               WHERE a.organization_id = c.organization_id AND a.budget_id = c.budget_id AND a.window_name = c.window_name
                 AND a.group_key = c.group_key AND a.starts_at = c.starts_at",
         )
@@ -403,6 +411,8 @@ fn account_change(place: &Place, it: &Account) -> AccountChange {
         leased: signed(it.leased),
         overdrawn: signed(it.overdrawn),
         wanted_until: it.wanted_until.as_micros(),
+        told_percent: it.told_percent,
+        told_refusing: it.told_refusing,
     }
 }
 

@@ -25,6 +25,8 @@ fn books() -> Books {
         leased: 0,
         overdrawn: 0,
         wanted_until: Timestamp::from_micros(0),
+        told_percent: 0,
+        told_refusing: false,
         is_changed: false,
     };
     Books { accounts: [(place(), account)].into(), leases: BTreeMap::new() }
