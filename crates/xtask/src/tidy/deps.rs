@@ -60,14 +60,16 @@ const EDGES: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
+    // `upstream` to call what tenants name within the egress rules, `provider` for when an answer says to come back.
+    ("notify", &["domain", "provider", "store", "upstream"]),
     // `provider` for the model catalog and its prices, which control copies into an organization.
-    ("control", &["domain", "api", "books", "policy", "provider", "store", "runtime"]),
+    ("control", &["domain", "api", "books", "notify", "policy", "provider", "store", "runtime"]),
     // Above `control`: whoever serves people and tools can know no message of a node.
     ("downlink", &["control", "domain", "policy", "proto", "runtime", "store"]),
     (
         "server",
         &[
-            "control", "domain", "downlink", "gateway", "link", "policy", "purse", "runtime", "state", "store",
+            "control", "domain", "downlink", "gateway", "link", "notify", "policy", "purse", "runtime", "state", "store",
             "upstream",
         ],
     ),
