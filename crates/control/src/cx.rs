@@ -40,6 +40,7 @@ pub struct Cx {
     /// Settings.
     pub config: ControlConfig,
     authority: std::sync::OnceLock<String>,
+    courier: std::sync::OnceLock<Arc<notify::Courier>>,
     /// Recently audited refusals, so that a loop of them does not fill the log.
     pub denials: Denials,
 }
@@ -87,6 +88,7 @@ impl Cx {
             metrics: Metrics::default(),
             config,
             authority: std::sync::OnceLock::new(),
+            courier: std::sync::OnceLock::new(),
             denials: Denials::default(),
         }))
     }
@@ -108,6 +110,31 @@ impl Cx {
     #[must_use]
     pub fn authority(&self) -> Option<&str> {
         self.authority.get().map(String::as_str)
+    }
+
+    /// States who sends alerts, once, before the start; a process without one sends none.
+    pub fn set_courier(&self, courier: Arc<notify::Courier>) {
+        if self.courier.set(courier).is_err() {
+            tracing::warn!("who sends alerts was stated twice; the first one stays");
+        }
+    }
+
+    /// Returns who sends alerts, if anybody does.
+    #[must_use]
+    pub fn courier(&self) -> Option<&Arc<notify::Courier>> {
+        self.courier.get()
+    }
+
+    /// Returns the office that sends what is due; `None` without a courier.
+    #[must_use]
+    pub fn office(&self) -> Option<notify::Office> {
+        Some(notify::Office {
+            store: self.store.clone(),
+            courier: Arc::clone(self.courier()?),
+            opener: Arc::new(self.keyring.clone()),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+        })
     }
 
     /// Returns the pepper of an organization's virtual keys that new keys are stored under.

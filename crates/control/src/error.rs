@@ -161,6 +161,7 @@ fn conflict(constraint: Constraint) -> Problem {
         Constraint::RateLimitName => {
             ("/name", "another rate limit of this workspace, or of the whole organization, has this name")
         }
+        Constraint::DestinationName => ("/name", "another destination has this name"),
         Constraint::KillSwitchTarget => ("/target", "is stopped already"),
         Constraint::Price => ("/effective_at", "a price from this moment exists already"),
         Constraint::BudgetName => {

@@ -251,6 +251,19 @@ impl Keyring {
     }
 }
 
+impl notify::Opener for Keyring {
+    fn open(
+        &self,
+        organization: OrganizationId,
+        wrapped: &[u8],
+        place: &str,
+        sealed: &[u8],
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        let key = self.data_key(organization, wrapped).ok()?;
+        open(&key, place, sealed).ok()
+    }
+}
+
 /// What data keys are wrapped under.
 pub(crate) const DATA_KEYS: &str = "wrapping";
 /// What the installation's signing keys are sealed under.

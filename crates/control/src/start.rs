@@ -53,6 +53,9 @@ pub fn start(parts: Parts, group: &Group) -> Result<ControlHandle, StartError> {
     group.spawn("control.http", |stop| server::serve(listener, router, stop));
     let jobs_cx = Arc::clone(&cx);
     group.spawn("control.jobs", |stop| jobs::run(jobs_cx, stop));
+    if let Some(office) = cx.office() {
+        group.spawn("control.alerts", |stop| office.run(stop));
+    }
     Ok(ControlHandle { cx, address })
 }
 

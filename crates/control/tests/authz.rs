@@ -106,6 +106,8 @@ fn random_id(parameter: &str, world: &World) -> String {
         "budget_id" => "bud",
         "rate_limit_id" => "rl",
         "kill_switch_id" => "ks",
+        "destination_id" => "dst",
+        "delivery_id" => "dlv",
         "request_id" => "req",
         "node_group_id" => "ng",
         "node_id" => "node",
@@ -257,11 +259,17 @@ async fn victim_ids(world: &World) -> Vec<(&'static str, String)> {
     make(format!("/workspaces/{workspace}/budgets"), new).await;
     let new = r#"{"name":"l","rates":[{"measure":"concurrent","amount":1}]}"#;
     make(format!("/workspaces/{workspace}/rate-limits"), new).await;
+    let new = r#"{"name":"d","kind":"webhook","url":"https://hooks.example"}"#;
+    make(format!("/organizations/{organization}/alert-destinations"), new).await;
     let new = r#"{"target":{"kind":"provider","id":"openai"},"reason":"r"}"#;
     make(format!("/organizations/{organization}/kill-switches"), new).await;
     let new =
         r#"{"format":"anthropic_costs","file_name":"f","content":"usage_date_utc,model,cost_usd\n2026-11-22,m,1\n"}"#;
     make(format!("/organizations/{organization}/reconciliations"), new).await;
+    // The kill switch is told of.
+    let mut tx = world.cx.store.system().await.expect("a transaction");
+    store::alerts::route(&mut tx, world.now()).await.expect("routed");
+    tx.commit().await.expect("committed");
     let mut ids = Vec::new();
     for (parameter, list) in [
         ("reconciliation_id", format!("/api/v1/organizations/{organization}/reconciliations")),
@@ -273,6 +281,8 @@ async fn victim_ids(world: &World) -> Vec<(&'static str, String)> {
         ("virtual_key_id", format!("/api/v1/workspaces/{workspace}/virtual-keys")),
         ("budget_id", format!("/api/v1/workspaces/{workspace}/budgets")),
         ("rate_limit_id", format!("/api/v1/workspaces/{workspace}/rate-limits")),
+        ("destination_id", format!("/api/v1/organizations/{organization}/alert-destinations")),
+        ("delivery_id", format!("/api/v1/organizations/{organization}/alert-deliveries")),
         ("kill_switch_id", format!("/api/v1/organizations/{organization}/kill-switches")),
     ] {
         ids.push((parameter, first(owner.send("GET", &list, None).await)));

@@ -102,9 +102,10 @@ fn read_flags(matches: &ArgMatches) -> BTreeMap<String, String> {
 }
 
 fn command() -> Command {
-    let control = [settings::DATABASE, settings::ROOT_KEY, settings::STATE, settings::CONTROL].concat();
+    let control =
+        [settings::DATABASE, settings::ROOT_KEY, settings::STATE, settings::CONTROL, settings::EGRESS].concat();
     let up = [control.as_slice(), settings::GATEWAY].concat();
-    let gateway = [settings::STATE, settings::GATEWAY, settings::LINK].concat();
+    let gateway = [settings::STATE, settings::EGRESS, settings::GATEWAY, settings::LINK].concat();
     let verify = Command::new("verify")
         .about("Checks an exported audit log offline: chain, checkpoints, signatures")
         .arg(Arg::new("file").required(true).value_parser(value_parser!(PathBuf)).help("The exported file"))

@@ -102,6 +102,36 @@ pub(crate) const CONTROL: &[Setting] = &[
     ),
     setting("auto_migrate", Kind::Switch, None, "Apply missing migrations at start; `headgate up` always does"),
     setting("usage_retention", Kind::Duration, Some("400d"), "How long usage events are kept; sums stay"),
+    setting(
+        "smtp_url",
+        Kind::Secret,
+        None,
+        "The server that sends alerts by e-mail: `smtps://[user:password@]host[:port]`, or `smtp://…` for STARTTLS; \
+         `smtp://…?tls=none` sends in clear; unset: no e-mail",
+    ),
+    setting("smtp_from", Kind::Text, None, "Who e-mails come from, such as `Headgate <alerts@example.com>`"),
+];
+
+/// Settings of whatever calls addresses that tenants enter.
+pub(crate) const EGRESS: &[Setting] = &[
+    setting(
+        "egress_allow_private",
+        Kind::List,
+        None,
+        "Private address blocks and hosts that upstreams, and destinations of alerts, may have; `headgate up` allows loopback unless this is set",
+    ),
+    setting(
+        "upstream_ca_file",
+        Kind::Path,
+        None,
+        "Certificate authorities (PEM) that upstreams, destinations of alerts and the SMTP server may have besides the public ones",
+    ),
+    setting(
+        "upstream_proxy",
+        Kind::Secret,
+        None,
+        "Proxy for all upstream calls, and for alerts by HTTP, `http://[user:password@]host:port`; HTTPS_PROXY is not read",
+    ),
 ];
 
 /// Settings of a node.
@@ -120,24 +150,6 @@ pub(crate) const GATEWAY: &[Setting] = &[
         "Memory for answers that are given again, where routes allow it",
     ),
     setting("worker_threads", Kind::Count, Some("0"), "Listener threads; 0 means one for each core"),
-    setting(
-        "egress_allow_private",
-        Kind::List,
-        None,
-        "Private address blocks and hosts that upstreams may have; `headgate up` allows loopback unless this is set",
-    ),
-    setting(
-        "upstream_ca_file",
-        Kind::Path,
-        None,
-        "Certificate authorities (PEM) that upstreams may have besides the public ones",
-    ),
-    setting(
-        "upstream_proxy",
-        Kind::Secret,
-        None,
-        "Proxy for all upstream calls, `http://[user:password@]host:port`; HTTPS_PROXY is not read",
-    ),
     setting("max_body", Kind::Bytes, Some("32MiB"), "Largest request body"),
     setting("max_connections", Kind::Count, Some("20000"), "Most open client connections"),
     setting("max_in_flight", Kind::Count, Some("10000"), "Most calls in flight on the node"),
@@ -193,7 +205,7 @@ pub(crate) const LINK: &[Setting] = &[
 ];
 
 static ALL: LazyLock<Vec<Setting>> = LazyLock::new(|| {
-    [COMMON, DATABASE, ROOT_KEY, STATE, CONTROL, GATEWAY, LINK].into_iter().flatten().copied().collect()
+    [COMMON, DATABASE, ROOT_KEY, STATE, CONTROL, EGRESS, GATEWAY, LINK].into_iter().flatten().copied().collect()
 });
 
 /// Returns the whole table.

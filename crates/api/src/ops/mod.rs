@@ -1,6 +1,7 @@
 //! The operation table, one file per aggregate, and the parameters they share.
 
 pub mod access_tokens;
+pub mod alerts;
 pub mod audit;
 pub mod auth;
 pub mod billing;
@@ -44,6 +45,7 @@ pub fn all() -> impl Iterator<Item = &'static Meta> {
         budgets::ALL,
         rate_limits::ALL,
         kill_switches::ALL,
+        alerts::ALL,
         usage::ALL,
         ledger::ALL,
         reports::ALL,

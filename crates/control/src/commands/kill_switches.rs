@@ -2,9 +2,10 @@
 
 use api::Empty;
 use api::ops::kill_switches::{KillSwitchView, LiftKillSwitch, ThrowKillSwitch};
-use domain::KillSwitchId;
+use domain::alert::{Alert, AlertKind, Severity};
 use domain::id::IdMint as _;
 use domain::kill_switch::{KillSwitch, Target};
+use domain::{KillSwitchId, Timestamp};
 use store::Tx;
 
 use crate::call::{Call, Reply};
@@ -36,6 +37,7 @@ pub async fn throw(call: Call<ThrowKillSwitch>) -> Outcome<Reply<KillSwitchView>
         lifted_at: None,
     };
     store::kill_switches::insert(&mut write, &permit, &switch).await?;
+    store::alerts::raise(&mut *write, &[told(&switch, call.now())]).await?;
     let view = view(switch);
     write.audit(subject(&view).created("kill_switch.throw", &view));
     write.commit(view).await
@@ -47,6 +49,8 @@ pub async fn lift(call: Call<LiftKillSwitch>) -> Outcome<Reply<Empty>> {
     let permit = write.permit();
     let switch = store::kill_switches::get(&mut write, call.path.kill_switch_id).await?;
     store::kill_switches::lift(&mut write, &permit, switch.id, call.now()).await?;
+    let lifted = KillSwitch { lifted_at: Some(call.now()), ..switch.clone() };
+    store::alerts::raise(&mut *write, &[told(&lifted, call.now())]).await?;
     let before = view(switch);
     write.audit(subject(&before).removed("kill_switch.lift", &before));
     write.commit(Empty {}).await
@@ -68,6 +72,30 @@ async fn check(tx: &mut Tx, target: &Target) -> Outcome<()> {
         "/target/id",
         format!("there is no such {} here", target.kind().as_str().replace('_', " ")),
     ))
+}
+
+/// What those hear who want to.
+pub(crate) fn told(switch: &KillSwitch, at: Timestamp) -> Alert {
+    let subject = format!("kill_switch/{}", switch.id);
+    let (kind, summary) = if switch.lifted_at.is_none() {
+        let kind = (AlertKind::KillSwitchThrown, Severity::Critical);
+        (kind, format!("A kill switch stops {}: {}", switch.target, switch.reason))
+    } else {
+        let kind = (AlertKind::KillSwitchLifted, Severity::Info);
+        (kind, format!("The kill switch on {} was lifted.", switch.target))
+    };
+    let workspace = match switch.target {
+        Target::Workspace(id) => Some(id),
+        _ => None,
+    };
+    let once = format!("{subject}/{}", kind.0);
+    let alert = Alert::new(switch.organization_id, kind, &subject, &once, &summary, at)
+        .within(workspace)
+        .with("kill_switch_id", switch.id)
+        .with("target_kind", switch.target.kind())
+        .with("target", switch.target.id_text())
+        .with("reason", &switch.reason);
+    if switch.lifted_at.is_some() { alert.resolved() } else { alert }
 }
 
 fn subject(view: &KillSwitchView) -> Subject {

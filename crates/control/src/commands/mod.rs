@@ -1,6 +1,7 @@
 //! All writes, one file per aggregate. A command takes a decided [`crate::call::Call`] and works in one write transaction.
 
 pub mod access_tokens;
+pub mod alerts;
 pub(crate) mod audit;
 pub mod auth;
 pub mod billing;

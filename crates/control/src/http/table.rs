@@ -1,8 +1,8 @@
 //! The one place where operations meet their handlers.
 
 use api::ops::{
-    access_tokens as tokens, audit, auth, billing, budgets, credentials, deployments, environments, kill_switches,
-    ledger, members, models, nodes, organizations, rate_limits, reconciliations, reports, routes, usage,
+    access_tokens as tokens, alerts, audit, auth, billing, budgets, credentials, deployments, environments,
+    kill_switches, ledger, members, models, nodes, organizations, rate_limits, reconciliations, reports, routes, usage,
     virtual_keys as keys, workspaces,
 };
 
@@ -12,7 +12,7 @@ use crate::{commands, queries};
 /// Mounts every operation of the management API.
 #[must_use]
 pub fn mount() -> Mount {
-    limits(money(traffic(tenancy(Mount::default()))))
+    watch(limits(money(traffic(tenancy(Mount::default())))))
 }
 
 fn tenancy(mount: Mount) -> Mount {
@@ -147,4 +147,18 @@ fn limits(mount: Mount) -> Mount {
         .operation::<kill_switches::ThrowKillSwitch, _, _>(commands::kill_switches::throw)
         .operation::<kill_switches::GetKillSwitch, _, _>(queries::kill_switches::get)
         .operation::<kill_switches::LiftKillSwitch, _, _>(commands::kill_switches::lift)
+}
+
+fn watch(mount: Mount) -> Mount {
+    mount
+        .operation::<alerts::ListAlerts, _, _>(queries::alerts::list)
+        .operation::<alerts::ListAlertDestinations, _, _>(queries::alerts::list_destinations)
+        .operation::<alerts::CreateAlertDestination, _, _>(commands::alerts::create)
+        .operation::<alerts::GetAlertDestination, _, _>(queries::alerts::get_destination)
+        .operation::<alerts::UpdateAlertDestination, _, _>(commands::alerts::update)
+        .operation::<alerts::ArchiveAlertDestination, _, _>(commands::alerts::archive)
+        .operation::<alerts::RotateAlertDestinationSecret, _, _>(commands::alerts::rotate)
+        .operation::<alerts::TestAlertDestination, _, _>(commands::alerts::test)
+        .operation::<alerts::ListAlertDeliveries, _, _>(queries::alerts::list_deliveries)
+        .operation::<alerts::RedeliverAlert, _, _>(commands::alerts::redeliver)
 }

@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use domain::Timestamp;
+use domain::alert::{Alert, AlertKind, Severity};
+use domain::{OrganizationId, Timestamp};
+use store::ledger::Finding;
 
 use crate::cx::Cx;
 use crate::error::Outcome;
@@ -22,6 +24,8 @@ pub(super) async fn run(cx: &Cx) -> Outcome<()> {
     }
     let settled_since = Timestamp::from_micros(known.unwrap_or(now.as_micros()));
     let found = store::ledger::check(&mut tx, now.minus(LOOKS_BACK).hour(), settled_since, now).await?;
+    let alerts: Vec<Alert> = found.iter().map(|(organization, finding)| told(*organization, finding, now)).collect();
+    store::alerts::raise(&mut tx, &alerts).await?;
     tx.commit().await?;
     for (organization, finding) in &found {
         let (rule, broken, sample) = (finding.rule.as_str(), finding.broken, finding.sample.as_deref());
@@ -30,4 +34,17 @@ pub(super) async fn run(cx: &Cx) -> Outcome<()> {
     cx.metrics.ledger_broken.store(found.len() as u64, Ordering::Relaxed);
     cx.metrics.ledger_checked_at.store(u64::try_from(now.as_secs()).unwrap_or(0), Ordering::Relaxed);
     Ok(())
+}
+
+/// A rule that stays broken is told once a day.
+fn told(organization: OrganizationId, finding: &Finding, now: Timestamp) -> Alert {
+    let subject = format!("ledger/{}", finding.rule.as_str());
+    let once = format!("{subject}/{}", now.day());
+    let summary = format!("The books do not keep the rule {}: {}", finding.rule.as_str(), finding.rule.about());
+    let kind = (AlertKind::LedgerRuleBroken, Severity::Critical);
+    let alert = Alert::new(organization, kind, &subject, &once, &summary, now).with("broken", finding.broken);
+    match &finding.sample {
+        Some(sample) => alert.with("example", sample),
+        None => alert,
+    }
 }

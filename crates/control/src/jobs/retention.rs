@@ -32,6 +32,7 @@ pub(super) async fn run(cx: &Cx) -> Outcome<()> {
     let responses = store::kept_responses::delete_expired(&mut tx, now).await?;
     let remotes = store::remote_objects::delete_expired(&mut tx, now).await?;
     let leases = store::leases::forget_before(&mut tx, now.minus(cx.config.usage_retention)).await?;
+    let alerts = store::alerts::delete_before(&mut tx, now.minus(cx.config.usage_retention)).await?;
     let days = store::usage::drop_days_until(&mut tx, now.minus(cx.config.usage_retention)).await?;
     tx.commit().await?;
     tracing::info!(
@@ -42,6 +43,7 @@ pub(super) async fn run(cx: &Cx) -> Outcome<()> {
         responses,
         remotes,
         leases,
+        alerts,
         days,
         "what had passed its time was deleted"
     );

@@ -1,6 +1,7 @@
 //! All reads, one file per aggregate, and the views that commands answer with.
 
 pub mod access_tokens;
+pub mod alerts;
 pub mod audit;
 pub mod auth;
 pub mod billing;

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use control::bootstrap::{self, FirstSecrets, Installation};
 use control::{Assets, ControlConfig, Cx, Keyring};
-use domain::{Clock as _, Entropy};
+use domain::{Clock as _, Entropy, Secret};
 use downlink::sync::{self, SyncHandle, SyncServerConfig};
 use link::sync::TokenSource;
+use notify::Courier;
+use notify::smtp::Smtp;
 use runtime::clock::SystemClock;
 use runtime::config::{Environment, Resolved};
 use runtime::health::Readiness;
@@ -19,6 +21,8 @@ use store::{PoolLimits, Store};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use upstream::dial::Network;
+use upstream::proxy::Proxy;
 
 use crate::commands::root_key::Source;
 use crate::data_dir::DataDir;
@@ -70,6 +74,8 @@ pub(crate) struct Options {
     pub(crate) may_migrate: bool,
     /// Where the gateway listens or will listen; shown to clients unless `gateway_url` says otherwise.
     pub(crate) gateway_addr: SocketAddr,
+    /// Whether the node is in the same process, on a machine of one's own.
+    pub(crate) is_alone: bool,
 }
 
 /// A running control plane.
@@ -103,6 +109,7 @@ impl Running {
             tracing::warn!(address = %address, "{exposed}");
         }
         let base = Base::open(settings, data_dir.path(), config, options.may_migrate).await?;
+        base.cx.set_courier(Arc::new(courier(settings, options.is_alone)?));
         let variables = bootstrap::variables(|name| environment.find(name).map(str::to_owned));
         let installation = bootstrap::run(&base.cx, &variables)
             .await
@@ -229,6 +236,20 @@ pub(crate) fn config(
         version: env!("CARGO_PKG_VERSION"),
         ..ControlConfig::default()
     })
+}
+
+/// Who sends alerts: within the egress rules, by the proxy if there is one; e-mail by the installation's server.
+fn courier(settings: &Resolved, is_alone: bool) -> Result<Courier> {
+    let ca_file = settings.find("upstream_ca_file").map(Path::new);
+    let proxy = settings.find("upstream_proxy").map(Proxy::parse).transpose()?;
+    let rules = Arc::new(super::egress(settings, is_alone)?);
+    let dial = Network::new(rules, ca_file).context("preparing TLS for alerts")?.through(proxy);
+    let smtp = match (settings.find("smtp_url"), settings.find("smtp_from")) {
+        (Some(url), Some(from)) => Some(Smtp::new(&Secret::new(url.to_owned()), from, ca_file)?),
+        (Some(_), None) => anyhow::bail!("smtp_url needs smtp_from: who e-mails come from"),
+        (None, _) => None,
+    };
+    Ok(Courier::new(Arc::new(dial), smtp))
 }
 
 fn console_files() -> Option<control::http::console::ConsoleFiles> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ::control::bootstrap::FirstSecrets;
 use anyhow::{Context as _, Result};
 use runtime::config::{Environment, Resolved};
+use runtime::egress::{Allow, Rules};
 use runtime::health::Readiness;
 use runtime::tasks::{self, Group};
 use tokio::runtime::{Builder, Runtime};
@@ -39,7 +40,7 @@ pub(crate) fn build_runtime(task: &Task) -> Result<Runtime> {
 pub(crate) async fn up(settings: &Resolved, environment: &Environment, data_dir: DataDir, is_json: bool) -> Result<()> {
     let readiness = Readiness::new();
     let gateway_addr = node::choose_port(settings.get_address("gateway_addr")?)?;
-    let options = control::Options { may_migrate: true, gateway_addr };
+    let options = control::Options { may_migrate: true, gateway_addr, is_alone: true };
     let mut control = control::Running::start(settings, environment, &data_dir, options, readiness.clone()).await?;
     let join_token =
         if node::is_enrolled(data_dir.path())? { None } else { Some(control.issue_local_join_token().await?) };
@@ -68,7 +69,8 @@ pub(crate) async fn control(
 ) -> Result<()> {
     let may_migrate = settings.is_on("auto_migrate") || settings.find("database_url").is_none();
     let readiness = Readiness::new();
-    let options = control::Options { may_migrate, gateway_addr: settings.get_address("gateway_addr")? };
+    let options =
+        control::Options { may_migrate, gateway_addr: settings.get_address("gateway_addr")?, is_alone: false };
     let mut control = control::Running::start(settings, environment, &data_dir, options, readiness.clone()).await?;
     let admin_address = control.serve_admin(settings, readiness).await?;
     let ready = control_ready(&mut control, admin_address);
@@ -119,6 +121,15 @@ async fn until_ready(readiness: &Readiness) -> Result<()> {
     };
     let waited = tokio::time::timeout(READY_WITHIN, waiting).await;
     waited.with_context(|| format!("not ready after {READY_WITHIN:?}: {:?}", readiness.list_reasons()))
+}
+
+/// Which addresses that tenants enter may be called: public ones, and private ones that the operator lists. `headgate up` is made for
+/// one machine and allows that machine itself unless told otherwise.
+pub(crate) fn egress(settings: &Resolved, is_alone: bool) -> Result<Rules> {
+    let listed = settings.list("egress_allow_private").into_iter().map(str::parse::<Allow>);
+    let listed = listed.collect::<Result<Vec<_>, _>>()?;
+    let is_told = settings.find("egress_allow_private").is_some();
+    Ok(Rules::new(if is_told || !is_alone { listed } else { Rules::loopback() }))
 }
 
 /// Stops a group and waits for it.

@@ -16,7 +16,6 @@ use link::usage::spool::{Spool, SpoolConfig};
 use purse::Purse;
 use runtime::clock::SystemClock;
 use runtime::config::Resolved;
-use runtime::egress::{Allow, Rules};
 use runtime::health::Readiness;
 use runtime::rng::SystemEntropy;
 use runtime::tasks::Group;
@@ -149,7 +148,7 @@ impl Running {
         let spool = Spool::open(&folder.join("spool"), id, boot, spool_config)?;
         let is_alone = matches!(link_to, LinkTo::InProcess { .. });
         let ca_file = settings.find("upstream_ca_file").map(Path::new);
-        let rules = Arc::new(egress(settings, is_alone)?);
+        let rules = Arc::new(super::egress(settings, is_alone)?);
         let proxy = settings.find("upstream_proxy").map(Proxy::parse).transpose()?;
         let dial = Network::new(rules, ca_file).context("preparing TLS for upstreams")?.through(proxy.clone());
         // Clients name these addresses, so what the operator allows for upstreams is not allowed for them.
@@ -378,15 +377,6 @@ fn gateway_config(settings: &Resolved, gateway_addr: SocketAddr, is_alone: bool)
         drain_grace_ms,
         drain_ms: ms("drain_timeout")?,
     })
-}
-
-/// Which upstream addresses may be called: public ones, and private ones that the operator lists. `headgate up` is made for
-/// one machine and allows that machine itself unless told otherwise.
-fn egress(settings: &Resolved, is_alone: bool) -> Result<Rules> {
-    let listed = settings.list("egress_allow_private").into_iter().map(str::parse::<Allow>);
-    let listed = listed.collect::<Result<Vec<_>, _>>()?;
-    let is_told = settings.find("egress_allow_private").is_some();
-    Ok(Rules::new(if is_told || !is_alone { listed } else { Rules::loopback() }))
 }
 
 fn private_folder(data_dir: &Path, name: &str) -> Result<PathBuf> {
