@@ -28,16 +28,17 @@ async fn make_route(control: &Control) -> Result<()> {
     Ok(())
 }
 
-async fn join(control: &Control, url: &str) -> Result<Gateway> {
+/// Joins a node that shares a Redis with others, and waits for it as long as a busy machine may take.
+pub(crate) async fn join(control: &Control, url: &str) -> Result<Gateway> {
     let mut gateway = Gateway::join(control, control.sync_address()).await?;
     gateway.process.stop().await?;
-    gateway.process = gateway.describe_again()?.flag("--redis-url", url).ready().await?;
+    gateway.process = gateway.describe_again()?.flag("--redis-url", url).flag("--redis-timeout", "5s").ready().await?;
     gateway.process.until_ready().await?;
     Ok(gateway)
 }
 
 /// Waits for a line of a node's metrics.
-async fn until_metric(gateway: &Gateway, line: &str) -> Result<()> {
+pub(crate) async fn until_metric(gateway: &Gateway, line: &str) -> Result<()> {
     let operator = gateway.process.as_operator()?;
     until(&format!("metrics say {line}"), SOON, || async {
         let answer = operator.send(Method::GET, "/metrics", &[], None).await?;
@@ -46,7 +47,7 @@ async fn until_metric(gateway: &Gateway, line: &str) -> Result<()> {
     .await
 }
 
-async fn readiness(gateway: &Gateway) -> Result<(u16, Value)> {
+pub(crate) async fn readiness(gateway: &Gateway) -> Result<(u16, Value)> {
     let answer = gateway.process.as_operator()?.send(Method::GET, "/readyz", &[], None).await?;
     Ok((answer.status.as_u16(), answer.json()))
 }

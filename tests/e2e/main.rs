@@ -12,6 +12,7 @@ mod crash;
 mod faults;
 mod first_start;
 mod hostile;
+mod limits;
 mod operator;
 mod planes;
 mod readme;

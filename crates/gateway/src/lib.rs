@@ -102,6 +102,8 @@ pub struct Ephemeral {
     pub cache: Arc<dyn Cache>,
     /// Where pauses that upstreams asked for are told.
     pub cooldowns: Arc<dyn Cooldowns>,
+    /// Where rate limits are counted in common with other nodes; without it each counts its share.
+    pub common: Option<Arc<dyn throttle::common::Common>>,
     /// Says what is away, for `/readyz`; the node serves without it.
     pub degraded: Arc<dyn Fn() -> Option<(&'static str, String)> + Send + Sync>,
 }
@@ -111,6 +113,7 @@ impl Default for Ephemeral {
         Self {
             cache: Arc::new(state::Memory::new(CACHE_BYTES)),
             cooldowns: Arc::new(state::cooldown::Alone),
+            common: None,
             degraded: Arc::new(|| None),
         }
     }
@@ -275,7 +278,7 @@ impl Gateway {
             metrics,
             in_flight: pipeline::reserve::InFlight::default(),
             live: pipeline::cut::Live::default(),
-            throttle: throttle::Throttle::default(),
+            throttle: ephemeral.common.clone().map_or_else(throttle::Throttle::default, throttle::Throttle::in_common),
             began: tokio::time::Instant::now(),
             retries: pipeline::retry::RetryBudgets::default(),
             ephemeral,

@@ -254,7 +254,7 @@ async fn run(
         }
         _ => None,
     };
-    meter.hold = Some(rates::enter(worker, caller.organization, &wanted, meter)?);
+    meter.hold = Some(rates::enter(worker, caller.organization, &wanted, meter).await?);
     // An answer that is kept is one of its own: what another call was told has that call's id.
     if memory.is_none() && compaction.is_none() && again::is_wanted(&wanted, meter) {
         return cut::guard(meter.watch(), again::boxed(worker, &caller, &head, parts, &wanted, meter)).await;

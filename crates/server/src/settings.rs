@@ -63,13 +63,21 @@ pub(crate) const ROOT_KEY: &[Setting] = &[
 ];
 
 /// Settings of state that processes share.
-pub(crate) const STATE: &[Setting] = &[setting(
-    "redis_url",
-    Kind::Url,
-    None,
-    "Redis, `redis://…` or `rediss://…`: nodes share answers that are given again and pauses that upstreams asked for; unset: \
-     each process keeps them to itself",
-)];
+pub(crate) const STATE: &[Setting] = &[
+    setting(
+        "redis_url",
+        Kind::Url,
+        None,
+        "Redis, `redis://…` or `rediss://…`: nodes count rate limits in common there, and share answers that are given again and \
+         pauses that upstreams asked for; unset: each process keeps to itself",
+    ),
+    setting(
+        "redis_timeout",
+        Kind::Duration,
+        Some("20ms"),
+        "Longest time that a call waits for Redis before it does without",
+    ),
+];
 
 /// Settings of the control plane.
 pub(crate) const CONTROL: &[Setting] = &[

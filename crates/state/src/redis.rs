@@ -1,10 +1,11 @@
-//! Redis, for what nodes share: answers and cooldowns. One connection per process, kept by one task.
+//! Redis, for what nodes share: answers, cooldowns, and the counters of rate limits. One connection per process, kept by one task.
 //!
 //! Calls use the connection while it stands and never wait for one: when it breaks, or three look-ups in a row take too long,
 //! the keeper takes it away, and every look-up is a miss until a new connection has answered a PING. Writes go through a bounded
 //! queue to the keeper, so no call waits for them either. Invariant: a Redis that is slow, full, restarting or gone costs a call
-//! at most [`LOOK_UP_WITHIN`], three times, and then nothing.
+//! at most the patience it was opened with, three times, and then nothing.
 
+mod counts;
 mod keeper;
 mod stats;
 
@@ -17,20 +18,24 @@ use domain::{DeploymentId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use redis::aio::MultiplexedConnection;
 use redis::{Client, RedisError};
+use throttle::common::Settlement;
 use tokio::sync::Notify;
 
+use self::counts::Counts;
 pub use self::keeper::Keeper;
 use self::stats::Stats;
 use crate::seal;
 use crate::{Answer, BoxFuture, Cache, CacheKey, Cooldowns};
 
-/// The longest that a call waits for a look-up.
+/// The longest that a call waits for a look-up, unless told.
 pub const LOOK_UP_WITHIN: Duration = Duration::from_millis(10);
 /// Look-ups in a row that were too slow before nobody asks any more.
 const SLOW_IN_A_ROW: u32 = 3;
 /// Most that waits to be written, in bytes and in entries.
 const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 const MAX_QUEUED: usize = 4_096;
+/// Most that waits to be put right of rate limits: without it, what calls were guessed at counts on.
+const MAX_SETTLED: usize = 65_536;
 /// In front of every key, so that an access list can name what is ours.
 const ANSWERS: &[u8] = b"headgate:answer:";
 const COOLDOWNS: &str = "headgate:cooldowns";
@@ -67,6 +72,7 @@ struct Shared {
     /// The connection was taken away.
     broken: Notify,
     stats: Stats,
+    counts: Counts,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +85,7 @@ struct Queue {
 enum Write {
     Answer { name: Vec<u8>, value: Vec<u8>, lifetime_ms: u64 },
     Cooldown { deployment: DeploymentId, until: Timestamp },
+    Settlement(Settlement),
 }
 
 impl Write {
@@ -86,6 +93,7 @@ impl Write {
         match self {
             Self::Answer { value, .. } => 256 + value.len(),
             Self::Cooldown { .. } => 64,
+            Self::Settlement(settlement) => 64 + 96 * settlement.corrections.len(),
         }
     }
 }
@@ -108,6 +116,7 @@ impl Redis {
             queued: Notify::new(),
             broken: Notify::new(),
             stats: Stats::default(),
+            counts: Counts::default(),
         });
         Ok((Self(Arc::clone(&shared)), Keeper::new(client, shared)))
     }
@@ -116,6 +125,16 @@ impl Redis {
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.0.standing.read().clone()
+    }
+
+    /// Says what nodes do without: why Redis does not answer, or does not count.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        match self.standing() {
+            Standing::Down(reason) => Some(reason),
+            Standing::Starting => None,
+            Standing::Up => self.0.counts.trouble().map(|reason| format!("it does not count rate limits: {reason}")),
+        }
     }
 
     /// Finds an answer. Whatever goes wrong is a miss.
@@ -133,9 +152,7 @@ impl Redis {
         match got {
             Err(_) => {
                 shared.stats.failures.fetch_add(1, Ordering::Relaxed);
-                if shared.slow.fetch_add(1, Ordering::Relaxed) + 1 >= SLOW_IN_A_ROW {
-                    shared.take_away("it is too slow");
-                }
+                shared.was_slow();
                 None
             }
             Ok(Err(error)) => {
@@ -161,6 +178,9 @@ impl Redis {
     /// Appends its other counters.
     pub(crate) fn write_metrics(&self, out: &mut String) {
         self.0.stats.write_metrics(matches!(self.standing(), Standing::Up), out);
+        let counts = &self.0.counts;
+        let results = [("taken", &counts.taken), ("refused", &counts.refused), ("failed", &counts.failed)];
+        Stats::write_questions(results, out);
     }
 }
 
@@ -170,7 +190,8 @@ impl Shared {
         let weight = write.weight();
         let is_up = self.connection.read().is_some();
         let mut queue = self.queue.lock();
-        if !is_up || queue.writes.len() >= MAX_QUEUED || queue.n_bytes + weight > MAX_QUEUED_BYTES {
+        let most = if matches!(write, Write::Settlement(_)) { MAX_SETTLED } else { MAX_QUEUED };
+        if !is_up || queue.writes.len() >= most || queue.n_bytes + weight > MAX_QUEUED_BYTES {
             drop(queue);
             self.stats.skipped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -190,13 +211,22 @@ impl Shared {
         writes
     }
 
-    /// Judges an error: one of the command (out of memory, not allowed, read-only) leaves the connection standing.
-    fn failed(&self, error: &RedisError) {
-        if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() || error.is_timeout()
-        {
+    /// Judges an error: one of the command (out of memory, not allowed, read-only) leaves the connection standing. Returns whether
+    /// it was taken away.
+    fn failed(&self, error: &RedisError) -> bool {
+        let is_end = keeper::is_end(error);
+        if is_end {
             self.take_away(&error.to_string());
         } else {
             tracing::debug!(%error, "Redis refused a command");
+        }
+        is_end
+    }
+
+    /// Counts an answer that did not come in time.
+    fn was_slow(&self) {
+        if self.slow.fetch_add(1, Ordering::Relaxed) + 1 >= SLOW_IN_A_ROW {
+            self.take_away("it is too slow");
         }
     }
 
@@ -212,7 +242,10 @@ impl Shared {
         match (&before, standing) {
             (Standing::Down(_), Standing::Up) => tracing::info!("Redis answers again"),
             (Standing::Starting | Standing::Up, Standing::Down(reason)) => {
-                tracing::warn!(reason, "Redis is away: answers are kept in this process only until it comes back");
+                tracing::warn!(
+                    reason,
+                    "Redis is away: until it comes back answers are kept in this process only, and each node counts its share of limits"
+                );
             }
             _ => {}
         }

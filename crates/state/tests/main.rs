@@ -1,5 +1,7 @@
 //! One suite for every store of answers, and what Redis may do to a call: nothing.
 
+mod counts;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::RateLimitId;
 use domain::rate_limit::{Measure, Per, Rate};
+use domain::{OrganizationId, RateLimitId};
 use throttle::{Ask, Need, Throttle, Use};
 
 const CALLS: u32 = 200_000;
@@ -29,7 +29,9 @@ fn main() -> ExitCode {
     let rates: Arc<[Rate]> =
         [rate(Measure::Requests, Some(Per::Minute)), rate(Measure::Tokens, Some(Per::Minute))].into();
     let ask = |user: u32| Ask {
+        organization: OrganizationId::from_uuid(1),
         limit: RateLimitId::from_uuid(1),
+        mark: None,
         name: "fair use".into(),
         rates: rates.clone(),
         group: format!("user-{}", user % 1_000).into(),

@@ -17,6 +17,31 @@ const SWEEP_EVERY_US: u64 = 1_000_000;
 /// When to come back after too many calls at once, or to a node that has no part of a limit.
 pub(crate) const SHORTLY: Duration = Duration::from_secs(1);
 
+/// A refusal by those who count in common is repeated for so long without asking them: what others give back meanwhile is not
+/// known here.
+const HEEDED_US: u64 = 100_000;
+
+/// Whose part of a limit a call is held to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Portion {
+    /// This node's.
+    Share(Share),
+    /// That of all who count in common: so many of so many nodes.
+    Common { members: u32, nodes: u32 },
+}
+
+impl Portion {
+    pub(crate) fn of(self, amount: u64) -> u64 {
+        match self {
+            Self::Share(share) => share.of(amount),
+            Self::Common { members, nodes } if members >= nodes => amount,
+            Self::Common { members, nodes } => {
+                u64::try_from(u128::from(amount) * u128::from(members) / u128::from(nodes.max(1))).unwrap_or(u64::MAX)
+            }
+        }
+    }
+}
+
 /// Bounds on groups with counters of their own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
@@ -29,7 +54,7 @@ pub(crate) struct Bounds {
 pub struct Left {
     /// The rate.
     pub rate: Rate,
-    /// This node's part of it.
+    /// The part of it that this node may take: its share, or that of all who count in common.
     pub part: u64,
     /// What is left of the part.
     pub left: u64,
@@ -83,6 +108,18 @@ struct Shard {
 struct Entry {
     rates: Arc<[Rate]>,
     parts: Vec<Part>,
+    barred: Option<Barred>,
+}
+
+/// A refusal that is remembered.
+#[derive(Debug, Clone, Copy)]
+struct Barred {
+    rate: Rate,
+    part: u64,
+    /// Who wants less is not meant.
+    amount: u64,
+    until_us: u64,
+    heeded_until_us: u64,
 }
 
 #[derive(Debug)]
@@ -161,10 +198,52 @@ impl Book {
         place: (&Arc<str>, &Arc<[Rate]>, u64),
         room: (Bounds, &AtomicUsize),
         need: &Need,
-        share: Share,
+        portion: Portion,
     ) -> Result<(Vec<Taken>, Home), Refusal> {
-        let (taken, home) = self.with(place, room, |entry| entry.take(place.2, need, share));
+        let (taken, home) = self.with(place, room, |entry| entry.take(place.2, need, portion));
         Ok((taken?, home))
+    }
+
+    /// Counts what those who count in common let through.
+    pub(crate) fn note(
+        &self,
+        place: (&Arc<str>, &Arc<[Rate]>, u64),
+        room: (Bounds, &AtomicUsize),
+        need: &Need,
+        portion: Portion,
+    ) -> (Vec<Taken>, Home) {
+        self.with(place, room, |entry| entry.put(place.2, need, portion))
+    }
+
+    /// Says what refuses a call whoever is asked, or did so a moment ago.
+    pub(crate) fn recall(
+        &self,
+        place: (&Arc<str>, &Arc<[Rate]>, u64),
+        room: (Bounds, &AtomicUsize),
+        need: &Need,
+        portion: Portion,
+    ) -> Option<Refusal> {
+        let (refusal, home) = self.with(place, room, |entry| {
+            (entry.refusal_for_good(need, portion), entry.refusal_of_late(place.2, need, portion))
+        });
+        // What one of those who share counters was told is not meant for the others.
+        let (for_good, of_late) = refusal;
+        for_good.or_else(|| of_late.filter(|_| home == Home::Own))
+    }
+
+    /// Remembers a refusal by those who count in common.
+    pub(crate) fn bar(
+        &self,
+        place: (&Arc<str>, &Arc<[Rate]>, u64),
+        room: (Bounds, &AtomicUsize),
+        (rate, part, amount, wait): (Rate, u64, u64, Duration),
+    ) {
+        let now_us = place.2;
+        let until_us = now_us.saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
+        let heeded_until_us = until_us.min(now_us.saturating_add(HEEDED_US));
+        self.with(place, room, |entry| {
+            entry.barred = Some(Barred { rate, part, amount, until_us, heeded_until_us });
+        });
     }
 
     /// Says what would refuse a call longest; `None` when nothing would.
@@ -173,9 +252,9 @@ impl Book {
         place: (&Arc<str>, &Arc<[Rate]>, u64),
         room: (Bounds, &AtomicUsize),
         need: &Need,
-        share: Share,
+        portion: Portion,
     ) -> Option<Refusal> {
-        self.with(place, room, |entry| entry.refusal(place.2, need, share)).0
+        self.with(place, room, |entry| entry.refusal(place.2, need, portion)).0
     }
 
     /// Replaces what was taken by what was used; without a use, nothing of the call stays.
@@ -210,9 +289,9 @@ impl Book {
         &self,
         place: (&Arc<str>, &Arc<[Rate]>, u64),
         room: (Bounds, &AtomicUsize),
-        share: Share,
+        portion: Portion,
     ) -> Vec<Left> {
-        self.with(place, room, |entry| entry.list(place.2, share)).0
+        self.with(place, room, |entry| entry.list(place.2, portion)).0
     }
 
     pub(crate) fn n_groups(&self) -> usize {
@@ -247,7 +326,7 @@ fn is_same(one: &Rate, other: &Rate) -> bool {
 
 impl Entry {
     fn new(rates: &Arc<[Rate]>) -> Self {
-        Self { rates: rates.clone(), parts: rates.iter().map(Part::new).collect() }
+        Self { rates: rates.clone(), parts: rates.iter().map(Part::new).collect(), barred: None }
     }
 
     /// Takes changed rates over; what has been counted of those that stay is kept.
@@ -273,10 +352,14 @@ impl Entry {
         })
     }
 
-    fn take(&mut self, now_us: u64, need: &Need, share: Share) -> Result<Vec<Taken>, Refusal> {
-        if let Some(refusal) = self.refusal(now_us, need, share) {
+    fn take(&mut self, now_us: u64, need: &Need, portion: Portion) -> Result<Vec<Taken>, Refusal> {
+        if let Some(refusal) = self.refusal(now_us, need, portion) {
             return Err(refusal);
         }
+        Ok(self.put(now_us, need, portion))
+    }
+
+    fn put(&mut self, now_us: u64, need: &Need, portion: Portion) -> Vec<Taken> {
         let take = |(rate, part): (&Rate, &mut Part)| match part {
             Part::AtOnce(_) if !need.occupies => None,
             Part::AtOnce(count) => {
@@ -284,18 +367,42 @@ impl Entry {
                 Some(Taken { rate: *rate, slot: 0, amount: 1 })
             }
             Part::Spans(counter) => {
-                let amount = need.of(rate.measure, share.of(rate.amount));
+                let amount = need.of(rate.measure, portion.of(rate.amount));
                 Some(Taken { rate: *rate, slot: counter.add(now_us, amount), amount })
             }
         };
-        Ok(self.rates.iter().zip(&mut self.parts).filter_map(take).collect())
+        self.rates.iter().zip(&mut self.parts).filter_map(take).collect()
+    }
+
+    /// Finds what refuses a call without counting anything.
+    fn refusal_for_good(&self, need: &Need, portion: Portion) -> Option<Refusal> {
+        let found = |rate: &Rate| {
+            let part = portion.of(rate.amount);
+            let refusal = |why, wait| Some(Refusal { rate: *rate, part, why, wait });
+            match rate.per {
+                None if !need.occupies => None,
+                _ if part == 0 => refusal(Why::NoPart, Some(SHORTLY)),
+                Some(_) if need.least.of(rate.measure) > part => refusal(Why::TooLarge, None),
+                _ => None,
+            }
+        };
+        self.rates.iter().map(found).fold(None, longer)
+    }
+
+    fn refusal_of_late(&self, now_us: u64, need: &Need, portion: Portion) -> Option<Refusal> {
+        let Barred { rate, part, amount, until_us, heeded_until_us } = self.barred?;
+        let is_meant =
+            if rate.measure == Measure::Concurrent { need.occupies } else { need.of(rate.measure, part) >= amount };
+        let is_heeded = now_us < heeded_until_us && part == portion.of(rate.amount) && self.rates.contains(&rate);
+        let wait = Some(Duration::from_micros(until_us.saturating_sub(now_us)));
+        (is_meant && is_heeded).then_some(Refusal { rate, part, why: Why::Full, wait })
     }
 
     /// Finds what refuses a call longest; what refuses it for ever comes first.
-    fn refusal(&mut self, now_us: u64, need: &Need, share: Share) -> Option<Refusal> {
+    fn refusal(&mut self, now_us: u64, need: &Need, portion: Portion) -> Option<Refusal> {
         let mut worst: Option<Refusal> = None;
         for (rate, part) in self.rates.iter().zip(&mut self.parts) {
-            let of_node = share.of(rate.amount);
+            let of_node = portion.of(rate.amount);
             let refusal = |why, wait| Some(Refusal { rate: *rate, part: of_node, why, wait });
             let found = match part {
                 Part::AtOnce(_) if !need.occupies => None,
@@ -318,6 +425,8 @@ impl Entry {
     }
 
     fn settle(&mut self, now_us: u64, taken: &[Taken], used: Option<&Use>) {
+        // There may be room again.
+        self.barred = None;
         for Taken { rate, slot, amount } in taken {
             let Some(at) = self.rates.iter().position(|known| is_same(known, rate)) else { continue };
             match &mut self.parts[at] {
@@ -334,9 +443,9 @@ impl Entry {
         }
     }
 
-    fn list(&mut self, now_us: u64, share: Share) -> Vec<Left> {
+    fn list(&mut self, now_us: u64, portion: Portion) -> Vec<Left> {
         let left = |(rate, part): (&Rate, &mut Part)| {
-            let of_node = share.of(rate.amount);
+            let of_node = portion.of(rate.amount);
             let (used, reset) = match part {
                 Part::AtOnce(count) => (*count, if *count > 0 { SHORTLY } else { Duration::ZERO }),
                 Part::Spans(counter) => (counter.used(now_us), counter.reset(now_us)),

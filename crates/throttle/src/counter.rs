@@ -10,6 +10,11 @@ use std::time::Duration;
 pub(crate) const SLOTS: usize = 30;
 const RING: usize = SLOTS + 1;
 
+/// Returns the length of a slot of a span, in microseconds.
+pub(crate) fn slot_us(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX).div_ceil(SLOTS as u64).max(1)
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Counter {
     slot_us: u64,
@@ -21,8 +26,7 @@ pub(crate) struct Counter {
 
 impl Counter {
     pub(crate) fn new(span: Duration) -> Self {
-        let span_us = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        Self { slot_us: span_us.div_ceil(SLOTS as u64).max(1), newest: 0, sum: 0, slots: [0; RING] }
+        Self { slot_us: slot_us(span), newest: 0, sum: 0, slots: [0; RING] }
     }
 
     /// The place of a slot in the ring.

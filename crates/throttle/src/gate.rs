@@ -1,18 +1,23 @@
 //! The gate that calls go through: every limit that binds a call, or none of them.
 //!
 //! Limits are taken one after the other, each under its own lock; when one refuses, those before it are given back. For a moment
-//! another call may so be refused that would have fitted; none is ever admitted that does not.
+//! another call may so be refused that would have fitted; none is ever admitted that does not. Where nodes count in common, those
+//! counters decide (`gate/shared.rs`), and these here are kept in step for when nobody answers.
+
+mod shared;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use domain::RateLimitId;
 use domain::rate_limit::{Measure, Rate, Share};
+use domain::{OrganizationId, RateLimitId};
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 
-use crate::book::{Book, Bounds, Home, Left, Refusal, Taken, longer};
+use self::shared::Told;
+use crate::book::{Book, Bounds, Home, Left, Portion, Refusal, Taken, longer};
+use crate::common::{Common, Mark};
 
 /// Groups of one limit with counters of their own: about 5 MB for two rates.
 const OF_LIMIT: usize = 16_384;
@@ -55,8 +60,12 @@ impl Need {
 /// A limit that binds a call.
 #[derive(Debug, Clone)]
 pub struct Ask {
+    /// The tenant.
+    pub organization: OrganizationId,
     /// The limit.
     pub limit: RateLimitId,
+    /// Names its counters among nodes; absent for what this node counts by itself.
+    pub mark: Option<Mark>,
     /// Its name for people.
     pub name: Arc<str>,
     /// Its rates.
@@ -85,8 +94,12 @@ pub struct Refused {
     pub name: Arc<str>,
     /// The rate.
     pub rate: Rate,
-    /// This node's part of it.
+    /// The part of it that the call was held to.
     pub part: u64,
+    /// Among how many nodes the limit is divided.
+    pub nodes: u32,
+    /// Whether it is the part of several that count in common.
+    pub is_common: bool,
     /// Why.
     pub why: Why,
     /// After this time the call fits, when nothing else comes; `None` for never.
@@ -115,6 +128,7 @@ struct Inner {
     /// Nodes in the upper half, place in the lower.
     share: AtomicU64,
     bounds: Bounds,
+    common: Option<Arc<dyn Common>>,
 }
 
 impl Default for Inner {
@@ -124,6 +138,7 @@ impl Default for Inner {
             n_all: AtomicUsize::new(0),
             share: AtomicU64::new(1 << 32),
             bounds: Bounds { of_limit: OF_LIMIT, of_all: OF_ALL },
+            common: None,
         }
     }
 }
@@ -134,6 +149,7 @@ pub struct Pass {
     inner: Arc<Inner>,
     held: Vec<Held>,
     standing: Standing,
+    told: Option<Told>,
 }
 
 #[derive(Debug)]
@@ -145,6 +161,18 @@ struct Held {
 }
 
 impl Throttle {
+    /// Counts in common with other nodes, as long as `common` answers.
+    #[must_use]
+    pub fn in_common(common: Arc<dyn Common>) -> Self {
+        Self { inner: Arc::new(Inner { common: Some(common), ..Inner::default() }) }
+    }
+
+    /// Says whether this node ever counts in common with others, so that calls have to say by which names.
+    #[must_use]
+    pub fn is_in_common(&self) -> bool {
+        self.inner.common.is_some()
+    }
+
     /// Says how many nodes share the limits, and which of them this one is.
     pub fn set_share(&self, share: Share) {
         let packed = u64::from(share.nodes()) << 32 | u64::from(share.place());
@@ -157,15 +185,15 @@ impl Throttle {
         self.inner.share()
     }
 
-    /// Admits a call that all of its limits have room for, and takes that room.
+    /// Admits a call that all of its limits have room for in this node's share, and takes that room.
     pub fn admit(&self, now_us: u64, asks: Vec<Ask>, need: &Need) -> Result<Pass, Box<Refused>> {
         let (inner, share) = (&self.inner, self.share());
-        let mut pass =
-            Pass { inner: inner.clone(), held: Vec::with_capacity(asks.len()), standing: Standing::default() };
+        let portion = Portion::Share(share);
+        let mut pass = self.pass(asks.len());
         let mut asks = asks.into_iter();
         while let Some(ask) = asks.next() {
             let book = inner.book(ask.limit);
-            match book.take((&ask.group, &ask.rates, now_us), inner.room(), need, share) {
+            match book.take((&ask.group, &ask.rates, now_us), inner.room(), need, portion) {
                 Ok((taken, home)) => pass.held.push(Held { ask, book, taken, home }),
                 Err(refusal) => {
                     pass.undo(now_us);
@@ -173,24 +201,30 @@ impl Throttle {
                     // Who comes back must not find that another limit lasts longer.
                     for ask in asks {
                         let place = (&ask.group, &ask.rates, now_us);
-                        let found = inner.book(ask.limit).look(place, inner.room(), need, share);
+                        let found = inner.book(ask.limit).look(place, inner.room(), need, portion);
                         if let Some(found) = found.filter(|found| is_worse(&worst.1, found)) {
                             worst = (ask.name, found);
                         }
                     }
-                    return Err(Box::new(refused(worst)));
+                    return Err(Box::new(refused(worst, portion)));
                 }
             }
         }
-        pass.note_standing(now_us, share);
+        pass.note_standing(now_us, portion);
+        pass.told = Told::nothing(inner, &pass.held);
         Ok(pass)
+    }
+
+    fn pass(&self, n_asks: usize) -> Pass {
+        let (inner, standing) = (self.inner.clone(), Standing::default());
+        Pass { inner, held: Vec::with_capacity(n_asks), standing, told: None }
     }
 
     /// Lists how limits stand for a call, without taking anything.
     #[must_use]
     pub fn list(&self, now_us: u64, asks: &[Ask]) -> Vec<Vec<Left>> {
-        let (inner, share) = (&self.inner, self.share());
-        let list = |ask: &Ask| inner.book(ask.limit).list((&ask.group, &ask.rates, now_us), inner.room(), share);
+        let (inner, portion) = (&self.inner, Portion::Share(self.share()));
+        let list = |ask: &Ask| inner.book(ask.limit).list((&ask.group, &ask.rates, now_us), inner.room(), portion);
         asks.iter().map(list).collect()
     }
 
@@ -230,9 +264,13 @@ fn is_worse(one: &Refusal, other: &Refusal) -> bool {
     longer(Some(*one), Some(*other)).is_some_and(|longer| longer.wait != one.wait)
 }
 
-fn refused((name, refusal): (Arc<str>, Refusal)) -> Refused {
+fn refused((name, refusal): (Arc<str>, Refusal), portion: Portion) -> Refused {
     let Refusal { rate, part, why, wait } = refusal;
-    Refused { name, rate, part, why, retry_after: wait }
+    let (nodes, is_common) = match portion {
+        Portion::Share(share) => (share.nodes(), false),
+        Portion::Common { members, nodes } => (if members >= nodes { 1 } else { nodes }, true),
+    };
+    Refused { name, rate, part, nodes, is_common, why, retry_after: wait }
 }
 
 impl Inner {
@@ -263,12 +301,24 @@ impl Pass {
 
     /// Replaces what was guessed by what was used. `provider` is who answered, if anybody did.
     pub fn settle(mut self, now_us: u64, used: &Use, provider: Option<&str>) {
-        for Held { ask, book, taken, home } in std::mem::take(&mut self.held) {
+        self.end(now_us, |ask| {
             let is_of_it = ask.providers.as_ref().is_none_or(|counted| {
                 provider.is_some_and(|provider| counted.iter().any(|known| **known == *provider))
             });
-            let used = is_of_it.then_some(used);
+            is_of_it.then_some(used)
+        });
+    }
+
+    fn end<'a>(&mut self, now_us: u64, used: impl Fn(&Ask) -> Option<&'a Use>) {
+        for Held { ask, book, taken, home } in std::mem::take(&mut self.held) {
+            let used = used(&ask);
+            if let Some(told) = &mut self.told {
+                told.correct(&ask, used);
+            }
             book.settle((&ask.group, &ask.rates, now_us), self.inner.room(), (&taken, home), used);
+        }
+        if let Some(told) = self.told.take() {
+            told.settle();
         }
     }
 
@@ -278,22 +328,28 @@ impl Pass {
         }
     }
 
-    fn note_standing(&mut self, now_us: u64, share: Share) {
+    fn note_standing(&mut self, now_us: u64, portion: Portion) {
         for Held { ask, book, .. } in &self.held {
-            for left in book.list((&ask.group, &ask.rates, now_us), self.inner.room(), share) {
-                let slot = match left.rate.measure {
-                    Measure::Requests => &mut self.standing.requests,
-                    Measure::Tokens | Measure::InputTokens | Measure::OutputTokens => &mut self.standing.tokens,
-                    Measure::Cost | Measure::Concurrent => continue,
-                };
-                // By what is left in proportion: 1 of 2 is tighter than 50 of 1,000.
-                let is_tighter = |than: &Left| {
-                    u128::from(left.left) * u128::from(than.part) < u128::from(than.left) * u128::from(left.part)
-                };
-                if slot.as_ref().is_none_or(is_tighter) {
-                    *slot = Some(left);
-                }
+            for left in book.list((&ask.group, &ask.rates, now_us), self.inner.room(), portion) {
+                self.standing.note(left);
             }
+        }
+    }
+}
+
+impl Standing {
+    /// Keeps what is tighter.
+    fn note(&mut self, left: Left) {
+        let slot = match left.rate.measure {
+            Measure::Requests => &mut self.requests,
+            Measure::Tokens | Measure::InputTokens | Measure::OutputTokens => &mut self.tokens,
+            Measure::Cost | Measure::Concurrent => return,
+        };
+        // By what is left in proportion: 1 of 2 is tighter than 50 of 1,000.
+        let is_tighter =
+            |than: &Left| u128::from(left.left) * u128::from(than.part) < u128::from(than.left) * u128::from(left.part);
+        if slot.as_ref().is_none_or(is_tighter) {
+            *slot = Some(left);
         }
     }
 }
@@ -302,9 +358,7 @@ impl Drop for Pass {
     fn drop(&mut self) {
         // At no moment that is known here: what is given back goes to the slot that it came from, and nothing is added.
         let used = Use { requests: 1, ..Use::default() };
-        for Held { ask, book, taken, home } in std::mem::take(&mut self.held) {
-            book.settle((&ask.group, &ask.rates, 0), self.inner.room(), (&taken, home), Some(&used));
-        }
+        self.end(0, |_| Some(&used));
     }
 }
 

@@ -72,7 +72,7 @@ async fn serve(
     }
     let providers = budget::providers(caller.workspace.deployments().map(|it| &**it));
     let counted = Counted { model: None, providers: &providers, need: rates::ONE };
-    meter.hold = Some(reserve::reserve(worker, caller.organization, &counted, meter)?);
+    meter.hold = Some(reserve::reserve(worker, caller.organization, &counted, meter).await?);
     let deed = match call {
         BatchCall::Files | BatchCall::MessageBatches if parts.method == Method::POST => {
             Deed::Upload(open(head, unread)?)

@@ -89,7 +89,7 @@ struct RateLeft {
     measure: rate_limit::Measure,
     per: Option<Per>,
     limit: Amount,
-    /// This node's part of the limit.
+    /// The part of the limit that this node may take: all of it where nodes count in common.
     share: Amount,
     remaining: Amount,
     resets_in_ms: u64,
@@ -108,9 +108,9 @@ fn spender<'a>(caller: &Caller<'_>, notes: &'a Notes) -> Spender<'a> {
     }
 }
 
-fn rates(worker: &Worker, caller: &Caller<'_>, notes: &Notes) -> Vec<RateLeft> {
+async fn rates(worker: &Worker, caller: &Caller<'_>, notes: &Notes) -> Vec<RateLeft> {
     let providers = providers(caller.workspace.deployments().map(|it| &**it));
-    let listed = rates::list(worker, caller.organization, &spender(caller, notes), &providers);
+    let listed = rates::list(worker, caller.organization, &spender(caller, notes), &providers).await;
     let rows = listed.into_iter().flat_map(|(ask, lefts)| {
         lefts.into_iter().map(move |left| {
             let amount = |amount| left.rate.measure.amount(amount);
@@ -198,7 +198,7 @@ pub(crate) async fn show(worker: &Worker, caller: &Caller<'_>, notes: &Notes) ->
         },
         in_flight: InFlight { scope: "node", limit, used, remaining: limit.saturating_sub(used) },
         windows: windows(worker, caller, notes).await,
-        rate_limits: rates(worker, caller, notes),
+        rate_limits: rates(worker, caller, notes).await,
         policy_revision: caller.organization.revision,
     };
     let body = serde_json::to_vec(&limits).map_err(|_| Rejection::internal())?;

@@ -144,7 +144,7 @@ pub(crate) async fn forward(
     }
     let need = rates::need(caller.organization, [&*deployment].into_iter(), &scan, true, meter.started_at);
     let counted = Counted { model: Some(&meter.model), providers: &[name], need };
-    meter.hold = Some(reserve::reserve(worker, caller.organization, &counted, meter)?);
+    meter.hold = Some(reserve::reserve(worker, caller.organization, &counted, meter).await?);
     meter.open();
     begin(meter, &deployment, credential);
     let timeouts = Timeouts::default();

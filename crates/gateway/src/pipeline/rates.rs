@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use domain::Timestamp;
 use domain::code::GatewayCode;
 use domain::rate_limit::{Measure, Rate};
 use domain::usage::TokenUsage;
+use domain::{RateLimitId, Secret, Timestamp};
 use http::HeaderMap;
 use http::header::HeaderValue;
 use ingress::Rejection;
@@ -16,6 +16,8 @@ use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use provider::scan::Scan;
 use provider::task::Task;
 use provider::{Operation, estimate, pricing};
+use state::KeyMaker;
+use throttle::common::Mark;
 use throttle::{Ask, Left, Need, Pass, Refused, Standing, Use, Why};
 
 use super::Worker;
@@ -51,41 +53,65 @@ pub(crate) const SESSION: Need = {
 pub(crate) const TURN: Need = Need { occupies: false, ..ONE };
 
 /// Holds a place for a call whose body is known.
-pub(crate) fn enter(
+pub(crate) async fn enter(
     worker: &Worker,
     organization: &OrganizationPolicy,
     wanted: &Wanted,
     meter: &Meter,
 ) -> Result<Hold, Rejection> {
     if organization.limits().is_empty() {
-        return reserve(worker, organization, &Counted { model: None, providers: &[], need: ONE }, meter);
+        return reserve(worker, organization, &Counted { model: None, providers: &[], need: ONE }, meter).await;
     }
     let models = || std::iter::once(&wanted.model).chain(&wanted.more);
     let targets = || models().flat_map(|model| &model.targets).map(|target| &*target.deployment);
     let answers_in_text = matches!(wanted.surface.operation(), Operation::Chat(_) | Operation::Task(Task::Compaction));
     let need = need(organization, targets(), &wanted.scan, answers_in_text, meter.started_at);
     let counted = Counted { model: Some(&meter.model), providers: &providers(targets()), need };
-    reserve(worker, organization, &counted, meter)
+    reserve(worker, organization, &counted, meter).await
 }
 
 /// Lets a call through that all of its limits have room for; `None` when none binds it.
-pub(crate) fn admit(
+pub(crate) async fn admit(
     worker: &Worker,
     organization: &OrganizationPolicy,
     counted: &Counted<'_>,
     meter: &Meter,
 ) -> Result<Option<Pass>, Rejection> {
-    if organization.limits().is_empty() {
-        return Ok(None);
-    }
-    let asks = meter.caller.map(|caller| asks(organization, &spender(&caller, counted, meter), counted.providers));
-    let asks = asks.unwrap_or_default();
+    let asks = asks_of(worker, organization, counted, meter);
     if asks.is_empty() {
         return Ok(None);
     }
-    let throttle = &worker.shared.throttle;
-    let passed = throttle.admit(worker.shared.moment_us(), asks, &counted.need);
-    passed.map(Some).map_err(|refused| refuse(&refused, throttle.share().nodes()))
+    let (throttle, now_us) = (&worker.shared.throttle, worker.shared.moment_us());
+    let passed = if throttle.is_in_common() {
+        // On the heap: a call that nobody is asked about need not make room for it.
+        Box::pin(throttle.admit_in_common(now_us, asks, &counted.need)).await
+    } else {
+        throttle.admit(now_us, asks, &counted.need)
+    };
+    passed.map(Some).map_err(|refused| refuse(&refused))
+}
+
+/// The same by this node's share alone, for those who cannot wait.
+pub(crate) fn admit_now(
+    worker: &Worker,
+    organization: &OrganizationPolicy,
+    counted: &Counted<'_>,
+    meter: &Meter,
+) -> Result<Option<Pass>, Rejection> {
+    let asks = asks_of(worker, organization, counted, meter);
+    if asks.is_empty() {
+        return Ok(None);
+    }
+    let passed = worker.shared.throttle.admit(worker.shared.moment_us(), asks, &counted.need);
+    passed.map(Some).map_err(|refused| refuse(&refused))
+}
+
+fn asks_of(worker: &Worker, organization: &OrganizationPolicy, counted: &Counted<'_>, meter: &Meter) -> Vec<Ask> {
+    if organization.limits().is_empty() {
+        return Vec::new();
+    }
+    let of = |caller: CallerIds| asks(worker, organization, &spender(&caller, counted, meter), counted.providers);
+    meter.caller.map(of).unwrap_or_default()
 }
 
 fn spender<'a>(caller: &CallerIds, counted: &'a Counted<'_>, meter: &'a Meter) -> Spender<'a> {
@@ -101,26 +127,39 @@ fn spender<'a>(caller: &CallerIds, counted: &'a Counted<'_>, meter: &'a Meter) -
     }
 }
 
-fn asks(organization: &OrganizationPolicy, spender: &Spender<'_>, providers: &[&str]) -> Vec<Ask> {
+fn asks(worker: &Worker, organization: &OrganizationPolicy, spender: &Spender<'_>, providers: &[&str]) -> Vec<Ask> {
+    let bindings = organization.limits().of_call(spender, providers);
+    let is_common = worker.shared.throttle.is_in_common() && !bindings.is_empty();
+    let secret = if is_common { organization.cache_secret() } else { None };
     let ask = |binding: policy::limits::Binding<'_>| Ask {
+        organization: organization.id,
+        mark: secret.as_ref().and_then(|secret| mark(secret, binding.limit.id, &binding.group)),
         limit: binding.limit.id,
         name: binding.limit.name.clone(),
         rates: binding.limit.rates.clone(),
         group: binding.group,
         providers: binding.providers,
     };
-    organization.limits().of_call(spender, providers).into_iter().map(ask).collect()
+    bindings.into_iter().map(ask).collect()
+}
+
+/// Names the counters of a limit and a group among nodes.
+fn mark(secret: &Secret<[u8; 32]>, limit: RateLimitId, group: &str) -> Option<Mark> {
+    let mut maker = KeyMaker::new(secret);
+    maker.part("rate limit", limit.to_string().as_bytes());
+    maker.part("group", group.as_bytes());
+    maker.finish()?.name().first_chunk().copied()
 }
 
 /// Lists the limits that bind a call, and how they stand.
-pub(crate) fn list(
+pub(crate) async fn list(
     worker: &Worker,
     organization: &OrganizationPolicy,
     spender: &Spender<'_>,
     providers: &[&str],
 ) -> Vec<(Ask, Vec<Left>)> {
-    let asks = asks(organization, spender, providers);
-    let lefts = worker.shared.throttle.list(worker.shared.moment_us(), &asks);
+    let asks = asks(worker, organization, spender, providers);
+    let lefts = worker.shared.throttle.list_in_common(worker.shared.moment_us(), &asks).await;
     asks.into_iter().zip(lefts).collect()
 }
 
@@ -148,10 +187,14 @@ pub(crate) fn need<'a>(
     Need { least, most: Use { output_tokens: output, cost: cost.max().unwrap_or(0), ..least }, occupies: true }
 }
 
-fn refuse(refused: &Refused, nodes: u32) -> Rejection {
-    let Refused { name, rate, part, why, retry_after } = refused;
+fn refuse(refused: &Refused) -> Rejection {
+    let Refused { name, rate, part, nodes, is_common, why, retry_after } = refused;
     let shared = match nodes {
         1 => String::new(),
+        _ if *is_common => {
+            let part = Rate { amount: *part, ..*rate };
+            format!(", of which the nodes that count it in common have {part}: not all of {nodes} do")
+        }
         _ => format!(", of which this node, one of {nodes}, has {}", Rate { amount: *part, ..*rate }),
     };
     let detail = match why {

@@ -105,7 +105,7 @@ pub(crate) async fn open(
     let money = meter.money.take();
     let providers = budget::providers(model.targets.iter().map(|target| &*target.deployment));
     let counted = Counted { model: Some(&name), providers: &providers, need: rates::SESSION };
-    meter.hold = Some(reserve::reserve(worker, caller.organization, &counted, meter)?);
+    meter.hold = Some(reserve::reserve(worker, caller.organization, &counted, meter).await?);
     let offered = Takeover::of(parts).zip(parts.extensions.get::<Stop>().cloned());
     let (takeover, stop) = offered.ok_or_else(Rejection::internal)?;
     let calling = Calling {

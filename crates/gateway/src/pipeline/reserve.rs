@@ -107,12 +107,32 @@ impl InFlight {
 }
 
 /// Holds a place for a call of the meter's caller, or says when to come back.
-pub(crate) fn reserve(
+pub(crate) async fn reserve(
     worker: &Worker,
     organization: &OrganizationPolicy,
     counted: &Counted<'_>,
     meter: &Meter,
 ) -> Result<Hold, Rejection> {
+    let hold = place(worker, organization, meter)?;
+    let pass = rates::admit(worker, organization, counted, meter).await?;
+    *hold.0.facts().pass.lock() = pass;
+    Ok(hold)
+}
+
+/// The same for those who cannot wait: by this node's share of rate limits.
+pub(crate) fn reserve_now(
+    worker: &Worker,
+    organization: &OrganizationPolicy,
+    counted: &Counted<'_>,
+    meter: &Meter,
+) -> Result<Hold, Rejection> {
+    let hold = place(worker, organization, meter)?;
+    let pass = rates::admit_now(worker, organization, counted, meter)?;
+    *hold.0.facts().pass.lock() = pass;
+    Ok(hold)
+}
+
+fn place(worker: &Worker, organization: &OrganizationPolicy, meter: &Meter) -> Result<Hold, Rejection> {
     let shared = &worker.shared;
     let caller = meter.caller.ok_or_else(Rejection::internal)?;
     if shared.config.refuses_when_full && shared.usage.is_full() {
@@ -145,7 +165,6 @@ pub(crate) fn reserve(
         return Err(refuse(detail, cap));
     }
     cut::check(worker, organization, caller)?;
-    *hold.0.facts().pass.lock() = rates::admit(worker, organization, counted, meter)?;
     Ok(hold)
 }
 

@@ -19,7 +19,7 @@ use runtime::config::Resolved;
 use runtime::health::Readiness;
 use runtime::rng::SystemEntropy;
 use runtime::tasks::Group;
-use state::redis::{Keeper, Redis, Standing};
+use state::redis::{Keeper, Redis};
 use state::{Cache, Memory, Tiers};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -278,16 +278,15 @@ fn keep(settings: &Resolved) -> Result<Kept> {
         let ephemeral = Ephemeral { cache: Arc::clone(&tiers) as Arc<dyn Cache>, ..Ephemeral::default() };
         return Ok(Kept { ephemeral, keeper: None, metrics: Box::new(move |out| tiers.write_metrics(out)) });
     };
-    let (redis, keeper) = Redis::open(url).context("reading redis_url")?;
+    let patience = settings.get_duration("redis_timeout")?;
+    let (redis, keeper) = Redis::open_patiently(url, patience).context("reading redis_url")?;
     let tiers = Arc::new(tiers.with(redis.clone()));
-    let standing = redis.clone();
+    let (standing, common) = (redis.clone(), redis.clone());
     let ephemeral = Ephemeral {
         cache: Arc::clone(&tiers) as Arc<dyn Cache>,
         cooldowns: Arc::new(redis),
-        degraded: Arc::new(move || match standing.standing() {
-            Standing::Down(reason) => Some(("redis", reason)),
-            Standing::Starting | Standing::Up => None,
-        }),
+        common: Some(Arc::new(common)),
+        degraded: Arc::new(move || standing.trouble().map(|trouble| ("redis", trouble))),
     };
     Ok(Kept { ephemeral, keeper: Some(keeper), metrics: Box::new(move |out| tiers.write_metrics(out)) })
 }

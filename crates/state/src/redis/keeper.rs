@@ -9,6 +9,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Pipeline, RedisError};
 use tokio_util::sync::CancellationToken;
 
+use super::counts::{self, Counts};
 use super::{COOLDOWNS, Shared, Standing, Write};
 use crate::cooldown::Listener;
 
@@ -53,7 +54,11 @@ impl Keeper {
                     *self.shared.connection.write() = Some(connection.clone());
                     self.shared.slow.store(0, Ordering::Relaxed);
                     self.shared.set_standing(&Standing::Up);
-                    let ended = self.serve(connection, clock.as_ref(), &listener, &stop).await;
+                    let ended = self.serve(connection.clone(), clock.as_ref(), &listener, &stop).await;
+                    if stop.is_cancelled() {
+                        self.leave(connection).await;
+                    }
+                    self.shared.counts.pause(None);
                     self.shared.connection.write().take();
                     ended.err().map(|error| error.to_string())
                 }
@@ -94,6 +99,7 @@ impl Keeper {
     ) -> Result<(), RedisError> {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut renewed_at = tokio::time::Instant::now();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -106,10 +112,47 @@ impl Keeper {
                     for (deployment, until) in read_cooldowns(&mut connection, clock.now()).await? {
                         listener(deployment, until);
                     }
+                    self.count(&mut connection).await?;
+                    if renewed_at.elapsed() >= counts::RENEW_EVERY {
+                        renewed_at = tokio::time::Instant::now();
+                        self.hear(within(self.shared.counts.renew(&mut connection)).await)?;
+                    }
                 }
                 () = self.shared.queued.notified() => self.write_queued(&mut connection, clock.now()).await?,
             }
         }
+    }
+
+    /// Says that this node counts rate limits here.
+    async fn count(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+        let entered = within(self.shared.counts.enter(connection)).await;
+        self.hear(entered)
+    }
+
+    /// Passes an error on that ends the connection; after another nobody asks the counters until the next trial.
+    fn hear(&self, done: Result<(), RedisError>) -> Result<(), RedisError> {
+        match done {
+            Err(error) if is_end(&error) => Err(error),
+            Err(error) => {
+                self.shared.counts.pause(Some(&error.to_string()));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Leaves in order: what waits is written, and the others are told.
+    async fn leave(&self, mut connection: MultiplexedConnection) {
+        let writes = self.shared.pop(usize::MAX);
+        if !writes.is_empty() {
+            drop(
+                within(
+                    pipeline(&self.shared.counts, writes, Timestamp::from_micros(0)).query_async::<()>(&mut connection),
+                )
+                .await,
+            );
+        }
+        drop(within(self.shared.counts.leave(&mut connection)).await);
     }
 
     async fn write_queued(&self, connection: &mut MultiplexedConnection, now: Timestamp) -> Result<(), RedisError> {
@@ -119,10 +162,13 @@ impl Keeper {
                 return Ok(());
             }
             let n = writes.len() as u64;
-            match within(pipeline(writes, now).query_async::<()>(connection)).await {
+            match within(pipeline(&self.shared.counts, writes, now).query_async::<()>(connection)).await {
                 Ok(()) => self.shared.stats.written.fetch_add(n, Ordering::Relaxed),
                 Err(error) if is_end(&error) => return Err(error),
                 Err(error) => {
+                    if error.code() == Some("NOSCRIPT") {
+                        self.hear(within(self.shared.counts.load(connection)).await)?;
+                    }
                     tracing::debug!(%error, "Redis refused to keep something");
                     self.shared.stats.skipped.fetch_add(n, Ordering::Relaxed)
                 }
@@ -131,7 +177,7 @@ impl Keeper {
     }
 }
 
-fn pipeline(writes: Vec<Write>, now: Timestamp) -> Pipeline {
+fn pipeline(counts: &Counts, writes: Vec<Write>, now: Timestamp) -> Pipeline {
     let mut pipeline = redis::pipe();
     for write in writes {
         match write {
@@ -143,6 +189,9 @@ fn pipeline(writes: Vec<Write>, now: Timestamp) -> Pipeline {
                 pipeline.cmd("ZADD").arg(COOLDOWNS).arg("GT").arg(until).arg(deployment.to_string()).ignore();
                 pipeline.cmd("ZREMRANGEBYSCORE").arg(COOLDOWNS).arg("-inf").arg(now).ignore();
                 pipeline.cmd("PEXPIRE").arg(COOLDOWNS).arg(COOLDOWNS_LAST_MS).ignore();
+            }
+            Write::Settlement(settlement) => {
+                pipeline.add_command(counts.correction(&settlement)).ignore();
             }
         }
     }
@@ -170,7 +219,7 @@ async fn read_cooldowns(
 }
 
 /// Whether the connection is of no further use.
-fn is_end(error: &RedisError) -> bool {
+pub(super) fn is_end(error: &RedisError) -> bool {
     error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() || error.is_timeout()
 }
 

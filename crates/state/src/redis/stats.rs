@@ -43,6 +43,17 @@ impl Stats {
         }
     }
 
+    pub(super) fn write_questions(results: [(&str, &AtomicU64); 3], out: &mut String) {
+        out.push_str(
+            "# HELP headgate_redis_limit_questions_total Calls whose rate limits Redis was asked about.\n\
+             # TYPE headgate_redis_limit_questions_total counter\n",
+        );
+        for (result, count) in results {
+            let count = count.load(Ordering::Relaxed);
+            writeln!(out, "headgate_redis_limit_questions_total{{result=\"{result}\"}} {count}").unwrap_or_default();
+        }
+    }
+
     pub(super) fn write_metrics(&self, is_up: bool, out: &mut String) {
         let (written, skipped) = (self.written.load(Ordering::Relaxed), self.skipped.load(Ordering::Relaxed));
         write!(

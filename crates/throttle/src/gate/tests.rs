@@ -13,7 +13,9 @@ fn rate(measure: Measure, per: Option<Per>, amount: u64) -> Rate {
 
 fn ask(id: u128, group: &str, rates: &[Rate]) -> Ask {
     Ask {
+        organization: OrganizationId::from_uuid(1),
         limit: RateLimitId::from_uuid(id),
+        mark: None,
         name: format!("limit {id}").into(),
         rates: rates.into(),
         group: group.into(),

@@ -26,7 +26,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("policy", &["domain", "proto"]),
     ("store", &["domain"]),
     ("batch", &["domain", "llm", "provider"]),
-    ("state", &["domain"]),
+    // `throttle` for its port: counting in common is what Redis does for it.
+    ("state", &["domain", "throttle"]),
     // Apart from `control`: money is divided and compared where nothing else can happen.
     ("books", &["domain"]),
     ("runtime", &["domain"]),

@@ -126,7 +126,7 @@ impl SessionHost {
         let money = self.hold_money()?;
         let Billing { organization, deployment, .. } = &self.billing;
         let counted = Counted { model: Some(&self.meter.model), providers: &[&deployment.provider], need: rates::TURN };
-        Ok(Granted { place: reserve::reserve(&self.worker, organization, &counted, &self.meter)?, money })
+        Ok(Granted { place: reserve::reserve_now(&self.worker, organization, &counted, &self.meter)?, money })
     }
 
     /// Holds as much of budgets as a turn can take, which is what its model reads and writes at the most.

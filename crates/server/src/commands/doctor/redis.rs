@@ -1,4 +1,4 @@
-//! Asks a Redis server whether it is there: one connection, `AUTH` if the address has a password, `PING`.
+//! Asks a Redis server whether it is there and runs scripts: one connection, `AUTH` if the address has a password, `PING`, `EVAL`.
 //!
 //! For `headgate doctor` alone; nothing is stored and nothing read. Over TLS (`rediss://`) only the connection is tried.
 
@@ -69,7 +69,15 @@ async fn exchange(address: &Address<'_>) -> Result<String> {
         }
     }
     let said = ask(&mut stream, &["PING"]).await?;
-    if said == "+PONG" { Ok(format!("{place} answers")) } else { bail!("{place} answers PING with {said}") }
+    if said != "+PONG" {
+        bail!("{place} answers PING with {said}");
+    }
+    // Rate limits are counted by scripts that go by the server's clock.
+    let said = ask(&mut stream, &["EVAL", "redis.call('TIME') return 1", "0"]).await?;
+    if said != ":1" {
+        bail!("{place} runs no scripts, so that each node counts its share of rate limits by itself: {said}");
+    }
+    Ok(format!("{place} answers and runs scripts"))
 }
 
 /// Sends one command and reads the line that answers it.
@@ -117,10 +125,14 @@ mod tests {
             socket.read_exact(&mut request).await.expect("a command");
             assert_eq!(&request, b"*1\r\n$4\r\nPING\r\n");
             socket.write_all(b"+PONG\r\n").await.expect("sent");
+            let mut request = [0; 55];
+            socket.read_exact(&mut request).await.expect("a script");
+            assert!(request.starts_with(b"*3\r\n$4\r\nEVAL\r\n") && request.ends_with(b"\r\n$1\r\n0\r\n"));
+            socket.write_all(b":1\r\n").await.expect("sent");
         };
         let url = format!("redis://127.0.0.1:{port}");
         let (said, ()) = tokio::join!(ping(&url), server);
-        assert!(said.expect("an answer").ends_with("answers"));
+        assert!(said.expect("an answer").ends_with("answers and runs scripts"));
         drop(listener);
         assert!(ping(&url).await.expect_err("nobody").to_string().contains("connecting"));
     }
