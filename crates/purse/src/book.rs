@@ -29,6 +29,8 @@ pub const IDLE: Duration = Duration::from_secs(3);
 pub const PATIENCE: Duration = Duration::from_secs(3);
 /// Pause before an account is asked for again whose money others have.
 pub const ASK_AGAIN: Duration = Duration::from_millis(250);
+/// Shortest pause between two words that cries bring about.
+const HEED_EVERY: Duration = Duration::from_millis(20);
 /// How often is told what leases hold.
 pub const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -70,6 +72,33 @@ struct Waiter {
     items: Vec<Item>,
 }
 
+/// What nodes tell each other, so that money of an account gets quicker from one to another. Money itself goes by the control
+/// plane alone; a cry that is lost, late or made up costs a word with it, and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cry {
+    /// A call waits for money that another node may have left.
+    Wanted,
+    /// Money that was asked for is back.
+    Returned,
+}
+
+impl Cry {
+    /// Returns the word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wanted => "wanted",
+            Self::Returned => "returned",
+        }
+    }
+
+    /// Finds the cry that a word stands for.
+    #[must_use]
+    pub fn find(word: &str) -> Option<Self> {
+        [Self::Wanted, Self::Returned].into_iter().find(|cry| cry.as_str() == word)
+    }
+}
+
 /// The book of one node's purse.
 #[expect(clippy::struct_excessive_bools, reason = "each is one independent wish")]
 #[derive(Debug, Default)]
@@ -90,6 +119,11 @@ pub struct Book {
     wants_return: bool,
     /// There is something to say besides.
     wants_word: bool,
+    /// What other nodes should hear of.
+    cry: Option<Cry>,
+    heeded_at: Option<Instant>,
+    /// The word under way gives back what others wait for.
+    returns_recalled: bool,
     told_at: Option<Instant>,
     swept_at: Option<Instant>,
     is_draining: bool,
@@ -235,6 +269,32 @@ impl Book {
         let of_money = held.iter().filter_map(Held::as_leased).filter(|(_, measure, ..)| *measure == Measure::Cost);
         let left = |(slot, ..): (u32, Measure, u64, bool)| Some(self.left(&self.leases.get(slot)?.account)?.1);
         of_money.filter_map(left).min()
+    }
+
+    /// Hears another node; says whether there is something to say now.
+    pub(crate) fn hear(&mut self, cry: Cry, now: Instant) -> bool {
+        let concerns = match cry {
+            Cry::Wanted => self.leases.iter().any(|lease| lease.unused > 0),
+            Cry::Returned => !self.waiters.is_empty(),
+        };
+        if !concerns || self.heeded_at.is_some_and(|at| now.saturating_duration_since(at) < HEED_EVERY) {
+            return false;
+        }
+        self.heeded_at = Some(now);
+        match cry {
+            Cry::Wanted => self.told_at = None,
+            Cry::Returned => {
+                for place in self.places.values_mut().filter(|place| place.n_waiting > 0) {
+                    place.ask_at = place.ask_at.min(now);
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes what other nodes should hear of.
+    pub(crate) fn take_cry(&mut self) -> Option<Cry> {
+        self.cry.take()
     }
 
     /// Has a word said, whatever there is to say.

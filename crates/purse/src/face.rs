@@ -3,7 +3,7 @@
 //! A call that is dropped while it waits leaves nothing behind: what it was just given goes back. Invariant: no lock is held
 //! across an await, nor while a waiting call is answered.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use domain::budget::{AccountKey, Charge};
@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, oneshot};
 
 use crate::account::{Item, Known, Refused, Spent};
-use crate::book::{Book, Held, PATIENCE, Served, Tried};
+use crate::book::{Book, Cry, Held, PATIENCE, Served, Tried};
 use crate::source::{Delivered, LeaseSource};
 
 /// Longest wait for the answer to a word.
@@ -36,6 +36,17 @@ pub struct Purse {
 struct Shared {
     inside: Mutex<Inside>,
     wake: Notify,
+    crier: OnceLock<Crier>,
+}
+
+/// Tells the other nodes.
+#[derive(Clone)]
+struct Crier(Arc<dyn Fn(Cry) + Send + Sync>);
+
+impl std::fmt::Debug for Crier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Crier").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +91,19 @@ impl Purse {
     #[must_use]
     pub fn left(&self, account: &AccountKey) -> Option<(Known, u64)> {
         self.shared.inside.lock().book.left(account)
+    }
+
+    /// Has other nodes told what is worth a word of theirs; once, before [`Purse::run`]. `cry` waits for nothing.
+    pub fn tell_others(&self, cry: impl Fn(Cry) + Send + Sync + 'static) {
+        // A second one would change nothing.
+        drop(self.shared.crier.set(Crier(Arc::new(cry))));
+    }
+
+    /// Hears what another node has told.
+    pub fn hear(&self, cry: Cry) {
+        if self.shared.inside.lock().book.hear(cry, now()) {
+            self.shared.wake.notify_one();
+        }
     }
 
     /// Gives back all that is unused, and what calls in flight will leave over; [`Purse::run`] then ends.
@@ -134,12 +158,15 @@ impl Purse {
         let answer = tokio::time::timeout(ANSWER_WITHIN, source.tell(word.clone())).await;
         match answer {
             Ok(Ok(reply)) => {
-                let given = {
+                let (given, cry) = {
                     let mut inside = self.shared.inside.lock();
                     let served = inside.book.apply(&word, reply, asked_at, now());
-                    self.shared.give(&mut inside, served)
+                    (self.shared.give(&mut inside, served), inside.book.take_cry())
                 };
                 hand_out(given);
+                if let (Some(cry), Some(Crier(tell))) = (cry, self.shared.crier.get()) {
+                    tell(cry);
+                }
                 return true;
             }
             Ok(Err(error)) => {

@@ -23,5 +23,6 @@ pub mod source;
 pub mod testing;
 
 pub use crate::account::{Item, Known, Refusal, Refused, Spent};
+pub use crate::book::Cry;
 pub use crate::face::{Hold, Purse, Settled};
 pub use crate::source::{Delivered, LeaseSource};

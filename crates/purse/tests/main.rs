@@ -9,7 +9,7 @@ use domain::budget::{AccountKey, Measure, Window};
 use domain::{BudgetId, OrganizationId};
 use purse::book::{IDLE, PATIENCE};
 use purse::testing::{AtOnce, Lender};
-use purse::{Delivered, Hold, Item, Purse, Refusal, Refused, Spent};
+use purse::{Cry, Delivered, Hold, Item, Purse, Refusal, Refused, Spent};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -93,6 +93,55 @@ async fn money_that_one_node_does_not_need_comes_to_the_one_that_does() {
     let hold = poor.reserve(vec![item(0, 60)]).await.expect("what the other gives back");
     assert!(asked_at.elapsed() < PATIENCE);
     settle(&lender, hold, 60);
+}
+
+/// How long a node waits for money that another has and does not need.
+async fn wait_for_the_other_s(is_told: bool) -> Duration {
+    let (lender, mut drivers) = (Lender::default(), JoinSet::new());
+    lender.with(|ledger| ledger.set(account(0), 100_000));
+    let (rich, poor) = (Purse::default(), Purse::default());
+    if is_told {
+        let (to_rich, to_poor) = (rich.clone(), poor.clone());
+        rich.tell_others(move |cry| to_poor.hear(cry));
+        poor.tell_others(move |cry| to_rich.hear(cry));
+    }
+    for (n, purse) in [&rich, &poor].into_iter().enumerate() {
+        let (running, end) = (purse.clone(), lender.end(n));
+        drivers.spawn(async move { running.run(Arc::new(end), Arc::new(AtOnce)).await });
+    }
+    // Plenty is left, so the node keeps it for calls to come.
+    drop(rich.reserve(vec![item(0, 5_000)]).await.expect("lent"));
+    sleep(Duration::from_millis(100)).await;
+    let asked_at = Instant::now();
+    let hold = poor.reserve(vec![item(0, 98_000)]).await.expect("what the other gives back");
+    let waited = asked_at.elapsed();
+    settle(&lender, hold, 98_000);
+    all_is_back(&lender, &[account(0)]).await;
+    assert_eq!(lender.with(|ledger| ledger.stands(&account(0))), (98_000, 0));
+    waited
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_tell_each_other_need_not_wait_for_the_next_word_of_the_one_that_has_it() {
+    let (by_itself, told) = (wait_for_the_other_s(false).await, wait_for_the_other_s(true).await);
+    assert!(by_itself > Duration::from_millis(250) && told < Duration::from_millis(50), "{by_itself:?} {told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cries_that_nobody_meant_cost_some_words_and_no_money() {
+    let (lender, mut drivers) = (Lender::default(), JoinSet::new());
+    lender.with(|ledger| ledger.set(account(0), 100_000));
+    let purse = node(&lender, 0, &mut drivers);
+    drop(purse.reserve(vec![item(0, 5_000)]).await.expect("lent"));
+    let before = lender.with(|ledger| ledger.n_words());
+    for _ in 0..1_000 {
+        purse.hear(Cry::Wanted);
+        purse.hear(Cry::Returned);
+        sleep(Duration::from_millis(1)).await;
+    }
+    let words = lender.with(|ledger| ledger.n_words()) - before;
+    assert!(words <= 60, "{words} words in a second");
+    drop(purse.try_reserve(&[item(0, 5_000)]).expect("it is still here").expect("held"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use domain::lease::{Answer, Balance, Grant, Told};
 use domain::{BudgetId, LeaseId, OrganizationId, Timestamp};
 use proptest::prelude::*;
 
-use super::{ASK_AGAIN, Book, Held, IDLE, REMEMBERED, Served, Tried};
+use super::{ASK_AGAIN, Book, Cry, Held, IDLE, REMEMBERED, Served, Tried};
 use crate::account::{Item, Refusal, Spent};
 use crate::testing::{AtOnce, Ledger, TTL};
 
@@ -116,6 +116,8 @@ enum Step {
     GiveUp(usize, usize),
     Say(usize, Fate),
     Report(usize),
+    /// A cry of another, or of nobody.
+    Hear(usize, Cry),
     Pass(u64),
 }
 
@@ -130,7 +132,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (node.clone(), any::<usize>()).prop_map(|(n, at)| Step::Cancel(n, at)),
         1 => (node.clone(), any::<usize>()).prop_map(|(n, at)| Step::GiveUp(n, at)),
         6 => (node.clone(), fate).prop_map(|(n, fate)| Step::Say(n, fate)),
-        2 => node.prop_map(Step::Report),
+        2 => node.clone().prop_map(Step::Report),
+        2 => (node, any::<bool>()).prop_map(|(n, wanted)| Step::Hear(n, if wanted { Cry::Wanted } else { Cry::Returned })),
         2 => prop_oneof![0..300_u64, 2_000..5_000_u64, 59_000..62_000_u64].prop_map(Step::Pass),
     ];
     proptest::collection::vec(step, 1..120)
@@ -218,6 +221,7 @@ proptest! {
                 Step::Cancel(..) | Step::GiveUp(..) => {}
                 Step::Say(n, fate) => nodes[n].say(&mut ledger, n, now, fate),
                 Step::Report(n) => nodes[n].report(&mut ledger),
+                Step::Hear(n, cry) => _ = nodes[n].book.hear(cry, now),
                 Step::Pass(ms) => now += Duration::from_millis(ms),
             }
             check(&nodes, &ledger, limits)?;

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use super::lease::Lease;
 use super::place::Place;
-use super::{Book, IDLE, Served, TELL_EVERY};
+use super::{Book, Cry, IDLE, Served, TELL_EVERY};
 use crate::account::Known;
 use crate::source::Delivered;
 
@@ -45,6 +45,9 @@ impl Book {
     /// Takes over the answer to a word that was said at `asked_at`; returns the waiting calls that it serves.
     pub(crate) fn apply(&mut self, word: &Tell, told: Told, asked_at: Instant, now: Instant) -> Vec<Served> {
         self.unreachable_since = None;
+        if std::mem::take(&mut self.returns_recalled) {
+            self.cry = Some(Cry::Returned);
+        }
         for id in &word.done {
             self.forget(*id);
         }
@@ -58,7 +61,10 @@ impl Book {
                 Answer::Exhausted(shortage) => {
                     self.with(&ask.account, |place| place.exhausted(ask.need, with(shortage), now));
                 }
-                Answer::Pending(shortage) => self.with(&ask.account, |place| place.pending(with(shortage), now)),
+                Answer::Pending(shortage) => {
+                    self.cry = Some(Cry::Wanted);
+                    self.with(&ask.account, |place| place.pending(with(shortage), now));
+                }
                 Answer::Unknown => self.with(&ask.account, |place| place.unknown(now)),
             }
         }
@@ -157,6 +163,7 @@ impl Book {
             let is_unused = now.saturating_duration_since(lease.used_at) >= IDLE && !is_wanted;
             let is_over = !lease.is_good(now) || self.is_draining || is_unused;
             if is_over || lease.is_recalled || lease.is_scarce && !is_wanted {
+                self.returns_recalled |= lease.is_recalled && lease.unused > 0;
                 let is_some = lease.give_back() > 0;
                 // There is something now for who was refused.
                 if let Some(place) = place.filter(|_| is_some) {
