@@ -1,7 +1,7 @@
 //! `cargo xtask bench [NAME]`: builds the release server and the harness, then runs the named cases.
 //!
 //! `push` is the bench target of that name in the server crate, where both planes are at hand, `policy`,
-//! `purse` and `throttle` those of their crates, `ingest` and `usage-pages` those of the store; everything else is the target `load` of the tests crate. What they measure and how is said there.
+//! `purse`, `throttle` and `counts` (of `state`) those of their crates, `ingest` and `usage-pages` those of the store; everything else is the target `load` of the tests crate. What they measure and how is said there.
 
 use anyhow::{Context as _, Result};
 
@@ -19,6 +19,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             Some(&["bench", "--package", "headgate-store", "--features", "test-support", "--bench", "pages", "--"])
         }
         Some("throttle") => Some(&["bench", "--package", "headgate-throttle", "--bench", "throttle", "--"]),
+        Some("counts") => {
+            Some(&["bench", "--package", "headgate-state", "--features", "test-support", "--bench", "counts", "--"])
+        }
         Some("policy") => {
             Some(&["bench", "--package", "headgate-policy", "--features", "test-support", "--bench", "policy", "--"])
         }
