@@ -14,8 +14,9 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use testkit::upstream::{Gate, Reply, openai_stream, openai_whole};
-use testkit::{Actor, Answer, Control, Gateway, Upstream, until};
+use testkit::{Actor, Answer, Control, Gateway, RedisServer, Upstream, until};
 
+use crate::again::join;
 use crate::chat::{MODEL, openai_at};
 use crate::crash::{Seeded, seed};
 
@@ -72,7 +73,7 @@ enum End {
 }
 
 impl Fleet {
-    async fn start(seed: u64) -> Result<Self> {
+    async fn start(seed: u64, redis: Option<&RedisServer>) -> Result<Self> {
         let gate = Gate::closed();
         let held = gate.clone();
         let upstream = Upstream::start(move |call| {
@@ -94,7 +95,12 @@ impl Fleet {
         let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let control = Control::start(&variables).await?;
         make_route(&control).await?;
-        let joining = (0..NODES).map(|_| Gateway::join(&control, control.sync_address()));
+        let joining = (0..NODES).map(|_| async {
+            match redis {
+                Some(redis) => join(&control, &redis.url()).await,
+                None => Gateway::join(&control, control.sync_address()).await,
+            }
+        });
         let gateways = futures_util::future::try_join_all(joining).await?;
         Ok(Self { control, gateways, upstream, gate, random: Seeded(seed) })
     }
@@ -266,12 +272,45 @@ fn dollars(nanos: u64) -> Value {
 async fn a_hard_budget_is_spent_to_its_end_and_never_exceeded_whatever_happens() -> Result<()> {
     let seed = seed();
     println!("seed {seed}: repeat with HEADGATE_TEST_SEED={seed}");
-    let mut fleet = Fleet::start(seed).await?;
+    let mut fleet = Fleet::start(seed, None).await?;
     nothing_is_cut(&fleet).await?;
     money_is_counted_to_the_nano_dollar(&fleet).await?;
     clients_leave_and_upstreams_fail(&mut fleet).await?;
     a_node_is_killed(&mut fleet).await?;
     the_control_plane_is_away(&mut fleet).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_emptied_and_dies_in_the_middle_of_a_race_makes_no_money_and_takes_none() -> Result<()> {
+    const MONEY: usize = 120;
+    let seed = seed();
+    println!("seed {seed}: repeat with HEADGATE_TEST_SEED={seed}");
+    let mut redis = RedisServer::start();
+    let mut fleet = Fleet::start(seed, Some(&redis)).await?;
+    // Every call asks Redis, too.
+    let path = format!("/api/v1/workspaces/{}/rate-limits", fleet.control.first("workspace_id"));
+    let rates =
+        json!([{"measure": "requests", "per": "day", "amount": 100_000}, {"measure": "concurrent", "amount": 10_000}]);
+    fleet.control.as_admin()?.post(&path, &json!({"name": "Plenty", "rates": rates})).await?;
+    for (name, is_back_at_once) in [("emptied", true), ("dead", false)] {
+        let race = Arc::new(fleet.race(name, MODEL, "requests", json!(MONEY)).await?);
+        let clients = start(&race, |_| Way::Whole);
+        fleet.until_sent(&race, 10 + usize::try_from(fleet.random.below(30))?).await?;
+        redis.run(&["FLUSHALL"]);
+        redis.run(&["SCRIPT", "FLUSH"]);
+        fleet.until_sent(&race, 50 + usize::try_from(fleet.random.below(30))?).await?;
+        redis.kill();
+        if is_back_at_once {
+            redis.start_again();
+        }
+        let ends = ends(clients).await?;
+        assert_eq!((count(&ends, End::Served), count(&ends, End::Refused)), (MONEY, CLIENTS - MONEY));
+        assert_eq!(fleet.settle(&race).await?, json!(MONEY));
+        if !is_back_at_once {
+            redis.start_again();
+        }
+    }
+    Ok(())
 }
 
 /// As many as there is money for are served, and the others are told that there is none.
