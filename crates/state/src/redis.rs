@@ -6,6 +6,7 @@
 //! at most the patience it was opened with, three times, and then nothing.
 
 mod counts;
+mod cries;
 mod keeper;
 mod stats;
 
@@ -22,6 +23,7 @@ use throttle::common::Settlement;
 use tokio::sync::Notify;
 
 use self::counts::Counts;
+pub use self::cries::Ear;
 pub use self::keeper::Keeper;
 use self::stats::Stats;
 use crate::seal;
@@ -86,13 +88,14 @@ enum Write {
     Answer { name: Vec<u8>, value: Vec<u8>, lifetime_ms: u64 },
     Cooldown { deployment: DeploymentId, until: Timestamp },
     Settlement(Settlement),
+    Cry(&'static str),
 }
 
 impl Write {
     fn weight(&self) -> usize {
         match self {
             Self::Answer { value, .. } => 256 + value.len(),
-            Self::Cooldown { .. } => 64,
+            Self::Cooldown { .. } | Self::Cry(_) => 64,
             Self::Settlement(settlement) => 64 + 96 * settlement.corrections.len(),
         }
     }
@@ -125,6 +128,11 @@ impl Redis {
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.0.standing.read().clone()
+    }
+
+    /// Says a word to the other nodes, some time soon; it is lost while Redis is away.
+    pub fn cry(&self, word: &'static str) {
+        self.0.push(Write::Cry(word));
     }
 
     /// Says what nodes do without: why Redis does not answer, or does not count.

@@ -51,6 +51,7 @@ fn answer(body: &'static str, ttl_s: i64) -> Arc<Answer> {
 struct Node {
     redis: Redis,
     heard: Arc<Mutex<Vec<(DeploymentId, Timestamp)>>>,
+    cried: Arc<Mutex<Vec<String>>>,
     stop: CancellationToken,
     keeper: JoinHandle<()>,
 }
@@ -68,9 +69,12 @@ impl Node {
         let (stop, heard) = (CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
         let (signal, ears) = (stop.clone(), Arc::clone(&heard));
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(at(0)));
+        let cried = Arc::new(Mutex::new(Vec::new()));
+        let listening = Arc::clone(&cried);
+        let keeper = keeper.hearing(Box::new(move |word| listening.lock().push(word.to_owned())));
         #[expect(clippy::disallowed_methods, reason = "a test ends with its tasks")]
         let keeper = tokio::spawn(keeper.run(clock, Box::new(move |id, until| ears.lock().push((id, until))), signal));
-        Self { redis, heard, stop, keeper }
+        Self { redis, heard, cried, stop, keeper }
     }
 
     async fn stop(self) {
@@ -286,4 +290,26 @@ async fn what_an_upstream_said_reaches_the_other_nodes_until_it_is_over() {
     assert!(other.heard.lock().iter().all(|told| *told == (here, at(30))), "the later end counts, the past does not");
     other.stop().await;
     bed.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_cries_the_others_hear_and_it_does_not() {
+    let mut bed = Bed::start().await;
+    let other = Node::start(&bed.server.url(), PATIENCE);
+    for _ in 0..2 {
+        let since = Instant::now();
+        while !other.cried.lock().iter().any(|word| word == "wanted") {
+            // Until both listen.
+            bed.redis.cry("wanted");
+            assert!(since.elapsed() < PATIENCE, "nobody heard");
+            tokio::task::yield_now().await;
+        }
+        assert!(bed.node.cried.lock().is_empty());
+        bed.server.kill();
+        bed.until(|bed| matches!(bed.redis.standing(), Standing::Down(_))).await;
+        bed.server.start_again();
+        bed.until(|bed| bed.redis.standing() == Standing::Up).await;
+        other.cried.lock().clear();
+    }
+    other.stop().await;
 }

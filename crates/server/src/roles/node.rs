@@ -13,7 +13,7 @@ use link::sync::transport::ControlAddress;
 use link::sync::{self, Load, SyncConfig, TokenSource};
 use link::usage::reporter::Reporter;
 use link::usage::spool::{Spool, SpoolConfig};
-use purse::Purse;
+use purse::{Cry, Purse};
 use runtime::clock::SystemClock;
 use runtime::config::Resolved;
 use runtime::health::Readiness;
@@ -159,9 +159,9 @@ impl Running {
         if let LinkTo::InProcess { metrics, .. } = link_to {
             more_metrics.push(metrics);
         }
-        let Kept { ephemeral, keeper, metrics: kept_metrics } = keep(settings)?;
-        more_metrics.push(kept_metrics);
         let purse = Purse::default();
+        let Kept { ephemeral, keeper, metrics: kept_metrics } = keep(settings, &purse)?;
+        more_metrics.push(kept_metrics);
         let handle = gateway::start(Parts {
             config: gateway_config(settings, gateway_addr, is_alone)?,
             node_id: id,
@@ -271,7 +271,7 @@ struct Kept {
     metrics: MetricsWriter,
 }
 
-fn keep(settings: &Resolved) -> Result<Kept> {
+fn keep(settings: &Resolved, purse: &Purse) -> Result<Kept> {
     let tiers = Tiers::alone(Memory::new(settings.get_bytes("cache_memory")?));
     let Some(url) = settings.find("redis_url") else {
         let tiers = Arc::new(tiers);
@@ -280,6 +280,13 @@ fn keep(settings: &Resolved) -> Result<Kept> {
     };
     let patience = settings.get_duration("redis_timeout")?;
     let (redis, keeper) = Redis::open_patiently(url, patience).context("reading redis_url")?;
+    let (crier, hearer) = (redis.clone(), purse.clone());
+    purse.tell_others(move |cry| crier.cry(cry.as_str()));
+    let keeper = keeper.hearing(Box::new(move |word| {
+        if let Some(cry) = Cry::find(word) {
+            hearer.hear(cry);
+        }
+    }));
     let tiers = Arc::new(tiers.with(redis.clone()));
     let (standing, common) = (redis.clone(), redis.clone());
     let ephemeral = Ephemeral {

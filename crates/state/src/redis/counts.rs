@@ -50,7 +50,7 @@ pub(super) struct Counts {
     /// How many nodes count here; 0 while it cannot be asked.
     members: AtomicU32,
     /// This process among others: the upper half of its tickets.
-    process: u32,
+    pub(super) process: u32,
     next: AtomicU64,
     /// The calls at once, and their counters.
     live: Mutex<HashMap<u64, Live>>,

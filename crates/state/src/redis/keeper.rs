@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::{Clock, DeploymentId, Timestamp};
+use futures_util::{Stream, StreamExt as _};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Pipeline, RedisError};
 use tokio_util::sync::CancellationToken;
 
 use super::counts::{self, Counts};
+use super::cries::{self, Ear};
 use super::{COOLDOWNS, Shared, Standing, Write};
 use crate::cooldown::Listener;
 
@@ -31,6 +33,7 @@ const COOLDOWNS_LAST_MS: u64 = 3_600_000;
 pub struct Keeper {
     client: Client,
     shared: Arc<Shared>,
+    ear: Option<Ear>,
 }
 
 impl std::fmt::Debug for Keeper {
@@ -41,7 +44,13 @@ impl std::fmt::Debug for Keeper {
 
 impl Keeper {
     pub(super) const fn new(client: Client, shared: Arc<Shared>) -> Self {
-        Self { client, shared }
+        Self { client, shared, ear: None }
+    }
+
+    /// Has somebody hear what other nodes cry.
+    #[must_use]
+    pub fn hearing(self, ear: Ear) -> Self {
+        Self { ear: Some(ear), ..self }
     }
 
     /// Runs until the stop signal. `listener` hears of every cooldown that stands, again and again.
@@ -100,6 +109,13 @@ impl Keeper {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut renewed_at = tokio::time::Instant::now();
+        // Whoever may not listen does without.
+        let mut cries = match &self.ear {
+            Some(_) => {
+                tokio::time::timeout(CONNECT_WITHIN, cries::listen(&self.client)).await.ok().and_then(Result::ok)
+            }
+            None => None,
+        };
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -118,6 +134,15 @@ impl Keeper {
                         self.hear(within(self.shared.counts.renew(&mut connection)).await)?;
                     }
                 }
+                cry = next(&mut cries) => match (cry, &self.ear) {
+                    (Some(text), Some(ear)) => {
+                        if let Some(word) = cries::heard(self.shared.counts.process, &text) {
+                            ear(word);
+                        }
+                    }
+                    // The ticks of before are still there.
+                    _ => cries = None,
+                },
                 () = self.shared.queued.notified() => self.write_queued(&mut connection, clock.now()).await?,
             }
         }
@@ -190,12 +215,23 @@ fn pipeline(counts: &Counts, writes: Vec<Write>, now: Timestamp) -> Pipeline {
                 pipeline.cmd("ZREMRANGEBYSCORE").arg(COOLDOWNS).arg("-inf").arg(now).ignore();
                 pipeline.cmd("PEXPIRE").arg(COOLDOWNS).arg(COOLDOWNS_LAST_MS).ignore();
             }
+            Write::Cry(word) => {
+                pipeline.add_command(cries::publish(counts.process, word)).ignore();
+            }
             Write::Settlement(settlement) => {
                 pipeline.add_command(counts.correction(&settlement)).ignore();
             }
         }
     }
     pipeline
+}
+
+/// Returns the next cry, or waits for ever where nobody listens.
+async fn next(cries: &mut Option<impl Stream<Item = String> + Unpin>) -> Option<String> {
+    match cries {
+        Some(cries) => cries.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Reads the cooldowns that stand; it is also how a dead connection is noticed while nobody calls.
