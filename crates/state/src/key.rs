@@ -4,7 +4,7 @@
 //! lists of parts never run into the same bytes. Whoever reads the store can neither tell nor test what was asked. Invariant: keys
 //! of different organizations differ even for the same parts, because their secrets do.
 
-use domain::Secret;
+use domain::{RateLimitId, Secret};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -83,6 +83,15 @@ impl KeyMaker {
         let root: [u8; 32] = self.0?.finalize().into_bytes().into();
         Some(CacheKey { name: derive(&root, b"name"), root: Secret::new(root) })
     }
+}
+
+/// Names the counters of a rate limit and a group among nodes.
+#[must_use]
+pub fn mark(secret: &Secret<[u8; 32]>, limit: RateLimitId, group: &str) -> Option<[u8; 16]> {
+    let mut maker = KeyMaker::new(secret);
+    maker.part("rate limit", limit.to_string().as_bytes());
+    maker.part("group", group.as_bytes());
+    maker.finish()?.name().first_chunk().copied()
 }
 
 fn derive(root: &[u8; 32], label: &[u8]) -> [u8; 32] {

@@ -62,6 +62,23 @@ pub struct Left {
     pub reset: Duration,
 }
 
+impl Left {
+    /// Writes when all of it is there again as OpenAI's headers say it: `1h2m3s`, `6m0s`, `1.5s`, `20ms`.
+    #[must_use]
+    pub fn reset_text(&self) -> String {
+        let ms = self.reset.as_millis();
+        let (hours, minutes, rest) = (ms / 3_600_000, ms / 60_000 % 60, ms % 60_000);
+        match (hours, minutes) {
+            (0, 0) if ms < 1_000 => format!("{ms}ms"),
+            (0, 0) if rest % 1_000 == 0 => format!("{}s", rest / 1_000),
+            (0, 0) => format!("{}.{:03}s", rest / 1_000, rest % 1_000),
+            // Never too early.
+            (0, minutes) => format!("{minutes}m{}s", rest.div_ceil(1_000)),
+            (hours, minutes) => format!("{hours}h{minutes}m{}s", rest.div_ceil(1_000)),
+        }
+    }
+}
+
 /// What a call took of one counter.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Taken {

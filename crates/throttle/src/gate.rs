@@ -6,6 +6,7 @@
 
 mod shared;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -104,6 +105,36 @@ pub struct Refused {
     pub why: Why,
     /// After this time the call fits, when nothing else comes; `None` for never.
     pub retry_after: Option<Duration>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, rate, part, nodes, is_common, why, .. } = self;
+        let part = Rate { amount: *part, ..*rate };
+        let shared = match nodes {
+            1 => String::new(),
+            _ if *is_common => {
+                format!(", of which the nodes that count it in common have {part}: not all of {nodes} do")
+            }
+            _ => format!(", of which this node, one of {nodes}, has {part}"),
+        };
+        match why {
+            Why::Full if rate.measure == Measure::Concurrent => {
+                write!(f, "the rate limit \"{name}\" allows {rate}{shared}; wait for one to end")
+            }
+            Why::Full => {
+                write!(f, "the rate limit \"{name}\" allows {rate}{shared}; try again after the time in Retry-After")
+            }
+            Why::TooLarge => write!(
+                f,
+                "this call alone is larger than the rate limit \"{name}\" allows ({rate}{shared}); send less at a time"
+            ),
+            Why::NoPart => write!(
+                f,
+                "the rate limit \"{name}\" ({rate}) is smaller than the number of nodes, {nodes}, and this one has no part of it"
+            ),
+        }
+    }
 }
 
 /// How the limits of a call stand: the tightest of each kind.

@@ -2,12 +2,10 @@
 //!
 //! Not here: counting (`throttle`), and which limits there are (`policy::limits`). A call that no limit binds costs nothing here.
 
-use std::time::Duration;
-
+use domain::Timestamp;
 use domain::code::GatewayCode;
-use domain::rate_limit::{Measure, Rate};
+use domain::rate_limit::Measure;
 use domain::usage::TokenUsage;
-use domain::{RateLimitId, Secret, Timestamp};
 use http::HeaderMap;
 use http::header::HeaderValue;
 use ingress::Rejection;
@@ -16,9 +14,7 @@ use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use provider::scan::Scan;
 use provider::task::Task;
 use provider::{Operation, estimate, pricing};
-use state::KeyMaker;
-use throttle::common::Mark;
-use throttle::{Ask, Left, Need, Pass, Refused, Standing, Use, Why};
+use throttle::{Ask, Left, Need, Pass, Refused, Standing, Use};
 
 use super::Worker;
 use super::budget::providers;
@@ -99,11 +95,9 @@ pub(crate) fn admit_now(
     meter: &Meter,
 ) -> Result<Option<Pass>, Rejection> {
     let asks = asks_of(worker, organization, counted, meter);
-    if asks.is_empty() {
-        return Ok(None);
-    }
-    let passed = worker.shared.throttle.admit(worker.shared.moment_us(), asks, &counted.need);
-    passed.map(Some).map_err(|refused| refuse(&refused))
+    let passed =
+        (!asks.is_empty()).then(|| worker.shared.throttle.admit(worker.shared.moment_us(), asks, &counted.need));
+    passed.transpose().map_err(|refused| refuse(&refused))
 }
 
 fn asks_of(worker: &Worker, organization: &OrganizationPolicy, counted: &Counted<'_>, meter: &Meter) -> Vec<Ask> {
@@ -133,7 +127,7 @@ fn asks(worker: &Worker, organization: &OrganizationPolicy, spender: &Spender<'_
     let secret = if is_common { organization.cache_secret() } else { None };
     let ask = |binding: policy::limits::Binding<'_>| Ask {
         organization: organization.id,
-        mark: secret.as_ref().and_then(|secret| mark(secret, binding.limit.id, &binding.group)),
+        mark: secret.as_ref().and_then(|secret| state::key::mark(secret, binding.limit.id, &binding.group)),
         limit: binding.limit.id,
         name: binding.limit.name.clone(),
         rates: binding.limit.rates.clone(),
@@ -141,14 +135,6 @@ fn asks(worker: &Worker, organization: &OrganizationPolicy, spender: &Spender<'_
         providers: binding.providers,
     };
     bindings.into_iter().map(ask).collect()
-}
-
-/// Names the counters of a limit and a group among nodes.
-fn mark(secret: &Secret<[u8; 32]>, limit: RateLimitId, group: &str) -> Option<Mark> {
-    let mut maker = KeyMaker::new(secret);
-    maker.part("rate limit", limit.to_string().as_bytes());
-    maker.part("group", group.as_bytes());
-    maker.finish()?.name().first_chunk().copied()
 }
 
 /// Lists the limits that bind a call, and how they stand.
@@ -188,34 +174,8 @@ pub(crate) fn need<'a>(
 }
 
 fn refuse(refused: &Refused) -> Rejection {
-    let Refused { name, rate, part, nodes, is_common, why, retry_after } = refused;
-    let shared = match nodes {
-        1 => String::new(),
-        _ if *is_common => {
-            let part = Rate { amount: *part, ..*rate };
-            format!(", of which the nodes that count it in common have {part}: not all of {nodes} do")
-        }
-        _ => format!(", of which this node, one of {nodes}, has {}", Rate { amount: *part, ..*rate }),
-    };
-    let detail = match why {
-        Why::Full if rate.measure == Measure::Concurrent => {
-            format!("the rate limit \"{name}\" allows {rate}{shared}; wait for one to end")
-        }
-        Why::Full => {
-            format!("the rate limit \"{name}\" allows {rate}{shared}; try again after the time in Retry-After")
-        }
-        Why::TooLarge => {
-            format!(
-                "this call alone is larger than the rate limit \"{name}\" allows ({rate}{shared}); send less at a time"
-            )
-        }
-        Why::NoPart => {
-            format!(
-                "the rate limit \"{name}\" ({rate}) is smaller than the number of nodes, {nodes}, and this one has no part of it"
-            )
-        }
-    };
-    let mut rejection = Rejection::new(GatewayCode::RateLimited, detail).with_retry_after(*retry_after);
+    let Refused { rate, part, retry_after, .. } = refused;
+    let mut rejection = Rejection::new(GatewayCode::RateLimited, refused.to_string()).with_retry_after(*retry_after);
     if retry_after.is_none() {
         // OpenAI's and Anthropic's SDKs would try again all the same.
         rejection = rejection.with_header("x-should-retry", HeaderValue::from_static("false"));
@@ -247,33 +207,7 @@ fn headers_of(left: &Left) -> Option<[(&'static str, HeaderValue); 3]> {
         }
         Measure::Cost => return None,
     };
-    let reset = HeaderValue::try_from(duration_text(left.reset)).ok()?;
+    let reset = HeaderValue::try_from(left.reset_text()).ok()?;
     let [limit, remaining, after] = names;
     Some([(limit, number_value(left.part)), (remaining, number_value(left.left)), (after, reset)])
-}
-
-/// `1h2m3s`, `6m0s`, `1.5s`, `20ms`: as OpenAI's headers say it.
-fn duration_text(duration: Duration) -> String {
-    let ms = duration.as_millis();
-    let (hours, minutes, rest) = (ms / 3_600_000, ms / 60_000 % 60, ms % 60_000);
-    match (hours, minutes) {
-        (0, 0) if ms < 1_000 => format!("{ms}ms"),
-        (0, 0) if rest % 1_000 == 0 => format!("{}s", rest / 1_000),
-        (0, 0) => format!("{}.{:03}s", rest / 1_000, rest % 1_000),
-        // Never too early.
-        (0, minutes) => format!("{minutes}m{}s", rest.div_ceil(1_000)),
-        (hours, minutes) => format!("{hours}h{minutes}m{}s", rest.div_ceil(1_000)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_read_as_in_openai_s_headers() {
-        let text = |ms| duration_text(Duration::from_millis(ms));
-        let texts = [0, 20, 1_000, 1_500, 360_000, 61_001, 3_723_000].map(text);
-        assert_eq!(texts, ["0ms", "20ms", "1s", "1.500s", "6m0s", "1m2s", "1h2m3s"]);
-    }
 }

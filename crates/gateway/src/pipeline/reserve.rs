@@ -52,6 +52,11 @@ impl Drop for Held {
 }
 
 impl Hold {
+    fn with(self, pass: Option<Pass>) -> Self {
+        *self.0.facts().pass.lock() = pass;
+        self
+    }
+
     /// Notes what serves the call from now on.
     pub(crate) fn serve(&self, deployment: DeploymentId) {
         *self.0.facts().deployment.lock() = Some(deployment);
@@ -114,9 +119,7 @@ pub(crate) async fn reserve(
     meter: &Meter,
 ) -> Result<Hold, Rejection> {
     let hold = place(worker, organization, meter)?;
-    let pass = rates::admit(worker, organization, counted, meter).await?;
-    *hold.0.facts().pass.lock() = pass;
-    Ok(hold)
+    Ok(hold.with(rates::admit(worker, organization, counted, meter).await?))
 }
 
 /// The same for those who cannot wait: by this node's share of rate limits.
@@ -126,10 +129,7 @@ pub(crate) fn reserve_now(
     counted: &Counted<'_>,
     meter: &Meter,
 ) -> Result<Hold, Rejection> {
-    let hold = place(worker, organization, meter)?;
-    let pass = rates::admit_now(worker, organization, counted, meter)?;
-    *hold.0.facts().pass.lock() = pass;
-    Ok(hold)
+    Ok(place(worker, organization, meter)?.with(rates::admit_now(worker, organization, counted, meter)?))
 }
 
 fn place(worker: &Worker, organization: &OrganizationPolicy, meter: &Meter) -> Result<Hold, Rejection> {

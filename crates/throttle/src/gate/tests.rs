@@ -199,3 +199,10 @@ proptest! {
         prop_assert_eq!(throttle.n_groups(), 0);
     }
 }
+
+#[test]
+fn times_read_as_in_openai_s_headers() {
+    let text = |ms| Left { rate: per_minute(1), part: 1, left: 0, reset: Duration::from_millis(ms) }.reset_text();
+    let texts = [0, 20, 1_000, 1_500, 360_000, 61_001, 3_723_000].map(text);
+    assert_eq!(texts, ["0ms", "20ms", "1s", "1.500s", "6m0s", "1m2s", "1h2m3s"]);
+}
