@@ -3,13 +3,13 @@
 use leptos::prelude::*;
 use leptos_router::components::Router;
 
-use crate::ask::{Ask, AskDialog};
 use crate::features;
-use crate::nav::Nav;
-use crate::page::{OrganizationPage, Page, WorkspacePage};
-use crate::session::{Environments, Session, State};
 use crate::shell::Shell;
 use crate::theme::Theme;
+use kit::ask::{Ask, AskDialog};
+use kit::nav::Nav;
+use kit::page::{OrganizationPage, Page, WorkspacePage};
+use kit::session::{Environments, Session, State};
 use ui::button::Button;
 use ui::chart::Crosshair;
 use ui::data_view::{EmptyState, FailureView};
@@ -98,7 +98,10 @@ fn Inside(nav: Nav, session: Session) -> impl IntoView {
 fn page_view(session: Session, page: Option<Page>) -> AnyView {
     Crosshair::provide();
     match page {
-        Some(Page::Workspace(id, page)) if session.organization_of(id).is_some() => workspace_page(id, page),
+        Some(Page::Workspace(id, page)) => match session.organization_of(id) {
+            Some(organization) => workspace_page(organization, id, page),
+            None => not_found(),
+        },
         Some(Page::Organization(id, page)) if session.membership(id).is_some() => organization_page(id, page),
         Some(Page::Account) => view! { <features::account::Account /> }.into_any(),
         Some(Page::Home | Page::SignIn) if session.home().is_none() => no_access(session),
@@ -107,12 +110,18 @@ fn page_view(session: Session, page: Option<Page>) -> AnyView {
     }
 }
 
-fn workspace_page(id: domain::WorkspaceId, page: WorkspacePage) -> AnyView {
+fn workspace_page(organization_id: domain::OrganizationId, id: domain::WorkspaceId, page: WorkspacePage) -> AnyView {
     match page {
         WorkspacePage::Overview => view! { <features::overview::Overview workspace_id=id /> }.into_any(),
         WorkspacePage::Requests => view! { <features::requests::Requests workspace_id=id /> }.into_any(),
         WorkspacePage::Keys => view! { <features::virtual_keys::VirtualKeys workspace_id=id /> }.into_any(),
         WorkspacePage::Routes => view! { <features::routes::Routes workspace_id=id /> }.into_any(),
+        WorkspacePage::Budgets => {
+            view! { <money_pages::budgets::Budgets organization_id workspace_id=id /> }.into_any()
+        }
+        WorkspacePage::RateLimits => {
+            view! { <money_pages::rate_limits::RateLimits organization_id workspace_id=id /> }.into_any()
+        }
         WorkspacePage::Usage => view! { <features::usage::Usage workspace_id=id /> }.into_any(),
     }
 }
@@ -122,6 +131,10 @@ fn organization_page(id: domain::OrganizationId, page: OrganizationPage) -> AnyV
         OrganizationPage::Members => view! { <features::members::Members organization_id=id /> }.into_any(),
         OrganizationPage::Credentials => view! { <features::credentials::Credentials organization_id=id /> }.into_any(),
         OrganizationPage::Models => view! { <features::models::Models organization_id=id /> }.into_any(),
+        OrganizationPage::Ledger => view! { <money_pages::ledger::Ledger organization_id=id /> }.into_any(),
+        OrganizationPage::KillSwitches => {
+            view! { <money_pages::kill_switches::KillSwitches organization_id=id /> }.into_any()
+        }
         OrganizationPage::Nodes => view! { <features::nodes::Nodes organization_id=id /> }.into_any(),
         OrganizationPage::Audit => view! { <features::audit::Audit organization_id=id /> }.into_any(),
         OrganizationPage::Settings => view! { <features::settings::Settings organization_id=id /> }.into_any(),

@@ -7,25 +7,13 @@
 #![expect(clippy::large_types_passed_by_value, reason = "what pages share are bundles of `Copy` handles of signals")]
 #![expect(unreachable_pub, reason = "the component macro writes its functions as `pub`")]
 
-mod api;
 mod app;
-mod as_code;
-mod ask;
 mod features;
-mod nav;
-mod page;
-mod pages;
-mod range;
 mod releases;
-mod report;
-mod session;
 mod shell;
 #[cfg(test)]
 mod testing;
 mod theme;
-mod tree;
-mod views;
-mod words;
 
 fn main() {
     app::start();

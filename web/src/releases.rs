@@ -12,11 +12,11 @@ use leptos::prelude::*;
 use ui::browser;
 use ui::chart::Marker;
 
-use crate::api::{Query, use_query};
-use crate::nav::Nav;
-use crate::page::{OrganizationPage, Page};
-use crate::session::Session;
-use crate::words::sentence;
+use kit::api::{Query, use_query};
+use kit::nav::Nav;
+use kit::page::{OrganizationPage, Page};
+use kit::session::Session;
+use model::words::sentence;
 
 /// Aggregates whose changes explain traffic, as prefixes of actions.
 const KINDS: [&str; 4] = ["route.", "deployment.", "price.", "credential."];

@@ -140,8 +140,9 @@ fn style_sheet(web: &Path) -> Result<String> {
         ["tokens", "base", "layout"].map(|name| web.join(format!("style/{name}.css"))).into();
     sheets.retain(|path| path.is_file());
     let mut others = list_files(&web.join("style"))?;
-    others.extend(list_files(&web.join("ui/src"))?);
-    others.extend(list_files(&web.join("src"))?);
+    for folder in ["ui/src", "src", "money/src"] {
+        others.extend(list_files(&web.join(folder))?);
+    }
     let is_new = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "css") && !sheets.contains(path);
     let others: Vec<PathBuf> = others.into_iter().filter(is_new).collect();
     // The order of cascade layers is their first mention; the rest of the text may then come in any order.

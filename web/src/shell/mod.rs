@@ -9,9 +9,9 @@ mod user_menu;
 
 use leptos::prelude::*;
 
-use crate::nav::{Nav, Place};
-use crate::page::Page;
-use crate::session::Session;
+use kit::nav::{Nav, Place};
+use kit::page::Page;
+use kit::session::Session;
 use ui::dialog::{Dialog, Placement};
 
 /// What the frame shares with its parts.
@@ -26,13 +26,13 @@ pub(crate) struct Frame {
 
 /// Says whether a page is about a stretch of time.
 fn has_range(page: Page) -> bool {
-    use crate::page::{OrganizationPage as Org, WorkspacePage as Ws};
+    use kit::page::{OrganizationPage as Org, WorkspacePage as Ws};
     matches!(page, Page::Workspace(_, Ws::Overview | Ws::Requests | Ws::Usage) | Page::Organization(_, Org::Audit))
 }
 
 /// Says whether a page can be narrowed to an environment.
 fn has_environment(page: Page) -> bool {
-    use crate::page::WorkspacePage as Ws;
+    use kit::page::WorkspacePage as Ws;
     matches!(page, Page::Workspace(_, Ws::Overview | Ws::Requests | Ws::Usage | Ws::Keys))
 }
 

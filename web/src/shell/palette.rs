@@ -4,8 +4,8 @@ use leptos::prelude::*;
 
 use super::Frame;
 use super::rail::{icon_of, visible_pages};
-use crate::page::{Page, WorkspacePage};
 use crate::theme::{Choice, Theme};
+use kit::page::{Page, WorkspacePage};
 use ui::dialog::{Dialog, Placement};
 use ui::icon::{Glyph, Icon};
 

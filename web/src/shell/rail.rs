@@ -4,8 +4,8 @@ use domain::Permission;
 use leptos::prelude::*;
 
 use super::{Frame, switcher::Switcher};
-use crate::page::{OrganizationPage, Page, WorkspacePage};
-use crate::session::Session;
+use kit::page::{OrganizationPage, Page, WorkspacePage};
+use kit::session::Session;
 use ui::icon::{Glyph, Icon};
 
 /// What one needs to see a page of a workspace.
@@ -15,6 +15,8 @@ pub(super) fn needs_in_workspace(page: WorkspacePage) -> Permission {
         WorkspacePage::Requests => Permission::RequestsRead,
         WorkspacePage::Keys => Permission::VirtualKeysRead,
         WorkspacePage::Routes => Permission::RoutingRead,
+        WorkspacePage::Budgets => Permission::BudgetsRead,
+        WorkspacePage::RateLimits => Permission::RateLimitsRead,
     }
 }
 
@@ -24,6 +26,8 @@ pub(super) fn needs_in_organization(page: OrganizationPage) -> Permission {
         OrganizationPage::Members => Permission::MembersRead,
         OrganizationPage::Credentials => Permission::CredentialsRead,
         OrganizationPage::Models => Permission::PricesRead,
+        OrganizationPage::Ledger => Permission::OrganizationUsageRead,
+        OrganizationPage::KillSwitches => Permission::KillSwitchesRead,
         OrganizationPage::Nodes => Permission::NodesRead,
         OrganizationPage::Audit => Permission::AuditRead,
         OrganizationPage::Settings => Permission::OrganizationRead,

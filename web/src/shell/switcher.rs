@@ -4,8 +4,8 @@ use api::ops::auth::MembershipView;
 use leptos::prelude::*;
 
 use super::Frame;
-use crate::nav::Place;
-use crate::page::{OrganizationPage, Page, WorkspacePage};
+use kit::nav::Place;
+use kit::page::{OrganizationPage, Page, WorkspacePage};
 use ui::browser;
 use ui::icon::{Glyph, Icon, Mark};
 use ui::menu::{MenuLink, Popover};

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::Frame;
-use crate::range::{PRESETS, TimeRange};
+use model::range::{PRESETS, TimeRange};
 use ui::browser;
 use ui::button::{Button, Size, Weight};
 use ui::field::{InputKind, TextField};

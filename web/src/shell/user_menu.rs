@@ -6,9 +6,9 @@ use api::ops::auth::Logout;
 use leptos::prelude::*;
 
 use super::Frame;
-use crate::api::use_act;
-use crate::page::Page;
 use crate::theme::{Choice, Theme};
+use kit::api::use_act;
+use kit::page::Page;
 use ui::avatar::Avatar;
 use ui::icon::Icon;
 use ui::menu::{Align, MenuItem, MenuLink, Popover};

@@ -26,6 +26,13 @@ pub fn zone() -> Zone {
     Zone { offset_minutes: -behind }
 }
 
+/// Reads the IANA name of the browser's time zone, `Europe/Berlin`; UTC where the browser does not say.
+pub fn zone_id() -> String {
+    let options = js_sys::Intl::DateTimeFormat::default().resolved_options();
+    let name = js_sys::Reflect::get(&options, &JsValue::from_str("timeZone")).ok().and_then(|name| name.as_string());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "UTC".to_owned())
+}
+
 /// Reads a remembered choice.
 pub fn remembered(name: &str) -> Option<String> {
     window().local_storage().ok().flatten()?.get_item(&format!("headgate.{name}")).ok().flatten()

@@ -6,11 +6,15 @@
 use super::File;
 
 const UI: &str = "web/ui/src/";
+/// The areas of the pages for money.
+const MONEY: [&str; 4] = ["budgets", "rate_limits", "kill_switches", "ledger"];
+/// Where pages and their parts are.
+const SHOWN: [&str; 4] = ["web/src/", "web/kit/src/", "web/money/src/", UI];
 
 pub(crate) fn check(tree: &[File]) -> Vec<String> {
     let mut findings = Vec::new();
     for file in tree {
-        let is_console = file.path.starts_with("web/src/") || file.path.starts_with(UI);
+        let is_console = SHOWN.iter().any(|folder| file.path.starts_with(folder));
         if is_console && file.is_a("css") {
             for (number, line) in file.lines() {
                 if let Some(what) = find_raw_value(line) {
@@ -49,10 +53,18 @@ fn find_crossing(path: &str, line: &str) -> Option<&'static str> {
     if is_primitive && line.contains("domain::") {
         return Some("a primitive knows no entity: take plain values");
     }
-    let area = path.strip_prefix("web/src/features/")?.split('/').next()?;
-    let imported = line.split("crate::features::").nth(1)?;
+    let (below, root) = match path.strip_prefix("web/money/src/") {
+        Some(below) => (below, "crate::"),
+        None => (path.strip_prefix("web/src/features/")?, "crate::features::"),
+    };
+    // What lies beside the areas of a crate is what they share.
+    let area = below.split_once('/').map_or(below, |(area, _)| area);
+    let imported = line.split(root).nth(1)?;
+    if root == "crate::" && !MONEY.iter().any(|area| imported.starts_with(area)) {
+        return None;
+    }
     let other = imported.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next()?;
-    let is_own = area.trim_end_matches(".rs") == other || area == "mod.rs";
+    let is_own = area.trim_end_matches(".rs") == other || matches!(area, "mod.rs" | "lib.rs");
     if is_own { None } else { Some("areas do not import each other: move what they share to `ui`") }
 }
 
@@ -72,6 +84,7 @@ mod tests {
             ("web/ui/src/a/a.css", "  margin: 0 12px;"),
             ("web/ui/src/a/mod.rs", "use domain::Money;"),
             ("web/src/features/usage/mod.rs", "use crate::features::audit::Row;"),
+            ("web/money/src/ledger/mod.rs", "use crate::budgets::Row;"),
         ] {
             assert_eq!(check(&[File::new(path, text)]).len(), 1, "{path}: {text}");
         }
@@ -80,6 +93,7 @@ mod tests {
             ("web/style/tokens.css", "--blue-600: #2050ff;"),
             ("web/ui/src/format/money.rs", "use domain::money::NanoUsd;"),
             ("web/src/features/usage/mod.rs", "use crate::features::usage::Row;"),
+            ("web/money/src/ledger/mod.rs", "use crate::amounts::words;"),
             ("web/src/app.rs", "use crate::features::audit;"),
         ] {
             assert_eq!(check(&[File::new(path, text)]), Vec::<String>::new(), "{path}: {text}");

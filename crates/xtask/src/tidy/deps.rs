@@ -75,7 +75,10 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("console-ui", &["domain"]),
-    ("web", &["api", "console-ui", "domain"]),
+    ("console-model", &["api", "console-ui", "domain"]),
+    ("console-kit", &["api", "console-model", "console-ui", "domain"]),
+    ("console-money", &["api", "console-kit", "console-model", "console-ui", "domain"]),
+    ("web", &["api", "console-kit", "console-model", "console-money", "console-ui", "domain"]),
     (
         "testkit",
         &[
@@ -95,7 +98,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("hyper", &["runtime", "upstream", "gateway", "control", "testkit", "tests"]),
     ("hyper-util", &["runtime", "upstream", "link", "gateway", "control", "testkit", "tests"]),
     ("tonic-prost-build", &["xtask"]),
-    ("leptos", &["console-ui", "web"]),
+    ("leptos", &["console-kit", "console-money", "console-ui", "web"]),
 ];
 
 /// Crates that decide without IO, and what their whole tree may not contain.

@@ -18,6 +18,14 @@ use anyhow::{Result, bail};
 
 use crate::repo::{Step, root};
 
+/// Folders of crates of the console, and the crates' names.
+const CONSOLE: [(&str, &str); 4] = [
+    ("web/kit/", "console-kit"),
+    ("web/model/", "console-model"),
+    ("web/money/", "console-money"),
+    ("web/ui/", "console-ui"),
+];
+
 /// One text file of the checkout.
 #[derive(Debug, Clone)]
 pub(crate) struct File {
@@ -57,9 +65,11 @@ impl File {
 
     /// Returns the crate's folder name: `store` for `crates/store/src/tx.rs`, `web` for `web/src/app.rs`.
     fn crate_name(&self) -> Option<&str> {
-        // The console's primitives lie below the console and are a crate of their own.
-        if self.path.starts_with("web/ui/") {
-            return Some("console-ui");
+        // The console's crates lie below the console's folder.
+        for (folder, name) in CONSOLE {
+            if self.path.starts_with(folder) {
+                return Some(name);
+            }
         }
         match self.path.strip_prefix("crates/") {
             Some(rest) => rest.split('/').next(),

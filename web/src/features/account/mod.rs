@@ -8,9 +8,9 @@ use api::ops::{NoPath, PageQuery};
 use domain::Page;
 use leptos::prelude::*;
 
-use crate::api::{Query, use_act, use_command, use_query};
-use crate::session::{Session, use_session};
 use crate::theme::{Choice, Theme};
+use kit::api::{Query, use_act, use_command, use_query};
+use kit::session::{Session, use_session};
 use ui::Tone;
 use ui::badge::Badge;
 use ui::button::{Button, Size, Weight};

@@ -6,7 +6,7 @@ use domain::DisplayName;
 use leptos::prelude::*;
 
 use super::Vault;
-use crate::api::use_command;
+use kit::api::use_command;
 use ui::button::{Button, Weight};
 use ui::dialog::{Dialog, DialogBody, DialogFoot};
 use ui::field::{FormError, InputKind, SelectField, Switch, TextField};

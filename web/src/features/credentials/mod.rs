@@ -12,11 +12,11 @@ use api::ops::{OrganizationPath, PageQuery};
 use domain::{OrganizationId, Page, Permission};
 use leptos::prelude::*;
 
-use crate::api::{Query, use_query};
-use crate::as_code::as_code;
-use crate::ask::use_ask;
-use crate::nav::{Nav, use_nav};
-use crate::session::{Session, use_session};
+use kit::api::{Query, use_query};
+use kit::as_code::as_code;
+use kit::ask::use_ask;
+use kit::nav::{Nav, use_nav};
+use kit::session::{Session, use_session};
 use ui::Tone;
 use ui::badge::{Badge, Tag};
 use ui::button::{Button, Weight};

@@ -10,9 +10,9 @@ use domain::{DisplayName, Email, Permission, Role, WorkspaceId};
 use leptos::prelude::*;
 
 use super::{People, standing};
-use crate::api::{use_act, use_command};
-use crate::as_code::as_code;
-use crate::ask::use_ask;
+use kit::api::{use_act, use_command};
+use kit::as_code::as_code;
+use kit::ask::use_ask;
 use ui::badge::Badge;
 use ui::button::{Button, Size, Weight};
 use ui::confirm::Question;

@@ -11,9 +11,9 @@ use api::ops::{OrganizationPath, PageQuery};
 use domain::{MemberId, OrganizationId, Page, Permission, Role, WorkspaceId};
 use leptos::prelude::*;
 
-use crate::api::{Query, use_query};
-use crate::nav::{Nav, use_nav};
-use crate::session::{Session, use_session};
+use kit::api::{Query, use_query};
+use kit::nav::{Nav, use_nav};
+use kit::session::{Session, use_session};
 use ui::Tone;
 use ui::avatar::Avatar;
 use ui::badge::Badge;

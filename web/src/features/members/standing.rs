@@ -16,8 +16,8 @@ use ui::secret_box::SecretBox;
 use ui::toast::Toasts;
 
 use super::People;
-use crate::api::{use_act, use_command};
-use crate::ask::use_ask;
+use kit::api::{use_act, use_command};
+use kit::ask::use_ask;
 
 /// Access tokens end for good, so this is asked before and not undone after.
 fn disable(people: People, member: &MemberView) {

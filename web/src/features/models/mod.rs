@@ -11,12 +11,12 @@ use domain::price::PriceSource;
 use domain::{NanoUsd, OrganizationId, Page, Permission};
 use leptos::prelude::*;
 
-use crate::api::use_query;
-use crate::as_code::as_code;
-use crate::nav::{Nav, use_nav};
-use crate::pages::{Pages, use_pages};
-use crate::session::{Session, use_session};
-use crate::views::use_table_state;
+use kit::api::use_query;
+use kit::as_code::as_code;
+use kit::nav::{Nav, use_nav};
+use kit::pages::{Pages, use_pages};
+use kit::session::{Session, use_session};
+use kit::views::use_table_state;
 use ui::Tone;
 use ui::badge::{Badge, Tag};
 use ui::button::{Button, Weight};

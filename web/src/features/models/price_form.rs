@@ -16,7 +16,7 @@ use ui::icon::Icon;
 use ui::toast::Toasts;
 
 use super::Catalog;
-use crate::api::use_command;
+use kit::api::use_command;
 
 /// The dialog.
 #[component]

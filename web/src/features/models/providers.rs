@@ -16,8 +16,8 @@ use ui::icon::Icon;
 use ui::table::{Column, DataTable};
 
 use super::Catalog;
-use crate::api::use_query;
-use crate::views::use_table_state;
+use kit::api::use_query;
+use kit::views::use_table_state;
 
 fn part(row: &AttemptRow, at: usize) -> String {
     let label = row.labels.get(at).filter(|label| !label.is_empty()).or(row.group.get(at));

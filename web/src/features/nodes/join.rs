@@ -10,7 +10,7 @@ use domain::{NodeGroupId, OrganizationId, Page, Slug};
 use leptos::prelude::*;
 
 use super::{Fleet, Grouping};
-use crate::api::{Command, use_act, use_command};
+use kit::api::{Command, use_act, use_command};
 use ui::badge::{Badge, Tag};
 use ui::button::{Button, Size, Weight};
 use ui::check_list::{CheckList, Item};

@@ -10,9 +10,9 @@ use api::ops::{OrganizationPath, PageQuery};
 use domain::{NodeGroupId, OrganizationId, Page, Permission};
 use leptos::prelude::*;
 
-use crate::api::{Query, use_query};
-use crate::nav::{Nav, use_nav};
-use crate::session::{Session, use_session};
+use kit::api::{Query, use_query};
+use kit::nav::{Nav, use_nav};
+use kit::session::{Session, use_session};
 use ui::Tone;
 use ui::badge::Badge;
 use ui::button::{Button, Weight};

@@ -5,8 +5,8 @@ use api::ops::nodes::{ListNodes, NackView, NodePath, NodeView, RevokeNode};
 use leptos::prelude::*;
 
 use super::{Fleet, lag, state};
-use crate::as_code::as_code;
-use crate::ask::use_ask;
+use kit::as_code::as_code;
+use kit::ask::use_ask;
 use ui::Tone;
 use ui::badge::{Badge, Note};
 use ui::browser;

@@ -11,13 +11,13 @@ use api::ops::usage::{ListRequests, RequestQuery, RequestView, UsageQuery, Usage
 use domain::{Page as ListPage, Permission, Timestamp, WorkspaceId};
 use leptos::prelude::*;
 
-use crate::api::{Query, use_query};
-use crate::nav::{Nav, use_nav};
-use crate::page::{Page, WorkspacePage};
-use crate::range::TimeRange;
 use crate::releases::use_markers;
-use crate::report::{Bucket, dollars, from_requests, milliseconds, over_time, sums_of};
-use crate::session::{Environments, Session, use_environments, use_session};
+use kit::api::{Query, use_query};
+use kit::nav::{Nav, use_nav};
+use kit::page::{Page, WorkspacePage};
+use kit::session::{Environments, Session, use_environments, use_session};
+use model::range::TimeRange;
+use model::report::{Bucket, dollars, from_requests, milliseconds, over_time, sums_of};
 use ui::browser;
 use ui::button::{LinkButton, Weight};
 use ui::chart::{ChartData, Series, Shape, Slot, TimeChart};

@@ -6,7 +6,7 @@ use api::ops::usage::{UsageReport, UsageRow};
 use leptos::prelude::*;
 
 use super::Board;
-use crate::page::{Page, WorkspacePage};
+use kit::page::{Page, WorkspacePage};
 use ui::button::{LinkButton, Size, Weight};
 use ui::data_view::{DataView, Skeleton};
 use ui::format::{money, number};

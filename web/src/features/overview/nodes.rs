@@ -8,8 +8,8 @@ use domain::{Page as ListPage, Permission};
 use leptos::prelude::*;
 
 use super::Board;
-use crate::api::use_query;
-use crate::page::{OrganizationPage, Page};
+use kit::api::use_query;
+use kit::page::{OrganizationPage, Page};
 use ui::Tone;
 use ui::badge::Badge;
 use ui::button::{LinkButton, Size, Weight};

@@ -8,7 +8,7 @@ use ui::icon::{Glyph, Icon};
 use ui::menu::{Align, Popover};
 
 use super::{Log, outcome_words};
-use crate::views::SavedViews;
+use kit::views::SavedViews;
 use ui::button::{Button, Weight};
 
 /// Filters by an exact text: the name in the address and the words.

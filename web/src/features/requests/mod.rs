@@ -16,11 +16,11 @@ use domain::usage::Outcome;
 use domain::{Cursor, Page as ListPage, Permission, VirtualKeyId, WorkspaceId};
 use leptos::prelude::*;
 
-use crate::api::use_query;
-use crate::nav::{Nav, use_nav};
-use crate::pages::{Pages, use_pages};
-use crate::session::{Environments, Session, use_environments, use_session};
-use crate::views::use_table_state;
+use kit::api::use_query;
+use kit::nav::{Nav, use_nav};
+use kit::pages::{Pages, use_pages};
+use kit::session::{Environments, Session, use_environments, use_session};
+use kit::views::use_table_state;
 use ui::Tone;
 use ui::badge::{Badge, EnvironmentBadge, Tag};
 use ui::browser;

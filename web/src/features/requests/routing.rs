@@ -16,9 +16,9 @@ use ui::badge::Badge;
 use ui::format::{money, time};
 
 use super::Log;
-use crate::api::{Query, use_query};
-use crate::page::{Page, WorkspacePage};
-use crate::tree::{deployments_of, skip_words, tree_of};
+use kit::api::{Query, use_query};
+use kit::page::{Page, WorkspacePage};
+use model::tree::{deployments_of, skip_words, tree_of};
 
 /// What the explanation needs to know beside the request.
 #[derive(Clone, Copy)]

@@ -11,8 +11,8 @@ use domain::{CredentialId, ModelName};
 use leptos::prelude::*;
 
 use super::Switchboard;
-use crate::api::{use_command, use_query};
-use crate::ask::use_ask;
+use kit::api::{use_command, use_query};
+use kit::ask::use_ask;
 use ui::button::{Button, Weight};
 use ui::check_list::Item;
 use ui::combo_field::ComboField;

@@ -6,8 +6,8 @@ use leptos::prelude::*;
 
 use super::deployment_form::archive;
 use super::{Act, Switchboard};
-use crate::api::{Command, use_act};
-use crate::views::use_table_state;
+use kit::api::{Command, use_act};
+use kit::views::use_table_state;
 use ui::badge::Badge;
 use ui::button::{Button, Size};
 use ui::data_view::{DataView, EmptyState, Skeleton};

@@ -18,8 +18,8 @@ use ui::meter::Bar;
 
 use super::Switchboard;
 use super::picture::deployment_name;
-use crate::api::use_question;
-use crate::tree::skip_words;
+use kit::api::use_question;
+use model::tree::skip_words;
 
 /// How many requests the table shows; the sums are over all.
 const SHOWN: usize = 100;

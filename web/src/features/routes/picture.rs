@@ -7,7 +7,7 @@ use domain::route::{FailureClass, Node, Rules, StreamFailure};
 use leptos::prelude::*;
 
 use super::Switchboard;
-use crate::tree::{Branch, branches, tree_of, words};
+use model::tree::{Branch, branches, tree_of, words};
 use ui::Tone;
 use ui::badge::Badge;
 use ui::format::{number, time};

@@ -11,8 +11,8 @@ use leptos::prelude::*;
 
 use super::dry_run::{DryRun, is_allowed};
 use super::{Switchboard, picture, tree_editor};
-use crate::api::{Command, use_command};
-use crate::tree::{short_form, tree_of};
+use kit::api::{Command, use_command};
+use model::tree::{short_form, tree_of};
 use ui::button::{Button, Weight};
 use ui::dialog::{DialogBody, DialogFoot};
 use ui::element_id;

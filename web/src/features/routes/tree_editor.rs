@@ -11,7 +11,7 @@ use ui::button::{Button, IconButton, Size};
 use ui::icon::Icon;
 
 use super::Switchboard;
-use crate::tree::branches;
+use model::tree::branches;
 
 /// Strategies on offer.
 const KINDS: [(&str, &str); 9] = [
@@ -361,7 +361,7 @@ mod tests {
     fn a_change_reaches_only_its_place() {
         let mut tree = Node::Ordered { children: vec![strategy("canary", vec![(1, leaf(1)), (1, leaf(2))]), leaf(3)] };
         *node_mut(&mut tree, &[0, 1]).expect("the proven branch") = leaf(9);
-        assert_eq!(crate::tree::deployments_of(&tree), [1, 9, 3].map(DeploymentId::from_uuid));
+        assert_eq!(model::tree::deployments_of(&tree), [1, 9, 3].map(DeploymentId::from_uuid));
         assert!(node_mut(&mut tree, &[1, 0]).is_none() && node_mut(&mut tree, &[7]).is_none());
     }
 }

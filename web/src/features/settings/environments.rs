@@ -6,9 +6,9 @@ use domain::{DisplayName, Permission, Slug, WorkspaceId};
 use leptos::prelude::*;
 
 use super::Office;
-use crate::api::use_command;
-use crate::ask::use_ask;
-use crate::session::{Environments, use_environments};
+use kit::api::use_command;
+use kit::ask::use_ask;
+use kit::session::{Environments, use_environments};
 use ui::badge::EnvironmentBadge;
 use ui::button::{Button, Size, Weight};
 use ui::confirm::Question;

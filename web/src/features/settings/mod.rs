@@ -10,9 +10,9 @@ use api::ops::organizations::{GetOrganization, OrganizationChange, OrganizationV
 use domain::{DisplayName, OrganizationId, Permission};
 use leptos::prelude::*;
 
-use crate::api::{Query, use_command, use_query};
-use crate::nav::{Nav, use_nav};
-use crate::session::{Session, use_session};
+use kit::api::{Query, use_command, use_query};
+use kit::nav::{Nav, use_nav};
+use kit::session::{Session, use_session};
 use ui::button::{Button, Weight};
 use ui::copy_button::CopyId;
 use ui::data_view::{DataView, Skeleton};

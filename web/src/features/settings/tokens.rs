@@ -11,8 +11,8 @@ use domain::{DisplayName, Page, Permission};
 use leptos::prelude::*;
 
 use super::Office;
-use crate::api::{Query, use_command, use_query};
-use crate::ask::use_ask;
+use kit::api::{Query, use_command, use_query};
+use kit::ask::use_ask;
 use ui::Tone;
 use ui::badge::Badge;
 use ui::browser;

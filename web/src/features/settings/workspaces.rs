@@ -8,9 +8,9 @@ use domain::{DisplayName, Page as ListPage, Permission, Slug};
 use leptos::prelude::*;
 
 use super::Office;
-use crate::api::{Query, use_command, use_query};
-use crate::ask::use_ask;
-use crate::page::{Page, WorkspacePage};
+use kit::api::{Query, use_command, use_query};
+use kit::ask::use_ask;
+use kit::page::{Page, WorkspacePage};
 use ui::button::{Button, Size, Weight};
 use ui::confirm::Question;
 use ui::data_view::{DataView, EmptyState, Skeleton};

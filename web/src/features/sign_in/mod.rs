@@ -5,8 +5,8 @@ use api::ops::NoPath;
 use api::ops::auth::{ChangePassword, Login, Logout, NewLogin, PasswordChange};
 use leptos::prelude::*;
 
-use crate::api::{use_act, use_command};
-use crate::session::Session;
+use kit::api::{use_act, use_command};
+use kit::session::Session;
 use ui::button::{Button, Weight};
 use ui::field::{FormError, InputKind, TextField};
 use ui::icon::Mark;

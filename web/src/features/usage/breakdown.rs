@@ -6,9 +6,9 @@ use api::ops::usage::{UsageReport, UsageRow};
 use leptos::prelude::*;
 
 use super::{Ledger, empty, figures, truncated_note};
-use crate::api::Query;
-use crate::report::Metric;
-use crate::views::use_table_state;
+use kit::api::Query;
+use kit::views::use_table_state;
+use model::report::Metric;
 use ui::Tone;
 use ui::data_view::{DataView, Skeleton};
 use ui::format::{money, number, time};

@@ -9,12 +9,12 @@ use api::ops::{OrganizationPath, WorkspacePath};
 use domain::{Permission, WorkspaceId};
 use leptos::prelude::*;
 
-use crate::api::use_query;
-use crate::nav::{Nav, use_nav};
 use crate::releases::use_markers;
-use crate::report::{Bucket, Metric, by_dimension};
-use crate::session::{Environments, Session, use_environments, use_session};
-use crate::views::SavedViews;
+use kit::api::use_query;
+use kit::nav::{Nav, use_nav};
+use kit::session::{Environments, Session, use_environments, use_session};
+use kit::views::SavedViews;
+use model::report::{Bucket, Metric, by_dimension};
 use ui::Tone;
 use ui::badge::Note;
 use ui::browser;

@@ -8,7 +8,7 @@ use domain::{DisplayName, ModelPattern, WorkspaceId};
 use leptos::prelude::*;
 
 use super::{Keys, expiry};
-use crate::api::{use_command, use_query};
+use kit::api::{use_command, use_query};
 use ui::browser;
 use ui::button::{Button, Weight};
 use ui::check_list::{CheckList, Item};

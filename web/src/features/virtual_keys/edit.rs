@@ -8,7 +8,7 @@ use leptos::prelude::*;
 use super::create::use_models;
 use super::expiry;
 use super::panel::OneKey;
-use crate::api::use_command;
+use kit::api::use_command;
 use ui::browser;
 use ui::button::{Button, Weight};
 use ui::check_list::{CheckList, Item};

@@ -9,8 +9,8 @@ use leptos::prelude::*;
 
 use super::create::use_models;
 use super::{Keys, snippets};
-use crate::api::use_query;
-use crate::page::{Page, WorkspacePage};
+use kit::api::use_query;
+use kit::page::{Page, WorkspacePage};
 use ui::browser;
 use ui::button::{Button, Weight};
 use ui::code_block::Snippets;

@@ -15,10 +15,10 @@ use domain::virtual_key::KeyStatus;
 use domain::{Page, Permission, VirtualKeyId, WorkspaceId};
 use leptos::prelude::*;
 
-use crate::nav::{Nav, use_nav};
-use crate::pages::{Pages, use_pages};
-use crate::session::{Environments, Session, use_environments, use_session};
-use crate::views::{SavedViews, use_table_state};
+use kit::nav::{Nav, use_nav};
+use kit::pages::{Pages, use_pages};
+use kit::session::{Environments, Session, use_environments, use_session};
+use kit::views::{SavedViews, use_table_state};
 use ui::Tone;
 use ui::badge::{Badge, EnvironmentBadge, Tag};
 use ui::browser;

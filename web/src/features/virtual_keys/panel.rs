@@ -9,9 +9,9 @@ use domain::{Permission, VirtualKeyId};
 use leptos::prelude::*;
 
 use super::{Keys, edit, models_text, revoke, rotate, status_badge};
-use crate::api::{Query, use_query};
-use crate::as_code::as_code;
-use crate::page::{Page, WorkspacePage};
+use kit::api::{Query, use_query};
+use kit::as_code::as_code;
+use kit::page::{Page, WorkspacePage};
 use ui::badge::EnvironmentBadge;
 use ui::browser;
 use ui::button::{Button, LinkButton, Weight};

@@ -5,8 +5,8 @@ use api::ops::virtual_keys::{RevokeVirtualKey, VirtualKeyView};
 use leptos::prelude::*;
 
 use super::panel::OneKey;
-use crate::api::Query;
-use crate::ask::use_ask;
+use kit::api::Query;
+use kit::ask::use_ask;
 use ui::confirm::Question;
 use ui::format::number;
 use ui::toast::Toasts;

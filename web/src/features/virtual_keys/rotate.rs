@@ -4,7 +4,7 @@ use api::ops::virtual_keys::{RotateVirtualKey, Rotation, VirtualKeyView};
 use leptos::prelude::*;
 
 use super::panel::OneKey;
-use crate::api::use_command;
+use kit::api::use_command;
 use ui::Tone;
 use ui::badge::Note;
 use ui::button::{Button, Weight};

@@ -36,6 +36,15 @@ impl FormErrors {
         })
     }
 
+    /// The error of a field of many parts: its own, or that of the first part that is wrong.
+    pub fn under(self, name: &'static str) -> Signal<Option<String>> {
+        let is_below =
+            move |field: &str| field.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        Signal::derive(move || {
+            self.fields.with(|fields| fields.iter().find(|field| is_below(&field.0)).map(|field| field.1.clone()))
+        })
+    }
+
     /// What is wrong with the form as a whole.
     pub fn whole(self) -> Signal<Option<String>> {
         self.whole.into()

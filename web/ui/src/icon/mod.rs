@@ -9,6 +9,7 @@ pub enum Icon {
     ArrowUp,
     Audit,
     Bolt,
+    Budget,
     Building,
     Check,
     ChevronRight,
@@ -20,6 +21,7 @@ pub enum Icon {
     Download,
     Edit,
     Key,
+    Ledger,
     Members,
     Menu,
     Model,
@@ -52,6 +54,7 @@ impl Icon {
             Self::ArrowUp => "M8 13V3.5M4 7.2l4-4l4 4",
             Self::Audit => "M4 1.8h5.5L12.5 5v9.2H4zM9.3 1.8V5h3.2M6 8h4.5M6 10.8h4.5",
             Self::Bolt => "M9 1.8L3.5 9h4L7 14.2L12.5 7h-4z",
+            Self::Budget => "M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12zM8 8V2M8 8l4.6 3.8",
             Self::Building => "M3.5 14V2.5h6V14M9.5 6h3v8M2 14h12M5.5 5h2M5.5 8h2M5.5 11h2",
             Self::Check => "M3 8.5l3.3 3.3L13 5",
             Self::ChevronRight => "M6 4l4 4l-4 4",
@@ -62,6 +65,9 @@ impl Icon {
             Self::Credential => "M3.5 7h9v6.5h-9zM5.5 7V5a2.5 2.5 0 0 1 5 0v2M8 9.5v1.5",
             Self::Download => "M8 2.5V10M4.8 7L8 10.2L11.2 7M2.5 13.5h11",
             Self::Edit => "M3 10.5V13h2.5l7-7L10 3.5zM8.8 4.8l2.4 2.4",
+            Self::Ledger => {
+                "M3 2.5h8.5a1.5 1.5 0 0 1 1.5 1.5v9.5H4.5A1.5 1.5 0 0 1 3 12zM3 12a1.5 1.5 0 0 1 1.5-1.5H13M6 5.5h4.5"
+            }
             Self::Key => "M10.5 9a3.5 3.5 0 1 0 0-7a3.5 3.5 0 0 0 0 7zM8 8l-5.5 5.5M4.5 11.5l1.8 1.8",
             Self::Members => {
                 "M6 7.5a2.5 2.5 0 1 0 0-5a2.5 2.5 0 0 0 0 5zM1.5 13.5c0-2.5 2-4 4.5-4s4.5 1.5 4.5 4M10.5 2.8a2.4 2.4 0 0 1 0 4.5M12 9.8c1.5.5 2.5 1.8 2.5 3.7"

@@ -9,7 +9,7 @@ use leptos_router::hooks::{use_location, use_navigate};
 use leptos_router::params::ParamsMap;
 
 use crate::page::Page;
-use crate::range::TimeRange;
+use model::range::TimeRange;
 
 /// Query names that stay when going to another page.
 const KEPT: [&str; 4] = ["range", "from", "to", "env"];
@@ -18,8 +18,8 @@ type Go = Box<dyn Fn(&str, NavigateOptions)>;
 
 /// The address, from context.
 #[derive(Clone, Copy)]
-pub(crate) struct Nav {
-    pub(crate) page: Memo<Option<Page>>,
+pub struct Nav {
+    pub page: Memo<Option<Page>>,
     query: Memo<ParamsMap>,
     range: Memo<TimeRange>,
     environment: Memo<Option<String>>,
@@ -28,7 +28,7 @@ pub(crate) struct Nav {
 
 impl Nav {
     /// Must run inside the router.
-    pub(crate) fn provide() -> Self {
+    pub fn provide() -> Self {
         let location = use_location();
         let navigate = use_navigate();
         let path = location.pathname;
@@ -51,12 +51,12 @@ impl Nav {
     }
 
     /// One value of the query. Makes a memo: call it once per component, not in a closure.
-    pub(crate) fn param(self, name: &'static str) -> Memo<Option<String>> {
+    pub fn param(self, name: &'static str) -> Memo<Option<String>> {
         Memo::new(move |_| self.query.with(|query| query.get(name)).filter(|value| !value.is_empty()))
     }
 
     /// Changes values of the query; `None` removes. The step lands in the history unless `replace`.
-    pub(crate) fn set(self, changes: &[(&'static str, Option<String>)], replace: bool) {
+    pub fn set(self, changes: &[(&'static str, Option<String>)], replace: bool) {
         let mut query = self.query.get_untracked();
         for (name, value) in changes {
             query.remove(name);
@@ -70,7 +70,7 @@ impl Nav {
     }
 
     /// The query without some of its names, as text with its `?`; for addresses of the same page.
-    pub(crate) fn query_without(self, names: &[&'static str]) -> String {
+    pub fn query_without(self, names: &[&'static str]) -> String {
         let mut query = self.query.get_untracked();
         for name in names {
             query.remove(name);
@@ -79,12 +79,12 @@ impl Nav {
     }
 
     /// Goes to an address of the console.
-    pub(crate) fn go(self, address: &str) {
+    pub fn go(self, address: &str) {
         self.go.with_value(|go| go(address, NavigateOptions::default()));
     }
 
     /// The address of a page, with the range and environment of this one.
-    pub(crate) fn href(self, page: Page) -> String {
+    pub fn href(self, page: Page) -> String {
         let kept = self.query.with(|query| {
             let mut kept = ParamsMap::new();
             for name in KEPT {
@@ -98,7 +98,7 @@ impl Nav {
     }
 
     /// The address of a page with further query values.
-    pub(crate) fn href_with(self, page: Page, pairs: &[(&'static str, String)]) -> String {
+    pub fn href_with(self, page: Page, pairs: &[(&'static str, String)]) -> String {
         let base = self.href(page);
         let mut extra = ParamsMap::new();
         for (name, value) in pairs {
@@ -109,16 +109,16 @@ impl Nav {
     }
 
     /// The time range of the address.
-    pub(crate) fn range(self) -> Memo<TimeRange> {
+    pub fn range(self) -> Memo<TimeRange> {
         self.range
     }
 
     /// The slug of the environment that filters the page.
-    pub(crate) fn environment(self) -> Memo<Option<String>> {
+    pub fn environment(self) -> Memo<Option<String>> {
         self.environment
     }
 
-    pub(crate) fn set_range(self, range: TimeRange) {
+    pub fn set_range(self, range: TimeRange) {
         let mut changes: Vec<(&'static str, Option<String>)> = vec![("range", None), ("from", None), ("to", None)];
         for (name, value) in range.query() {
             changes.retain(|change| change.0 != name);
@@ -129,13 +129,13 @@ impl Nav {
 }
 
 /// Returns the address from context.
-pub(crate) fn use_nav() -> Nav {
+pub fn use_nav() -> Nav {
     expect_context::<Nav>()
 }
 
 /// The organization and workspace that the rail is about: those of the address, or the last ones visited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) organization: OrganizationId,
-    pub(crate) workspace: Option<WorkspaceId>,
+pub struct Place {
+    pub organization: OrganizationId,
+    pub workspace: Option<WorkspaceId>,
 }

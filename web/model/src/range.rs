@@ -12,7 +12,7 @@ const HOUR: u64 = 3_600;
 const DAY: u64 = 86_400;
 
 /// Relative ranges on offer: the text in the address, the label, the seconds.
-pub(crate) const PRESETS: [(&str, &str, u64); 7] = [
+pub const PRESETS: [(&str, &str, u64); 7] = [
     ("15m", "Last 15 minutes", 900),
     ("1h", "Last hour", HOUR),
     ("6h", "Last 6 hours", 6 * HOUR),
@@ -24,7 +24,7 @@ pub(crate) const PRESETS: [(&str, &str, u64); 7] = [
 
 /// A window on time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TimeRange {
+pub enum TimeRange {
     /// Ends now; an index into [`PRESETS`].
     Last(usize),
     /// From, to.
@@ -39,7 +39,7 @@ impl Default for TimeRange {
 
 impl TimeRange {
     /// Reads the query; what is missing or odd gives the default.
-    pub(crate) fn parse(range: Option<&str>, from: Option<&str>, to: Option<&str>) -> Self {
+    pub fn parse(range: Option<&str>, from: Option<&str>, to: Option<&str>) -> Self {
         if let Some(index) = range.and_then(|range| PRESETS.iter().position(|preset| preset.0 == range)) {
             return Self::Last(index);
         }
@@ -50,7 +50,7 @@ impl TimeRange {
     }
 
     /// The query pairs of this range; empty for the default.
-    pub(crate) fn query(self) -> Vec<(&'static str, String)> {
+    pub fn query(self) -> Vec<(&'static str, String)> {
         match self {
             _ if self == Self::default() => Vec::new(),
             Self::Last(index) => {
@@ -61,25 +61,25 @@ impl TimeRange {
     }
 
     /// The bounds at an instant. Relative ranges end one bucket into the future, so that the bucket in progress is inside.
-    pub(crate) fn bounds(self, now: Timestamp) -> (Timestamp, Timestamp) {
+    pub fn bounds(self, now: Timestamp) -> (Timestamp, Timestamp) {
         match self {
             Self::Last(_) => (now.minus(self.length()), now),
             Self::Between(from, to) => (from, to),
         }
     }
 
-    pub(crate) fn length(self) -> Duration {
+    pub fn length(self) -> Duration {
         match self {
             Self::Last(index) => Duration::from_secs(PRESETS.get(index).map_or(DAY, |preset| preset.2)),
             Self::Between(from, to) => to.since(from),
         }
     }
 
-    pub(crate) fn is_live(self) -> bool {
+    pub fn is_live(self) -> bool {
         matches!(self, Self::Last(_))
     }
 
-    pub(crate) fn label(self, zone: Zone) -> String {
+    pub fn label(self, zone: Zone) -> String {
         match self {
             Self::Last(index) => PRESETS.get(index).map_or("", |preset| preset.1).to_owned(),
             Self::Between(from, to) => format!("{} – {}", short(from, zone), short(to, zone)),

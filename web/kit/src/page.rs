@@ -8,28 +8,32 @@ use ui::icon::Icon;
 
 /// A page about one workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WorkspacePage {
+pub enum WorkspacePage {
     Overview,
     Requests,
     Keys,
     Routes,
+    Budgets,
+    RateLimits,
     Usage,
 }
 
 /// A page about one organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OrganizationPage {
+pub enum OrganizationPage {
     Members,
     Credentials,
     Models,
+    Ledger,
     Nodes,
+    KillSwitches,
     Audit,
     Settings,
 }
 
 /// An address of the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Page {
+pub enum Page {
     Home,
     SignIn,
     Account,
@@ -38,7 +42,8 @@ pub(crate) enum Page {
 }
 
 impl WorkspacePage {
-    pub(crate) const ALL: [Self; 5] = [Self::Overview, Self::Requests, Self::Keys, Self::Routes, Self::Usage];
+    pub const ALL: [Self; 7] =
+        [Self::Overview, Self::Requests, Self::Keys, Self::Routes, Self::Budgets, Self::RateLimits, Self::Usage];
 
     fn slug(self) -> &'static str {
         match self {
@@ -46,63 +51,83 @@ impl WorkspacePage {
             Self::Requests => "requests",
             Self::Keys => "keys",
             Self::Routes => "routes",
+            Self::Budgets => "budgets",
+            Self::RateLimits => "rate-limits",
             Self::Usage => "usage",
         }
     }
 
-    pub(crate) fn title(self) -> &'static str {
+    pub fn title(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
             Self::Requests => "Requests",
             Self::Keys => "Virtual keys",
             Self::Routes => "Routes",
+            Self::Budgets => "Budgets",
+            Self::RateLimits => "Rate limits",
             Self::Usage => "Usage",
         }
     }
 
-    pub(crate) fn icon(self) -> Icon {
+    pub fn icon(self) -> Icon {
         match self {
             Self::Overview => Icon::Overview,
             Self::Requests => Icon::Requests,
             Self::Keys => Icon::Key,
             Self::Routes => Icon::Route,
+            Self::Budgets => Icon::Budget,
+            Self::RateLimits => Icon::Clock,
             Self::Usage => Icon::Usage,
         }
     }
 }
 
 impl OrganizationPage {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Members, Self::Credentials, Self::Models, Self::Nodes, Self::Audit, Self::Settings];
+    pub const ALL: [Self; 8] = [
+        Self::Members,
+        Self::Credentials,
+        Self::Models,
+        Self::Ledger,
+        Self::Nodes,
+        Self::KillSwitches,
+        Self::Audit,
+        Self::Settings,
+    ];
 
     fn slug(self) -> &'static str {
         match self {
             Self::Members => "members",
             Self::Credentials => "credentials",
             Self::Models => "models",
+            Self::Ledger => "ledger",
             Self::Nodes => "nodes",
+            Self::KillSwitches => "kill-switches",
             Self::Audit => "audit",
             Self::Settings => "settings",
         }
     }
 
-    pub(crate) fn title(self) -> &'static str {
+    pub fn title(self) -> &'static str {
         match self {
             Self::Members => "Members & roles",
             Self::Credentials => "Credentials",
             Self::Models => "Models & prices",
+            Self::Ledger => "Ledger",
             Self::Nodes => "Nodes",
+            Self::KillSwitches => "Kill switches",
             Self::Audit => "Audit",
             Self::Settings => "Settings",
         }
     }
 
-    pub(crate) fn icon(self) -> Icon {
+    pub fn icon(self) -> Icon {
         match self {
             Self::Members => Icon::Members,
             Self::Credentials => Icon::Credential,
             Self::Models => Icon::Model,
+            Self::Ledger => Icon::Ledger,
             Self::Nodes => Icon::Node,
+            Self::KillSwitches => Icon::Bolt,
             Self::Audit => Icon::Audit,
             Self::Settings => Icon::Settings,
         }
@@ -111,7 +136,7 @@ impl OrganizationPage {
 
 impl Page {
     /// Reads the path of an address, without its query.
-    pub(crate) fn parse(path: &str) -> Option<Self> {
+    pub fn parse(path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         match parts.as_slice() {
             [] => Some(Self::Home),
@@ -130,7 +155,7 @@ impl Page {
     }
 
     /// Prints the path.
-    pub(crate) fn path(self) -> String {
+    pub fn path(self) -> String {
         match self {
             Self::Home => "/".to_owned(),
             Self::SignIn => "/sign-in".to_owned(),
@@ -141,7 +166,7 @@ impl Page {
     }
 
     /// What all pages of this kind share, whichever workspace they are about.
-    pub(crate) fn kind(self) -> &'static str {
+    pub fn kind(self) -> &'static str {
         match self {
             Self::Home | Self::SignIn | Self::Account => "",
             Self::Workspace(_, page) => page.slug(),
@@ -149,7 +174,7 @@ impl Page {
         }
     }
 
-    pub(crate) fn title(self) -> &'static str {
+    pub fn title(self) -> &'static str {
         match self {
             Self::Home => "Headgate",
             Self::SignIn => "Sign in",

@@ -18,9 +18,9 @@ use crate::api::{Accepted, Written, exchange, failure_of, is_signed_out};
 use crate::session::{Session, use_session};
 
 /// A list on its way.
-pub(crate) struct Pages<T: Send + Sync + 'static> {
+pub struct Pages<T: Send + Sync + 'static> {
     /// All rows that are here, and where the next ones begin.
-    pub(crate) load: Load<Page<T>>,
+    pub load: Load<Page<T>>,
     turn: RwSignal<u32>,
     /// How many pages of the server are here.
     depth: RwSignal<u32>,
@@ -38,17 +38,18 @@ impl<T: Send + Sync + 'static> Copy for Pages<T> {}
 
 impl<T: Clone + Send + Sync + 'static> Pages<T> {
     /// Asks for the first page again and drops the others.
-    pub(crate) fn refetch(self) {
+    pub fn refetch(self) {
         self.turn.update(|turn| *turn = turn.wrapping_add(1));
     }
 
     /// The same as a callback.
-    pub(crate) fn retry(self) -> Callback<()> {
+    pub fn retry(self) -> Callback<()> {
         Callback::new(move |()| self.refetch())
     }
 
     /// Refreshes every `period` while the tab is in front and only the first page is shown.
-    pub(crate) fn every(self, period: Duration) -> Self {
+    #[must_use]
+    pub fn every(self, period: Duration) -> Self {
         browser::every(period, move || {
             if browser::is_visible() && !self.is_held_still() && !self.load.is_fetching.get_untracked() {
                 self.refetch();
@@ -58,19 +59,19 @@ impl<T: Clone + Send + Sync + 'static> Pages<T> {
     }
 
     /// Says whether older rows are shown, so that the list waits.
-    pub(crate) fn is_held_still(self) -> bool {
+    pub fn is_held_still(self) -> bool {
         self.depth.get() > 1
     }
 
     /// The rows that are here.
-    pub(crate) fn items(self) -> Signal<Vec<T>> {
+    pub fn items(self) -> Signal<Vec<T>> {
         Signal::derive(move || {
             self.load.data.with(|page| page.as_ref().map(|page| page.items.clone()).unwrap_or_default())
         })
     }
 
     /// Puts a changed row in the place of the old one, before the server is asked again.
-    pub(crate) fn replace(self, row: T, is_same: impl Fn(&T) -> bool) {
+    pub fn replace(self, row: T, is_same: impl Fn(&T) -> bool) {
         self.load.data.update(|page| {
             if let Some(old) = page.as_mut().and_then(|page| page.items.iter_mut().find(|old| is_same(old))) {
                 *old = row;
@@ -79,7 +80,7 @@ impl<T: Clone + Send + Sync + 'static> Pages<T> {
     }
 
     /// Where further rows come from, for a table.
-    pub(crate) fn more(self) -> More {
+    pub fn more(self) -> More {
         let has_more = move || self.load.data.with(|page| page.as_ref().is_some_and(|page| page.next_cursor.is_some()));
         More { has_more: Signal::derive(has_more), is_busy: self.is_busy.into(), load: self.next }
     }
@@ -94,7 +95,7 @@ fn join<T>(mut held: Page<T>, more: Page<T>, key: fn(&T) -> String) -> Page<T> {
 }
 
 /// Asks for the first page of `O` whenever `arguments` change; `None` asks nothing. `key` tells rows apart.
-pub(crate) fn use_pages<O, T>(
+pub fn use_pages<O, T>(
     arguments: impl Fn(Option<Cursor>) -> Option<(O::Path, O::Query)> + 'static,
     key: fn(&T) -> String,
 ) -> Pages<T>

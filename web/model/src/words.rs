@@ -4,7 +4,7 @@ use api::ops::audit::AuditEntryView;
 use domain::audit::AuditOutcome;
 
 /// `virtual_key.issue` reads "issued virtual key", or "tried to issue virtual key" when it was denied.
-pub(crate) fn words(action: &str, outcome: AuditOutcome) -> String {
+pub fn words(action: &str, outcome: AuditOutcome) -> String {
     let Some((noun, verb)) = action.split_once('.') else { return action.replace('_', " ") };
     let (noun, verb) = (noun.replace('_', " "), verb.replace('_', " "));
     let is_denied = outcome == AuditOutcome::Denied;
@@ -27,12 +27,12 @@ pub(crate) fn words(action: &str, outcome: AuditOutcome) -> String {
 }
 
 /// The actor's name, also for those who had none.
-pub(crate) fn actor_name(entry: &AuditEntryView) -> String {
+pub fn actor_name(entry: &AuditEntryView) -> String {
     if entry.actor_name.is_empty() { "Somebody not signed in".to_owned() } else { entry.actor_name.clone() }
 }
 
 /// The subject by name, or by a short id; nothing when the actor is the subject.
-pub(crate) fn subject_name(entry: &AuditEntryView) -> Option<String> {
+pub fn subject_name(entry: &AuditEntryView) -> Option<String> {
     let is_oneself = entry.action.starts_with("session.") && entry.subject_name == entry.actor_name;
     match entry.subject_name.as_str() {
         _ if is_oneself => None,
@@ -42,7 +42,7 @@ pub(crate) fn subject_name(entry: &AuditEntryView) -> Option<String> {
 }
 
 /// Who did what to which subject, in one line.
-pub(crate) fn sentence(entry: &AuditEntryView) -> String {
+pub fn sentence(entry: &AuditEntryView) -> String {
     let subject = subject_name(entry).map(|name| format!(" {name}")).unwrap_or_default();
     format!("{} {}{subject}", actor_name(entry), words(&entry.action, entry.outcome))
 }

@@ -12,7 +12,7 @@ fn curl(origin: &str, address: &str) -> String {
 }
 
 /// Shows, folded, how `O` reads `object` and the object itself.
-pub(crate) fn as_code<O>(path: &O::Path, query: &O::Query, object: &impl Serialize) -> AnyView
+pub fn as_code<O>(path: &O::Path, query: &O::Query, object: &impl Serialize) -> AnyView
 where
     O: Operation<Body = Empty>,
 {

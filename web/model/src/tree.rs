@@ -10,16 +10,16 @@ use ui::format::number;
 
 /// What leads from a strategy to one of its children.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Branch<'a> {
+pub struct Branch<'a> {
     /// "75%", "then", "if tag is eu".
-    pub(crate) label: String,
+    pub label: String,
     /// The share of the calls that come by, as far as the tree alone says.
-    pub(crate) share: Option<f64>,
-    pub(crate) node: &'a Node,
+    pub share: Option<f64>,
+    pub node: &'a Node,
 }
 
 /// Why a target was passed over or put last.
-pub(crate) fn skip_words(reason: SkipReason) -> String {
+pub fn skip_words(reason: SkipReason) -> String {
     let known = match reason {
         SkipReason::Disabled => "its deployment was switched off",
         SkipReason::NoCredential => "its credential was missing, revoked or could not be opened",
@@ -67,12 +67,12 @@ fn tree_of_targets(targets: &[Target]) -> Node {
 }
 
 /// The tree of a route.
-pub(crate) fn tree_of(route: &RouteView) -> Node {
+pub fn tree_of(route: &RouteView) -> Node {
     route.tree.clone().unwrap_or_else(|| tree_of_targets(&route.targets))
 }
 
 /// The targets that a tree stands for, when it is no more than steps of weighted deployments.
-pub(crate) fn short_form(tree: &Node) -> Option<Vec<Target>> {
+pub fn short_form(tree: &Node) -> Option<Vec<Target>> {
     let steps = match tree {
         Node::Ordered { children } => children.iter().collect(),
         other => vec![other],
@@ -96,7 +96,7 @@ pub(crate) fn short_form(tree: &Node) -> Option<Vec<Target>> {
 }
 
 /// What a strategy is called, and what it does.
-pub(crate) fn words(node: &Node) -> (String, String) {
+pub fn words(node: &Node) -> (String, String) {
     let (title, about) = match node {
         Node::Deployment { .. } => ("Deployment", ""),
         Node::Ordered { .. } => ("In order", "The first answers; the next ones take over when it fails."),
@@ -180,7 +180,7 @@ fn case_words(case: &Case) -> String {
 }
 
 /// The branches of a strategy; none for a deployment.
-pub(crate) fn branches(node: &Node) -> Vec<Branch<'_>> {
+pub fn branches(node: &Node) -> Vec<Branch<'_>> {
     let evenly = |children: &'_ [Node], label: &str| -> Vec<(String, Option<f64>)> {
         children.iter().map(|_| (label.to_owned(), None)).collect()
     };
@@ -219,7 +219,7 @@ pub(crate) fn branches(node: &Node) -> Vec<Branch<'_>> {
 }
 
 /// The deployments of a tree from left to right, each once.
-pub(crate) fn deployments_of(node: &Node) -> Vec<DeploymentId> {
+pub fn deployments_of(node: &Node) -> Vec<DeploymentId> {
     let mut all = Vec::new();
     node.visit_deployments(&mut |id| {
         if !all.contains(&id) {

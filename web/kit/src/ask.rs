@@ -19,14 +19,14 @@ struct Asked {
 
 /// The question on screen, from context.
 #[derive(Clone, Copy)]
-pub(crate) struct Ask {
+pub struct Ask {
     asked: RwSignal<Option<Asked>>,
     /// There is one question at a time, so all acts share one busy state and one set of errors.
     shared: Command<api::ops::auth::Logout>,
 }
 
 impl Ask {
-    pub(crate) fn provide() -> Self {
+    pub fn provide() -> Self {
         let ask = Self { asked: RwSignal::new(None), shared: use_command() };
         provide_context(ask);
         ask
@@ -37,7 +37,7 @@ impl Ask {
     }
 
     /// Runs `O` once the question is answered with the name.
-    pub(crate) fn before<O>(self, question: Question, path: O::Path, on_done: impl Fn(O::Reply) + Send + Sync + 'static)
+    pub fn before<O>(self, question: Question, path: O::Path, on_done: impl Fn(O::Reply) + Send + Sync + 'static)
     where
         O: Operation<Body = Empty>,
         O::Path: Copy + Sync,
@@ -57,13 +57,13 @@ impl Ask {
 }
 
 /// Returns the asker from context.
-pub(crate) fn use_ask() -> Ask {
+pub fn use_ask() -> Ask {
     expect_context::<Ask>()
 }
 
 /// Where the question appears.
 #[component]
-pub(crate) fn AskDialog(ask: Ask) -> impl IntoView {
+pub fn AskDialog(ask: Ask) -> impl IntoView {
     let question = Signal::derive(move || ask.asked.get().map(|asked| asked.question));
     let on_confirm = Callback::new(move |()| {
         if let Some(asked) = ask.asked.get_untracked() {

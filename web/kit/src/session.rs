@@ -18,7 +18,7 @@ use ui::data_view::Failure;
 
 /// What is known about the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum State {
+pub enum State {
     /// Not asked yet.
     Unknown,
     SignedOut,
@@ -29,12 +29,12 @@ pub(crate) enum State {
 
 /// The session, from context.
 #[derive(Clone, Copy)]
-pub(crate) struct Session {
-    pub(crate) state: RwSignal<State>,
+pub struct Session {
+    pub state: RwSignal<State>,
 }
 
 impl Session {
-    pub(crate) fn provide() -> Self {
+    pub fn provide() -> Self {
         let session = Self { state: RwSignal::new(State::Unknown) };
         provide_context(session);
         session.reload();
@@ -42,7 +42,7 @@ impl Session {
     }
 
     /// Asks the server who this is.
-    pub(crate) fn reload(self) {
+    pub fn reload(self) {
         spawn_local(async move {
             let answer = exchange(client::request::<Me>(&NoPath {}, &NoQuery {}, &Empty {})).await;
             self.state.set(match answer.and_then(|response| client::read::<Me>(&response)) {
@@ -53,60 +53,60 @@ impl Session {
         });
     }
 
-    pub(crate) fn signed_in(self, me: MeView) {
+    pub fn signed_in(self, me: MeView) {
         self.state.set(State::SignedIn(Box::new(me)));
     }
 
-    pub(crate) fn signed_out(self) {
+    pub fn signed_out(self) {
         self.state.set(State::SignedOut);
     }
 
     /// Reads something of the signed-in person; `None` when nobody is.
-    pub(crate) fn with<T>(self, read: impl FnOnce(&MeView) -> T) -> Option<T> {
+    pub fn with<T>(self, read: impl FnOnce(&MeView) -> T) -> Option<T> {
         self.state.with(|state| match state {
             State::SignedIn(me) => Some(read(me)),
             _ => None,
         })
     }
 
-    pub(crate) fn memberships(self) -> Vec<MembershipView> {
+    pub fn memberships(self) -> Vec<MembershipView> {
         self.with(|me| me.organizations.clone()).unwrap_or_default()
     }
 
-    pub(crate) fn membership(self, organization: OrganizationId) -> Option<MembershipView> {
+    pub fn membership(self, organization: OrganizationId) -> Option<MembershipView> {
         self.memberships().into_iter().find(|membership| membership.organization_id == organization)
     }
 
-    pub(crate) fn workspaces(self, organization: OrganizationId) -> Vec<WorkspaceAccessView> {
+    pub fn workspaces(self, organization: OrganizationId) -> Vec<WorkspaceAccessView> {
         self.membership(organization).map(|membership| membership.workspaces).unwrap_or_default()
     }
 
     /// Says whether the person may do something in an organization.
-    pub(crate) fn can(self, permission: Permission, organization: OrganizationId) -> bool {
+    pub fn can(self, permission: Permission, organization: OrganizationId) -> bool {
         self.membership(organization).is_some_and(|membership| membership.permissions.contains(&permission))
     }
 
     /// Says whether the person may do something in a workspace.
-    pub(crate) fn can_in(self, permission: Permission, workspace: WorkspaceId) -> bool {
+    pub fn can_in(self, permission: Permission, workspace: WorkspaceId) -> bool {
         let allows =
             |access: &WorkspaceAccessView| access.workspace_id == workspace && access.permissions.contains(&permission);
         self.memberships().iter().any(|membership| membership.workspaces.iter().any(allows))
     }
 
-    pub(crate) fn organization_of(self, workspace: WorkspaceId) -> Option<OrganizationId> {
+    pub fn organization_of(self, workspace: WorkspaceId) -> Option<OrganizationId> {
         let holds =
             |membership: &MembershipView| membership.workspaces.iter().any(|access| access.workspace_id == workspace);
         self.memberships().into_iter().find(holds).map(|membership| membership.organization_id)
     }
 
-    pub(crate) fn workspace_name(self, workspace: WorkspaceId) -> Option<String> {
+    pub fn workspace_name(self, workspace: WorkspaceId) -> Option<String> {
         let memberships = self.memberships();
         let mut all = memberships.iter().flat_map(|membership| &membership.workspaces);
         all.find(|access| access.workspace_id == workspace).map(|access| access.name.to_string())
     }
 
     /// Where the person was last, if they still may be there; otherwise the first workspace they see.
-    pub(crate) fn home(self) -> Option<Place> {
+    pub fn home(self) -> Option<Place> {
         let memberships = self.memberships();
         let remembered = browser::remembered("workspace").and_then(|id| id.parse::<WorkspaceId>().ok());
         let known = remembered
@@ -121,7 +121,7 @@ impl Session {
     }
 
     /// The place the page is about.
-    pub(crate) fn place(self, page: Option<Page>) -> Option<Place> {
+    pub fn place(self, page: Option<Page>) -> Option<Place> {
         match page {
             Some(Page::Workspace(workspace, _)) => {
                 self.organization_of(workspace).map(|organization| Place { organization, workspace: Some(workspace) })
@@ -137,19 +137,19 @@ impl Session {
 }
 
 /// Returns the session from context.
-pub(crate) fn use_session() -> Session {
+pub fn use_session() -> Session {
     expect_context::<Session>()
 }
 
 /// The environments of the workspace in view, from context.
 #[derive(Clone, Copy)]
-pub(crate) struct Environments {
+pub struct Environments {
     query: Query<domain::Page<EnvironmentView>>,
     nav: Nav,
 }
 
 impl Environments {
-    pub(crate) fn provide(nav: Nav, workspace: Memo<Option<WorkspaceId>>) -> Self {
+    pub fn provide(nav: Nav, workspace: Memo<Option<WorkspaceId>>) -> Self {
         let query = use_query::<ListEnvironments>(move || {
             workspace.get().map(|workspace_id| (WorkspacePath { workspace_id }, PageQuery::default()))
         });
@@ -158,28 +158,28 @@ impl Environments {
         environments
     }
 
-    pub(crate) fn all(self) -> Vec<EnvironmentView> {
+    pub fn all(self) -> Vec<EnvironmentView> {
         self.query.items().get()
     }
 
-    pub(crate) fn refetch(self) {
+    pub fn refetch(self) {
         self.query.refetch();
     }
 
     /// The environment that the address filters by.
-    pub(crate) fn chosen(self) -> Option<EnvironmentId> {
+    pub fn chosen(self) -> Option<EnvironmentId> {
         let wanted = self.nav.environment().get()?;
         self.all().into_iter().find(|environment| environment.slug.as_str() == wanted).map(|environment| environment.id)
     }
 
     /// Whether a filter is in the address whose environment is not known yet; queries wait rather than show too much.
-    pub(crate) fn is_pending(self) -> bool {
+    pub fn is_pending(self) -> bool {
         self.nav.environment().get().is_some()
             && self.query.load.data.with(Option::is_none)
             && self.query.load.failure.with(Option::is_none)
     }
 
-    pub(crate) fn slug_of(self, id: EnvironmentId) -> String {
+    pub fn slug_of(self, id: EnvironmentId) -> String {
         self.all()
             .into_iter()
             .find(|environment| environment.id == id)
@@ -188,6 +188,6 @@ impl Environments {
 }
 
 /// Returns the environments from context.
-pub(crate) fn use_environments() -> Environments {
+pub fn use_environments() -> Environments {
     expect_context::<Environments>()
 }

@@ -51,14 +51,14 @@ async fn fetch(request: Request) -> Result<Response, JsValue> {
 }
 
 /// Sends what an operation wrote. Written once for all of them: only writing and reading depends on the operation.
-pub(crate) async fn exchange(request: Written) -> Result<Response, ClientError> {
+pub async fn exchange(request: Written) -> Result<Response, ClientError> {
     let request = request?;
     debug_assert!(request.path_and_query.starts_with(BASE), "the client writes addresses of the API");
     fetch(request).await.map_err(|error| ClientError::Transport(reason(&error)))
 }
 
 /// Says an error for people.
-pub(crate) fn failure_of(error: &ClientError) -> Failure {
+pub fn failure_of(error: &ClientError) -> Failure {
     match error {
         ClientError::Problem(problem) => Failure {
             code: problem.code.to_string(),
@@ -78,15 +78,15 @@ pub(crate) fn failure_of(error: &ClientError) -> Failure {
     }
 }
 
-pub(crate) fn is_signed_out(error: &ClientError) -> bool {
+pub fn is_signed_out(error: &ClientError) -> bool {
     error.problem().is_some_and(|problem| problem.code == domain::code::ProblemCode::Unauthenticated)
 }
 
 // === Queries ===
 
 /// Data that follows its arguments.
-pub(crate) struct Query<T: Send + Sync + 'static> {
-    pub(crate) load: Load<T>,
+pub struct Query<T: Send + Sync + 'static> {
+    pub load: Load<T>,
     turn: RwSignal<u32>,
 }
 
@@ -100,17 +100,18 @@ impl<T: Send + Sync + 'static> Copy for Query<T> {}
 
 impl<T: Send + Sync + 'static> Query<T> {
     /// Asks again; the old data stays until the new is there.
-    pub(crate) fn refetch(self) {
+    pub fn refetch(self) {
         self.turn.update(|turn| *turn = turn.wrapping_add(1));
     }
 
     /// The same as a callback.
-    pub(crate) fn retry(self) -> Callback<()> {
+    pub fn retry(self) -> Callback<()> {
         Callback::new(move |()| self.refetch())
     }
 
     /// Asks again every `period` while the tab is in front.
-    pub(crate) fn every(self, period: Duration) -> Self {
+    #[must_use]
+    pub fn every(self, period: Duration) -> Self {
         browser::every(period, move || {
             if browser::is_visible() && !self.load.is_fetching.get_untracked() {
                 self.refetch();
@@ -122,14 +123,14 @@ impl<T: Send + Sync + 'static> Query<T> {
 
 impl<T: Clone + Send + Sync + 'static> Query<T> {
     /// The data, once there.
-    pub(crate) fn data(self) -> Signal<Option<T>> {
+    pub fn data(self) -> Signal<Option<T>> {
         self.load.data.into()
     }
 }
 
 impl<T: Clone + Send + Sync + 'static> Query<domain::Page<T>> {
     /// The rows, empty until there.
-    pub(crate) fn items(self) -> Signal<Vec<T>> {
+    pub fn items(self) -> Signal<Vec<T>> {
         Signal::derive(move || {
             self.load.data.with(|page| page.as_ref().map(|page| page.items.clone()).unwrap_or_default())
         })
@@ -137,7 +138,7 @@ impl<T: Clone + Send + Sync + 'static> Query<domain::Page<T>> {
 }
 
 /// Asks for `O` whenever `arguments` change; `None` asks nothing.
-pub(crate) fn use_query<O>(arguments: impl Fn() -> Option<(O::Path, O::Query)> + 'static) -> Query<O::Reply>
+pub fn use_query<O>(arguments: impl Fn() -> Option<(O::Path, O::Query)> + 'static) -> Query<O::Reply>
 where
     O: Operation<Body = Empty>,
     O::Reply: Send + Sync,
@@ -146,7 +147,7 @@ where
 }
 
 /// Asks for `O`, which has its question in its body, whenever `arguments` change; `None` asks nothing.
-pub(crate) fn use_question<O>(arguments: impl Fn() -> Option<(O::Path, O::Body)> + 'static) -> Query<O::Reply>
+pub fn use_question<O>(arguments: impl Fn() -> Option<(O::Path, O::Body)> + 'static) -> Query<O::Reply>
 where
     O: Operation,
     O::Query: Default,
@@ -174,10 +175,10 @@ where
 }
 
 /// A request as an operation wrote it.
-pub(crate) type Written = Result<Request, ClientError>;
+pub type Written = Result<Request, ClientError>;
 
 /// Whether an answer could be taken in.
-pub(crate) type Accepted = Result<(), ClientError>;
+pub type Accepted = Result<(), ClientError>;
 
 /// A query without its types, so that following its arguments is written once for all.
 struct Question {
@@ -223,11 +224,11 @@ impl Question {
 // === Commands ===
 
 /// An operation that is run by a person.
-pub(crate) struct Command<O> {
+pub struct Command<O> {
     /// Whether it is under way.
-    pub(crate) is_busy: RwSignal<bool>,
+    pub is_busy: RwSignal<bool>,
     /// What was wrong with the last try.
-    pub(crate) errors: FormErrors,
+    pub errors: FormErrors,
     /// Says failures as messages instead of in a form.
     is_quiet_form: bool,
     operation: PhantomData<fn() -> O>,
@@ -242,7 +243,7 @@ impl<O> Clone for Command<O> {
 impl<O> Copy for Command<O> {}
 
 /// An operation behind a form: its failures appear in the form.
-pub(crate) fn use_command<O: Operation>() -> Command<O> {
+pub fn use_command<O: Operation>() -> Command<O> {
     Command {
         is_busy: RwSignal::new(false),
         errors: FormErrors::default(),
@@ -252,13 +253,13 @@ pub(crate) fn use_command<O: Operation>() -> Command<O> {
 }
 
 /// An operation behind a button: its failures appear as messages.
-pub(crate) fn use_act<O: Operation>() -> Command<O> {
+pub fn use_act<O: Operation>() -> Command<O> {
     Command { is_quiet_form: true, ..use_command::<O>() }
 }
 
 impl<O: Operation> Command<O> {
     /// A second operation behind the same form: one busy state, one set of errors.
-    pub(crate) fn sharing<P>(other: Command<P>) -> Self {
+    pub fn sharing<P>(other: Command<P>) -> Self {
         Self {
             is_busy: other.is_busy,
             errors: other.errors,
@@ -268,7 +269,7 @@ impl<O: Operation> Command<O> {
     }
 
     /// Runs the operation once; a second press while it is under way does nothing.
-    pub(crate) fn run(self, path: O::Path, body: O::Body, on_done: impl FnOnce(O::Reply) + 'static)
+    pub fn run(self, path: O::Path, body: O::Body, on_done: impl FnOnce(O::Reply) + 'static)
     where
         O::Query: Default,
     {

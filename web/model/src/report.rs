@@ -15,7 +15,7 @@ use ui::format::{money, number};
 
 /// How fine a chart is cut. Hours and days come from the ledger's sums, minutes from single requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bucket {
+pub enum Bucket {
     Minute,
     Hour,
     Day,
@@ -23,7 +23,7 @@ pub(crate) enum Bucket {
 
 impl Bucket {
     /// The cut that gives some dozens of points.
-    pub(crate) fn of(range: TimeRange) -> Self {
+    pub fn of(range: TimeRange) -> Self {
         match range.length().as_secs() {
             0..=3_600 => Self::Minute,
             3_601..=259_200 => Self::Hour,
@@ -32,11 +32,11 @@ impl Bucket {
     }
 
     /// The dimension of the API.
-    pub(crate) fn dimension(self) -> &'static str {
+    pub fn dimension(self) -> &'static str {
         if self == Self::Day { "day" } else { "hour" }
     }
 
-    pub(crate) fn step(self) -> Duration {
+    pub fn step(self) -> Duration {
         Duration::from_secs(match self {
             Self::Minute => 60,
             Self::Hour => 3_600,
@@ -53,7 +53,7 @@ impl Bucket {
     }
 
     /// What the points of a chart are, with the zone that its times are in.
-    pub(crate) fn caption(self, zone: Zone) -> String {
+    pub fn caption(self, zone: Zone) -> String {
         // Days are the ledger's, which are of UTC.
         if self == Self::Day {
             "per day, UTC".to_owned()
@@ -68,7 +68,7 @@ impl Bucket {
     }
 
     /// The beginnings of all buckets that touch the range.
-    pub(crate) fn times(self, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
+    pub fn times(self, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
         let first = self.floor(from);
         std::iter::successors(Some(first), |at| Some(at.plus(self.step())))
             .take_while(|at| *at < to)
@@ -79,7 +79,7 @@ impl Bucket {
 
 /// What is drawn or ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Metric {
+pub enum Metric {
     Cost,
     Requests,
     Tokens,
@@ -87,9 +87,9 @@ pub(crate) enum Metric {
 }
 
 impl Metric {
-    pub(crate) const ALL: [Self; 4] = [Self::Cost, Self::Requests, Self::Tokens, Self::Errors];
+    pub const ALL: [Self; 4] = [Self::Cost, Self::Requests, Self::Tokens, Self::Errors];
 
-    pub(crate) fn key(self) -> &'static str {
+    pub fn key(self) -> &'static str {
         match self {
             Self::Cost => "cost",
             Self::Requests => "requests",
@@ -98,7 +98,7 @@ impl Metric {
         }
     }
 
-    pub(crate) fn title(self) -> &'static str {
+    pub fn title(self) -> &'static str {
         match self {
             Self::Cost => "Spend",
             Self::Requests => "Requests",
@@ -107,11 +107,11 @@ impl Metric {
         }
     }
 
-    pub(crate) fn find(key: &str) -> Self {
+    pub fn find(key: &str) -> Self {
         Self::ALL.into_iter().find(|metric| metric.key() == key).unwrap_or(Self::Cost)
     }
 
-    pub(crate) fn of(self, sums: &UsageSums) -> f64 {
+    pub fn of(self, sums: &UsageSums) -> f64 {
         match self {
             Self::Cost => money::as_dollars(sums.cost_usd),
             Self::Requests => number::as_f64(sums.requests),
@@ -121,25 +121,25 @@ impl Metric {
     }
 
     /// Prints a value in full.
-    pub(crate) fn text(self) -> fn(f64) -> String {
+    pub fn text(self) -> fn(f64) -> String {
         if self == Self::Cost { dollars } else { number::compact }
     }
 
     /// Prints a value on an axis.
-    pub(crate) fn axis(self) -> fn(f64) -> String {
+    pub fn axis(self) -> fn(f64) -> String {
         if self == Self::Cost { money::axis } else { number::compact }
     }
 }
 
 /// Prints dollars that are already a chart value.
-pub(crate) fn dollars(value: f64) -> String {
+pub fn dollars(value: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "chart values came from nano-dollars and saturate")]
     let nanos = (value * 1e9).round() as i64;
     money::usd(domain::NanoUsd::from_nanos(nanos))
 }
 
 /// Prints milliseconds that are already a chart value.
-pub(crate) fn milliseconds(value: f64) -> String {
+pub fn milliseconds(value: f64) -> String {
     if value == 0.0 {
         "0".to_owned()
     } else if value >= 1_000.0 {
@@ -158,7 +158,7 @@ fn index_of(times: &[Timestamp], at: Timestamp) -> Option<usize> {
 }
 
 /// One series from a report grouped by time alone.
-pub(crate) fn over_time(
+pub fn over_time(
     report: &UsageReport,
     times: &[Timestamp],
     missing: f64,
@@ -175,7 +175,7 @@ pub(crate) fn over_time(
 }
 
 /// Stacked series from a report grouped by time and one dimension: the seven largest, and the rest as one.
-pub(crate) fn by_dimension(
+pub fn by_dimension(
     report: &UsageReport,
     times: &[Timestamp],
     step: Duration,
@@ -223,21 +223,21 @@ pub(crate) fn by_dimension(
 
 /// The figures of a minute-wise chart, counted from single requests.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Minutes {
-    pub(crate) requests: Vec<f64>,
-    pub(crate) errors: Vec<f64>,
-    pub(crate) cost: Vec<f64>,
-    pub(crate) p50: Vec<f64>,
-    pub(crate) p95: Vec<f64>,
+pub struct Minutes {
+    pub requests: Vec<f64>,
+    pub errors: Vec<f64>,
+    pub cost: Vec<f64>,
+    pub p50: Vec<f64>,
+    pub p95: Vec<f64>,
 }
 
 /// The value at a share of the sorted values, nearest rank.
-pub(crate) fn percentile(sorted: &[u64], share: f64) -> Option<u64> {
+pub fn percentile(sorted: &[u64], share: f64) -> Option<u64> {
     sorted.get(number::index_at(share, sorted.len())).copied()
 }
 
 /// Sums single requests as the ledger would, for ranges finer than its hours.
-pub(crate) fn sums_of(requests: &[RequestView]) -> UsageSums {
+pub fn sums_of(requests: &[RequestView]) -> UsageSums {
     let count = |matches: fn(&RequestView) -> bool| {
         u64::try_from(requests.iter().filter(|request| matches(request)).count()).unwrap_or(u64::MAX)
     };
@@ -276,7 +276,7 @@ pub(crate) fn sums_of(requests: &[RequestView]) -> UsageSums {
 }
 
 /// Counts requests into buckets.
-pub(crate) fn from_requests(requests: &[RequestView], times: &[Timestamp]) -> Minutes {
+pub fn from_requests(requests: &[RequestView], times: &[Timestamp]) -> Minutes {
     let zeros = || vec![0.0; times.len()];
     let mut minutes = Minutes {
         requests: zeros(),

@@ -13,7 +13,7 @@ use crate::nav::Nav;
 use crate::page::Page;
 
 /// Keeps the state of a page's table in its address.
-pub(crate) fn use_table_state(nav: Nav) -> TableState {
+pub fn use_table_state(nav: Nav) -> TableState {
     let (filter, sort, columns) = (nav.param("q"), nav.param("sort"), nav.param("columns"));
     let view = Memo::new(move |_| TableView {
         filter: filter.get().unwrap_or_default(),
@@ -49,7 +49,7 @@ fn with_view(mut saved: Saved, name: &str, query: &str) -> Saved {
 
 /// The menu of saved views; `panels` are the parts of the query that open something and are no part of a view.
 #[component]
-pub(crate) fn SavedViews(
+pub fn SavedViews(
     nav: Nav,
     panels: &'static [&'static str],
     #[prop(default = Align::End)] align: Align,
