@@ -295,10 +295,12 @@ async fn a_redis_that_is_emptied_and_dies_in_the_middle_of_a_race_makes_no_money
     for (name, is_back_at_once) in [("emptied", true), ("dead", false)] {
         let race = Arc::new(fleet.race(name, MODEL, "requests", json!(MONEY)).await?);
         let clients = start(&race, |_| Way::Whole);
-        fleet.until_sent(&race, 10 + usize::try_from(fleet.random.below(30))?).await?;
+        let n = 10 + usize::try_from(fleet.random.below(30))?;
+        fleet.until_sent(&race, n).await?;
         redis.run(&["FLUSHALL"]);
         redis.run(&["SCRIPT", "FLUSH"]);
-        fleet.until_sent(&race, 50 + usize::try_from(fleet.random.below(30))?).await?;
+        let n = 50 + usize::try_from(fleet.random.below(30))?;
+        fleet.until_sent(&race, n).await?;
         redis.kill();
         if is_back_at_once {
             redis.start_again();
