@@ -70,8 +70,8 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "control", "domain", "downlink", "gateway", "link", "notify", "policy", "purse", "runtime", "state", "store",
-            "upstream",
+            "control", "domain", "downlink", "gateway", "link", "notify", "policy", "purse", "runtime", "state",
+            "store", "upstream",
         ],
     ),
     ("console-ui", &["domain"]),
