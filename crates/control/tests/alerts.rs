@@ -56,7 +56,7 @@ async fn create(world: &World, body: NewDestination) -> IssuedDestinationView {
 }
 
 /// Lets the control plane of a world call this machine.
-fn may_send(world: &World) {
+pub(crate) fn may_send(world: &World) {
     let rules = Arc::new(Rules::new(Rules::loopback()));
     let dial = Network::new(rules, None).expect("a dialler");
     world.cx.set_courier(Arc::new(Courier::new(Arc::new(dial), None)));

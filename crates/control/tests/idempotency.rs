@@ -71,13 +71,28 @@ async fn every_post_keeps_the_promise_of_its_key_or_makes_none() {
     let limit = r#"{"name":"l","rates":[{"measure":"concurrent","amount":1}]}"#;
     check(&owner, act("rate_limits.create", format!("{ws}/rate-limits"), limit), done).await;
     check(&owner, act("organization_rate_limits.create", format!("{org}/rate-limits"), limit), done).await;
+    let destination = check_alerts(&world, done).await;
     let switch = r#"{"target":{"kind":"provider","id":"mistral"},"reason":"r"}"#;
     check(&owner, act("kill_switches.throw", format!("{org}/kill-switches"), switch), done).await;
+    let delivery = delivery_to(&world, &destination).await;
+    check(
+        &owner,
+        act("alert_deliveries.redeliver", format!("{org}/alert-deliveries/{delivery}/redeliver"), "{}"),
+        done,
+    )
+    .await;
     let rerate = format!(
         r#"{{"price_id":"{}","from":"2026-11-01T00:00:00Z","to":"2026-11-02T00:00:00Z","reason":"r"}}"#,
         id(&set, "")
     );
     check(&owner, act("ledger.rerate", format!("{org}/ledger/rerate"), rerate), done).await;
+    let entry = r#"{"kind":"credit","amount_usd":"10","reason":"r"}"#;
+    check(&owner, act("ledger.enter", format!("{org}/ledger/entries"), entry), done).await;
+    let markup = r#"{"provider":"openai","effective_month":"2026-11","basis_points":500}"#;
+    check(&owner, act("markups.set", format!("{org}/markups"), markup), done).await;
+    let export =
+        r#"{"format":"anthropic_costs","file_name":"f","content":"usage_date_utc,model,cost_usd\n2026-11-22,m,1\n"}"#;
+    check(&owner, act("reconciliations.create", format!("{org}/reconciliations"), export), done).await;
 
     let key = format!(r#"{{"environment_id":"{}","name":"k"}}"#, world.environment("development"));
     let key = check(&owner, act("virtual_keys.issue", format!("{ws}/virtual-keys"), key), done).await;
@@ -109,6 +124,33 @@ async fn every_post_keeps_the_promise_of_its_key_or_makes_none() {
         rest.map(|meta| meta.name).collect::<Vec<_>>(),
         ["auth.login", "auth.logout", "auth.change_password", "routes.dry_run"]
     );
+}
+
+/// A destination of alerts, made, tried and given a new secret.
+async fn check_alerts(world: &World, done: &mut Vec<&'static str>) -> String {
+    crate::alerts::may_send(world);
+    let owner = world.as_owner();
+    let destinations = format!("/organizations/{}/alert-destinations", world.organization());
+    // Nobody listens there, which is an answer as well.
+    let new = r#"{"name":"d","kind":"webhook","url":"http://127.0.0.1:1/"}"#;
+    let made = check(&owner, act("alert_destinations.create", destinations.clone(), new), done).await;
+    let destination = id(&made, "destination");
+    for (operation, verb) in
+        [("alert_destinations.test", "test"), ("alert_destinations.rotate_secret", "rotate-secret")]
+    {
+        check(&owner, act(operation, format!("{destinations}/{destination}/{verb}"), "{}"), done).await;
+    }
+    destination
+}
+
+/// The delivery of the one alert there is.
+async fn delivery_to(world: &World, destination: &str) -> String {
+    let mut tx = world.cx.store.system().await.expect("a transaction");
+    store::alerts::route(&mut tx, world.now()).await.expect("routed");
+    tx.commit().await.expect("committed");
+    let path = format!("/api/v1/organizations/{}/alert-deliveries?destination_id={destination}", world.organization());
+    let listed = world.as_owner().send("GET", &path, None).await.json();
+    listed["items"][0]["id"].as_str().expect("a delivery").to_owned()
 }
 
 async fn insert_node(world: &World) -> NodeId {

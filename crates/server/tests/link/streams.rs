@@ -246,14 +246,8 @@ async fn whatever_a_node_says_as_long_as_it_listens_its_stream_and_the_others_go
     let mut node = Raw::join(&bed, |_| ()).await.expect("a stream");
     node.take_everything(bed.organization()).await;
     let foreign = domain::OrganizationId::from_uuid(42).to_string();
-    let names = [
-        String::new(),
-        "junk".to_owned(),
-        "\0".repeat(9),
-        foreign,
-        bed.organization().to_string(),
-        "x".repeat(100_000),
-    ];
+    let names =
+        [String::new(), "junk".to_owned(), "\0".repeat(9), foreign, bed.organization().to_string(), "x".repeat(10_000)];
     for (organization_id, revision) in
         names.iter().flat_map(|name| [0, 1, u64::MAX].map(|revision| (name.clone(), revision)))
     {
