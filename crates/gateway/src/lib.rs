@@ -103,7 +103,7 @@ pub struct Ephemeral {
     /// Where pauses that upstreams asked for are told.
     pub cooldowns: Arc<dyn Cooldowns>,
     /// Where rate limits are counted in common with other nodes; without it each counts its share.
-    pub common: Option<Arc<dyn throttle::common::Common>>,
+    pub common: Option<Arc<dyn throttle::joint::Common>>,
     /// Says what is away, for `/readyz`; the node serves without it.
     pub degraded: Arc<dyn Fn() -> Option<(&'static str, String)> + Send + Sync>,
 }

@@ -11,7 +11,7 @@ use domain::time::ManualClock;
 use domain::{OrganizationId, RateLimitId, Timestamp};
 use state::redis::Redis;
 use state::testing::RedisServer;
-use throttle::common::Common as _;
+use throttle::joint::Common as _;
 use throttle::{Ask, Need, Throttle, Use};
 use tokio_util::sync::CancellationToken;
 

@@ -19,7 +19,7 @@ use domain::{DeploymentId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use redis::aio::MultiplexedConnection;
 use redis::{Client, RedisError};
-use throttle::common::Settlement;
+use throttle::joint::Settlement;
 use tokio::sync::Notify;
 
 use self::counts::Counts;

@@ -18,7 +18,7 @@ use rustc_hash::FxHashMap;
 
 use self::shared::Told;
 use crate::book::{Book, Bounds, Home, Left, Portion, Refusal, Taken, longer};
-use crate::common::{Common, Mark};
+use crate::joint::{Common, Mark};
 
 /// Groups of one limit with counters of their own: about 5 MB for two rates.
 const OF_LIMIT: usize = 16_384;

@@ -14,7 +14,7 @@ use domain::OrganizationId;
 use parking_lot::{Mutex, RwLock};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError};
-use throttle::common::{Answer, BoxFuture, Common, Correction, Count, Question, Settlement, Stand};
+use throttle::joint::{Answer, BoxFuture, Common, Correction, Count, Question, Settlement, Stand};
 
 use super::{Redis, Shared, Write};
 

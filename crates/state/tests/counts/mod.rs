@@ -8,7 +8,7 @@ use domain::rate_limit::{Measure, Per, Rate, Share};
 use domain::{OrganizationId, RateLimitId};
 use state::redis::{Redis, Standing};
 use state::testing::RedisServer;
-use throttle::common::Common as _;
+use throttle::joint::Common as _;
 use throttle::{Ask, Left, Need, Pass, Refused, Throttle, Use};
 
 use super::{Node, PATIENCE};

@@ -11,8 +11,8 @@ use domain::OrganizationId;
 
 use super::{Ask, Held, Inner, Need, Pass, Refused, Throttle, Use, is_worse, refused};
 use crate::book::{Left, Portion, Refusal, SHORTLY};
-use crate::common::{Answer, Common, Correction, Count, Question, Settlement, Stand};
 use crate::gate::Why;
+use crate::joint::{Answer, Common, Correction, Count, Question, Settlement, Stand};
 
 /// What those who count in common know of a call, and have yet to be told.
 #[derive(Debug)]

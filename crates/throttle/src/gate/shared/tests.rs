@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::common::BoxFuture;
+use crate::joint::BoxFuture;
 
 const ONE: Use = Use { requests: 1, input_tokens: 0, output_tokens: 0, cost: 0 };
 const CALL: Need = Need { least: ONE, most: Use { output_tokens: 400, ..ONE }, occupies: true };
