@@ -283,7 +283,7 @@ impl Gateway {
             retries: pipeline::retry::RetryBudgets::default(),
             ephemeral,
             purse,
-            flights: pipeline::again::Flights::default(),
+            flights: state::flights::Flights::default(),
             fetching: pipeline::fetch::Fetching::new(media_dial),
         };
         Self { shared: Arc::new(shared), dial, entropy, readiness, more_metrics }

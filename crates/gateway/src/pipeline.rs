@@ -110,7 +110,7 @@ pub(crate) struct Shared {
     pub(crate) retries: RetryBudgets,
     pub(crate) ephemeral: Ephemeral,
     pub(crate) purse: purse::Purse,
-    pub(crate) flights: again::Flights,
+    pub(crate) flights: state::flights::Flights,
     pub(crate) fetching: fetch::Fetching,
 }
 

@@ -7,6 +7,8 @@
 //! | [`Cache`] | answers that may be given again | every look-up is a miss |
 //! | [`Cooldowns`] | "this upstream said: not before …" | every node finds out by itself |
 //!
+//! [`flights`] are of one node: identical calls at the same time.
+//!
 //! Not here: anything that is counted or billed (that is the spool and the ledger), what a call is identical to (the gateway
 //! makes the keys), HTTP. Invariants: a look-up waits for Redis no longer than [`redis::LOOK_UP_WITHIN`], and not at all while
 //! Redis is known to be away; what is in Redis is sealed under a key of its organization, and its name is a keyed hash.
@@ -16,6 +18,7 @@
 pub mod answer;
 pub mod canonical;
 pub mod cooldown;
+pub mod flights;
 pub mod key;
 pub mod memory;
 #[cfg(feature = "redis")]

@@ -4,7 +4,6 @@
 //! (`state`). Invariants: a key has every part that can make another answer right (`key`); nothing is kept that was not whole
 //! (`recorder`); what is given again costs nothing and says so.
 
-mod flights;
 mod key;
 mod recorder;
 
@@ -22,11 +21,10 @@ use llm::dialect::Dialect;
 use policy::Caller;
 use policy::cache::CachePolicy;
 use provider::scan;
+use state::flights::{End, Lead, Part};
 use state::{Answer, BoxFuture, CacheKey};
 use tokio::time::Instant;
 
-pub(crate) use self::flights::Flights;
-use self::flights::{End, Lead, Part};
 pub(crate) use self::recorder::Recorder;
 use super::reply::{self, Reply};
 use super::resolve::Wanted;
@@ -268,19 +266,4 @@ pub(crate) fn is_wanted(wanted: &Wanted, meter: &Meter) -> bool {
 /// The `age` header of an answer, in whole seconds.
 pub(crate) fn age_s(answer: &Answer, meter: &Meter) -> u64 {
     answer.age(meter.started_at).as_secs()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flights_are_shared_by_clones() {
-        let flights = Flights::default();
-        let key = state::KeyMaker::new(&domain::Secret::new([1; 32])).finish().expect("a key");
-        let Part::Lead(lead) = flights.join(&key) else { unreachable!("the first leads") };
-        assert!(matches!(flights.clone().join(&key), Part::Follow(_)));
-        drop(lead);
-        assert!(matches!(flights.join(&key), Part::Lead(_)));
-    }
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use state::{Answer, CacheKey};
 use tokio::sync::watch;
+
+use crate::{Answer, CacheKey};
 
 /// The flights of a node, over all workers.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Flights(Arc<Mutex<FxHashMap<[u8; 32], watch::Receiver<Stage>>>>);
+pub struct Flights(Arc<Mutex<FxHashMap<[u8; 32], watch::Receiver<Stage>>>>);
 
 /// How far a flight is.
 #[derive(Debug, Clone)]
@@ -24,7 +25,8 @@ enum Stage {
 }
 
 /// A caller's part in a flight.
-pub(super) enum Part {
+#[derive(Debug)]
+pub enum Part {
     /// Send the call, and tell the others.
     Lead(Lead),
     /// Wait.
@@ -32,7 +34,8 @@ pub(super) enum Part {
 }
 
 /// The one that sends.
-pub(super) struct Lead {
+#[derive(Debug)]
+pub struct Lead {
     flights: Flights,
     name: [u8; 32],
     stage: watch::Sender<Stage>,
@@ -40,11 +43,13 @@ pub(super) struct Lead {
 }
 
 /// One that waits.
-pub(super) struct Follow(watch::Receiver<Stage>);
+#[derive(Debug)]
+pub struct Follow(watch::Receiver<Stage>);
 
 /// What became of a flight for one that waited.
 #[derive(Debug)]
-pub(super) enum End {
+pub enum End {
+    /// Take this.
     Landed(Arc<Answer>),
     /// Go alone.
     Failed,
@@ -54,7 +59,8 @@ pub(super) enum End {
 
 impl Flights {
     /// Joins the flight of a call, or begins it.
-    pub(super) fn join(&self, key: &CacheKey) -> Part {
+    #[must_use]
+    pub fn join(&self, key: &CacheKey) -> Part {
         let mut flights = self.0.lock();
         if let Some(flight) = flights.get(key.name()) {
             return Part::Follow(Follow(flight.clone()));
@@ -67,12 +73,12 @@ impl Flights {
 
 impl Lead {
     /// Gives the answer to all.
-    pub(super) fn land(mut self, answer: Arc<Answer>) {
+    pub fn land(mut self, answer: Arc<Answer>) {
         self.end(Stage::Landed(answer));
     }
 
     /// Leaves the others to themselves.
-    pub(super) fn fail(mut self) {
+    pub fn fail(mut self) {
         self.end(Stage::Failed);
     }
 
@@ -93,7 +99,7 @@ impl Drop for Lead {
 
 impl Follow {
     /// Waits for the end.
-    pub(super) async fn wait(mut self) -> End {
+    pub async fn wait(mut self) -> End {
         let ended = self.0.wait_for(|stage| !matches!(stage, Stage::UnderWay)).await;
         match ended.as_deref() {
             Ok(Stage::Landed(answer)) => End::Landed(Arc::clone(answer)),
@@ -101,5 +107,23 @@ impl Follow {
             // A leader says how it ended before it is gone, so an error cannot be.
             Ok(Stage::Abandoned | Stage::UnderWay) | Err(_) => End::Abandoned,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Secret;
+
+    use super::*;
+    use crate::KeyMaker;
+
+    #[test]
+    fn flights_are_shared_by_clones() {
+        let flights = Flights::default();
+        let key = KeyMaker::new(&Secret::new([1; 32])).finish().expect("a key");
+        let Part::Lead(lead) = flights.join(&key) else { unreachable!("the first leads") };
+        assert!(matches!(flights.clone().join(&key), Part::Follow(_)));
+        drop(lead);
+        assert!(matches!(flights.join(&key), Part::Lead(_)));
     }
 }
