@@ -62,12 +62,25 @@ impl std::fmt::Debug for Office {
 }
 
 type Try<'a> = Pin<Box<dyn Future<Output = DestinationId> + Send + 'a>>;
+type Look<'a> = Pin<Box<dyn Future<Output = Vec<Claim>> + Send + 'a>>;
+
+/// Waits for the end of a look; for ever when there is none.
+async fn ended(look: &mut Option<Look<'_>>) -> Vec<Claim> {
+    match look {
+        Some(look) => look.await,
+        None => std::future::pending().await,
+    }
+}
 
 impl Office {
     /// Works until told to stop. Tries that are under way then are cut; they are made again after their claim has run out.
+    ///
+    /// Looking for what is due goes on beside the tries: while it waits for a connection, those who hold one must be able to give it
+    /// back.
     pub async fn run(self, stop: CancellationToken) {
         let mut under_way: FuturesUnordered<Try<'_>> = FuturesUnordered::new();
         let mut busy: HashMap<DestinationId, i64> = HashMap::new();
+        let mut looking: Option<Look<'_>> = None;
         let mut looks = tokio::time::interval(LOOKS_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -79,11 +92,16 @@ impl Office {
                     }
                     busy.retain(|_, count| *count > 0);
                 }
-                _ = looks.tick() => {
-                    for claim in self.take_up(&busy, UNDER_WAY - under_way.len().min(UNDER_WAY)).await {
+                claims = ended(&mut looking) => {
+                    looking = None;
+                    for claim in claims {
                         *busy.entry(claim.destination_id).or_default() += 1;
                         under_way.push(Box::pin(self.attempt(claim)));
                     }
+                }
+                _ = looks.tick(), if looking.is_none() => {
+                    let full = busy.iter().filter(|(_, count)| **count >= AT_ONCE).map(|(id, _)| *id).collect();
+                    looking = Some(Box::pin(self.take_up(full, UNDER_WAY - under_way.len().min(UNDER_WAY))));
                 }
             }
         }
@@ -93,7 +111,7 @@ impl Office {
     pub async fn round(&self) -> usize {
         let mut count = 0;
         loop {
-            let claims = self.take_up(&HashMap::new(), UNDER_WAY).await;
+            let claims = self.take_up(Vec::new(), UNDER_WAY).await;
             if claims.is_empty() {
                 return count;
             }
@@ -104,8 +122,7 @@ impl Office {
     }
 
     /// Routes and claims; a database that does not answer is asked again later.
-    async fn take_up(&self, busy: &HashMap<DestinationId, i64>, limit: usize) -> Vec<Claim> {
-        let busy: Vec<DestinationId> = busy.iter().filter(|(_, count)| **count >= AT_ONCE).map(|(id, _)| *id).collect();
+    async fn take_up(&self, busy: Vec<DestinationId>, limit: usize) -> Vec<Claim> {
         let taken = async {
             let mut tx = self.store.system().await?;
             let now = self.clock.now();

@@ -149,7 +149,9 @@ async fn a_destination_that_is_silent_holds_up_no_other() {
     world.destination(DestinationKind::Webhook, "quick", &quick.url).await;
     world.raise(12).await;
     let group = Group::new();
-    let office = world.local_office();
+    // Real time: what fails on a busy machine comes again.
+    let mut office = world.local_office();
+    office.clock = std::sync::Arc::new(runtime::clock::SystemClock);
     group.spawn("test.office", |stop| office.run(stop));
     for _ in 0..12 {
         quick.next().await;
