@@ -1,17 +1,18 @@
 //! Ephemeral state of gateway nodes: what may be lost at any moment and only makes calls cheaper or wiser.
 //!
-//! Two ports, each with an implementation in memory and one in Redis:
+//! Ports, those of this crate each with an implementation in memory and one in Redis:
 //!
 //! | port | keeps | when it is lost |
 //! |---|---|---|
 //! | [`Cache`] | answers that may be given again | every look-up is a miss |
 //! | [`Cooldowns`] | "this upstream said: not before …" | every node finds out by itself |
+//! | `throttle::joint::Common`, in Redis alone | what rate limits have counted, over nodes | each node counts its share; spans begin anew |
 //!
 //! [`flights`] are of one node: identical calls at the same time.
 //!
-//! Not here: anything that is counted or billed (that is the spool and the ledger), what a call is identical to (the gateway
-//! makes the keys), HTTP. Invariants: a look-up waits for Redis no longer than [`redis::LOOK_UP_WITHIN`], and not at all while
-//! Redis is known to be away; what is in Redis is sealed under a key of its organization, and its name is a keyed hash.
+//! Not here: anything that is billed (that is the spool and the ledger), what a call is identical to (the gateway makes the keys),
+//! HTTP. Invariants: a call waits for Redis no longer than the patience it was opened with, and not at all while Redis is known to
+//! be away; answers in Redis are sealed under a key of their organization, and names are keyed hashes.
 
 #![deny(missing_docs)]
 
