@@ -81,18 +81,7 @@ async fn every_post_keeps_the_promise_of_its_key_or_makes_none() {
         done,
     )
     .await;
-    let rerate = format!(
-        r#"{{"price_id":"{}","from":"2026-11-01T00:00:00Z","to":"2026-11-02T00:00:00Z","reason":"r"}}"#,
-        id(&set, "")
-    );
-    check(&owner, act("ledger.rerate", format!("{org}/ledger/rerate"), rerate), done).await;
-    let entry = r#"{"kind":"credit","amount_usd":"10","reason":"r"}"#;
-    check(&owner, act("ledger.enter", format!("{org}/ledger/entries"), entry), done).await;
-    let markup = r#"{"provider":"openai","effective_month":"2026-11","basis_points":500}"#;
-    check(&owner, act("markups.set", format!("{org}/markups"), markup), done).await;
-    let export =
-        r#"{"format":"anthropic_costs","file_name":"f","content":"usage_date_utc,model,cost_usd\n2026-11-22,m,1\n"}"#;
-    check(&owner, act("reconciliations.create", format!("{org}/reconciliations"), export), done).await;
+    check_books(&world, &id(&set, ""), done).await;
 
     let key = format!(r#"{{"environment_id":"{}","name":"k"}}"#, world.environment("development"));
     let key = check(&owner, act("virtual_keys.issue", format!("{ws}/virtual-keys"), key), done).await;
@@ -134,6 +123,22 @@ async fn every_post_keeps_the_promise_of_its_key_or_makes_none() {
             "reports.what_if"
         ]
     );
+}
+
+/// What corrects and completes the books.
+async fn check_books(world: &World, price: &str, done: &mut Vec<&'static str>) {
+    let owner = world.as_owner();
+    let org = format!("/organizations/{}", world.organization());
+    let rerate =
+        format!(r#"{{"price_id":"{price}","from":"2026-11-01T00:00:00Z","to":"2026-11-02T00:00:00Z","reason":"r"}}"#);
+    check(&owner, act("ledger.rerate", format!("{org}/ledger/rerate"), rerate), done).await;
+    let entry = r#"{"kind":"credit","amount_usd":"10","reason":"r"}"#;
+    check(&owner, act("ledger.enter", format!("{org}/ledger/entries"), entry), done).await;
+    let markup = r#"{"provider":"openai","effective_month":"2026-11","basis_points":500}"#;
+    check(&owner, act("markups.set", format!("{org}/markups"), markup), done).await;
+    let export =
+        r#"{"format":"anthropic_costs","file_name":"f","content":"usage_date_utc,model,cost_usd\n2026-11-22,m,1\n"}"#;
+    check(&owner, act("reconciliations.create", format!("{org}/reconciliations"), export), done).await;
 }
 
 /// A destination of alerts, made, tried and given a new secret.
