@@ -6,6 +6,7 @@ use domain::id::{OrganizationId, WorkspaceId};
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::{use_location, use_navigate};
+use leptos_router::location::{BrowserUrl, LocationProvider as _};
 use leptos_router::params::ParamsMap;
 
 use crate::page::Page;
@@ -33,6 +34,13 @@ impl Nav {
         let navigate = use_navigate();
         let path = location.pathname;
         let query = location.query;
+        // The router waits for its own list of routes before it writes the address of a pressed link; there is none, so it is told.
+        if let Some(address) = use_context::<BrowserUrl>() {
+            Effect::new(move |_| {
+                path.track();
+                address.ready_to_complete();
+            });
+        }
         let range = Memo::new(move |_| {
             query.with(|query| {
                 let get = |name: &str| query.get(name);
