@@ -45,9 +45,10 @@ fn leaf(board: Switchboard, model: &str, id: DeploymentId) -> AnyView {
 }
 
 fn branch(board: Switchboard, model: &str, branch: &Branch<'_>) -> AnyView {
-    let weight = branch.share.map_or_else(String::new, |share| format!("--share: {share:.3}"));
+    // One property, not the attribute as a whole: that one the content security policy forbids.
+    let share = branch.share.map_or_else(|| "0".to_owned(), |share| format!("{share:.3}"));
     view! {
-        <li class="tree-branch" style=weight>
+        <li class="tree-branch" style=("--share", share)>
             <span class="tree-edge small">{branch.label.clone()}</span>
             {node_view(board, model, branch.node)}
         </li>
