@@ -65,10 +65,39 @@ pub fn set_root_attribute(name: &str, value: Option<&str>) {
     }
 }
 
-/// Copies text to the clipboard; the promise's outcome is not waited for.
-pub fn copy(text: &str) {
-    // The promise settles on its own; a refusal leaves the clipboard as it was.
-    let _ = window().navigator().clipboard().write_text(text);
+/// Copies text to the clipboard and says whether that could be done; the outcome of the newer way is not waited for.
+pub fn copy(text: &str) -> bool {
+    let navigator = window().navigator();
+    // Only pages that come over https or from this machine have the newer way.
+    let has_clipboard = js_sys::Reflect::get(&navigator, &JsValue::from_str("clipboard"));
+    if has_clipboard.is_ok_and(|clipboard| clipboard.is_object()) {
+        // The promise settles on its own; a refusal leaves the clipboard as it was.
+        let _ = navigator.clipboard().write_text(text);
+        return true;
+    }
+    copy_selection(text).unwrap_or(false)
+}
+
+/// The older way: what is selected in the document is copied, so the text stands in it for a moment.
+fn copy_selection(text: &str) -> Result<bool, JsValue> {
+    let document: web_sys::HtmlDocument = document().unchecked_into();
+    let before = document.active_element().and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok());
+    // Outside of a modal dialog nothing can be selected.
+    let dialogs = document.query_selector_all("dialog:modal")?;
+    let top = dialogs.length().checked_sub(1).and_then(|last| dialogs.item(last));
+    let Some(place) = top.or_else(|| document.body().map(Into::into)) else { return Ok(false) };
+    let area: web_sys::HtmlTextAreaElement = document.create_element("textarea")?.unchecked_into();
+    area.set_value(text);
+    area.set_class_name("visually-hidden");
+    place.append_child(&area)?;
+    area.select();
+    let done = document.exec_command("copy");
+    area.remove();
+    if let Some(before) = before {
+        // It had the focus a moment ago.
+        let _ = before.focus();
+    }
+    done
 }
 
 /// Offers text as a file.

@@ -21,8 +21,7 @@ pub fn CopyButton(
     let copied = RwSignal::new(false);
     let press = move |event: leptos::ev::MouseEvent| {
         event.stop_propagation();
-        browser::copy(&text.get_untracked());
-        copied.set(true);
+        copied.set(browser::copy(&text.get_untracked()));
         set_timeout(move || copied.try_set(false).map_or((), |_| ()), Duration::from_secs(2));
     };
     let name = label.clone();
