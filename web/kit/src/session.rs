@@ -162,6 +162,11 @@ impl Environments {
         self.query.items().get()
     }
 
+    /// The same as it loads, for a view of them.
+    pub fn query(self) -> Query<domain::Page<EnvironmentView>> {
+        self.query
+    }
+
     pub fn refetch(self) {
         self.query.refetch();
     }

@@ -18,13 +18,14 @@ use leptos::prelude::*;
 
 use kit::api::use_query;
 use kit::nav::{Nav, use_nav};
+use kit::page::{Page, WorkspacePage};
 use kit::pages::{Pages, use_pages};
 use kit::session::{Environments, Session, use_environments, use_session};
 use kit::views::use_table_state;
 use ui::Tone;
 use ui::badge::{Badge, EnvironmentBadge, Tag};
 use ui::browser;
-use ui::button::{Button, Size};
+use ui::button::{Button, LinkButton, Size, Weight};
 use ui::data_view::{DataView, EmptyState, Skeleton};
 use ui::format::{money, number, time};
 use ui::icon::Icon;
@@ -51,6 +52,12 @@ impl Log {
     fn key_name(self, id: VirtualKeyId) -> String {
         let id = id.to_string();
         self.keys.with(|keys| keys.get(&id).cloned()).unwrap_or_else(|| ui::format::id::short(&id))
+    }
+
+    /// Whether anything but the range narrows the list.
+    fn is_narrowed(self) -> bool {
+        let filters = [self.key, self.outcome, self.nav.environment()].into_iter().chain(self.texts);
+        filters.into_iter().any(|filter| filter.with(Option::is_some))
     }
 
     fn query(self, cursor: Option<Cursor>) -> RequestQuery {
@@ -200,15 +207,29 @@ pub(crate) fn Requests(workspace_id: WorkspaceId) -> impl IntoView {
                 on_retry=list.retry()
                 skeleton=Skeleton::Rows(10)
                 is_empty=|page| page.items.is_empty()
-                empty=ViewFn::from(move || view! {
-                    <div class="table-tools">{filters::view_of(log)}</div>
-                    <EmptyState icon=Icon::Requests title="No requests match" text="Nothing was called in this range with these filters. Widen the range or clear a filter." />
-                })
+                empty=ViewFn::from(move || empty(log))
                 ready
             />
         </section>
         <panel::RequestPanel log />
     }
+}
+
+fn empty(log: Log) -> AnyView {
+    let words = if log.is_narrowed() {
+        view! { <EmptyState icon=Icon::Requests title="No requests match" text="Nothing was called in this range with these filters. Widen the range or clear a filter." /> }.into_any()
+    } else {
+        let keys = Page::Workspace(log.workspace_id, WorkspacePage::Keys);
+        let create = log.nav.href_with(keys, &[("new", "1".to_owned())]);
+        let may = log.session.can_in(Permission::VirtualKeysCreate, log.workspace_id);
+        view! {
+            <EmptyState icon=Icon::Requests title="No requests in this range" text="Every call with a virtual key shows up here within a second, also one that is refused. Make the first, or widen the range.">
+                {may.then(|| view! { <LinkButton href=create weight=Weight::Primary icon=Icon::Key>"Create a key"</LinkButton> })}
+            </EmptyState>
+        }
+        .into_any()
+    };
+    view! { <div class="table-tools">{filters::view_of(log)}</div> {words} }.into_any()
 }
 
 fn list_view(log: Log, page: Signal<ListPage<RequestView>>, list: Pages<RequestView>) -> AnyView {

@@ -2,7 +2,7 @@
 
 use api::ops::WorkspacePath;
 use api::ops::environments::{CreateEnvironment, DeleteEnvironment, EnvironmentPath, EnvironmentView, NewEnvironment};
-use domain::{DisplayName, Permission, Slug, WorkspaceId};
+use domain::{DisplayName, Page, Permission, Slug, WorkspaceId};
 use leptos::prelude::*;
 
 use super::Office;
@@ -13,6 +13,7 @@ use ui::badge::EnvironmentBadge;
 use ui::button::{Button, Size, Weight};
 use ui::confirm::Question;
 use ui::copy_button::CopyId;
+use ui::data_view::{DataView, EmptyState, Skeleton};
 use ui::dialog::{Dialog, DialogBody, DialogFoot};
 use ui::field::{FormError, TextField};
 use ui::icon::Icon;
@@ -69,14 +70,18 @@ pub(super) fn EnvironmentsTab(office: Office) -> impl IntoView {
     };
     let name = office.session.workspace_name(workspace_id).unwrap_or_default();
     let may = office.session.can_in(Permission::WorkspaceUpdate, workspace_id);
-    let columns = columns(environments, workspace_id, may);
+    let columns = StoredValue::new(columns(environments, workspace_id, may));
+    let query = environments.query();
+    let ready = Callback::new(move |page: Signal<Page<EnvironmentView>>| {
+        view! { <DataTable label="Environments" columns=columns.get_value() rows=Signal::derive(move || page.get().items) key=|environment: &EnvironmentView| environment.id.to_string() /> }.into_any()
+    });
     view! {
         <section class="card" aria-label="Environments">
             <div class="card-head">
                 <div><h2>{format!("Environments of {name}")}</h2><p>"In order of promotion. An environment with keys cannot be deleted."</p></div>
                 {may.then(|| view! { <Button size=Size::Small icon=Icon::Plus on_press=Callback::new(move |()| creating.set(true))>"New environment"</Button> })}
             </div>
-            <DataTable label="Environments" columns rows=Signal::derive(move || environments.all()) key=|environment: &EnvironmentView| environment.id.to_string() />
+            <DataView load=query.load on_retry=query.retry() skeleton=Skeleton::Rows(3) is_empty=|page| page.items.is_empty() empty=ViewFn::from(|| view! { <EmptyState icon=Icon::Workspace title="No environment yet" text="Create one for each stage on the way to production; a key belongs to one of them." /> }) ready />
         </section>
         <Dialog open=creating on_close=close title=Signal::stored("New environment".to_owned())><CreateForm workspace_id environments close /></Dialog>
     }
