@@ -111,11 +111,15 @@ impl Control {
 impl Gateway {
     /// Joins a new node to `control`, dialling `sync_address` (the control plane's own, or a wire in between).
     pub async fn join(control: &Control, sync_address: &str) -> Result<Self> {
+        Self::join_with(sync_address, &control.issue_join_token().await?).await
+    }
+
+    /// Joins a new node with a token that somebody made.
+    pub async fn join_with(sync_address: &str, token: &str) -> Result<Self> {
         let folder = data_dir()?;
-        let token = control.issue_join_token().await?;
         let start = Start::role("gateway", folder.path())?
             .flag("--control", &format!("https://{sync_address}"))
-            .flag("--join-token", &token)
+            .flag("--join-token", token)
             .flag("--egress-allow-private", "127.0.0.0/8");
         let process = start.ready().await?;
         process.until_ready().await?;
