@@ -92,9 +92,16 @@ async fn invariants(world: &World) -> InvariantsView {
     world.as_owner().call::<LedgerInvariants>(org(world), NoQuery {}, Empty {}).await.expect("rules")
 }
 
+/// What was spent, as hours say and as minutes do.
 async fn spent(world: &World) -> NanoUsd {
-    let usage = world.as_owner().call::<OrganizationUsage>(org(world), UsageQuery::default(), Empty {}).await;
-    usage.expect("usage").total.cost_usd
+    let sum = async |query| {
+        let usage = world.as_owner().call::<OrganizationUsage>(org(world), query, Empty {}).await;
+        usage.expect("usage").total.cost_usd
+    };
+    let hours = sum(UsageQuery::default()).await;
+    let minutes = UsageQuery { group_by: Some("minute".to_owned()), ..UsageQuery::default() };
+    assert_eq!(sum(minutes).await, hours);
+    hours
 }
 
 #[tokio::test]

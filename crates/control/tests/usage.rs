@@ -255,3 +255,52 @@ async fn the_edges_of_a_time_are_read_in_any_zone_and_a_table_is_offered_for_dow
     assert_eq!(table.body.lines().count(), 3, "{}", table.body);
     assert!(table.body.starts_with("model,model_name,hour,hour_name,requests,"), "{}", table.body);
 }
+
+#[tokio::test]
+async fn minutes_are_exact_and_what_they_cannot_say_is_refused_with_what_to_ask() {
+    let world = World::new().await;
+    let (organization, workspace) = (world.organization(), world.workspace());
+    // Nine in the morning; two calls of one minute, one of the next but one, one of an hour ago.
+    let minutes_ago = [3, 3, 1, 61].map(|minutes| event(&world, workspace, minutes, "a"));
+    book(&world, &minutes_ago).await;
+    let owner = world.as_owner();
+    let base = format!("/api/v1/workspaces/{workspace}/usage");
+    let counts = |answer: &serde_json::Value| -> Vec<(String, u64)> {
+        let row = |row: &serde_json::Value| {
+            (row["group"][0].as_str().expect("a time").to_owned(), row["sums"]["requests"].as_u64().expect("a count"))
+        };
+        answer["rows"].as_array().expect("rows").iter().map(row).collect()
+    };
+    let at = |minute: &str, count: u64| (format!("2026-11-22T{minute}:00Z"), count);
+    let hour = owner.send("GET", &format!("{base}?group_by=minute"), None).await.json();
+    assert_eq!(counts(&hour), [at("08:57", 2), at("08:59", 1)]);
+    assert_eq!((hour["total"]["requests"].as_u64(), hour["total"]["p95_ms"].is_u64()), (Some(3), true), "{hour}");
+    let from = "from=2026-11-22T06:00:00Z";
+    let quarters = owner.send("GET", &format!("{base}?group_by=minute&minutes=15&{from}"), None).await.json();
+    assert_eq!(counts(&quarters), [at("07:45", 1), at("08:45", 3)]);
+    let split = owner.send("GET", &format!("{base}?group_by=minute,environment&{from}"), None).await.json();
+    assert_eq!(split["rows"][0]["labels"][1], "Development", "{split}");
+    let everywhere = format!("/api/v1/organizations/{organization}/usage?group_by=workspace,minute&{from}");
+    assert_eq!(owner.send("GET", &everywhere, None).await.json()["rows"].as_array().map(Vec::len), Some(3));
+    let table = owner.send("GET", &format!("{base}/export?group_by=minute"), None).await;
+    assert_eq!(table.body.lines().count(), 3, "{}", table.body);
+
+    for (query, pointer, says) in [
+        ("group_by=minute&from=2026-11-21T08:59:00Z", "from", "24 hours"),
+        ("group_by=minute&from=2026-11-19T08:59:00Z&to=2026-11-19T09:30:00Z", "from", "3 days"),
+        ("group_by=minute,model", "group_by", "model by `hour`"),
+        ("group_by=minute&model=a", "model", "by `hour`"),
+        ("group_by=minute&provider=echo", "provider", "by `hour`"),
+        ("group_by=minute,hour", "group_by", "one of minute, hour and day"),
+        ("group_by=minute&minutes=7", "minutes", "use 1, 2"),
+        ("group_by=minute&minutes=0", "minutes", "use 1, 2"),
+        ("group_by=hour&minutes=5", "minutes", "not in `group_by`"),
+    ] {
+        let refused = owner.send("GET", &format!("{base}?{query}"), None).await;
+        let field = &refused.problem().fields[0];
+        assert_eq!((refused.status, field.pointer.as_str()), (StatusCode::BAD_REQUEST, pointer), "{query}");
+        assert!(field.detail.contains(says), "{query}: {}", field.detail);
+    }
+    let oldest = "group_by=minute&from=2026-11-19T09:00:00Z&to=2026-11-20T09:00:00Z";
+    assert_eq!(owner.send("GET", &format!("{base}?{oldest}"), None).await.status, StatusCode::OK);
+}

@@ -70,6 +70,12 @@ impl Timestamp {
         Self(self.0 - self.0.rem_euclid(DAY_MICROS))
     }
 
+    /// Returns the start of the same minute.
+    #[must_use]
+    pub const fn minute(self) -> Self {
+        Self(self.0 - self.0.rem_euclid(60_000_000))
+    }
+
     /// Returns the start of the same UTC hour.
     #[must_use]
     pub const fn hour(self) -> Self {

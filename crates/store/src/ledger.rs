@@ -17,7 +17,7 @@ pub use check::{Finding, check, findings};
 pub use entries::{Markup, Standing, enter, entries, entries_between, markups, set_markup, standing};
 
 use crate::row::{Row, time};
-use crate::usage::day_of;
+use crate::usage::{MinuteKey, adjust_minutes, day_of};
 use crate::{Result, SystemTx, Tx, WriteTx};
 
 /// Columns of postings, as arrays.
@@ -134,7 +134,7 @@ pub struct Adjustment<'a> {
     pub amount: NanoUsd,
 }
 
-/// Posts differences, and adds them to the sums of the hours of their calls.
+/// Posts differences, and adds them to the sums of the hours and minutes of their calls.
 pub async fn adjust(
     tx: &mut WriteTx,
     permit: &Permit,
@@ -143,11 +143,12 @@ pub async fn adjust(
     posted_at: Timestamp,
 ) -> Result<()> {
     tx.spend(permit)?;
-    let (mut columns, mut hours) = (Columns::default(), BTreeMap::new());
+    let (mut columns, mut hours, mut minutes) = (Columns::default(), BTreeMap::new(), BTreeMap::new());
     for it in adjustments {
         let Some(movement) = movement(it.event.workspace_id, it.provider, it.amount) else { continue };
         columns.push(it.event, i32::try_from(it.n).unwrap_or(i32::MAX), movement);
         *hours.entry(Hour::of(it.event)).or_insert(0_i64) += it.amount.as_nanos();
+        *minutes.entry(MinuteKey::of(it.event)).or_insert(0_i64) += it.amount.as_nanos();
     }
     if columns.events.is_empty() {
         return Ok(());
@@ -170,7 +171,8 @@ pub async fn adjust(
     .bind(posted_at.as_micros())
     .execute(tx.conn())
     .await?;
-    add_to_sums(tx, hours).await
+    add_to_sums(tx, hours).await?;
+    adjust_minutes(tx, minutes).await
 }
 
 /// The key of a row of sums, within an organization.

@@ -54,6 +54,7 @@ migrations! {
     20 "0020_own_sessions.sql",
     21 "0021_attempts.sql",
     22 "0022_alerts.sql",
+    23 "0023_usage_minutes.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

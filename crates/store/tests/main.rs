@@ -9,6 +9,7 @@ mod isolation;
 mod kept_responses;
 mod limits;
 mod migrations;
+mod minutes;
 mod nodes;
 mod remote_objects;
 mod routing;

@@ -137,8 +137,9 @@ async fn digest(world: &World, organization: OrganizationId, subject: &Tenant) -
         virtual_keys::list(tx, subject.workspace.id, None, None, limit).await.expect("listed"),
         prices::list(tx, None, limit).await.expect("listed"),
     );
+    let minutes = usage::Minutes::all(long, NOON.plus(std::time::Duration::from_hours(1)));
     let facts = format!(
-        "{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}",
+        "{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}",
         organizations::get(tx).await.expect("found").slug,
         nodes::list_groups(tx, None, limit).await.expect("listed"),
         nodes::list(tx, None, limit).await.expect("listed"),
@@ -149,6 +150,7 @@ async fn digest(world: &World, organization: OrganizationId, subject: &Tenant) -
         audit::list_checkpoints(tx, 0, 10).await.expect("listed"),
         usage::list(tx, subject.workspace.id, &RequestFilter::default(), None, limit).await.expect("listed"),
         usage::sum(tx, &Query::all(long, NOON)).await.expect("summed"),
+        usage::sum_minutes(tx, &minutes).await.expect("summed"),
     );
     lists + &facts + &bounds(world, tx, subject).await + &kept_answer(world, organization, subject).await
 }

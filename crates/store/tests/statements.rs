@@ -112,6 +112,7 @@ async fn every_statement_on_a_tenant_table_names_the_organization() {
         "m.user_id = $1",
         "WHERE expires_at < $1",
         "WHERE created_at < $1",
+        "WHERE minute_at < $1",
         "WHERE revoked_at IS NOT NULL",
     ];
     let bad: Vec<_> = statements()

@@ -54,19 +54,24 @@ shapes! {
     /// What to sum.
     #[derive(Eq, Default)]
     pub struct UsageQuery {
-        /// From the hour of this time on; seven days ago unless told.
+        /// From the hour of this time on; seven days ago unless told. By `minute`: from its minute on, an hour ago unless told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub from: Option<Timestamp>,
-        /// Before this time; now unless told. The hour that it falls into counts whole.
+        /// Before this time; now unless told. The hour that it falls into counts whole; by `minute`, the minute.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub to: Option<Timestamp>,
-        /// Up to three, comma-separated, of `workspace`, `environment`, `virtual_key`, `model`, `provider`, `deployment`, `hour`, `day`.
+        /// Up to three, comma-separated, of `workspace`, `environment`, `virtual_key`, `model`, `provider`, `deployment`, `minute`, `hour`,
+        /// `day`; one of the last three at most. Minutes are kept for three days, by `workspace` and `environment` alone, and asked for
+        /// over up to a day.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub group_by: Option<String>,
         /// Where days begin when `day` is a dimension: minutes east of UTC, -840 to 840, 0 unless told. Sums are kept by the hour, so
         /// an hour that a zone's midnight cuts in two counts for the day in which it begins.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub utc_offset_minutes: Option<i16>,
+        /// How many minutes a step of `minute` has, when that is a dimension: 1 unless told; 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 or 60.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub minutes: Option<u8>,
         /// Only this environment's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub environment_id: Option<EnvironmentId>,

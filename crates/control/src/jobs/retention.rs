@@ -33,6 +33,7 @@ pub(super) async fn run(cx: &Cx) -> Outcome<()> {
     let remotes = store::remote_objects::delete_expired(&mut tx, now).await?;
     let leases = store::leases::forget_before(&mut tx, now.minus(cx.config.usage_retention)).await?;
     let alerts = store::alerts::delete_before(&mut tx, now.minus(cx.config.usage_retention)).await?;
+    let minutes = store::usage::drop_minutes_before(&mut tx, now.minus(store::usage::MINUTES_KEPT)).await?;
     let days = store::usage::drop_days_until(&mut tx, now.minus(cx.config.usage_retention)).await?;
     tx.commit().await?;
     tracing::info!(
@@ -44,6 +45,7 @@ pub(super) async fn run(cx: &Cx) -> Outcome<()> {
         remotes,
         leases,
         alerts,
+        minutes,
         days,
         "what had passed its time was deleted"
     );

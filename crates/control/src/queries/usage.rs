@@ -1,6 +1,7 @@
 //! Who spent what: sums by any dimensions, as a report or a table, and single requests.
 
 mod attempts;
+mod minutes;
 mod table;
 
 use std::collections::BTreeMap;
@@ -75,15 +76,17 @@ fn exported(report: &UsageReport, of: &str) -> Outcome<Reply<Csv>> {
 enum Axis {
     By(Dimension),
     Over(Step),
+    OverMinutes,
 }
 
-const AXES: [(&str, Axis); 8] = [
+const AXES: [(&str, Axis); 9] = [
     ("workspace", Axis::By(Dimension::Workspace)),
     ("environment", Axis::By(Dimension::Environment)),
     ("virtual_key", Axis::By(Dimension::VirtualKey)),
     ("model", Axis::By(Dimension::Model)),
     ("provider", Axis::By(Dimension::Provider)),
     ("deployment", Axis::By(Dimension::Deployment)),
+    ("minute", Axis::OverMinutes),
     ("hour", Axis::Over(Step::Hour)),
     ("day", Axis::Over(Step::Day)),
 ];
@@ -100,9 +103,9 @@ fn axes(text: Option<&str>) -> Outcome<Vec<(&'static str, Axis)>> {
         }
         axes.push(*axis);
     }
-    let n_steps = axes.iter().filter(|(_, axis)| matches!(axis, Axis::Over(_))).count();
+    let n_steps = axes.iter().filter(|(_, axis)| !matches!(axis, Axis::By(_))).count();
     if axes.len() > MAX_DIMENSIONS || n_steps > 1 {
-        return Err(Failure::invalid("group_by", "use up to three dimensions, one of hour and day among them"));
+        return Err(Failure::invalid("group_by", "use up to three dimensions, one of minute, hour and day among them"));
     }
     Ok(axes)
 }
@@ -115,14 +118,18 @@ async fn report(
     max_rows: u32,
 ) -> Outcome<UsageReport> {
     let axes = axes(wanted.group_by.as_deref())?;
+    let is_by_minute = axes.iter().any(|(_, axis)| *axis == Axis::OverMinutes);
     let to = wanted.to.unwrap_or(now);
-    let from = wanted.from.unwrap_or_else(|| to.minus(DEFAULT_SPAN));
+    let from = wanted.from.unwrap_or_else(|| to.minus(if is_by_minute { minutes::DEFAULT_SPAN } else { DEFAULT_SPAN }));
     if from >= to {
         return Err(Failure::invalid("from", "must be before `to`"));
     }
     let utc_offset_minutes = wanted.utc_offset_minutes.unwrap_or(0);
     if utc_offset_minutes.abs() > MAX_OFFSET {
         return Err(Failure::invalid("utc_offset_minutes", format!("use -{MAX_OFFSET} to {MAX_OFFSET}")));
+    }
+    if wanted.minutes.is_some() && !is_by_minute {
+        return Err(Failure::invalid("minutes", "is the length of a step of `minute`, which is not in `group_by`"));
     }
     let total = Query {
         workspace_id: workspace,
@@ -133,11 +140,16 @@ async fn report(
         provider: wanted.provider.clone(),
         ..Query::all(from, to)
     };
-    let mut groups =
-        if axes.is_empty() { Vec::new() } else { store::usage::sum(tx, &grouped(&total, &axes, max_rows)).await? };
+    let (mut groups, total) = if is_by_minute {
+        minutes::sums(tx, now, &total, &axes, wanted.minutes, max_rows).await?
+    } else {
+        let groups =
+            if axes.is_empty() { Vec::new() } else { store::usage::sum(tx, &grouped(&total, &axes, max_rows)).await? };
+        (groups, store::usage::sum(tx, &total).await?)
+    };
     let is_truncated = groups.len() > max_rows as usize;
     groups.truncate(max_rows as usize);
-    let total = store::usage::sum(tx, &total).await?.pop().map(|group| group.sums).unwrap_or_default();
+    let total = total.into_iter().next().map(|group| group.sums).unwrap_or_default();
     let names = names(tx, &axes, &groups).await?;
     Ok(UsageReport {
         from,
@@ -163,7 +175,7 @@ fn row(axes: &[(&'static str, Axis)], group: Group, names: &BTreeMap<String, Str
     let group_values: Vec<String> = axes
         .iter()
         .map(|(_, axis)| match axis {
-            Axis::Over(_) => at.clone(),
+            Axis::Over(_) | Axis::OverMinutes => at.clone(),
             Axis::By(_) => values.next().unwrap_or_default(),
         })
         .collect();

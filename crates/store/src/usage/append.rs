@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use domain::usage::{Outcome, UsageEvent};
+use domain::usage::UsageEvent;
 use domain::{NodeId, RequestId, Timestamp};
 use sqlx::types::Json;
 
-use super::attempts;
 use super::event::{Columns, EventRow, day, day_of};
-use super::histogram::Histogram;
+use super::measures::Measures;
+use super::{attempts, minutes};
 use crate::row::{signed, unsigned};
 use crate::{Result, Store, StoreError, SystemTx, leases, ledger};
 
@@ -73,6 +73,7 @@ pub async fn append(store: &Store, batch: &Batch<'_>) -> Result<Appended> {
         ledger::settle(&mut tx, &booked, batch.received_at).await?;
         add_to_sums(&mut tx, &booked, batch.received_at).await?;
         attempts::add(&mut tx, &booked, batch.received_at).await?;
+        minutes::add(&mut tx, &booked, batch.received_at).await?;
         mark_keys_used(&mut tx, &booked).await?;
         // After the events, sums and keys: leases lock accounts and nothing of usage.
         leases::book(&mut tx, &booked, batch.received_at).await?;
@@ -238,33 +239,6 @@ struct RollupKey {
     deployment_id: String,
 }
 
-#[derive(Default, serde::Serialize)]
-struct Measures {
-    requests: i64,
-    errors: i64,
-    failures: i64,
-    input: i64,
-    cached_input: i64,
-    cache_write_5m: i64,
-    cache_write_1h: i64,
-    output: i64,
-    reasoning: i64,
-    images: i64,
-    audio_ms: i64,
-    characters: i64,
-    searches: i64,
-    pages: i64,
-    cost_nanos: i64,
-    reused: i64,
-    saved_input: i64,
-    saved_output: i64,
-    saved_cost_nanos: i64,
-    durations: String,
-    first_bytes: String,
-    overheads: String,
-    last_received_at: i64,
-}
-
 #[derive(serde::Serialize)]
 struct RollupRow {
     #[serde(flatten)]
@@ -273,59 +247,8 @@ struct RollupRow {
     measures: Measures,
 }
 
-#[derive(Default)]
-struct Group<'a> {
-    events: Vec<&'a UsageEvent>,
-}
-
-impl Group<'_> {
-    fn measure(&self, received_at: Timestamp) -> Measures {
-        let (mut duration, mut first_byte, mut overhead) = <(Histogram, Histogram, Histogram)>::default();
-        let mut sums = Measures { last_received_at: received_at.as_micros(), ..Measures::default() };
-        for event in &self.events {
-            sums.requests += 1;
-            sums.errors += i64::from(event.outcome != Outcome::Success);
-            sums.failures += i64::from(is_failure(event));
-            sums.input += signed(event.usage.input);
-            sums.cached_input += signed(event.usage.cached_input);
-            sums.cache_write_5m += signed(event.usage.cache_write_5m);
-            sums.cache_write_1h += signed(event.usage.cache_write_1h);
-            sums.output += signed(event.usage.output);
-            sums.reasoning += signed(event.usage.reasoning);
-            sums.images += signed(event.units.images);
-            sums.audio_ms += signed(event.units.audio_ms);
-            sums.characters += signed(event.units.characters);
-            sums.searches += signed(event.units.searches);
-            sums.pages += signed(event.units.pages);
-            sums.cost_nanos += event.cost.as_nanos();
-            sums.reused += i64::from(event.cache.is_reused());
-            sums.saved_input += signed(event.cache.saved_input);
-            sums.saved_output += signed(event.cache.saved_output);
-            sums.saved_cost_nanos += event.cache.saved_cost.as_nanos();
-            duration.add(event.duration_us);
-            overhead.add(event.overhead_us);
-            if let Some(micros) = event.first_byte_us {
-                first_byte.add(micros);
-            }
-        }
-        sums.durations = duration.pack();
-        sums.first_bytes = first_byte.pack();
-        sums.overheads = overhead.pack();
-        sums
-    }
-}
-
-/// Whether a request failed for a reason that is not the client's.
-fn is_failure(event: &UsageEvent) -> bool {
-    match event.outcome {
-        Outcome::UpstreamFailed | Outcome::UpstreamBroken | Outcome::Interrupted => true,
-        Outcome::Rejected => event.status >= 500,
-        Outcome::Success | Outcome::UpstreamRejected | Outcome::ClientClosed => false,
-    }
-}
-
 async fn add_to_sums(tx: &mut SystemTx, events: &[&UsageEvent], received_at: Timestamp) -> Result<()> {
-    let mut groups: BTreeMap<RollupKey, Group<'_>> = BTreeMap::new();
+    let mut groups: BTreeMap<RollupKey, Vec<&UsageEvent>> = BTreeMap::new();
     for event in events {
         let key = RollupKey {
             organization_id: event.organization_id.to_string(),
@@ -337,11 +260,12 @@ async fn add_to_sums(tx: &mut SystemTx, events: &[&UsageEvent], received_at: Tim
             provider: event.provider.clone().unwrap_or_default(),
             deployment_id: event.deployment_id.map(|id| id.to_string()).unwrap_or_default(),
         };
-        groups.entry(key).or_default().events.push(event);
+        groups.entry(key).or_default().push(event);
     }
     // Sorted by key: concurrent batches take the rows in the same order and cannot wait for each other in a circle.
-    let rows: Vec<RollupRow> =
-        groups.into_iter().map(|(key, group)| RollupRow { key, measures: group.measure(received_at) }).collect();
+    let row =
+        |(key, events): (RollupKey, Vec<&UsageEvent>)| RollupRow { key, measures: Measures::of(&events, received_at) };
+    let rows: Vec<RollupRow> = groups.into_iter().map(row).collect();
     sqlx::query(
         "INSERT INTO usage_rollups AS r (organization_id, hour_at, workspace_id, environment_id, virtual_key_id, model,
                                          provider, deployment_id, requests, errors, failures, input, cached_input,

@@ -128,7 +128,7 @@ pub struct Group {
 }
 
 #[derive(sqlx::FromRow)]
-struct SumRow {
+struct GroupRow {
     at: Option<i64>,
     workspace_id: Option<String>,
     environment_id: Option<String>,
@@ -136,6 +136,13 @@ struct SumRow {
     model: Option<String>,
     provider: Option<String>,
     deployment_id: Option<String>,
+    #[sqlx(flatten)]
+    sums: SumRow,
+}
+
+/// The sums of a row, as queries over any table of sums name them.
+#[derive(sqlx::FromRow)]
+pub(super) struct SumRow {
     requests: i64,
     errors: i64,
     failures: i64,
@@ -161,7 +168,7 @@ struct SumRow {
     last_received_at: Option<i64>,
 }
 
-impl SumRow {
+impl GroupRow {
     fn value(&self, dimension: Dimension) -> String {
         let value = match dimension {
             Dimension::Workspace => &self.workspace_id,
@@ -178,35 +185,41 @@ impl SumRow {
         Group {
             at: self.at.map(time),
             values: group_by.iter().map(|dimension| self.value(*dimension)).collect(),
-            sums: Sums {
-                requests: unsigned(self.requests),
-                errors: unsigned(self.errors),
-                failures: unsigned(self.failures),
-                tokens: TokenUsage {
-                    input: unsigned(self.input),
-                    cached_input: unsigned(self.cached_input),
-                    cache_write_5m: unsigned(self.cache_write_5m),
-                    cache_write_1h: unsigned(self.cache_write_1h),
-                    output: unsigned(self.output),
-                    reasoning: unsigned(self.reasoning),
-                },
-                units: UnitUsage {
-                    images: unsigned(self.images),
-                    audio_ms: unsigned(self.audio_ms),
-                    characters: unsigned(self.characters),
-                    searches: unsigned(self.searches),
-                    pages: unsigned(self.pages),
-                },
-                cost: NanoUsd::from_nanos(self.cost_nanos),
-                reused: unsigned(self.reused),
-                saved_input: unsigned(self.saved_input),
-                saved_output: unsigned(self.saved_output),
-                saved_cost: NanoUsd::from_nanos(self.saved_cost_nanos),
-                duration: Histogram::unpack(&self.durations),
-                first_byte: Histogram::unpack(&self.first_bytes),
-                overhead: Histogram::unpack(&self.overheads),
-                last_received_at: time_opt(self.last_received_at),
+            sums: self.sums.read(),
+        }
+    }
+}
+
+impl SumRow {
+    pub(super) fn read(self) -> Sums {
+        Sums {
+            requests: unsigned(self.requests),
+            errors: unsigned(self.errors),
+            failures: unsigned(self.failures),
+            tokens: TokenUsage {
+                input: unsigned(self.input),
+                cached_input: unsigned(self.cached_input),
+                cache_write_5m: unsigned(self.cache_write_5m),
+                cache_write_1h: unsigned(self.cache_write_1h),
+                output: unsigned(self.output),
+                reasoning: unsigned(self.reasoning),
             },
+            units: UnitUsage {
+                images: unsigned(self.images),
+                audio_ms: unsigned(self.audio_ms),
+                characters: unsigned(self.characters),
+                searches: unsigned(self.searches),
+                pages: unsigned(self.pages),
+            },
+            cost: NanoUsd::from_nanos(self.cost_nanos),
+            reused: unsigned(self.reused),
+            saved_input: unsigned(self.saved_input),
+            saved_output: unsigned(self.saved_output),
+            saved_cost: NanoUsd::from_nanos(self.saved_cost_nanos),
+            duration: Histogram::unpack(&self.durations),
+            first_byte: Histogram::unpack(&self.first_bytes),
+            overhead: Histogram::unpack(&self.overheads),
+            last_received_at: time_opt(self.last_received_at),
         }
     }
 }
@@ -220,7 +233,7 @@ pub async fn sum(tx: &mut Tx, query: &Query) -> Result<Vec<Group>> {
         Some(Step::Day) => (Some(24 * HOUR), i64::from(query.utc_offset_minutes) * (HOUR / 60)),
     };
     let by = |dimension| query.group_by.contains(&dimension);
-    let rows: Vec<SumRow> = sqlx::query_as(
+    let rows: Vec<GroupRow> = sqlx::query_as(
         "SELECT hour_at - mod(hour_at + $18, $10::bigint) AS at,
                 CASE WHEN $11 THEN workspace_id END AS workspace_id, CASE WHEN $12 THEN environment_id END AS environment_id,
                 CASE WHEN $13 THEN virtual_key_id END AS virtual_key_id, CASE WHEN $14 THEN model END AS model,
