@@ -4,61 +4,74 @@
 
 use std::time::Duration;
 
-use api::ops::usage::{RequestView, UsageReport, UsageSums};
+use api::ops::usage::{UsageReport, UsageSums};
 use domain::Timestamp;
-use domain::usage::{CacheOutcome, Outcome, TokenUsage, UnitUsage};
 
 use crate::range::TimeRange;
 use ui::chart::{ChartData, Series, Slot};
 use ui::format::time::Zone;
 use ui::format::{money, number};
 
-/// How fine a chart is cut. Hours and days come from the ledger's sums, minutes from single requests.
+/// How fine a chart is cut. All come from the ledger's sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bucket {
-    Minute,
+    /// So many minutes: a divisor of an hour.
+    Minutes(u8),
     Hour,
     Day,
 }
 
+/// For how long the API is asked for minutes. It keeps them for a whole day more than two, less whatever this clock is off.
+const MINUTES_KEPT: Duration = Duration::from_secs(71 * 3_600);
+
 impl Bucket {
-    /// The cut that gives some dozens of points.
+    /// The cut that gives some dozens of points, of those that every dimension has.
     pub fn of(range: TimeRange) -> Self {
-        match range.length().as_secs() {
-            0..=3_600 => Self::Minute,
-            3_601..=259_200 => Self::Hour,
+        if range.length().as_secs() <= 259_200 { Self::Hour } else { Self::Day }
+    }
+
+    /// The cut that gives some dozens of points, minutes included: for sums without a dimension but time.
+    pub fn fine((from, to): (Timestamp, Timestamp), now: Timestamp) -> Self {
+        let is_kept = from >= now.minus(MINUTES_KEPT);
+        match to.since(from).as_secs() {
+            0..=3_600 if is_kept => Self::Minutes(1),
+            3_601..=21_600 if is_kept => Self::Minutes(5),
+            21_601..=86_400 if is_kept => Self::Minutes(15),
+            0..=259_200 => Self::Hour,
             _ => Self::Day,
         }
     }
 
     /// The dimension of the API.
     pub fn dimension(self) -> &'static str {
-        if self == Self::Day { "day" } else { "hour" }
-    }
-
-    pub fn step(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::Minute => 60,
-            Self::Hour => 3_600,
-            Self::Day => 86_400,
-        })
-    }
-
-    fn noun(self) -> &'static str {
         match self {
-            Self::Minute => "minute",
+            Self::Minutes(_) => "minute",
             Self::Hour => "hour",
             Self::Day => "day",
         }
     }
 
+    /// How many minutes a step has, as the API wants to be told.
+    pub fn minutes(self) -> Option<u8> {
+        if let Self::Minutes(minutes) = self { Some(minutes) } else { None }
+    }
+
+    pub fn step(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Minutes(minutes) => 60 * u64::from(minutes),
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+        })
+    }
+
     /// What the points of a chart are, with the zone that its times are in.
     pub fn caption(self, zone: Zone) -> String {
-        // Days are the ledger's, which are of UTC.
-        if self == Self::Day {
-            "per day, UTC".to_owned()
-        } else {
-            format!("per {}, times in {}", self.noun(), zone.name())
+        match self {
+            // Days are the ledger's, which are of UTC.
+            Self::Day => "per day, UTC".to_owned(),
+            Self::Hour => format!("per hour, times in {}", zone.name()),
+            Self::Minutes(1) => format!("per minute, times in {}", zone.name()),
+            Self::Minutes(minutes) => format!("per {minutes} minutes, times in {}", zone.name()),
         }
     }
 
@@ -221,95 +234,6 @@ pub fn by_dimension(
     ChartData { times: times.to_vec(), step, series, is_open }
 }
 
-/// The figures of a minute-wise chart, counted from single requests.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Minutes {
-    pub requests: Vec<f64>,
-    pub errors: Vec<f64>,
-    pub cost: Vec<f64>,
-    pub p50: Vec<f64>,
-    pub p95: Vec<f64>,
-}
-
-/// The value at a share of the sorted values, nearest rank.
-pub fn percentile(sorted: &[u64], share: f64) -> Option<u64> {
-    sorted.get(number::index_at(share, sorted.len())).copied()
-}
-
-/// Sums single requests as the ledger would, for ranges finer than its hours.
-pub fn sums_of(requests: &[RequestView]) -> UsageSums {
-    let count = |matches: fn(&RequestView) -> bool| {
-        u64::try_from(requests.iter().filter(|request| matches(request)).count()).unwrap_or(u64::MAX)
-    };
-    let sorted = |value: fn(&RequestView) -> Option<u64>| {
-        let mut values: Vec<u64> = requests.iter().filter_map(value).collect();
-        values.sort_unstable();
-        values
-    };
-    let durations = sorted(|request| Some(request.duration_us / 1_000));
-    let tokens = requests.iter().fold(TokenUsage::default(), |sum, request| TokenUsage {
-        input: sum.input + request.usage.input,
-        cached_input: sum.cached_input + request.usage.cached_input,
-        cache_write_5m: sum.cache_write_5m + request.usage.cache_write_5m,
-        cache_write_1h: sum.cache_write_1h + request.usage.cache_write_1h,
-        output: sum.output + request.usage.output,
-        reasoning: sum.reasoning + request.usage.reasoning,
-    });
-    UsageSums {
-        requests: count(|_| true),
-        errors: count(|request| request.outcome != Outcome::Success),
-        failures: count(|request| {
-            matches!(request.outcome, Outcome::UpstreamFailed | Outcome::UpstreamBroken | Outcome::Interrupted)
-        }),
-        tokens,
-        units: requests.iter().fold(UnitUsage::default(), |sum, request| sum.plus(request.units)),
-        cost_usd: requests.iter().map(|request| request.cost_usd).sum(),
-        reused: count(|request| matches!(request.cache, CacheOutcome::Hit | CacheOutcome::Coalesced)),
-        saved_input: requests.iter().map(|request| request.saved_input).sum(),
-        saved_output: requests.iter().map(|request| request.saved_output).sum(),
-        saved_cost_usd: requests.iter().map(|request| request.saved_cost_usd).sum(),
-        p50_ms: percentile(&durations, 0.5),
-        p95_ms: percentile(&durations, 0.95),
-        first_byte_p50_ms: percentile(&sorted(|request| request.first_byte_us.map(|us| us / 1_000)), 0.5),
-        overhead_p50_us: percentile(&sorted(|request| Some(request.overhead_us)), 0.5),
-    }
-}
-
-/// Counts requests into buckets.
-pub fn from_requests(requests: &[RequestView], times: &[Timestamp]) -> Minutes {
-    let zeros = || vec![0.0; times.len()];
-    let mut minutes = Minutes {
-        requests: zeros(),
-        errors: zeros(),
-        cost: zeros(),
-        p50: vec![f64::NAN; times.len()],
-        p95: vec![f64::NAN; times.len()],
-    };
-    let mut durations: Vec<Vec<u64>> = vec![Vec::new(); times.len()];
-    for request in requests {
-        let Some(index) = index_of(times, request.started_at) else { continue };
-        let add = |values: &mut Vec<f64>, value: f64| {
-            if let Some(slot) = values.get_mut(index) {
-                *slot += value;
-            }
-        };
-        add(&mut minutes.requests, 1.0);
-        add(&mut minutes.errors, if request.outcome == Outcome::Success { 0.0 } else { 1.0 });
-        add(&mut minutes.cost, money::as_dollars(request.cost_usd));
-        if let Some(durations) = durations.get_mut(index) {
-            durations.push(request.duration_us / 1_000);
-        }
-    }
-    for (index, mut durations) in durations.into_iter().enumerate() {
-        durations.sort_unstable();
-        let value = |share| percentile(&durations, share).map_or(f64::NAN, number::as_f64);
-        if let (Some(p50), Some(p95)) = (minutes.p50.get_mut(index), minutes.p95.get_mut(index)) {
-            (*p50, *p95) = (value(0.5), value(0.95));
-        }
-    }
-    minutes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,15 +265,38 @@ mod tests {
         let times = Bucket::Hour.times(at("2026-11-22T00:30:00Z"), at("2026-11-22T03:00:00Z"));
         assert_eq!(times, [at("2026-11-22T00:00:00Z"), at("2026-11-22T01:00:00Z"), at("2026-11-22T02:00:00Z")]);
         assert_eq!(Bucket::Day.times(at("2026-11-20T12:00:00Z"), at("2026-11-22T00:00:00Z")).len(), 2);
-        assert_eq!(Bucket::of(TimeRange::Last(1)), Bucket::Minute);
-        assert_eq!(Bucket::of(TimeRange::default()), Bucket::Hour);
-        assert_eq!(Bucket::of(TimeRange::Last(5)), Bucket::Day);
+        assert_eq!(Bucket::Minutes(15).times(at("2026-11-22T00:20:00Z"), at("2026-11-22T01:00:01Z")).len(), 4);
+    }
+
+    #[test]
+    fn a_range_is_cut_into_some_dozens_of_points_that_the_ledger_has() {
+        let now = at("2026-11-22T12:34:56Z");
+        let wanted = [
+            (Bucket::Minutes(1), Bucket::Hour),
+            (Bucket::Minutes(1), Bucket::Hour),
+            (Bucket::Minutes(5), Bucket::Hour),
+            (Bucket::Minutes(15), Bucket::Hour),
+            (Bucket::Day, Bucket::Day),
+            (Bucket::Day, Bucket::Day),
+            (Bucket::Day, Bucket::Day),
+        ];
+        for (index, (fine, by_any)) in wanted.into_iter().enumerate() {
+            let range = TimeRange::Last(index);
+            let (from, to) = range.bounds(now);
+            assert_eq!((Bucket::fine((from, to), now), Bucket::of(range)), (fine, by_any), "{range:?}");
+            assert!((7..=98).contains(&fine.times(from, to).len()), "{range:?}");
+        }
+        // Minutes that are kept no longer would all be zero.
+        let old = (at("2026-11-19T12:00:00Z"), at("2026-11-19T12:30:00Z"));
+        assert_eq!(Bucket::fine(old, now), Bucket::Hour);
     }
 
     #[test]
     fn rows_land_in_their_buckets_and_gaps_stay() {
         let times = Bucket::Hour.times(at("2026-11-22T00:00:00Z"), at("2026-11-22T03:00:00Z"));
         let report = report(vec![row(&["2026-11-22T01:00:00Z"], 4)]);
+        assert_eq!(over_time(&report, &times, 0.0, |sums| Some(number::as_f64(sums.requests))), [0.0, 4.0, 0.0]);
+        let times = Bucket::Minutes(5).times(at("2026-11-22T00:57:30Z"), at("2026-11-22T01:07:00Z"));
         assert_eq!(over_time(&report, &times, 0.0, |sums| Some(number::as_f64(sums.requests))), [0.0, 4.0, 0.0]);
     }
 
@@ -361,11 +308,5 @@ mod tests {
         assert_eq!(data.series.len(), 8);
         assert_eq!((data.series[0].name.as_str(), data.series[7].name.as_str()), ("m0", "2 others"));
         assert_eq!(data.series[7].values, [93.0 + 92.0]);
-    }
-
-    #[test]
-    fn percentiles_are_nearest_rank() {
-        assert_eq!(percentile(&[1, 2, 3, 4, 5], 0.5), Some(3));
-        assert_eq!(percentile(&[], 0.5), None);
     }
 }

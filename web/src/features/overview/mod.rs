@@ -7,8 +7,8 @@ mod nodes;
 use std::time::Duration;
 
 use api::ops::WorkspacePath;
-use api::ops::usage::{ListRequests, RequestQuery, RequestView, UsageQuery, UsageReport, WorkspaceUsage};
-use domain::{Page as ListPage, Permission, Timestamp, WorkspaceId};
+use api::ops::usage::{UsageQuery, UsageReport, WorkspaceUsage};
+use domain::{Timestamp, WorkspaceId};
 use leptos::prelude::*;
 
 use crate::releases::use_markers;
@@ -17,7 +17,7 @@ use kit::nav::{Nav, use_nav};
 use kit::page::{Page, WorkspacePage};
 use kit::session::{Environments, Session, use_environments, use_session};
 use model::range::TimeRange;
-use model::report::{Bucket, dollars, from_requests, milliseconds, over_time, sums_of};
+use model::report::{Bucket, dollars, milliseconds, over_time};
 use ui::browser;
 use ui::button::{LinkButton, Weight};
 use ui::chart::{ChartData, Series, Shape, Slot, TimeChart};
@@ -38,54 +38,48 @@ struct Board {
 }
 
 impl Board {
-    /// Arguments of a usage query over the range, or over the period of the same length before it.
-    fn usage(self, group_by: Option<String>, is_before: bool) -> Option<(WorkspacePath, UsageQuery)> {
+    /// The range, or the period of the same length before it.
+    fn bounds(self, is_before: bool) -> (Timestamp, Timestamp) {
+        let range = self.range.get();
+        let (from, to) = range.bounds(browser::now());
+        if is_before { (from.minus(range.length()), from) } else { (from, to) }
+    }
+
+    /// Arguments of a usage query over the range, or over the period before it.
+    fn usage(self, group_by: &str, minutes: Option<u8>, is_before: bool) -> Option<(WorkspacePath, UsageQuery)> {
         if self.environments.is_pending() {
             return None;
         }
-        let range = self.range.get();
-        let (from, to) = range.bounds(browser::now());
-        let (from, to) = if is_before { (from.minus(range.length()), from) } else { (from, to) };
+        let (from, to) = self.bounds(is_before);
         let query = UsageQuery {
             from: Some(from),
             to: Some(to),
-            group_by,
+            group_by: Some(group_by.to_owned()),
+            minutes,
             environment_id: self.environments.chosen(),
             ..UsageQuery::default()
         };
         Some((WorkspacePath { workspace_id: self.workspace_id }, query))
     }
 
+    /// Arguments of the query behind figures and charts. The period before is asked as finely, or not at all: against whole hours,
+    /// a quarter of an hour would always have fallen.
+    fn over_time(self, is_before: bool) -> Option<(WorkspacePath, UsageQuery)> {
+        let bucket = self.bucket();
+        let is_alike = Bucket::fine(self.bounds(is_before), browser::now()) == bucket;
+        is_alike.then(|| self.usage(bucket.dimension(), bucket.minutes(), is_before)).flatten()
+    }
+
     fn report(self, dimension: &'static str, is_before: bool) -> Query<UsageReport> {
-        use_query::<WorkspaceUsage>(move || self.usage(Some(dimension.to_owned()), is_before))
+        use_query::<WorkspaceUsage>(move || self.usage(dimension, None, is_before))
     }
 
     fn bucket(self) -> Bucket {
-        Bucket::of(self.range.get())
+        Bucket::fine(self.bounds(false), browser::now())
     }
 }
 
-/// The requests of the last hour, asked only when the chart is cut into minutes.
-fn use_recent(board: Board) -> Query<ListPage<RequestView>> {
-    use_query::<ListRequests>(move || {
-        let wanted = board.bucket() == Bucket::Minute
-            && !board.environments.is_pending()
-            && board.session.can_in(Permission::RequestsRead, board.workspace_id);
-        wanted.then(|| {
-            let (from, to) = board.range.get().bounds(browser::now());
-            let query = RequestQuery {
-                from: Some(from),
-                to: Some(to),
-                environment_id: board.environments.chosen(),
-                limit: Some(200),
-                ..RequestQuery::default()
-            };
-            (WorkspacePath { workspace_id: board.workspace_id }, query)
-        })
-    })
-}
-
-/// The charts of the page, whichever source they come from.
+/// The charts of the page.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Charts {
     traffic: ChartData,
@@ -127,46 +121,23 @@ fn from_report(report: &UsageReport, bucket: Bucket, range: TimeRange) -> Charts
     charts(times, bucket.step(), ok, errors, p50, p95, cost, range.is_live())
 }
 
-fn from_log(requests: &[RequestView], range: TimeRange) -> Charts {
-    let (from, to) = range.bounds(browser::now());
-    let times = Bucket::Minute.times(from, to);
-    let minutes = from_requests(requests, &times);
-    let ok = minutes.requests.iter().zip(&minutes.errors).map(|(all, errors)| all - errors).collect();
-    charts(times, Bucket::Minute.step(), ok, minutes.errors, minutes.p50, minutes.p95, minutes.cost, range.is_live())
-}
-
 /// The page.
 #[component]
 pub(crate) fn Overview(workspace_id: WorkspaceId) -> impl IntoView {
     let nav = use_nav();
     let board =
         Board { workspace_id, nav, session: use_session(), environments: use_environments(), range: nav.range() };
-    let now = use_query::<WorkspaceUsage>(move || board.usage(Some(board.bucket().dimension().to_owned()), false))
-        .every(Duration::from_secs(5));
-    let before = use_query::<WorkspaceUsage>(move || board.usage(None, true)).every(Duration::from_secs(60));
-    let recent = use_recent(board).every(Duration::from_secs(5));
+    let now = use_query::<WorkspaceUsage>(move || board.over_time(false)).every(Duration::from_secs(5));
+    let before = use_query::<WorkspaceUsage>(move || board.over_time(true)).every(Duration::from_secs(60));
     let ready = Callback::new(move |report: Signal<UsageReport>| {
-        let all = Memo::new(move |_| {
-            let (bucket, range) = (board.bucket(), board.range.get());
-            let log = recent.data().get().filter(|_| bucket == Bucket::Minute);
-            log.map_or_else(
-                || from_report(&report.get(), if bucket == Bucket::Minute { Bucket::Hour } else { bucket }, range),
-                |log| from_log(&log.items, range),
-            )
-        });
-        // The ledger sums whole hours; a range of minutes is summed from its requests, if they are all here.
-        let whole_log = Memo::new(move |_| {
-            let page =
-                recent.data().get().filter(|page| board.bucket() == Bucket::Minute && page.next_cursor.is_none())?;
-            Some(sums_of(&page.items))
-        });
-        let total = Signal::derive(move || whole_log.get().unwrap_or_else(|| report.get().total));
-        let earlier = Signal::derive(move || before.data().get().filter(|_| board.bucket() != Bucket::Minute));
+        let all = Memo::new(move |_| from_report(&report.get(), board.bucket(), board.range.get()));
+        let total = Signal::derive(move || report.get().total);
+        let earlier = Signal::derive(move || before.data().get());
         // Empty charts say less than the words that take their place.
         let is_quiet = Memo::new(move |_| total.get().requests == 0);
         view! {
             <figures::Figures total before=earlier charts=all />
-            <Show when=move || !is_quiet.get()>{main_charts(board, all, recent)}</Show>
+            <Show when=move || !is_quiet.get()>{main_charts(board, all)}</Show>
         }
         .into_any()
     });
@@ -184,16 +155,14 @@ pub(crate) fn Overview(workspace_id: WorkspaceId) -> impl IntoView {
     }
 }
 
-fn main_charts(board: Board, all: Memo<Charts>, recent: Query<ListPage<RequestView>>) -> AnyView {
+fn main_charts(board: Board, all: Memo<Charts>) -> AnyView {
     let zone = browser::zone();
-    let is_partial =
-        move || board.bucket() == Bucket::Minute && recent.data().get().is_some_and(|page| page.next_cursor.is_some());
     let bucket_text = move || board.bucket().caption(zone);
     let markers = use_markers(board.workspace_id, board.nav, board.session);
     view! {
         <section class="card" aria-labelledby="chart-traffic">
             <div class="card-head">
-                <div><h2 id="chart-traffic">"Requests"</h2><p>{bucket_text}{move || is_partial().then_some(", newest 200 requests")}</p></div>
+                <div><h2 id="chart-traffic">"Requests"</h2><p>{bucket_text}</p></div>
             </div>
             <div class="card-body"><TimeChart label="Requests" data=Signal::derive(move || all.get().traffic) shape=Shape::Bars axis=number::compact value=number::compact zone tall=true markers /></div>
         </section>

@@ -7,6 +7,7 @@ use leptos::prelude::*;
 
 use super::Board;
 use kit::page::{Page, WorkspacePage};
+use model::report::Bucket;
 use ui::button::{LinkButton, Size, Weight};
 use ui::data_view::{DataView, Skeleton};
 use ui::format::{money, number};
@@ -54,12 +55,17 @@ pub(super) fn Movers(board: Board, dimension: &'static str, title: &'static str)
     let ready = Callback::new(move |report: Signal<UsageReport>| {
         (move || lines(&report.get(), before.data().get().as_ref())).into_any()
     });
+    // Sums by model and key are kept by the hour.
+    let about = move || match board.bucket() {
+        Bucket::Minutes(_) => "by spend, in whole hours, against those before",
+        Bucket::Hour | Bucket::Day => "by spend, against the period before",
+    };
     let heading = format!("movers-{dimension}");
     let label = heading.clone();
     view! {
         <section class="card" aria-labelledby=label>
             <div class="card-head">
-                <div><h2 id=heading>{title}</h2><p>"by spend, against the period before"</p></div>
+                <div><h2 id=heading>{title}</h2><p>{about}</p></div>
                 <LinkButton href size=Size::Small weight=Weight::Ghost icon=Icon::Usage>"Usage"</LinkButton>
             </div>
             <div class="card-body">

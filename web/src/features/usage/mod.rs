@@ -145,10 +145,7 @@ fn controls(ledger: Ledger) -> AnyView {
 #[component]
 pub(crate) fn Usage(workspace_id: WorkspaceId) -> impl IntoView {
     let ledger = Ledger::new(workspace_id);
-    let bucket = move || match Bucket::of(ledger.nav.range().get()) {
-        Bucket::Day => Bucket::Day,
-        Bucket::Hour | Bucket::Minute => Bucket::Hour,
-    };
+    let bucket = move || Bucket::of(ledger.nav.range().get());
     let over_time = ledger
         .report(move || format!("{},{}", bucket().dimension(), ledger.by.get()), false)
         .every(Duration::from_secs(15));
