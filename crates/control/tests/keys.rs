@@ -1,15 +1,16 @@
 //! Virtual keys: shown once, stored as a keyed hash, rotated with overlap, revoked for ever.
 
 use api::field::Field;
-use api::ops::WorkspacePath;
+use api::ops::members::{ListMembers, MemberPath, RemoveMember};
 use api::ops::virtual_keys::{
     GetVirtualKey, IssueVirtualKey, ListVirtualKeys, NewVirtualKey, RevokeVirtualKey, RotateVirtualKey, Rotation,
     UpdateVirtualKey, VirtualKeyChange, VirtualKeyPath, VirtualKeyQuery,
 };
+use api::ops::{OrganizationPath, PageQuery, WorkspacePath};
 use api::{Empty, NoQuery};
-use domain::VirtualKeyId;
 use domain::secret::TokenMac;
 use domain::virtual_key::{KeyStatus, VirtualKey};
+use domain::{Role, Scope, VirtualKeyId};
 
 use crate::world::World;
 
@@ -126,4 +127,29 @@ async fn expiry_is_set_moved_and_taken_away() {
         owner.refused::<IssueVirtualKey>(place(&world), NoQuery {}, foreign).await.fields[0].pointer,
         "/environment_id"
     );
+}
+
+#[tokio::test]
+async fn a_key_names_who_issued_it_for_as_long_as_they_are_a_member() {
+    let world = World::new().await;
+    let organization_id = world.organization();
+    let issuer = world.as_role(Role::Developer, Scope::Organization(organization_id)).await;
+    let key = issuer.call::<IssueVirtualKey>(place(&world), NoQuery {}, new(&world)).await.expect("a key").virtual_key;
+    let owner = world.as_owner();
+    let members = owner.call::<ListMembers>(OrganizationPath { organization_id }, PageQuery::default(), Empty {}).await;
+    let member = members.expect("members").items.into_iter().find(|it| Some(it.user_id) == key.created_by);
+    let member = member.expect("the issuer is a member");
+    assert_eq!(key.created_by_name.as_ref(), Some(&member.name));
+    let path = VirtualKeyPath { workspace_id: world.workspace(), virtual_key_id: key.id };
+    let seen = async || {
+        let list = owner.call::<ListVirtualKeys>(place(&world), VirtualKeyQuery::default(), Empty {}).await;
+        let listed = list.expect("keys").items.into_iter().find(|it| it.id == key.id).expect("the key");
+        assert_eq!(owner.call::<GetVirtualKey>(path, NoQuery {}, Empty {}).await.expect("the key"), listed);
+        listed
+    };
+    assert_eq!(seen().await, key);
+    let path = MemberPath { organization_id, member_id: member.id };
+    owner.call::<RemoveMember>(path, NoQuery {}, Empty {}).await.expect("removed");
+    let orphan = seen().await;
+    assert_eq!((orphan.created_by, orphan.created_by_name), (key.created_by, None));
 }

@@ -1,11 +1,13 @@
 //! People, independent of any organization. The password hash is read apart from the person and only for verification.
 
+use std::collections::BTreeMap;
+
 use domain::user::User;
-use domain::{Email, Permit, Timestamp, UserId};
+use domain::{DisplayName, Email, Permit, Timestamp, UserId};
 
 use crate::row::{self, Row, signed, time, time_opt, unsigned};
 use crate::tx::Exactly as _;
-use crate::{Result, Session, StoreError, SystemTx, WriteTx};
+use crate::{Result, Session, StoreError, SystemTx, Tx, WriteTx};
 
 #[derive(sqlx::FromRow)]
 struct UserRow {
@@ -69,6 +71,22 @@ pub async fn find(tx: &mut impl Session, id: UserId) -> Result<Option<User>> {
     .fetch_optional(tx.connection())
     .await?;
     row.map(UserRow::read).transpose()
+}
+
+/// Returns the names of those of the given people who are members of the organization.
+pub async fn names(tx: &mut Tx, ids: &[UserId]) -> Result<BTreeMap<UserId, DisplayName>> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT u.id, u.name FROM users u JOIN members m ON m.user_id = u.id WHERE m.organization_id = $1 AND u.id = ANY($2)",
+    )
+    .bind(tx.org())
+    .bind(row::texts(Some(ids)))
+    .fetch_all(tx.conn())
+    .await?;
+    let read = |(id, name): (String, String)| {
+        let row = Row { table: "users", id: &id };
+        Ok((row.parse("id", &id)?, row.parse("name", &name)?))
+    };
+    rows.into_iter().map(read).collect()
 }
 
 /// Looks a person up by address, over all organizations.

@@ -74,8 +74,11 @@ shapes! {
         pub status: KeyStatus,
         /// Which models it may call; empty means all of the workspace.
         pub allowed_models: Vec<ModelPattern>,
-        /// Who issued it.
+        /// Who issued it; absent for the key of the first start.
         pub created_by: Option<UserId>,
+        /// Their name; absent once they are no member.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub created_by_name: Option<DisplayName>,
         /// When it stops working.
         pub expires_at: Option<Timestamp>,
         /// When it was revoked.

@@ -16,7 +16,7 @@ use crate::commands::audit::Subject;
 use crate::commands::environments;
 use crate::cx::Cx;
 use crate::error::{Failure, Outcome};
-use crate::queries::virtual_keys::{find, view};
+use crate::queries::virtual_keys::{find, named, view};
 
 /// The most patterns of an allow-list.
 const MAX_PATTERNS: usize = 100;
@@ -41,6 +41,7 @@ pub async fn issue(call: Call<IssueVirtualKey>) -> Outcome<Reply<IssuedVirtualKe
     store::virtual_keys::insert(&mut write, &permit, &key).await?;
     let view = view(key, now);
     write.audit(subject(&view).created("virtual_key.issue", &view));
+    let view = named(&mut write, view).await?;
     write.commit(IssuedVirtualKeyView { virtual_key: view, secret: secret.expose().to_owned() }).await
 }
 
@@ -121,6 +122,7 @@ pub async fn update(call: Call<UpdateVirtualKey>) -> Outcome<Reply<VirtualKeyVie
     key.version = store::virtual_keys::update(&mut write, &permit, &key).await?;
     let after = view(key, now);
     write.audit(subject(&after).changed("virtual_key.update", &before, &after));
+    let after = named(&mut write, after).await?;
     write.commit(after).await
 }
 
@@ -154,6 +156,7 @@ pub async fn rotate(call: Call<RotateVirtualKey>) -> Outcome<Reply<IssuedVirtual
     key.version = store::virtual_keys::update(&mut write, &permit, &key).await?;
     let after = view(key, now);
     write.audit(subject(&after).changed("virtual_key.rotate", &before, &after));
+    let after = named(&mut write, after).await?;
     write.commit(IssuedVirtualKeyView { virtual_key: after, secret: secret.expose().to_owned() }).await
 }
 
@@ -165,11 +168,12 @@ pub async fn revoke(call: Call<RevokeVirtualKey>) -> Outcome<Reply<VirtualKeyVie
     let key = find(&mut write, call.workspace()?, call.path.virtual_key_id).await?;
     let before = view(key.clone(), now);
     if key.revoked_at.is_some() {
-        return Ok(Reply::new(before));
+        return Ok(Reply::new(named(&mut write, before).await?));
     }
     store::virtual_keys::revoke(&mut write, &permit, key.id, now).await?;
     let after = view(store::virtual_keys::get(&mut write, key.id).await?, now);
     write.audit(subject(&after).changed("virtual_key.revoke", &before, &after));
+    let after = named(&mut write, after).await?;
     write.commit(after).await
 }
 

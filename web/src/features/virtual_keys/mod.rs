@@ -87,6 +87,20 @@ fn models_view(key: &VirtualKeyView) -> AnyView {
     }
 }
 
+/// Who issued the key.
+fn owner_text(key: &VirtualKeyView) -> String {
+    match (&key.created_by_name, key.created_by) {
+        (Some(name), _) => name.to_string(),
+        (None, Some(_)) => "No longer a member".to_owned(),
+        (None, None) => "First start".to_owned(),
+    }
+}
+
+fn owner_view(key: &VirtualKeyView) -> AnyView {
+    let is_faint = key.created_by_name.is_none();
+    view! { <span class:faint=is_faint>{owner_text(key)}</span> }.into_any()
+}
+
 fn micros(at: Option<domain::Timestamp>) -> f64 {
     at.map_or(0.0, |at| number::signed_as_f64(at.as_micros()))
 }
@@ -103,6 +117,7 @@ fn columns(environments: Environments) -> Vec<Column<VirtualKeyView>> {
             .cell(|key| view! { <code class="muted">{key.hint.clone()}</code> }.into_any())
             .wide_only(),
         Column::new("Models", models_text).cell(models_view).wide_only(),
+        Column::new("Owner", owner_text).cell(owner_view).wide_only(),
         Column::new("Last used", move |key: &VirtualKeyView| shown(key.last_used_at))
             .sorted_by(|key| micros(key.last_used_at))
             .cell(|key| view! { <WhenOr at=key.last_used_at otherwise="Never" /> }.into_any()),

@@ -8,7 +8,7 @@ use domain::virtual_key::KeyStatus;
 use domain::{Permission, VirtualKeyId};
 use leptos::prelude::*;
 
-use super::{Keys, edit, models_text, revoke, rotate, status_badge};
+use super::{Keys, edit, models_text, owner_view, revoke, rotate, status_badge};
 use kit::api::{Query, use_query};
 use kit::as_code::as_code;
 use kit::page::{Page, WorkspacePage};
@@ -116,6 +116,8 @@ fn facts(one: OneKey, key: &VirtualKeyView) -> AnyView {
             <dt>"Expires"</dt>
             <dd><WhenOr at=key.expires_at otherwise="Never" /></dd>
             {retiring}
+            <dt>"Owner"</dt>
+            <dd>{owner_view(key)}</dd>
             <dt>"Created"</dt>
             <dd><WhenOr at=Some(key.created_at) otherwise="" /></dd>
             {key.revoked_at.map(|at| view! { <dt>"Revoked"</dt> <dd><WhenOr at=Some(at) otherwise="" /></dd> })}
