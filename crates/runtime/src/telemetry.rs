@@ -178,8 +178,7 @@ pub fn chain(error: &dyn Error) -> String {
 /// Masks everything that looks like a secret: our tokens keep their public part, providers' keys their prefix.
 #[must_use]
 pub fn mask_secrets(line: &str) -> Cow<'_, str> {
-    const PREFIXES: &[&str] =
-        &["hgk_", "hga_", "hgj_", "hgs_", "hgc_", "hgi_", "sk-", "Bearer ", "AIza", "gsk_", "AKIA"];
+    const PREFIXES: &[&str] = &["hgk_", "hga_", "hgj_", "hge_", "sk-", "Bearer ", "AIza", "gsk_", "AKIA"];
     let mut masked = String::new();
     let mut rest = line;
     while let Some((at, prefix)) = PREFIXES.iter().filter_map(|prefix| rest.find(prefix).map(|at| (at, *prefix))).min()
