@@ -10,6 +10,7 @@ use store::Store;
 use crate::audit_log::Signer;
 use crate::auth::password::Passwords;
 use crate::auth::throttle::LoginThrottle;
+use crate::commands::found_secrets;
 use crate::config::ControlConfig;
 use crate::http::rate::RateLimits;
 use crate::keyring::{Key, KeyError, Keyring};
@@ -35,6 +36,8 @@ pub struct Cx {
     pub logins: LoginThrottle,
     /// Requests per actor.
     pub rates: RateLimits,
+    /// Secrets that were found, per address.
+    pub finds: RateLimits,
     /// Counters.
     pub metrics: Metrics,
     /// Settings.
@@ -85,6 +88,7 @@ impl Cx {
             passwords,
             logins: LoginThrottle::default(),
             rates: RateLimits::default(),
+            finds: found_secrets::rate(),
             metrics: Metrics::default(),
             config,
             authority: std::sync::OnceLock::new(),

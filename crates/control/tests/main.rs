@@ -18,6 +18,8 @@ mod credentials;
 #[cfg(test)]
 mod dry_run;
 #[cfg(test)]
+mod found_secrets;
+#[cfg(test)]
 mod idempotency;
 #[cfg(test)]
 mod keys;

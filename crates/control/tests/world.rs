@@ -189,6 +189,7 @@ impl World {
             created_at: now,
             expires_at: None,
             revoked_at: None,
+            revoked_because: None,
             last_used_at: Some(now),
         };
         let mut tx = self.cx.store.write(organization_id).await.expect("a write");

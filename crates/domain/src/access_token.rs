@@ -1,6 +1,6 @@
 //! A secret for the management API, held by a person, valid in one organization.
 
-use crate::secret::{Kid, TokenMac};
+use crate::secret::{Kid, RevocationCause, TokenMac};
 use crate::{AccessTokenId, DisplayName, OrganizationId, Timestamp, UserId};
 
 /// An access token as stored. Its rights are those of its owner at the moment of use.
@@ -26,6 +26,8 @@ pub struct AccessToken {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// Why, when nobody with the right to revoke it did.
+    pub revoked_because: Option<RevocationCause>,
     /// The last use, in steps of a minute.
     pub last_used_at: Option<Timestamp>,
 }

@@ -49,6 +49,8 @@ pub enum ActorKind {
     Node(NodeId),
     /// The system itself.
     System(JobName),
+    /// Whoever shows a secret of ours that they found; may have it revoked, and nothing else.
+    Finder,
     /// Nobody: a request without valid proof.
     Anonymous,
 }
@@ -62,6 +64,7 @@ impl ActorKind {
             Self::AccessToken(_, token) => ("access_token", token.to_string()),
             Self::Node(node) => ("node", node.to_string()),
             Self::System(job) => ("system", job.as_str().to_owned()),
+            Self::Finder => ("finder", String::new()),
             Self::Anonymous => ("anonymous", String::new()),
         }
     }
@@ -98,7 +101,8 @@ pub enum Denied {
     Forbidden(Permission),
 }
 
-/// Proof that `actor` was allowed `permission` at `scope`. Only [`Actor::permit`] and [`Permit::system`] make one.
+/// Proof that `actor` was allowed `permission` at `scope`. Only [`Actor::permit`] and the three named
+/// exceptions below make one: a job of the system, what is one's own, a secret that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permit {
     actor: ActorKind,
@@ -182,13 +186,19 @@ impl Permit {
         })
     }
 
+    /// Lets whoever has shown a live secret itself end it. The caller has compared it with what is stored.
+    #[must_use]
+    pub const fn finder(organization: OrganizationId) -> Self {
+        Self { actor: ActorKind::Finder, permission: None, scope: Scope::Organization(organization) }
+    }
+
     /// Returns who acts.
     #[must_use]
     pub const fn actor(&self) -> ActorKind {
         self.actor
     }
 
-    /// Returns the permission that was proved; `None` for system jobs and for what is one's own.
+    /// Returns the permission that was proved; `None` for system jobs, finders and what is one's own.
     #[must_use]
     pub const fn permission(&self) -> Option<Permission> {
         self.permission

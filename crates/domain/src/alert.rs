@@ -26,6 +26,8 @@ text_enum! {
         KillSwitchThrown = "kill_switch_thrown",
         /// What was stopped goes on.
         KillSwitchLifted = "kill_switch_lifted",
+        /// Somebody found a secret of ours and showed it; it was revoked.
+        SecretFound = "secret_found",
         /// The books do not keep a rule.
         LedgerRuleBroken = "ledger_rule_broken",
         /// Nothing was heard of a node for too long.

@@ -80,9 +80,9 @@ pub struct AuditEntry {
     pub seq: u64,
     /// When.
     pub at: Timestamp,
-    /// `user`, `access_token`, `node`, `system` or `anonymous`.
+    /// `user`, `access_token`, `node`, `system`, `finder` or `anonymous`.
     pub actor_kind: String,
-    /// The actor's id; empty for `anonymous`.
+    /// The actor's id; empty for `finder` and `anonymous`.
     pub actor_id: String,
     /// The actor's name at that time.
     pub actor_name: String,

@@ -97,6 +97,7 @@ text_schemas! {
     crate::alert::DestinationKind, "DestinationKind", texts(crate::alert::DestinationKind::ALL.iter().map(|value| value.as_str()));
     crate::alert::DeliveryState, "DeliveryState", texts(crate::alert::DeliveryState::ALL.iter().map(|value| value.as_str()));
     crate::audit::AuditOutcome, "AuditOutcome", texts(["success", "denied"].into_iter());
+    crate::secret::RevocationCause, "RevocationCause", texts(crate::secret::RevocationCause::ALL.iter().map(|value| value.as_str()));
     crate::virtual_key::KeyStatus, "KeyStatus", texts(["active", "expired", "revoked"].into_iter());
     crate::price::PriceSource, "PriceSource", texts(["catalog", "own"].into_iter());
     crate::page::Cursor, "Cursor", json_schema!({ "type": "string", "description": "Opaque; give it back as `cursor` for the next page." });

@@ -11,7 +11,9 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
+use crate::actor::ActorKind;
 use crate::rng::Entropy;
+use crate::usage::text_enum;
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const KID_LENGTH: usize = 12;
@@ -61,11 +63,51 @@ pub enum TokenKind {
     AccessToken,
     /// `hgj`: a node's join token.
     JoinToken,
-    /// `hgi`: an invitation or first sign-in.
-    Invitation,
+}
+
+text_enum! {
+    /// Why a secret was revoked, when nobody with the right to revoke it did.
+    RevocationCause {
+        /// Somebody found it where it should not be, and showed it.
+        Found = "found",
+    }
+}
+
+impl RevocationCause {
+    /// Returns the cause that follows from who revokes; none for those who have the right to.
+    #[must_use]
+    pub const fn by(actor: ActorKind) -> Option<Self> {
+        match actor {
+            ActorKind::Finder => Some(Self::Found),
+            _ => None,
+        }
+    }
 }
 
 impl TokenKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::VirtualKey, Self::AccessToken, Self::JoinToken];
+
+    /// Returns the stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::VirtualKey => "virtual_key",
+            Self::AccessToken => "access_token",
+            Self::JoinToken => "join_token",
+        }
+    }
+
+    /// Returns the regular expression that finds tokens of this kind in text; a checksum sorts out what only looks like one.
+    #[must_use]
+    pub fn pattern(self) -> String {
+        const LETTERS: &str = "[0-9A-Za-z]";
+        let prefix = self.prefix();
+        format!(
+            r"\b{prefix}_[a-z][0-9]_{LETTERS}{{{KID_LENGTH}}}_{LETTERS}{{{SECRET_LENGTH}}}_{LETTERS}{{{CRC_LENGTH}}}\b"
+        )
+    }
+
     /// Returns the three letters.
     #[must_use]
     pub const fn prefix(self) -> &'static str {
@@ -73,7 +115,6 @@ impl TokenKind {
             Self::VirtualKey => "hgk",
             Self::AccessToken => "hga",
             Self::JoinToken => "hgj",
-            Self::Invitation => "hgi",
         }
     }
 }
@@ -195,6 +236,13 @@ pub fn random_base62(entropy: &dyn Entropy, length: usize) -> String {
     out
 }
 
+/// Returns the checksum that a token ends with, of all that comes before its last `_`: the CRC-32 of ISO-HDLC as six base62 digits
+/// (`0-9A-Za-z`), most significant first.
+#[must_use]
+pub fn checksum_of(text: &str) -> String {
+    checksum(text).iter().map(|byte| char::from(*byte)).collect()
+}
+
 fn checksum(text: &str) -> [u8; CRC_LENGTH] {
     let mut rest = crc32fast::hash(text.as_bytes());
     let mut out = [b'0'; CRC_LENGTH];
@@ -287,6 +335,25 @@ mod tests {
         let changed = text.replacen(&text[20..21], if &text[20..21] == "A" { "B" } else { "A" }, 1);
         assert!(TokenSecret::kid_of(TokenKind::VirtualKey, &changed).is_err());
         assert_eq!(TokenSecret::kid_of(TokenKind::AccessToken, &text), Err(TokenError::Shape));
+    }
+
+    #[test]
+    fn the_published_pattern_and_checksum_are_those_of_real_tokens() {
+        for kind in TokenKind::ALL {
+            let text = TokenSecret::generate(kind, 'p', &SeededEntropy::new(9)).expose().to_owned();
+            let (signed, crc) = text.rsplit_once('_').expect("a checksum");
+            assert_eq!(checksum_of(signed), crc);
+            // Each class of the pattern with its count, laid over the text.
+            let mut shape = String::new();
+            for part in text.split('_').skip(1) {
+                let class =
+                    if part.len() == 2 { "[a-z][0-9]".to_owned() } else { format!("[0-9A-Za-z]{{{}}}", part.len()) };
+                shape.push('_');
+                shape.push_str(&class);
+            }
+            assert_eq!(kind.pattern(), format!(r"\b{}{shape}\b", kind.prefix()));
+        }
+        assert_eq!(checksum_of("headgate"), "2WVNyp");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The secret a client sends to the gateway, bound to a workspace and an environment.
 
-use crate::secret::{Kid, TokenMac};
+use crate::secret::{Kid, RevocationCause, TokenMac};
 use crate::{DisplayName, EnvironmentId, ModelPattern, OrganizationId, Timestamp, UserId, VirtualKeyId, WorkspaceId};
 
 /// One accepted secret of a key. During a rotation there are two: the new one, and the old one with an end.
@@ -41,6 +41,8 @@ pub struct VirtualKey {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked; for ever.
     pub revoked_at: Option<Timestamp>,
+    /// Why, when nobody with the right to revoke it did.
+    pub revoked_because: Option<RevocationCause>,
     /// The last call, as reported with usage.
     pub last_used_at: Option<Timestamp>,
     /// Counts changes, from 1.

@@ -2,7 +2,7 @@
 
 use domain::access_token::AccessToken;
 use domain::page::{Cursor, Limit, Page};
-use domain::secret::Kid;
+use domain::secret::{Kid, RevocationCause};
 use domain::{AccessTokenId, OrganizationId, Permit, Timestamp, UserId};
 
 use crate::row::{self, Row, time, time_opt};
@@ -21,6 +21,7 @@ struct TokenRow {
     created_at: i64,
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
+    revoked_because: Option<String>,
     last_used_at: Option<i64>,
 }
 
@@ -38,6 +39,7 @@ impl TokenRow {
             created_at: time(self.created_at),
             expires_at: time_opt(self.expires_at),
             revoked_at: time_opt(self.revoked_at),
+            revoked_because: row::cause(&row, self.revoked_because.as_deref())?,
             last_used_at: time_opt(self.last_used_at),
         })
     }
@@ -67,7 +69,8 @@ pub async fn insert(tx: &mut WriteTx, permit: &Permit, token: &AccessToken) -> R
 /// Returns a token.
 pub async fn get(tx: &mut Tx, id: AccessTokenId) -> Result<AccessToken> {
     let row: Option<TokenRow> = sqlx::query_as(
-        "SELECT id, organization_id, user_id, name, kid, mac, pepper_version, created_at, expires_at, revoked_at, last_used_at
+        "SELECT id, organization_id, user_id, name, kid, mac, pepper_version, created_at, expires_at, revoked_at,
+                revoked_because, last_used_at
            FROM access_tokens WHERE organization_id = $1 AND id = $2",
     )
     .bind(tx.org())
@@ -85,7 +88,8 @@ pub async fn list(
     limit: Limit,
 ) -> Result<Page<AccessToken>> {
     let rows: Vec<TokenRow> = sqlx::query_as(
-        "SELECT id, organization_id, user_id, name, kid, mac, pepper_version, created_at, expires_at, revoked_at, last_used_at
+        "SELECT id, organization_id, user_id, name, kid, mac, pepper_version, created_at, expires_at, revoked_at,
+                revoked_because, last_used_at
            FROM access_tokens
           WHERE organization_id = $1 AND ($2::text IS NULL OR user_id = $2) AND ($3::text IS NULL OR id < $3)
           ORDER BY id DESC LIMIT $4",
@@ -102,7 +106,8 @@ pub async fn list(
 /// Looks a token up by its public id, over all organizations; the caller compares the secret and judges whether it is live.
 pub async fn find_by_kid(tx: &mut SystemTx, kid: Kid) -> Result<Option<AccessToken>> {
     let row: Option<TokenRow> = sqlx::query_as(
-        "SELECT id, organization_id, user_id, name, kid, mac, pepper_version, created_at, expires_at, revoked_at, last_used_at
+        "SELECT id, organization_id, user_id, name, kid, mac, pepper_version, created_at, expires_at, revoked_at,
+                revoked_because, last_used_at
            FROM access_tokens WHERE kid = $1",
     )
     .bind(kid.as_str())
@@ -115,11 +120,13 @@ pub async fn find_by_kid(tx: &mut SystemTx, kid: Kid) -> Result<Option<AccessTok
 pub async fn revoke(tx: &mut WriteTx, permit: &Permit, id: AccessTokenId, at: Timestamp) -> Result<()> {
     tx.spend(permit)?;
     sqlx::query(
-        "UPDATE access_tokens SET revoked_at = $3 WHERE organization_id = $1 AND id = $2 AND revoked_at IS NULL",
+        "UPDATE access_tokens SET revoked_at = $3, revoked_because = $4
+          WHERE organization_id = $1 AND id = $2 AND revoked_at IS NULL",
     )
     .bind(tx.org())
     .bind(id.to_string())
     .bind(at.as_micros())
+    .bind(RevocationCause::by(permit.actor()).map(RevocationCause::as_str))
     .execute(tx.conn())
     .await?
     .exactly(1, "access token")

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use domain::Timestamp;
 use domain::page::{Cursor, Limit, Page};
-use domain::secret::TokenMac;
+use domain::secret::{RevocationCause, TokenMac};
 
 use crate::{Result, StoreError};
 
@@ -40,6 +40,11 @@ impl Row<'_> {
     pub(crate) fn small<T: TryFrom<i32>>(&self, column: &'static str, number: i32) -> Result<T> {
         T::try_from(number).map_err(|_| self.corrupt(column))
     }
+}
+
+/// Reads why a secret was revoked.
+pub(crate) fn cause(row: &Row<'_>, text: Option<&str>) -> Result<Option<RevocationCause>> {
+    text.map(|text| RevocationCause::find(text).ok_or_else(|| row.corrupt("revoked_because"))).transpose()
 }
 
 /// A stored non-negative number.

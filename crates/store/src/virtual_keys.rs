@@ -2,13 +2,13 @@
 
 use domain::change::Change;
 use domain::page::{Cursor, Limit, Page};
-use domain::secret::Kid;
+use domain::secret::{Kid, RevocationCause, TokenMac};
 use domain::virtual_key::{KeySecret, VirtualKey};
-use domain::{EnvironmentId, Permit, Timestamp, VirtualKeyId, WorkspaceId};
+use domain::{EnvironmentId, OrganizationId, Permit, Timestamp, VirtualKeyId, WorkspaceId};
 
 use crate::row::{self, Row, signed, time, time_opt, unsigned};
 use crate::tx::Exactly as _;
-use crate::{Result, StoreError, Tx, WriteTx};
+use crate::{Result, StoreError, SystemTx, Tx, WriteTx};
 
 #[derive(sqlx::FromRow)]
 struct KeyRow {
@@ -29,6 +29,7 @@ struct KeyRow {
     created_by: Option<String>,
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
+    revoked_because: Option<String>,
     last_used_at: Option<i64>,
     version: i64,
     created_at: i64,
@@ -70,6 +71,7 @@ impl KeyRow {
             created_by: row.parse_opt("created_by", self.created_by.as_deref())?,
             expires_at: time_opt(self.expires_at),
             revoked_at: time_opt(self.revoked_at),
+            revoked_because: row::cause(&row, self.revoked_because.as_deref())?,
             last_used_at: time_opt(self.last_used_at),
             version: unsigned(self.version),
             created_at: time(self.created_at),
@@ -126,6 +128,51 @@ pub async fn get(tx: &mut Tx, id: VirtualKeyId) -> Result<VirtualKey> {
     load(tx, Some(&[id])).await?.pop().ok_or(StoreError::NotFound("virtual key"))
 }
 
+/// A key that a public id may belong to, with what a presented secret is compared with.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The tenant.
+    pub organization_id: OrganizationId,
+    /// The key.
+    pub id: VirtualKeyId,
+    /// The MACs of its secrets, each with the version of its pepper.
+    pub macs: Vec<(TokenMac, u16)>,
+}
+
+#[derive(sqlx::FromRow)]
+struct CandidateRow {
+    organization_id: String,
+    id: String,
+    mac: Vec<u8>,
+    pepper_version: i32,
+    retiring_mac: Option<Vec<u8>>,
+    retiring_pepper_version: Option<i32>,
+}
+
+impl CandidateRow {
+    fn read(self) -> Result<Candidate> {
+        let row = Row { table: "virtual_keys", id: &self.id };
+        let mut macs = vec![(row.mac("mac", &self.mac)?, row.small("pepper_version", self.pepper_version)?)];
+        if let (Some(mac), Some(pepper)) = (&self.retiring_mac, self.retiring_pepper_version) {
+            macs.push((row.mac("retiring_mac", mac)?, row.small("retiring_pepper_version", pepper)?));
+        }
+        let organization_id = row.parse("organization_id", &self.organization_id)?;
+        Ok(Candidate { organization_id, id: row.parse("id", &self.id)?, macs })
+    }
+}
+
+/// Looks keys up by their public id over all organizations, within which ids are unique; the caller compares the secret.
+pub async fn find_by_kid(tx: &mut SystemTx, kid: Kid) -> Result<Vec<Candidate>> {
+    let rows: Vec<CandidateRow> = sqlx::query_as(
+        "SELECT organization_id, id, mac, pepper_version, retiring_mac, retiring_pepper_version FROM virtual_keys
+          WHERE kid = $1",
+    )
+    .bind(kid.as_str())
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter().map(CandidateRow::read).collect()
+}
+
 /// Lists the keys of a workspace, and of one environment if given, newest first, revoked ones included.
 pub async fn list(
     tx: &mut Tx,
@@ -137,7 +184,7 @@ pub async fn list(
     let rows: Vec<KeyRow> = sqlx::query_as(
         "SELECT k.id, k.organization_id, k.workspace_id, k.environment_id, k.name, k.kid, k.mac, k.pepper_version, k.issued_at,
                 k.retiring_mac, k.retiring_pepper_version, k.retiring_issued_at, k.retires_at, k.allowed_models, k.created_by,
-                k.expires_at, k.revoked_at, u.last_used_at, k.version, k.created_at
+                k.expires_at, k.revoked_at, k.revoked_because, u.last_used_at, k.version, k.created_at
            FROM virtual_keys k
            LEFT JOIN virtual_key_uses u ON u.organization_id = k.organization_id AND u.virtual_key_id = k.id
           WHERE k.organization_id = $1 AND k.workspace_id = $2 AND ($3::text IS NULL OR k.environment_id = $3)
@@ -159,7 +206,7 @@ pub async fn load(tx: &mut Tx, ids: Option<&[VirtualKeyId]>) -> Result<Vec<Virtu
     let rows: Vec<KeyRow> = sqlx::query_as(
         "SELECT k.id, k.organization_id, k.workspace_id, k.environment_id, k.name, k.kid, k.mac, k.pepper_version, k.issued_at,
                 k.retiring_mac, k.retiring_pepper_version, k.retiring_issued_at, k.retires_at, k.allowed_models, k.created_by,
-                k.expires_at, k.revoked_at, u.last_used_at, k.version, k.created_at
+                k.expires_at, k.revoked_at, k.revoked_because, u.last_used_at, k.version, k.created_at
            FROM virtual_keys k
            LEFT JOIN virtual_key_uses u ON u.organization_id = k.organization_id AND u.virtual_key_id = k.id
           WHERE k.organization_id = $1 AND ($2::text[] IS NULL OR k.id = ANY($2)) ORDER BY k.id",
@@ -209,12 +256,13 @@ pub async fn update(tx: &mut WriteTx, permit: &Permit, key: &VirtualKey) -> Resu
 pub async fn revoke(tx: &mut WriteTx, permit: &Permit, id: VirtualKeyId, at: Timestamp) -> Result<()> {
     tx.spend(permit)?;
     sqlx::query(
-        "UPDATE virtual_keys SET revoked_at = $3, version = version + 1
+        "UPDATE virtual_keys SET revoked_at = $3, revoked_because = $4, version = version + 1
           WHERE organization_id = $1 AND id = $2 AND revoked_at IS NULL",
     )
     .bind(tx.org())
     .bind(id.to_string())
     .bind(at.as_micros())
+    .bind(RevocationCause::by(permit.actor()).map(RevocationCause::as_str))
     .execute(tx.conn())
     .await?
     .exactly(1, "virtual key")?;

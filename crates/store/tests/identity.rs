@@ -387,6 +387,7 @@ async fn access_tokens_are_found_by_public_id_and_revoked_for_ever() {
         created_at: NOON,
         expires_at: Some(NOON.plus(Duration::from_hours(1))),
         revoked_at: None,
+        revoked_because: None,
         last_used_at: None,
     };
     let mut tx = world.store.write(tenant.id).await.expect("our turn");

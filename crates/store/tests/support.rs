@@ -129,6 +129,7 @@ pub(crate) fn key(tenant: &Tenant, title: &str) -> VirtualKey {
         created_by: None,
         expires_at: None,
         revoked_at: None,
+        revoked_because: None,
         last_used_at: None,
         version: 1,
         created_at: NOON,

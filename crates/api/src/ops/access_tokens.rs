@@ -1,5 +1,6 @@
 //! Access tokens for the management API.
 
+use domain::secret::RevocationCause;
 use domain::{AccessTokenId, DisplayName, Email, OrganizationId, Permission, Timestamp, UserId};
 
 use super::{OrganizationPath, PageQuery};
@@ -48,6 +49,9 @@ shapes! {
         pub expires_at: Option<Timestamp>,
         /// When it was revoked.
         pub revoked_at: Option<Timestamp>,
+        /// Why, when nobody with the right to revoke it did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub revoked_because: Option<RevocationCause>,
         /// Its last use, in steps of a minute.
         pub last_used_at: Option<Timestamp>,
     }

@@ -56,7 +56,7 @@ shapes! {
         pub seq: u64,
         /// When.
         pub at: Timestamp,
-        /// `user`, `access_token`, `node`, `system` or `anonymous`.
+        /// `user`, `access_token`, `node`, `system`, `finder` (whoever showed a secret that they found) or `anonymous`.
         pub actor_kind: String,
         /// The actor's id.
         pub actor_id: String,

@@ -9,6 +9,7 @@ pub mod budgets;
 pub mod credentials;
 pub mod deployments;
 pub mod environments;
+pub mod found_secrets;
 pub mod kill_switches;
 pub mod ledger;
 pub mod members;
@@ -32,6 +33,7 @@ use crate::operation::{Meta, shapes};
 pub fn all() -> impl Iterator<Item = &'static Meta> {
     [
         auth::ALL,
+        found_secrets::ALL,
         organizations::ALL,
         workspaces::ALL,
         environments::ALL,

@@ -1,5 +1,6 @@
 //! Virtual keys of a workspace.
 
+use domain::secret::RevocationCause;
 use domain::virtual_key::KeyStatus;
 use domain::{DisplayName, EnvironmentId, ModelPattern, Permission, Timestamp, UserId, VirtualKeyId, WorkspaceId};
 
@@ -83,6 +84,9 @@ shapes! {
         pub expires_at: Option<Timestamp>,
         /// When it was revoked.
         pub revoked_at: Option<Timestamp>,
+        /// Why, when nobody with the right to revoke it did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub revoked_because: Option<RevocationCause>,
         /// Its last call.
         pub last_used_at: Option<Timestamp>,
         /// During a rotation: when the old secret stops working.

@@ -142,7 +142,7 @@ fn digest(account: &str) -> [u8; 16] {
 }
 
 /// Returns the address that is counted: IPv4 as it is, IPv6 by its /64, which one customer usually owns whole.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
         v4 @ IpAddr::V4(_) => v4,

@@ -57,6 +57,7 @@ pub(crate) fn issue(
         created_at: cx.now(),
         expires_at,
         revoked_at: None,
+        revoked_because: None,
         last_used_at: None,
     };
     (token, secret)

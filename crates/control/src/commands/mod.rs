@@ -9,6 +9,7 @@ pub mod budgets;
 pub mod credentials;
 pub mod deployments;
 pub mod environments;
+pub mod found_secrets;
 pub mod kill_switches;
 pub mod ledger;
 pub mod members;

@@ -66,6 +66,7 @@ pub(crate) fn make(
         created_by,
         expires_at: None,
         revoked_at: None,
+        revoked_because: None,
         last_used_at: None,
         version: 1,
         created_at: now,

@@ -7,6 +7,7 @@ pub mod health;
 pub mod idempotency;
 pub mod mount;
 pub mod rate;
+pub mod scanning;
 pub mod table;
 
 use std::any::Any;
@@ -47,9 +48,11 @@ pub fn router(cx: Arc<Cx>, assets: Assets, readiness: Arc<Readiness>) -> Result<
     let Assets { console, openapi } = assets;
     let console = console.map_or_else(Console::absent, Console::new);
     let page: Arc<str> = docs::render(&serde_json::from_str(openapi).unwrap_or_default()).into();
+    let scanning: Arc<str> = scanning::document(cx.config.public_url.as_deref()).into();
     let operations = table::mount().finish(api::ops::all())?;
     let router = operations
         .route("/api/v1/openapi.json", get(move || async move { typed("application/json", openapi) }))
+        .route(scanning::PATH, get(move || async move { scanning::respond(&scanning) }))
         .route("/docs", get(move || async move { docs_page(page.to_string()) }))
         .route("/docs/style.css", get(|| async { typed("text/css; charset=utf-8", docs::STYLE) }))
         .route("/api/{*rest}", axum::routing::any(unknown_path))

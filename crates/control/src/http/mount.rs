@@ -264,6 +264,7 @@ fn origin(headers: &HeaderMap, address: Option<IpAddr>, request_id: RequestId) -
 /// How long a body may be. Files come as text within JSON, where a line break or a quote takes two bytes.
 fn max_body(cx: &Cx, meta: &Meta) -> usize {
     match meta.name {
+        "found_secrets.report" => api::ops::found_secrets::MAX_BODY,
         "reconciliations.create" => api::ops::reconciliations::MAX_CONTENT * 2,
         _ => cx.config.max_body_bytes,
     }

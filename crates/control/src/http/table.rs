@@ -2,8 +2,8 @@
 
 use api::ops::{
     access_tokens as tokens, alerts, audit, auth, billing, budgets, credentials, deployments, environments,
-    kill_switches, ledger, members, models, nodes, organizations, rate_limits, reconciliations, reports, routes, usage,
-    virtual_keys as keys, workspaces,
+    found_secrets, kill_switches, ledger, members, models, nodes, organizations, rate_limits, reconciliations, reports,
+    routes, usage, virtual_keys as keys, workspaces,
 };
 
 use crate::http::mount::Mount;
@@ -18,6 +18,7 @@ pub fn mount() -> Mount {
 fn tenancy(mount: Mount) -> Mount {
     mount
         .operation::<auth::Login, _, _>(commands::auth::login)
+        .operation::<found_secrets::ReportFoundSecrets, _, _>(commands::found_secrets::report)
         .operation::<auth::Logout, _, _>(commands::auth::logout)
         .operation::<auth::Me, _, _>(queries::auth::me)
         .operation::<auth::ChangePassword, _, _>(commands::auth::change_password)

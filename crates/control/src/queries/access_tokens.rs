@@ -45,6 +45,7 @@ pub(crate) fn view(token: AccessToken, email: Email) -> AccessTokenView {
         created_at: token.created_at,
         expires_at: token.expires_at,
         revoked_at: token.revoked_at,
+        revoked_because: token.revoked_because,
         last_used_at: token.last_used_at,
     }
 }

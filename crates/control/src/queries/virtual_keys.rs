@@ -66,6 +66,7 @@ pub(crate) fn view(key: VirtualKey, now: Timestamp) -> VirtualKeyView {
         created_by_name: None,
         expires_at: key.expires_at,
         revoked_at: key.revoked_at,
+        revoked_because: key.revoked_because,
         last_used_at: key.last_used_at,
         old_secret_retires_at: old,
         version: key.version,

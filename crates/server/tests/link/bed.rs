@@ -173,6 +173,7 @@ impl Bed {
             created_by: None,
             expires_at: None,
             revoked_at: None,
+            revoked_because: None,
             last_used_at: None,
             version: 1,
             created_at: now,
