@@ -66,6 +66,7 @@ fn actor_kind(kind: &str) -> &'static str {
         "access_token" => "access token",
         "node" => "node",
         "system" => "system",
+        "finder" => "found and posted a secret",
         _ => "not signed in",
     }
 }

@@ -31,6 +31,7 @@ use ui::when::{When, WhenOr};
 
 fn state(token: &AccessTokenView) -> (Tone, &'static str) {
     match token {
+        token if token.revoked_because.is_some() => (Tone::Warn, "Found, revoked"),
         token if token.revoked_at.is_some() => (Tone::Neutral, "Revoked"),
         token if token.expires_at.is_some_and(|at| at <= browser::now()) => (Tone::Warn, "Expired"),
         _ => (Tone::Ok, "Active"),

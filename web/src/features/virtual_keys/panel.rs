@@ -121,6 +121,7 @@ fn facts(one: OneKey, key: &VirtualKeyView) -> AnyView {
             <dt>"Created"</dt>
             <dd><WhenOr at=Some(key.created_at) otherwise="" /></dd>
             {key.revoked_at.map(|at| view! { <dt>"Revoked"</dt> <dd><WhenOr at=Some(at) otherwise="" /></dd> })}
+            {key.revoked_because.map(|_| view! { <dt>"Because"</dt> <dd>"Somebody found the secret and posted it"</dd> })}
             <dt>"Id"</dt>
             <dd><CopyId id=key.id.to_string() /></dd>
         </dl>
