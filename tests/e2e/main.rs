@@ -11,6 +11,7 @@ mod chat;
 mod crash;
 mod faults;
 mod first_start;
+mod found;
 mod hostile;
 mod limits;
 mod operator;
