@@ -80,8 +80,8 @@ await told(async ({ page, step, look, workspace, organization, gateways, go, set
     await page.getByTestId("confirm").getByText("Its stream is cut within seconds").waitFor();
     await look("node-revoke");
     await confirm(name, "Revoke node");
-    await panel.getByText("Revoked").first().waitFor();
-    assert.equal(await panel.getByRole("button", { name: "Revoke" }).count(), 0);
+    await panel.getByText("Revoked", { exact: true }).first().waitFor();
+    await panel.getByRole("button", { name: "Revoke" }).waitFor({ state: "detached" });
     await page.keyboard.press("Escape");
     await row.getByText("Revoked").waitFor();
     await page.getByText(`${gateways.length - 1} of ${gateways.length - 1}`).waitFor();
