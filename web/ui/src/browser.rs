@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use domain::time::Timestamp;
-use leptos::prelude::{document, set_interval_with_handle, set_timeout, window};
+use leptos::prelude::{document, request_animation_frame_with_handle, set_interval_with_handle, set_timeout, window};
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::format::time::Zone;
@@ -120,6 +120,14 @@ pub fn download(name: &str, mime: &str, text: &str) {
         },
         Duration::from_secs(30),
     );
+}
+
+/// Calls `act` before the next frame is drawn, unless the current reactive owner is gone or runs anew by then: what it would read may
+/// be gone as well.
+pub fn at_next_frame(act: impl FnOnce() + 'static) {
+    if let Ok(frame) = request_animation_frame_with_handle(act) {
+        leptos::prelude::on_cleanup(move || frame.cancel());
+    }
 }
 
 /// Calls `tick` until the current reactive owner is gone.

@@ -111,7 +111,7 @@ pub fn use_rows(element: impl Fn() -> Option<web_sys::Element> + Copy + 'static,
     Effect::new(move |_| {
         count.track();
         rows.drawn.track();
-        request_animation_frame(look);
+        browser::at_next_frame(look);
     });
     rows
 }
