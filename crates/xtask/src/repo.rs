@@ -45,14 +45,41 @@ pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
     if !is_root || find_program("apt-get").is_none() {
         bail!("please install these packages: {}", packages.join(" "));
     }
+    // The packages' own servers would hold the default ports; the tests bring theirs.
     if packages.contains(&"postgresql") && !Path::new("/etc/postgresql-common/createcluster.conf").exists() {
-        // It would start a cluster of its own and hold the default port; the tests bring theirs.
         std::fs::create_dir_all("/etc/postgresql-common")?;
         std::fs::write("/etc/postgresql-common/createcluster.conf", "create_main_cluster = false\n")?;
     }
+    let _kept = NoServices::ask()?;
     let apt = |arguments: &[&str]| Step::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
     apt(&["update", "-qq"]).run()?;
     apt(&["install", "-y", "-qq", "--no-install-recommends"]).args(packages).run()
+}
+
+/// While it lives, Debian's packages start no service: their scripts ask `policy-rc.d`, and 101 forbids it (deb-systemd-invoke(1p)).
+struct NoServices(Option<&'static Path>);
+
+impl NoServices {
+    fn ask() -> Result<Self> {
+        let asked = Path::new("/usr/sbin/policy-rc.d");
+        if asked.exists() {
+            // Somebody has a policy already.
+            return Ok(Self(None));
+        }
+        std::fs::write(asked, "#!/bin/sh\nexit 101\n")?;
+        std::fs::set_permissions(asked, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        Ok(Self(Some(asked)))
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if let Some(asked) = self.0
+            && let Err(error) = std::fs::remove_file(asked)
+        {
+            eprintln!("{} could not be removed: {error}", asked.display());
+        }
+    }
 }
 
 /// Writes bytes in lower-case hexadecimal.

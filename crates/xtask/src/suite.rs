@@ -46,13 +46,16 @@ fn install_packages() -> Result<()> {
     let has_postgres = find_program("initdb").is_some()
         || fs::read_dir("/usr/lib/postgresql")
             .is_ok_and(|versions| versions.flatten().any(|version| version.path().join("bin/initdb").is_file()));
+    // Debian has Python without what makes environments in a package of its own.
+    let has_venv = Step::new("python3").args(&["-c", "import ensurepip, venv"]).output().is_ok();
     let mut missing = Vec::new();
     for (package, is_there) in [
         ("postgresql", has_postgres),
+        ("redis-server", find_program("redis-server").is_some()),
         ("chromium", find_program("chromium").is_some()),
         ("nodejs", find_program("node").is_some()),
         ("npm", find_program("npm").is_some()),
-        ("python3-venv", find_program("python3").is_some()),
+        ("python3-venv", has_venv),
     ] {
         if !is_there {
             missing.push(package);
