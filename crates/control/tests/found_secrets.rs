@@ -1,6 +1,8 @@
 //! Secrets of ours that somebody found: whoever shows one has it ended, and learns nothing.
 
+use api::field::Field;
 use api::ops::OrganizationPath;
+use api::ops::access_tokens::{AccessTokenPath, CreateAccessToken, NewAccessToken, RotateAccessToken, TokenRotation};
 use api::ops::alerts::{AlertQuery, AlertView, ListAlerts};
 use api::ops::audit::{AuditEntryView, AuditQuery, ListAuditEntries};
 use api::ops::nodes::{CreateJoinToken, NewJoinToken};
@@ -139,6 +141,33 @@ async fn of_a_key_that_is_being_rotated_only_the_secret_that_is_shown_ends() {
     assert_eq!(entries(&world).await.len(), 1);
     show_one(&world, &third.secret).await;
     assert_eq!(seen(&world, &key).await.status, KeyStatus::Revoked);
+}
+
+#[tokio::test]
+async fn of_an_access_token_that_is_being_rotated_only_the_secret_that_is_shown_ends() {
+    let world = World::new().await;
+    let owner = world.as_owner();
+    let body = NewAccessToken { name: "ci".parse().expect("a name"), expires_at: None };
+    let first = owner.call::<CreateAccessToken>(organization(&world), NoQuery {}, body).await.expect("a token");
+    let place = AccessTokenPath { organization_id: world.organization(), access_token_id: first.access_token.id };
+    let rotation = TokenRotation { overlap_secs: 3_600, expires_at: Field::Absent };
+    let second = owner.call::<RotateAccessToken>(place, NoQuery {}, rotation.clone()).await.expect("a rotation");
+    show_one(&world, &first.secret).await;
+    let works =
+        async |secret: &str| world.bearer(secret).send("GET", "/api/v1/me", None).await.status == StatusCode::OK;
+    assert!(!works(&first.secret).await && works(&second.secret).await);
+    assert_eq!(entries(&world).await[0].action, "access_token.retire_secret");
+
+    // One that has ended ends nothing, here and after the overlap.
+    show_one(&world, &first.secret).await;
+    let third = owner.call::<RotateAccessToken>(place, NoQuery {}, rotation).await.expect("a rotation");
+    world.advance(3_601);
+    show_one(&world, &second.secret).await;
+    assert!(works(&third.secret).await);
+    assert_eq!((entries(&world).await.len(), alerts(&world).await.len()), (1, 1));
+    show_one(&world, &third.secret).await;
+    assert!(!works(&third.secret).await);
+    assert_eq!((entries(&world).await[0].action.as_str(), alerts(&world).await.len()), ("access_token.revoke", 2));
 }
 
 #[tokio::test]

@@ -53,7 +53,9 @@ async fn every_post_keeps_the_promise_of_its_key_or_makes_none() {
     check(&owner, act("organizations.create", "/organizations".to_owned(), named("acme")), done).await;
     check(&owner, act("workspaces.create", format!("{org}/workspaces"), named("more")), done).await;
     check(&owner, act("environments.create", format!("{ws}/environments"), named("preview")), done).await;
-    check(&owner, act("access_tokens.create", format!("{org}/access-tokens"), r#"{"name":"ci"}"#), done).await;
+    let token = act("access_tokens.create", format!("{org}/access-tokens"), r#"{"name":"ci"}"#);
+    let token = format!("{org}/access-tokens/{}/rotate", id(&check(&owner, token, done).await, "access_token"));
+    check(&owner, act("access_tokens.rotate", token, "{}"), done).await;
     let credential = r#"{"provider":"openai_compatible","name":"c","base_url":"https://up.example/v1","secret":"sk-0123456789abcdef"}"#;
     check(&owner, act("credentials.create", format!("{org}/credentials"), credential), done).await;
     let price =

@@ -1,6 +1,8 @@
 //! The control plane through its public door: the in-process router over a real PostgreSQL, driven by typed actors.
 
 #[cfg(test)]
+mod access_tokens;
+#[cfg(test)]
 mod alerts;
 mod audit;
 #[cfg(test)]

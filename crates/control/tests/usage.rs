@@ -60,11 +60,17 @@ pub(crate) fn event(world: &World, workspace: WorkspaceId, minutes: u32, model: 
         dropped: Vec::new(),
         attempts: Vec::new(),
         charges: Vec::new(),
+        is_by_old_secret: false,
     }
 }
 
 pub(crate) async fn book(world: &World, events: &[UsageEvent]) {
-    let (first_sequence, last_sequence) = (1, events.len() as u64);
+    book_from(world, 1, events).await;
+}
+
+/// Books events that follow those before `first_sequence`.
+pub(crate) async fn book_from(world: &World, first_sequence: u64, events: &[UsageEvent]) {
+    let last_sequence = first_sequence + events.len() as u64 - 1;
     let received_at = world.now();
     let batch =
         Batch { node_id: NodeId::from_uuid(4), boot: "boot", first_sequence, last_sequence, events, received_at };

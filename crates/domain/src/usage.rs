@@ -475,6 +475,7 @@ pub struct Skipped {
 ///
 /// Its id is the request's; (node, boot, seq) is its place in the node's spool. Both are unique in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent fact of the call")]
 pub struct UsageEvent {
     /// The request; minted by the node when the call arrived, so it also tells when.
     pub id: RequestId,
@@ -555,4 +556,7 @@ pub struct UsageEvent {
     /// What it took from accounts of budgets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub charges: Vec<Charge>,
+    /// Whether the caller showed the key's old secret, during a rotation. The ledger keeps of it when that was last.
+    #[serde(default)]
+    pub is_by_old_secret: bool,
 }

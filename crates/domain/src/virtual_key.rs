@@ -45,6 +45,8 @@ pub struct VirtualKey {
     pub revoked_because: Option<RevocationCause>,
     /// The last call, as reported with usage.
     pub last_used_at: Option<Timestamp>,
+    /// The last call with a secret that was being rotated away, as reported with usage; of this rotation or one before.
+    pub old_secret_used_at: Option<Timestamp>,
     /// Counts changes, from 1.
     pub version: u64,
     /// When it was issued.
@@ -64,6 +66,19 @@ pub enum KeyStatus {
 }
 
 impl VirtualKey {
+    /// Returns the old secret while it works beside the new one.
+    #[must_use]
+    pub fn old_secret(&self, now: Timestamp) -> Option<&KeySecret> {
+        self.secrets.iter().find(|secret| secret.retires_at.is_some_and(|at| now < at))
+    }
+
+    /// Returns the last call with the old secret since it has been the old one.
+    #[must_use]
+    pub fn old_secret_last_used_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let rotated_at = self.old_secret(now).and(self.secrets.first())?.issued_at;
+        self.old_secret_used_at.filter(|at| *at >= rotated_at)
+    }
+
     /// The longest overlap of a rotation, in seconds: 30 days.
     pub const MAX_OVERLAP_SECS: u64 = 30 * 24 * 3_600;
 

@@ -192,12 +192,7 @@ async fn run(
     meter.endpoint = endpoint_name(head.endpoint);
     let (presented, caller, granted) =
         identify::find_caller(&snapshot, head.endpoint, &parts.headers, meter.started_at)?;
-    meter.caller = Some(CallerIds {
-        organization: caller.organization.id,
-        workspace: caller.workspace.id,
-        environment: caller.key.key.environment,
-        key: caller.key.key.id,
-    });
+    meter.caller = Some(CallerIds::of(&caller));
     meter.policy_revision = caller.organization.revision;
     meter.continue_trace(&parts.headers);
     match head.endpoint {

@@ -313,6 +313,8 @@ pub struct Caller<'a> {
     pub organization: &'a Arc<OrganizationPolicy>,
     /// The workspace of the key.
     pub workspace: &'a Arc<WorkspacePolicy>,
+    /// Whether the secret that was shown is being rotated away.
+    pub is_by_old_secret: bool,
 }
 
 /// Why a presented key was not accepted.
@@ -433,7 +435,7 @@ impl Snapshot {
             let is_broken = organization.lacks(key.key.workspace, Kind::Workspace..=Kind::Workspace);
             return Err(if is_broken { KeyRefusal::Broken } else { KeyRefusal::Revoked });
         };
-        Ok(Caller { key, organization, workspace })
+        Ok(Caller { key, organization, workspace, is_by_old_secret: retires_at.is_some() })
     }
 }
 

@@ -194,6 +194,7 @@ impl Tally {
             attempts: vec![attempt],
             // Hard budgets admit no batches.
             charges: Vec::new(),
+            is_by_old_secret: false,
         }
     }
 }

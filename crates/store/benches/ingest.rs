@@ -92,6 +92,7 @@ fn event(n: u64) -> UsageEvent {
         dropped: Vec::new(),
         attempts: vec![attempt],
         charges: Vec::new(),
+        is_by_old_secret: false,
     }
 }
 

@@ -56,6 +56,7 @@ migrations! {
     22 "0022_alerts.sql",
     23 "0023_usage_minutes.sql",
     24 "0024_found_secrets.sql",
+    25 "0025_old_secrets.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

@@ -31,6 +31,7 @@ struct KeyRow {
     revoked_at: Option<i64>,
     revoked_because: Option<String>,
     last_used_at: Option<i64>,
+    old_secret_used_at: Option<i64>,
     version: i64,
     created_at: i64,
 }
@@ -73,6 +74,7 @@ impl KeyRow {
             revoked_at: time_opt(self.revoked_at),
             revoked_because: row::cause(&row, self.revoked_because.as_deref())?,
             last_used_at: time_opt(self.last_used_at),
+            old_secret_used_at: time_opt(self.old_secret_used_at),
             version: unsigned(self.version),
             created_at: time(self.created_at),
         })
@@ -184,7 +186,7 @@ pub async fn list(
     let rows: Vec<KeyRow> = sqlx::query_as(
         "SELECT k.id, k.organization_id, k.workspace_id, k.environment_id, k.name, k.kid, k.mac, k.pepper_version, k.issued_at,
                 k.retiring_mac, k.retiring_pepper_version, k.retiring_issued_at, k.retires_at, k.allowed_models, k.created_by,
-                k.expires_at, k.revoked_at, k.revoked_because, u.last_used_at, k.version, k.created_at
+                k.expires_at, k.revoked_at, k.revoked_because, u.last_used_at, u.old_secret_used_at, k.version, k.created_at
            FROM virtual_keys k
            LEFT JOIN virtual_key_uses u ON u.organization_id = k.organization_id AND u.virtual_key_id = k.id
           WHERE k.organization_id = $1 AND k.workspace_id = $2 AND ($3::text IS NULL OR k.environment_id = $3)
@@ -206,7 +208,7 @@ pub async fn load(tx: &mut Tx, ids: Option<&[VirtualKeyId]>) -> Result<Vec<Virtu
     let rows: Vec<KeyRow> = sqlx::query_as(
         "SELECT k.id, k.organization_id, k.workspace_id, k.environment_id, k.name, k.kid, k.mac, k.pepper_version, k.issued_at,
                 k.retiring_mac, k.retiring_pepper_version, k.retiring_issued_at, k.retires_at, k.allowed_models, k.created_by,
-                k.expires_at, k.revoked_at, k.revoked_because, u.last_used_at, k.version, k.created_at
+                k.expires_at, k.revoked_at, k.revoked_because, u.last_used_at, u.old_secret_used_at, k.version, k.created_at
            FROM virtual_keys k
            LEFT JOIN virtual_key_uses u ON u.organization_id = k.organization_id AND u.virtual_key_id = k.id
           WHERE k.organization_id = $1 AND ($2::text[] IS NULL OR k.id = ANY($2)) ORDER BY k.id",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::access_token::AccessToken;
+use domain::access_token::{AccessToken, OldSecret};
 use domain::member::{Member, RoleBinding};
 use domain::page::Limit;
 use domain::rbac::Grant;
@@ -376,20 +376,7 @@ async fn access_tokens_are_found_by_public_id_and_revoked_for_ever() {
     let ada = person("ada@example.com");
     join(&world, &tenant, &ada, true, &[]).await;
     let permit = permit(tenant.id);
-    let token = AccessToken {
-        id: AccessTokenId::from_uuid(uuid()),
-        organization_id: tenant.id,
-        user_id: ada.id,
-        name: name("ci"),
-        kid: kid(),
-        mac: TokenMac::from_bytes([9; 32]),
-        pepper_version: 1,
-        created_at: NOON,
-        expires_at: Some(NOON.plus(Duration::from_hours(1))),
-        revoked_at: None,
-        revoked_because: None,
-        last_used_at: None,
-    };
+    let token = access_token(&tenant, &ada);
     let mut tx = world.store.write(tenant.id).await.expect("our turn");
     access_tokens::insert(&mut tx, &permit, &token).await.expect("added");
     note(&mut tx, &permit, "access_token.issue");
@@ -397,7 +384,7 @@ async fn access_tokens_are_found_by_public_id_and_revoked_for_ever() {
 
     let mut system = world.store.system().await.expect("a transaction");
     assert_eq!(access_tokens::find_by_kid(&mut system, token.kid).await.expect("found"), Some(token.clone()));
-    access_tokens::touch(&mut system, tenant.id, token.id, NOON).await.expect("touched");
+    access_tokens::touch(&mut system, &token, None, NOON).await.expect("touched");
     system.commit().await.expect("committed");
 
     let mut tx = world.store.write(tenant.id).await.expect("our turn");
@@ -408,6 +395,62 @@ async fn access_tokens_are_found_by_public_id_and_revoked_for_ever() {
     let again = access_tokens::revoke(&mut tx, &permit, token.id, NOON).await;
     assert!(matches!(again, Err(StoreError::NotFound(_))));
     assert_eq!(access_tokens::revoke_all(&mut tx, &permit, ada.id, NOON).await.expect("none left"), 0);
+    let rotated = access_tokens::rotate(&mut tx, &permit, &token).await;
+    assert!(matches!(rotated, Err(StoreError::NotFound(_))), "a revoked token never changes again");
+}
+
+#[tokio::test]
+async fn a_rotated_access_token_keeps_its_old_secret_and_when_that_was_shown() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    let ada = person("ada@example.com");
+    join(&world, &tenant, &ada, true, &[]).await;
+    let (permit, hour) = (permit(tenant.id), Duration::from_hours(1));
+    let mut token = access_token(&tenant, &ada);
+    let first = token.mac;
+    let mut tx = world.store.write(tenant.id).await.expect("our turn");
+    access_tokens::insert(&mut tx, &permit, &token).await.expect("added");
+    token.old_secret =
+        Some(OldSecret { mac: first, pepper_version: 1, retires_at: NOON.plus(hour), last_used_at: None });
+    (token.mac, token.pepper_version, token.rotated_at) = (TokenMac::from_bytes([8; 32]), 2, Some(NOON));
+    token.expires_at = None;
+    access_tokens::rotate(&mut tx, &permit, &token).await.expect("rotated");
+    note(&mut tx, &permit, "access_token.rotate");
+    tx.commit().await.expect("committed");
+
+    let mut system = world.store.system().await.expect("a transaction");
+    assert_eq!(access_tokens::find_by_kid(&mut system, token.kid).await.expect("found"), Some(token.clone()));
+    let later = NOON.plus(Duration::from_secs(90));
+    for (mac, at) in [(Some(&first), later), (Some(&first), NOON), (None, later.plus(hour)), (Some(&token.mac), later)]
+    {
+        access_tokens::touch(&mut system, &token, mac, at).await.expect("touched");
+    }
+    let found = access_tokens::find_by_kid(&mut system, token.kid).await.expect("found").expect("the token");
+    assert_eq!(found.last_used_at, Some(later.plus(hour)));
+    assert_eq!(
+        found.old_secret.and_then(|old| old.last_used_at),
+        Some(later),
+        "of the old secret alone, and never back"
+    );
+}
+
+fn access_token(tenant: &Tenant, owner: &User) -> AccessToken {
+    AccessToken {
+        id: AccessTokenId::from_uuid(uuid()),
+        organization_id: tenant.id,
+        user_id: owner.id,
+        name: name("ci"),
+        kid: kid(),
+        mac: TokenMac::from_bytes([9; 32]),
+        pepper_version: 1,
+        old_secret: None,
+        created_at: NOON,
+        rotated_at: None,
+        expires_at: Some(NOON.plus(Duration::from_hours(1))),
+        revoked_at: None,
+        revoked_because: None,
+        last_used_at: None,
+    }
 }
 
 #[tokio::test]

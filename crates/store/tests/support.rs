@@ -131,6 +131,7 @@ pub(crate) fn key(tenant: &Tenant, title: &str) -> VirtualKey {
         revoked_at: None,
         revoked_because: None,
         last_used_at: None,
+        old_secret_used_at: None,
         version: 1,
         created_at: NOON,
     }

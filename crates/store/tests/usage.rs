@@ -63,6 +63,7 @@ pub(crate) fn event(tenant: &Tenant, at: Timestamp) -> UsageEvent {
         tags: vec!["blue".to_owned()],
         dropped: Vec::new(),
         charges: Vec::new(),
+        is_by_old_secret: false,
         attempts: vec![AttemptRecord {
             modal: None,
             image: None,
@@ -465,7 +466,16 @@ async fn a_call_marks_its_key_as_used() {
         usage::append(&world.store, &batch(sequence, &[event])).await.expect("booked");
     }
     let mut tx = world.store.read(tenant.id).await.expect("a read");
-    assert_eq!(virtual_keys::get(&mut tx, issued.id).await.expect("found").last_used_at, Some(NOON));
+    let found = virtual_keys::get(&mut tx, issued.id).await.expect("found");
+    assert_eq!((found.last_used_at, found.old_secret_used_at), (Some(NOON), None));
+    drop(tx);
+    // With the secret that is being rotated away, and with the new one after it.
+    let old = UsageEvent { virtual_key_id: issued.id, is_by_old_secret: true, ..event(&tenant, NOON.minus(HOUR)) };
+    let new = UsageEvent { virtual_key_id: issued.id, ..event(&tenant, NOON) };
+    usage::append(&world.store, &batch(3, &[new, old])).await.expect("booked");
+    let mut tx = world.store.read(tenant.id).await.expect("a read");
+    let found = virtual_keys::get(&mut tx, issued.id).await.expect("found");
+    assert_eq!((found.last_used_at, found.old_secret_used_at), (Some(NOON), Some(NOON.minus(HOUR))));
 }
 
 #[tokio::test]

@@ -11,5 +11,6 @@ pub mod ask;
 pub mod nav;
 pub mod page;
 pub mod pages;
+pub mod rotation;
 pub mod session;
 pub mod views;

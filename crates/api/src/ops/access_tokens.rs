@@ -4,6 +4,7 @@ use domain::secret::RevocationCause;
 use domain::{AccessTokenId, DisplayName, Email, OrganizationId, Permission, Timestamp, UserId};
 
 use super::{OrganizationPath, PageQuery};
+use crate::field::Field;
 use crate::operation::{Access, Empty, NoQuery, operations, shapes};
 
 operations! {
@@ -14,6 +15,10 @@ operations! {
     /// Creates an access token for oneself; the secret is in the reply and never again.
     CreateAccessToken: Post "/organizations/{organization_id}/access-tokens" as "access_tokens.create"
         needs Access::Organization(Permission::AccessTokensCreate), path OrganizationPath, query NoQuery, body NewAccessToken, gives 201 IssuedAccessTokenView;
+
+    /// Gives an access token of one's own a new secret; the old one goes on working for the overlap.
+    RotateAccessToken: Post "/organizations/{organization_id}/access-tokens/{access_token_id}/rotate" as "access_tokens.rotate"
+        needs Access::Organization(Permission::AccessTokensCreate), path AccessTokenPath, query NoQuery, body TokenRotation, gives 200 IssuedAccessTokenView;
 
     /// Revokes an access token: one's own, or anybody's with `access_tokens:revoke`.
     RevokeAccessToken: Delete "/organizations/{organization_id}/access-tokens/{access_token_id}" as "access_tokens.revoke"
@@ -45,6 +50,15 @@ shapes! {
         pub hint: String,
         /// When it was created.
         pub created_at: Timestamp,
+        /// When it got the secret it has now, if that is not its first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub rotated_at: Option<Timestamp>,
+        /// During a rotation: when the old secret stops working.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub old_secret_retires_at: Option<Timestamp>,
+        /// During a rotation: the last use of the old secret, in steps of a minute; absent when there was none since.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub old_secret_last_used_at: Option<Timestamp>,
         /// When it stops working.
         pub expires_at: Option<Timestamp>,
         /// When it was revoked.
@@ -65,6 +79,19 @@ shapes! {
         /// When it stops working; absent for never.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub expires_at: Option<Timestamp>,
+    }
+
+    /// How to rotate an access token.
+    #[derive(Eq)]
+    #[serde(deny_unknown_fields)]
+    pub struct TokenRotation {
+        /// How long the old secret goes on working, in seconds; 0 to 2 592 000, one day unless told. It never works longer than it
+        /// would have without the rotation.
+        #[serde(default = "super::one_day")]
+        pub overlap_secs: u64,
+        /// When the token stops working from now on, or null for never; absent: as before.
+        #[serde(default, skip_serializing_if = "Field::is_absent")]
+        pub expires_at: Field<Timestamp>,
     }
 
     /// An access token with its secret.

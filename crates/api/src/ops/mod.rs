@@ -60,6 +60,11 @@ pub fn all() -> impl Iterator<Item = &'static Meta> {
     .flatten()
 }
 
+/// The overlap of a rotation, unless told.
+const fn one_day() -> u64 {
+    24 * 3_600
+}
+
 shapes! {
     /// No path parameters.
     #[derive(Copy, Eq, Default)]

@@ -91,6 +91,9 @@ shapes! {
         pub last_used_at: Option<Timestamp>,
         /// During a rotation: when the old secret stops working.
         pub old_secret_retires_at: Option<Timestamp>,
+        /// During a rotation: the last call with the old secret; absent when there was none since.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub old_secret_last_used_at: Option<Timestamp>,
         /// Counts changes; send it back with a change.
         pub version: u64,
         /// When it was issued.
@@ -136,7 +139,7 @@ shapes! {
     #[serde(deny_unknown_fields)]
     pub struct Rotation {
         /// How long the old secret goes on working, in seconds; 0 to 2 592 000, one day unless told.
-        #[serde(default = "one_day")]
+        #[serde(default = "super::one_day")]
         pub overlap_secs: u64,
     }
 
@@ -148,8 +151,4 @@ shapes! {
         /// The secret. Shown once.
         pub secret: String,
     }
-}
-
-const fn one_day() -> u64 {
-    24 * 3_600
 }

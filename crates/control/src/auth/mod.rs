@@ -10,7 +10,7 @@ pub mod throttle;
 
 use std::time::Duration;
 
-use domain::secret::{TokenKind, TokenSecret};
+use domain::secret::{TokenKind, TokenMac, TokenSecret};
 use domain::session::Session;
 use domain::user::User;
 use domain::{Actor, ActorKind, SessionId};
@@ -90,18 +90,23 @@ async fn by_token(cx: &Cx, presented: &str) -> Outcome<Caller> {
     let token = TokenSecret::parse(TokenKind::AccessToken, presented).map_err(|_| refused())?;
     let mut tx = cx.store.system().await?;
     let stored = store::access_tokens::find_by_kid(&mut tx, token.kid()).await?;
-    // An unknown id is compared as well, so that the time of the answer does not tell it from a wrong secret.
-    let version = stored.as_ref().map_or(cx.keyring.version(), |token| token.pepper_version);
-    let pepper = cx.keyring.token_pepper(version);
-    let mac = token.mac(&pepper, TOKEN_SCOPE);
     let now = cx.now();
-    let Some(stored) = stored.filter(|stored| stored.mac.matches(&mac) && stored.is_live(now)) else {
+    let is_of = |mac: &TokenMac, version: u16| mac.matches(&token.mac(&cx.keyring.token_pepper(version), TOKEN_SCOPE));
+    // An unknown id is compared as well, so that the time of the answer does not tell it from a wrong secret.
+    let Some(stored) = stored else {
+        let _ = is_of(&TokenMac::from_bytes([0; 32]), cx.keyring.version());
         return Err(refused());
     };
+    let is_current = is_of(&stored.mac, stored.pepper_version);
+    let old = stored.retiring(now).filter(|old| !is_current && is_of(&old.mac, old.pepper_version));
+    if !(is_current || old.is_some()) || !stored.is_live(now) {
+        return Err(refused());
+    }
     let Some(user) = live_user(&mut tx, stored.user_id).await? else { return Err(refused()) };
     let grants = store::members::list_grants(&mut tx, user.id).await?;
-    if stored.last_used_at.is_none_or(|at| now.since(at) >= TOUCH_EVERY) {
-        store::access_tokens::touch(&mut tx, stored.organization_id, stored.id, now).await?;
+    let last_used_at = old.map_or(stored.last_used_at, |old| old.last_used_at);
+    if last_used_at.is_none_or(|at| now.since(at) >= TOUCH_EVERY) {
+        store::access_tokens::touch(&mut tx, &stored, old.map(|old| &old.mac), now).await?;
         tx.commit().await?;
     }
     Ok(Caller {

@@ -152,7 +152,7 @@ async fn issue_token(cx: &Cx, tx: &mut WriteTx, permit: &Permit, owner: &User) -
     let holder = (permit.organization(), owner.id);
     let (token, secret) = access_tokens::issue(cx, holder, displayed(TOKEN_NAME)?, None);
     store::access_tokens::insert(tx, permit, &token).await?;
-    let view = queries::access_tokens::view(token, owner.email.clone());
+    let view = queries::access_tokens::view(token, owner.email.clone(), cx.now());
     record(cx, tx, permit, Subject::new("access_token", view.id, &view.name).created("access_token.create", &view));
     Ok(Secret::new(secret.expose().to_owned()))
 }

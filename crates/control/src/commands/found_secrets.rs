@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use api::Empty;
 use api::ops::found_secrets::{FoundSecret, MAX_SECRETS, ReportFoundSecrets};
+use domain::access_token::AccessToken;
 use domain::alert::{Alert, AlertKind, Severity};
 use domain::code::ProblemCode;
 use domain::secret::{TokenKind, TokenMac, TokenSecret};
@@ -116,7 +117,8 @@ async fn end_virtual_key(head: &Head, shown: &Shown<'_>) -> Outcome<()> {
     let after = virtual_keys::view(store::virtual_keys::get(&mut write, key.id).await?, now);
     let subject = Subject::new("virtual_key", after.id, &after.name).within(after.workspace_id);
     write.audit(subject.changed(action, &before, &after));
-    let ended = Ended { what: "virtual_key", id: after.id.to_string(), name: after.name.as_str(), issued_at };
+    let ended =
+        Ended { what: "virtual_key", id: after.id.to_string(), name: after.name.as_str(), secret_of: issued_at };
     tell(&mut write, shown, &ended, Some(after.workspace_id), now).await?;
     write.commit(Empty {}).await?;
     Ok(())
@@ -131,29 +133,41 @@ async fn end_access_token(head: &Head, shown: &Shown<'_>) -> Outcome<()> {
     let (cx, now) = (&head.cx, head.now());
     let mut tx = cx.store.system().await?;
     let stored = store::access_tokens::find_by_kid(&mut tx, shown.token.kid()).await?;
-    let version = stored.as_ref().map_or(cx.keyring.version(), |token| token.pepper_version);
-    let mac = shown.token.mac(&cx.keyring.token_pepper(version), TOKEN_SCOPE);
-    let Some(stored) = stored.filter(|stored| stored.mac.matches(&mac)) else { return Ok(()) };
+    let is_of =
+        |mac: &TokenMac, version: u16| mac.matches(&shown.token.mac(&cx.keyring.token_pepper(version), TOKEN_SCOPE));
+    let Some(stored) = stored else {
+        let _ = is_of(&TokenMac::from_bytes([0; 32]), cx.keyring.version());
+        return Ok(());
+    };
+    let is_old = |token: &AccessToken| token.retiring(now).is_some_and(|old| is_of(&old.mac, old.pepper_version));
+    if !is_of(&stored.mac, stored.pepper_version) && !is_old(&stored) {
+        return Ok(());
+    }
     let email = store::users::get(&mut tx, stored.user_id).await?.email;
     drop(tx);
 
     let mut write = head.write_as(Permit::finder(stored.organization_id)).await?;
     let permit = write.permit();
-    let before = store::access_tokens::get(&mut write, stored.id).await?;
-    if before.revoked_at.is_some() {
+    // Once more, now that nobody else can rotate or revoke it.
+    let mut token = store::access_tokens::get(&mut write, stored.id).await?;
+    let before = access_tokens::view(token.clone(), email.clone(), now);
+    let (action, secret_of) = if token.revoked_at.is_some() {
         return Ok(());
-    }
-    store::access_tokens::revoke(&mut write, &permit, stored.id, now).await?;
-    let after = access_tokens::view(store::access_tokens::get(&mut write, stored.id).await?, email.clone());
-    let before = access_tokens::view(before, email);
-    let subject = Subject::new("access_token", after.id, &after.name);
-    write.audit(subject.changed("access_token.revoke", &before, &after));
-    let ended = Ended {
-        what: "access_token",
-        id: after.id.to_string(),
-        name: after.name.as_str(),
-        issued_at: after.created_at,
+    } else if is_of(&token.mac, token.pepper_version) {
+        store::access_tokens::revoke(&mut write, &permit, token.id, now).await?;
+        ("access_token.revoke", token.issued_at())
+    } else if let Some(old) = token.retiring(now).copied().filter(|_| is_old(&token)) {
+        // It was being rotated away: its time is over now, the new one stays.
+        token.old_secret = None;
+        store::access_tokens::rotate(&mut write, &permit, &token).await?;
+        ("access_token.retire_secret", old.retires_at)
+    } else {
+        return Ok(());
     };
+    let after = access_tokens::view(store::access_tokens::get(&mut write, token.id).await?, email, now);
+    let subject = Subject::new("access_token", after.id, &after.name);
+    write.audit(subject.changed(action, &before, &after));
+    let ended = Ended { what: "access_token", id: after.id.to_string(), name: after.name.as_str(), secret_of };
     tell(&mut write, shown, &ended, None, now).await?;
     write.commit(Empty {}).await?;
     Ok(())
@@ -178,7 +192,7 @@ async fn end_join_token(head: &Head, shown: &Shown<'_>) -> Outcome<()> {
     }
     write.audit(Subject::new("join_token", stored.id, "join token").act("join_token.revoke"));
     let ended =
-        Ended { what: "join_token", id: stored.id.to_string(), name: "join token", issued_at: stored.created_at };
+        Ended { what: "join_token", id: stored.id.to_string(), name: "join token", secret_of: stored.created_at };
     tell(&mut write, shown, &ended, None, now).await?;
     write.commit(Empty {}).await?;
     Ok(())
@@ -189,7 +203,8 @@ struct Ended<'a> {
     what: &'static str,
     id: String,
     name: &'a str,
-    issued_at: Timestamp,
+    /// A time that tells the secret from the others of the same thing.
+    secret_of: Timestamp,
 }
 
 /// Tells those who hear of such things.
@@ -201,7 +216,7 @@ async fn tell(
     now: Timestamp,
 ) -> Outcome<()> {
     let subject = format!("{}/{}", ended.what, ended.id);
-    let once = format!("{subject}/found/{}", ended.issued_at.as_micros());
+    let once = format!("{subject}/found/{}", ended.secret_of.as_micros());
     let what = ended.what.replace('_', " ");
     let summary = format!("Somebody found a secret of the {what} “{}” and showed it; it has ended.", ended.name);
     let kind = (AlertKind::SecretFound, Severity::Critical);

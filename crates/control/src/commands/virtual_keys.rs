@@ -68,6 +68,7 @@ pub(crate) fn make(
         revoked_at: None,
         revoked_because: None,
         last_used_at: None,
+        old_secret_used_at: None,
         version: 1,
         created_at: now,
     };

@@ -49,6 +49,7 @@ fn tenancy(mount: Mount) -> Mount {
         .operation::<members::UnbindRole, _, _>(commands::members::unbind)
         .operation::<tokens::ListAccessTokens, _, _>(queries::access_tokens::list)
         .operation::<tokens::CreateAccessToken, _, _>(commands::access_tokens::create)
+        .operation::<tokens::RotateAccessToken, _, _>(commands::access_tokens::rotate)
         .operation::<tokens::RevokeAccessToken, _, _>(commands::access_tokens::revoke)
         .operation::<audit::ListAuditEntries, _, _>(queries::audit::list)
         .operation::<audit::VerifyAudit, _, _>(queries::audit::verify)

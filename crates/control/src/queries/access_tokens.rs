@@ -5,14 +5,14 @@ use std::collections::btree_map::Entry;
 
 use api::ops::access_tokens::{AccessTokenView, ListAccessTokens};
 use domain::access_token::AccessToken;
-use domain::{Email, Page, Permission, Scope};
+use domain::{Email, Page, Permission, Scope, Timestamp};
 
 use crate::call::{Call, Reply};
 use crate::error::Outcome;
 
 /// Lists one's own tokens, or everybody's with the permission to see them.
 pub async fn list(call: Call<ListAccessTokens>) -> Outcome<Reply<Page<AccessTokenView>>> {
-    let limit = super::limit(call.query.limit)?;
+    let (limit, now) = (super::limit(call.query.limit)?, call.now());
     let here = Scope::Organization(call.organization()?);
     let only = if call.caller.actor.may(Permission::AccessTokensRead, here) { None } else { Some(call.user()?) };
     let mut tx = call.read().await?;
@@ -29,14 +29,17 @@ pub async fn list(call: Call<ListAccessTokens>) -> Outcome<Reply<Page<AccessToke
     let mut items = Vec::with_capacity(page.items.len());
     for token in page.items {
         if let Some(email) = emails.get(&token.user_id) {
-            items.push(view(token, email.clone()));
+            items.push(view(token, email.clone(), now));
         }
     }
     Ok(Reply::new(Page { items, next_cursor: page.next_cursor }))
 }
 
-pub(crate) fn view(token: AccessToken, email: Email) -> AccessTokenView {
+pub(crate) fn view(token: AccessToken, email: Email, now: Timestamp) -> AccessTokenView {
     AccessTokenView {
+        old_secret_retires_at: token.retiring(now).map(|old| old.retires_at),
+        old_secret_last_used_at: token.retiring(now).and_then(|old| old.last_used_at),
+        rotated_at: token.rotated_at,
         id: token.id,
         user_id: token.user_id,
         email,

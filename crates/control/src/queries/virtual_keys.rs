@@ -53,8 +53,9 @@ pub(crate) async fn named(tx: &mut Tx, mut view: VirtualKeyView) -> Outcome<Virt
 
 /// The key as it is, without names of people.
 pub(crate) fn view(key: VirtualKey, now: Timestamp) -> VirtualKeyView {
-    let old = key.secrets.get(1).and_then(|secret| secret.retires_at).filter(|at| *at > now);
     VirtualKeyView {
+        old_secret_retires_at: key.old_secret(now).and_then(|secret| secret.retires_at),
+        old_secret_last_used_at: key.old_secret_last_used_at(now),
         id: key.id,
         workspace_id: key.workspace_id,
         environment_id: key.environment_id,
@@ -68,7 +69,6 @@ pub(crate) fn view(key: VirtualKey, now: Timestamp) -> VirtualKeyView {
         revoked_at: key.revoked_at,
         revoked_because: key.revoked_because,
         last_used_at: key.last_used_at,
-        old_secret_retires_at: old,
         version: key.version,
         created_at: key.created_at,
     }

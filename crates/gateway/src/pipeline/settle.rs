@@ -96,6 +96,20 @@ pub(crate) struct CallerIds {
     pub(crate) workspace: WorkspaceId,
     pub(crate) environment: EnvironmentId,
     pub(crate) key: VirtualKeyId,
+    /// Whether the secret that was shown is being rotated away.
+    pub(crate) is_by_old_secret: bool,
+}
+
+impl CallerIds {
+    pub(crate) fn of(caller: &policy::Caller<'_>) -> Self {
+        Self {
+            organization: caller.organization.id,
+            workspace: caller.workspace.id,
+            environment: caller.key.key.environment,
+            key: caller.key.key.id,
+            is_by_old_secret: caller.is_by_old_secret,
+        }
+    }
 }
 
 /// What served the call.
@@ -578,6 +592,7 @@ impl Meter {
             dropped: std::mem::take(&mut self.dropped),
             attempts: std::mem::take(&mut self.attempts),
             charges: settled.as_mut().map(Settled::take_charges).unwrap_or_default(),
+            is_by_old_secret: caller.is_by_old_secret,
         });
         Some(Ended { event, settled })
     }

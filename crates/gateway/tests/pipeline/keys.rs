@@ -87,6 +87,19 @@ async fn bad_keys_are_401_and_make_no_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_says_whether_it_showed_the_old_secret_of_a_rotation() {
+    let start: Timestamp = START.parse().expect("an instant");
+    for retires_at in [None, Some(start.plus(std::time::Duration::from_secs(3_600)))] {
+        let mut world = World::standard();
+        world.key.secrets[0].retires_at = retires_at;
+        let bench = Bench::of(&world);
+        bench.upstreams.play("openai.test", openai_whole());
+        assert_eq!(bench.ask(chat("gpt")).await.status, 200);
+        assert_eq!(bench.event().await.is_by_old_secret, retires_at.is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn revoked_and_expired_are_told_to_the_holder() {
     let mut world = World::standard();
     world.key.status = policy::resource::KeyStatus::Revoked;

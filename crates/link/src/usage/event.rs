@@ -101,6 +101,8 @@ impl OpenedCall {
             attempts: Vec::new(),
             // What was set aside counts as taken, in full: money that may have been spent is not free.
             charges: self.holds.clone(),
+            // What was shown is not noted before the end.
+            is_by_old_secret: false,
         }
     }
 

@@ -67,6 +67,7 @@ pub(crate) fn write_event(event: &UsageEvent, out: &mut Vec<u8>) {
     for charge in &it.charges {
         message(46, out, |out| write_charge(charge, out));
     }
+    number(47, u64::from(it.is_by_old_secret), out);
 }
 
 fn write_charge(it: &Charge, out: &mut Vec<u8>) {
@@ -346,6 +347,7 @@ mod tests {
                 is_stream,
                 is_estimated,
                 is_unmetered: is_estimated ^ is_stream,
+                is_by_old_secret: is_estimated ^ is_known,
                 status,
                 endpoint: Endpoint::ALL[endpoint],
                 outcome: Outcome::ALL[outcome],

@@ -46,6 +46,7 @@ fn event(n: u128) -> UsageEvent {
         tags: Vec::new(),
         dropped: Vec::new(),
         charges: Vec::new(),
+        is_by_old_secret: false,
         attempts: Vec::new(),
     }
 }

@@ -59,6 +59,7 @@ pub fn encode(it: &UsageEvent) -> v1::UsageEvent {
         units: units_message(&it.units),
         is_unmetered: it.is_unmetered,
         charges: it.charges.iter().map(charge_message).collect(),
+        is_by_old_secret: it.is_by_old_secret,
     }
 }
 
@@ -104,6 +105,7 @@ pub fn decode(node: NodeId, it: v1::UsageEvent) -> Result<UsageEvent, WireError>
         dropped: it.dropped,
         attempts: it.attempts.into_iter().map(attempt).collect::<Result<_, _>>()?,
         charges: charges(&it.charges)?,
+        is_by_old_secret: it.is_by_old_secret,
     })
 }
 

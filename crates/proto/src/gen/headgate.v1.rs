@@ -3530,6 +3530,9 @@ pub struct UsageEvent {
     /// What it took from accounts of budgets.
     #[prost(message, repeated, tag = "46")]
     pub charges: ::prost::alloc::vec::Vec<Charge>,
+    /// During a rotation: the caller showed the key's old secret.
+    #[prost(bool, tag = "47")]
+    pub is_by_old_secret: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Charge {

@@ -175,6 +175,7 @@ impl Bed {
             revoked_at: None,
             revoked_because: None,
             last_used_at: None,
+            old_secret_used_at: None,
             version: 1,
             created_at: now,
         };

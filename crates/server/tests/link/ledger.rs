@@ -53,6 +53,7 @@ fn event(bed: &Bed, node: &TestNode, organization_id: OrganizationId) -> UsageEv
         dropped: Vec::new(),
         attempts: Vec::new(),
         charges: Vec::new(),
+        is_by_old_secret: false,
     }
 }
 

@@ -309,22 +309,28 @@ async fn add_to_sums(tx: &mut SystemTx, events: &[&UsageEvent], received_at: Tim
 }
 
 async fn mark_keys_used(tx: &mut SystemTx, events: &[&UsageEvent]) -> Result<()> {
-    let mut uses: BTreeMap<(String, String), i64> = BTreeMap::new();
+    let mut uses: BTreeMap<(String, String), (i64, Option<i64>)> = BTreeMap::new();
     for event in events {
-        let at = uses.entry((event.organization_id.to_string(), event.virtual_key_id.to_string())).or_default();
-        *at = (*at).max(event.started_at.as_micros());
+        let at = event.started_at.as_micros();
+        let (last, last_old) =
+            uses.entry((event.organization_id.to_string(), event.virtual_key_id.to_string())).or_default();
+        *last = (*last).max(at);
+        *last_old = (*last_old).max(event.is_by_old_secret.then_some(at));
     }
     let (keys, times): (Vec<_>, Vec<_>) = uses.into_iter().unzip();
     let (organizations, keys): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
+    let (times, old_times): (Vec<_>, Vec<_>) = times.into_iter().unzip();
     sqlx::query(
-        "INSERT INTO virtual_key_uses AS u (organization_id, virtual_key_id, last_used_at)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
+        "INSERT INTO virtual_key_uses AS u (organization_id, virtual_key_id, last_used_at, old_secret_used_at)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
          ON CONFLICT (organization_id, virtual_key_id)
-         DO UPDATE SET last_used_at = greatest(u.last_used_at, excluded.last_used_at)",
+         DO UPDATE SET last_used_at = greatest(u.last_used_at, excluded.last_used_at),
+                       old_secret_used_at = greatest(u.old_secret_used_at, excluded.old_secret_used_at)",
     )
     .bind(organizations)
     .bind(keys)
     .bind(times)
+    .bind(old_times)
     .execute(tx.conn())
     .await?;
     Ok(())

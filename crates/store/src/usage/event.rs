@@ -193,6 +193,8 @@ impl EventRow {
             dropped: self.dropped.0,
             attempts: self.attempts.0,
             charges: self.charges.map(|it| it.0).unwrap_or_default(),
+            // Kept with the key alone.
+            is_by_old_secret: false,
         })
     }
 }

@@ -1,7 +1,7 @@
 // From sign-in to a revoked key, as a person goes: make a key, call the gateway with it, see the call and its cost, find it in
 // usage and audit, edit it, rotate it, revoke it, sign out.
 
-import { assert, told } from "./person.mjs";
+import { assert, told, until } from "./person.mjs";
 
 const KEY_NAME = `story-${Date.now().toString(36)}`;
 
@@ -166,9 +166,15 @@ await told(async (person) => {
     await open();
     const fresh = await rotate("One hour", "key-rotate");
     await answered(200, fresh);
-    assert.equal((await call(secret)).status, 200, "the old secret works on");
     await open();
-    await panel.getByText(/^works until /).waitFor();
+    await panel.getByText(/^works until .* never since$/).waitFor();
+    assert.equal((await call(secret)).status, 200, "the old secret works on");
+    // Who still holds on to the old one is seen before it ends.
+    await until("the last use of the old secret", async () => {
+      await open();
+      return (await panel.getByText(/^works until .* last used (just now|\d+ s ago)$/).count()) > 0;
+    });
+    await look("key-old-secret");
     secret = fresh;
   });
 

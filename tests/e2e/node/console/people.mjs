@@ -113,7 +113,7 @@ await told(async (person) => {
     given = second;
   });
 
-  await step("an access token is made, works, and is revoked", async () => {
+  await step("an access token is made, rotated with both secrets working, and revoked", async () => {
     await go(`${organization}/settings?tab=tokens`, "Settings");
     await page.getByRole("button", { name: "New access token" }).first().click();
     const dialog = page.getByRole("dialog", { name: "New access token" });
@@ -124,19 +124,34 @@ await told(async (person) => {
     const token = (await page.getByTestId("secret").innerText()).trim();
     assert.match(token, /^hga_/);
     await look("token-issued");
-    const asked = () => fetch(`${ready.api_url}/me`, { headers: { authorization: `Bearer ${token}` } });
+    const asked = (secret = token) => fetch(`${ready.api_url}/me`, { headers: { authorization: `Bearer ${secret}` } });
     assert.equal((await asked()).status, 200);
     await page.getByRole("button", { name: "I have saved it" }).click();
     await page.getByTestId("secret").waitFor({ state: "detached" });
     assert.ok(!(await page.content()).includes(token));
     const row = page.getByRole("row").filter({ hasText: "deploy script" });
     await row.getByText("Active").waitFor();
+    await row.getByRole("button", { name: "Rotate" }).click();
+    const rotation = page.getByRole("dialog", { name: "Rotate “deploy script”" });
+    await rotation.getByLabel("The old secret goes on working for").selectOption({ label: "One hour" });
+    await look("token-rotate");
+    await rotation.getByRole("button", { name: "Rotate", exact: true }).click();
+    const fresh = (await page.getByTestId("secret").innerText()).trim();
+    assert.ok(fresh.startsWith("hga_") && fresh !== token);
+    await page.getByRole("button", { name: "I have saved it" }).click();
+    await page.getByTestId("secret").waitFor({ state: "detached" });
+    assert.ok(!(await page.content()).includes(fresh));
+    await row.getByTestId("old-secret").getByText("never since").waitFor();
+    assert.deepEqual([(await asked()).status, (await asked(fresh)).status], [200, 200], "both work");
+    await page.reload();
+    await row.getByTestId("old-secret").getByText(/last used (just now|\d+ s ago)/).waitFor();
+    await look("token-old-secret");
     await row.getByRole("button", { name: "Revoke" }).click();
     await page.getByTestId("confirm").getByText("Scripts that use it are refused at once").waitFor();
     await axe("token-revoke");
     await confirm("deploy script", "Revoke access token");
     await row.getByText("Revoked").waitFor();
-    assert.equal((await asked()).status, 401);
+    assert.deepEqual([(await asked()).status, (await asked(fresh)).status], [401, 401]);
   });
 
   await step("the theme is switched by hand, and stays", async () => {

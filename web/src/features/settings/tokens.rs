@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
+use api::field::Field;
 use api::ops::PageQuery;
 use api::ops::access_tokens::{
     AccessTokenPath, AccessTokenView, CreateAccessToken, IssuedAccessTokenView, ListAccessTokens, NewAccessToken,
-    RevokeAccessToken,
+    RevokeAccessToken, RotateAccessToken, TokenRotation,
 };
-use domain::{DisplayName, Page, Permission};
+use domain::{DisplayName, Page, Permission, Timestamp};
 use leptos::prelude::*;
 
 use super::Office;
 use kit::api::{Query, use_command, use_query};
 use kit::ask::use_ask;
+use kit::rotation::RotateForm;
 use ui::Tone;
 use ui::badge::Badge;
 use ui::browser;
@@ -21,7 +23,7 @@ use ui::code_block::CodeBlock;
 use ui::confirm::Question;
 use ui::data_view::{DataView, EmptyState, Skeleton};
 use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
-use ui::field::{FormError, SelectField, TextField};
+use ui::field::{Choice, FormError, SelectField, TextField};
 use ui::format::time;
 use ui::icon::Icon;
 use ui::secret_box::SecretBox;
@@ -57,7 +59,11 @@ fn revoke(office: Office, list: Query<Page<AccessTokenView>>, token: &AccessToke
     });
 }
 
-fn columns(office: Office, list: Query<Page<AccessTokenView>>) -> Vec<Column<AccessTokenView>> {
+fn columns(
+    office: Office,
+    list: Query<Page<AccessTokenView>>,
+    rotating: RwSignal<Option<AccessTokenView>>,
+) -> Vec<Column<AccessTokenView>> {
     let own = office.session.with(|me| me.user.id);
     let may_any = office.may(Permission::AccessTokensRevoke);
     vec![
@@ -65,7 +71,11 @@ fn columns(office: Office, list: Query<Page<AccessTokenView>>) -> Vec<Column<Acc
             .cell(|token| view! { <span class="strong">{token.name.to_string()}</span> }.into_any()),
         Column::new("State", |token: &AccessTokenView| state(token).1.to_owned()).cell(|token| {
             let (tone, text) = state(token);
-            view! { <Badge tone text dot=true /> }.into_any()
+            let old = token.old_secret_retires_at.map(|at| {
+                let used = token.old_secret_last_used_at;
+                view! { <span class="faint small" data-testid="old-secret">"old secret until " <When at /> ", last used " <WhenOr at=used otherwise="never since" /></span> }
+            });
+            view! { <span class="row-tags"><Badge tone text dot=true /> {old}</span> }.into_any()
         }),
         Column::new("Owner", |token: &AccessTokenView| token.email.to_string()).wide_only(),
         Column::new("Token", |token: &AccessTokenView| token.hint.clone())
@@ -83,9 +93,17 @@ fn columns(office: Office, list: Query<Page<AccessTokenView>>) -> Vec<Column<Acc
             .wide_only(),
         Column::acts(move |token: &AccessTokenView| {
             let may = token.revoked_at.is_none() && (may_any || own == Some(token.user_id));
-            let wanted = token.clone();
+            let may_rotate = own == Some(token.user_id) && state(token).1 == "Active";
+            let (wanted, rotated) = (token.clone(), token.clone());
             let on_press = Callback::new(move |()| revoke(office, list, &wanted));
-            may.then(|| view! { <Button size=Size::Small on_press>"Revoke"</Button> }).into_any()
+            let rotate = Callback::new(move |()| rotating.set(Some(rotated.clone())));
+            view! {
+                <span class="row">
+                    {may_rotate.then(|| view! { <Button size=Size::Small on_press=rotate>"Rotate"</Button> })}
+                    {may.then(|| view! { <Button size=Size::Small on_press>"Revoke"</Button> })}
+                </span>
+            }
+            .into_any()
         }),
     ]
 }
@@ -98,14 +116,20 @@ pub(super) fn Tokens(office: Office) -> impl IntoView {
             .every(Duration::from_secs(30));
     let creating = RwSignal::new(false);
     let issued = RwSignal::new(None::<IssuedAccessTokenView>);
-    let columns = StoredValue::new(columns(office, list));
+    let rotating = RwSignal::new(None::<AccessTokenView>);
+    let columns = StoredValue::new(columns(office, list, rotating));
     let ready = Callback::new(move |page: Signal<Page<AccessTokenView>>| {
         view! { <DataTable label="Access tokens" columns=columns.get_value() rows=Signal::derive(move || page.get().items) key=|token: &AccessTokenView| token.id.to_string() file_name="access-tokens" /> }.into_any()
     });
     let close = Callback::new(move |()| {
         creating.set(false);
+        rotating.set(None);
         issued.set(None);
         list.refetch();
+    });
+    let title = Signal::derive(move || {
+        let name = rotating.with(|token| token.as_ref().map(|token| format!("Rotate “{}”", token.name)));
+        name.unwrap_or_else(|| "New access token".to_owned())
     });
     view! {
         <section class="card" aria-label="Access tokens">
@@ -115,10 +139,11 @@ pub(super) fn Tokens(office: Office) -> impl IntoView {
             </div>
             <DataView load=list.load on_retry=list.retry() skeleton=Skeleton::Rows(3) is_empty=|page| page.items.is_empty() empty=ViewFn::from(|| view! { <EmptyState icon=Icon::Terminal title="No access tokens" text="Create one to call the management API from a script." /> }) ready />
         </section>
-        <Dialog open=creating on_close=close title=Signal::stored("New access token".to_owned()) placement=Placement::CenterWide>
-            {move || match issued.get() {
-                None => view! { <CreateForm office issued close /> }.into_any(),
-                Some(token) => issued_view(office, token, close),
+        <Dialog open=Signal::derive(move || creating.get() || rotating.with(Option::is_some)) on_close=close title placement=Placement::CenterWide>
+            {move || match (issued.get(), rotating.get()) {
+                (Some(token), _) => issued_view(office, token, close),
+                (None, Some(token)) => rotate_form(office, &token, issued, close),
+                (None, None) => view! { <CreateForm office issued close /> }.into_any(),
             }}
         </Dialog>
     }
@@ -141,20 +166,52 @@ fn issued_view(office: Office, token: IssuedAccessTokenView, close: Callback<()>
     .into_any()
 }
 
+/// The spans on offer until a token ends.
+fn spans() -> Vec<Choice> {
+    [("30", "In 30 days"), ("90", "In 90 days"), ("365", "In one year"), ("", "Never")]
+        .map(|(key, text)| (key.to_owned(), text.to_owned()))
+        .to_vec()
+}
+
+fn end_of(days: RwSignal<String>) -> Option<Timestamp> {
+    let days: Option<u64> = days.get_untracked().parse().ok();
+    days.map(|days| browser::now().plus(Duration::from_secs(days * 86_400)))
+}
+
+fn rotate_form(
+    office: Office,
+    token: &AccessTokenView,
+    issued: RwSignal<Option<IssuedAccessTokenView>>,
+    close: Callback<()>,
+) -> AnyView {
+    const AS_BEFORE: &str = "as before";
+    let path = AccessTokenPath { organization_id: office.organization_id, access_token_id: token.id };
+    let rotate = use_command::<RotateAccessToken>();
+    let days = RwSignal::new(AS_BEFORE.to_owned());
+    let on_rotate = Callback::new(move |overlap_secs| {
+        let expires_at = match end_of(days) {
+            _ if days.with_untracked(|days| days == AS_BEFORE) => Field::Absent,
+            end => end.map_or(Field::Null, Field::Value),
+        };
+        rotate.run(path, TokenRotation { overlap_secs, expires_at }, move |token| issued.set(Some(token)));
+    });
+    let choices = [vec![(AS_BEFORE.to_owned(), "As before".to_owned())], spans()].concat();
+    let expires = view! { <SelectField label="Expires" value=days choices=Signal::stored(choices) error=rotate.errors.of("expires_at") /> };
+    let text = "The token gets a new secret, shown once. Its name and its owner's rights stay.";
+    view! { <RotateForm text errors=rotate.errors busy=rotate.is_busy on_rotate on_cancel=close more=expires.into_any() /> }.into_any()
+}
+
 #[component]
 fn CreateForm(office: Office, issued: RwSignal<Option<IssuedAccessTokenView>>, close: Callback<()>) -> impl IntoView {
     let (name, days) = (RwSignal::new(String::new()), RwSignal::new("90".to_owned()));
     let create = use_command::<CreateAccessToken>();
-    let spans = [("30", "In 30 days"), ("90", "In 90 days"), ("365", "In one year"), ("", "Never")]
-        .map(|(key, text)| (key.to_owned(), text.to_owned()))
-        .to_vec();
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         match DisplayName::parse(&name.get_untracked()) {
             Ok(name) => {
-                let days: Option<u64> = days.get_untracked().parse().ok();
-                let expires_at = days.map(|days| browser::now().plus(Duration::from_secs(days * 86_400)));
-                create.run(office.path(), NewAccessToken { name, expires_at }, move |token| issued.set(Some(token)));
+                create.run(office.path(), NewAccessToken { name, expires_at: end_of(days) }, move |token| {
+                    issued.set(Some(token));
+                });
             }
             Err(error) => create.errors.set(vec![("name".to_owned(), format!("A name {error}."))], None),
         }
@@ -163,7 +220,7 @@ fn CreateForm(office: Office, issued: RwSignal<Option<IssuedAccessTokenView>>, c
         <form on:submit=submit>
             <DialogBody>
                 <TextField label="Name" value=name required=true autofocus=true placeholder="deploy script" error=create.errors.of("name") />
-                <SelectField label="Expires" value=days choices=Signal::stored(spans) error=create.errors.of("expires_at") />
+                <SelectField label="Expires" value=days choices=Signal::stored(spans()) error=create.errors.of("expires_at") />
                 <FormError errors=create.errors />
             </DialogBody>
             <DialogFoot>

@@ -99,7 +99,8 @@ fn PanelBody(keys: Keys, id: VirtualKeyId, title: RwSignal<String>) -> impl Into
 fn facts(one: OneKey, key: &VirtualKeyView) -> AnyView {
     let zone = browser::zone();
     let retiring = key.old_secret_retires_at.map(|at| {
-        view! { <dt>"Old secret"</dt> <dd>{format!("works until {} {}", time::absolute(at, zone), zone.name())}</dd> }
+        let until = format!("works until {} {}, last used ", time::absolute(at, zone), zone.name());
+        view! { <dt>"Old secret"</dt> <dd>{until} <WhenOr at=key.old_secret_last_used_at otherwise="never since" /></dd> }
     });
     view! {
         <dl class="facts">
@@ -183,7 +184,7 @@ fn acts(one: OneKey, key: &VirtualKeyView) -> AnyView {
             <edit::EditForm one key=for_edit.clone() />
         </Dialog>
         <Dialog open=Signal::derive(move || one.act.get() == Some(Act::Rotate)) on_close=close title=Signal::stored("Rotate key".to_owned())>
-            <rotate::RotateForm one key=for_rotate.clone() />
+            {rotate::form(one, &for_rotate)}
         </Dialog>
     }
     .into_any()
