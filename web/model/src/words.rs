@@ -6,24 +6,35 @@ use domain::audit::AuditOutcome;
 /// `virtual_key.issue` reads "issued virtual key", or "tried to issue virtual key" when it was denied.
 pub fn words(action: &str, outcome: AuditOutcome) -> String {
     let Some((noun, verb)) = action.split_once('.') else { return action.replace('_', " ") };
-    let (noun, verb) = (noun.replace('_', " "), verb.replace('_', " "));
     let is_denied = outcome == AuditOutcome::Denied;
-    let past = match (noun.as_str(), verb.as_str()) {
+    match (noun, verb) {
         ("session", "create") => return if is_denied { "tried to sign in as" } else { "signed in" }.to_owned(),
         ("session", "end") => return "signed out".to_owned(),
-        ("user", "change password") => {
-            return if is_denied { "tried to change the password of" } else { "changed the password of" }.to_owned();
-        }
-        (_, verb) if is_denied => return format!("tried to {verb} {noun}"),
-        (_, "set") => "set".to_owned(),
-        (_, "bind") => "bound".to_owned(),
-        (_, "unbind") => "unbound".to_owned(),
-        (_, "enrol") => "enrolled".to_owned(),
-        (_, verb) if verb.ends_with("ed") => verb.to_owned(),
-        (_, verb) if verb.ends_with('e') => format!("{verb}d"),
-        (_, verb) => format!("{verb}ed"),
-    };
-    format!("{past} {noun}")
+        _ => {}
+    }
+    let (verb, part) = verb.split_once('_').map_or((verb, None), |(verb, part)| (verb, Some(part.replace('_', " "))));
+    let done = if is_denied { format!("tried to {verb}") } else { past(verb) };
+    let noun = noun.replace('_', " ");
+    match part {
+        // The subject's name follows; of people it says enough.
+        Some(part) if noun == "user" => format!("{done} the {part} of"),
+        Some(part) => format!("{done} the {part} of {noun}"),
+        None => format!("{done} {noun}"),
+    }
+}
+
+fn past(verb: &str) -> String {
+    match verb {
+        "set" | "reset" => verb.to_owned(),
+        "bind" => "bound".to_owned(),
+        "unbind" => "unbound".to_owned(),
+        "throw" => "threw".to_owned(),
+        "copy" => "copied".to_owned(),
+        "enrol" => "enrolled".to_owned(),
+        verb if verb.ends_with("ed") => verb.to_owned(),
+        verb if verb.ends_with('e') => format!("{verb}d"),
+        verb => format!("{verb}ed"),
+    }
 }
 
 /// The actor's name, also for those who had none.
@@ -62,7 +73,12 @@ mod tests {
                 "session.create",
                 "node.enrol",
                 "price.set",
-                "member.add"
+                "member.add",
+                "kill_switch.throw",
+                "price.copy",
+                "member.reset_password",
+                "user.change_password",
+                "access_token.retire_secret"
             ]
             .map(done),
             [
@@ -72,9 +88,16 @@ mod tests {
                 "signed in",
                 "enrolled node",
                 "set price",
-                "added member"
+                "added member",
+                "threw kill switch",
+                "copied price",
+                "reset the password of member",
+                "changed the password of",
+                "retired the secret of access token"
             ]
         );
-        assert_eq!(words("virtual_key.revoke", AuditOutcome::Denied), "tried to revoke virtual key");
+        let denied = |action: &str| words(action, AuditOutcome::Denied);
+        assert_eq!(denied("virtual_key.revoke"), "tried to revoke virtual key");
+        assert_eq!(denied("member.reset_password"), "tried to reset the password of member");
     }
 }
