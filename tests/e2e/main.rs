@@ -15,6 +15,7 @@ mod found;
 mod hostile;
 mod limits;
 mod operator;
+mod outage;
 mod planes;
 mod readme;
 mod realtime;

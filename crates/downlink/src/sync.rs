@@ -49,6 +49,11 @@ const WAITING: usize = 64;
 /// Largest message from a node: a batch of usage.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
+/// Audit entries about nodes that may wait for the database.
+const MAX_AUDITS: usize = 1_000;
+/// First and longest pause before an audit entry is tried again.
+const AUDIT_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
 /// Settings of the link.
 #[derive(Debug, Clone)]
 pub struct SyncServerConfig {
@@ -101,6 +106,8 @@ pub(crate) struct Plane {
     pub(crate) publisher: Publisher,
     pub(crate) nodes: Nodes,
     pub(crate) full_sets: Arc<Semaphore>,
+    /// Audit entries that wait to be written.
+    pub(crate) audits: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -149,6 +156,7 @@ pub async fn start(
         publisher: publisher.clone(),
         nodes: Nodes::default(),
         full_sets,
+        audits: Arc::new(Semaphore::new(MAX_AUDITS)),
         stop: group.stop_signal(),
     });
     let (pipes, incoming_pipes) = mpsc::channel(WAITING);
@@ -261,28 +269,48 @@ impl Plane {
         Status::unavailable("control plane's database is not available; try again")
     }
 
-    /// Records in an organization's log what a node did, behind the caller's back.
+    /// Records in an organization's log what a node did, behind the caller's back; again and again while the database is away, since
+    /// a node says most things once.
     pub(crate) fn audit(&self, organization: OrganizationId, node: domain::NodeId, audit: Audit) {
-        let cx = Arc::clone(&self.cx);
+        let (cx, stop) = (Arc::clone(&self.cx), self.stop.clone());
+        let Ok(place) = Arc::clone(&self.audits).try_acquire_owned() else {
+            tracing::error!(node.id = %node, action = audit.action, "too many audit entries about nodes wait for the database; this one is lost");
+            return;
+        };
         let task = runtime::tasks::spawn("sync.audit", async move {
+            let _place = place;
             let draft = AuditDraft {
                 id: AuditEntryId::from_uuid(cx.mint.next_uuid()),
                 at: cx.now(),
                 actor_name: audit.subject_name.clone(),
                 audit,
             };
-            let written = async {
-                let mut tx = cx.store.write(organization).await?;
-                tx.audit_denied(ActorKind::Node(node), draft);
-                tx.commit().await
-            };
-            if let Err(error) = written.await {
+            let mut pause = AUDIT_PAUSE.0;
+            while let Err(error) = write_audit(&cx, organization, node, &draft).await {
                 tracing::error!(node.id = %node, error = %runtime::telemetry::chain(&error), "audit entry about a node could not be written");
+                if matches!(error, StoreError::NotFound(_)) {
+                    return;
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(AUDIT_PAUSE.1),
+                    () = stop.cancelled() => return,
+                }
             }
         });
         // It runs to its end by itself.
         drop(task);
     }
+}
+
+async fn write_audit(
+    cx: &Cx,
+    organization: OrganizationId,
+    node: domain::NodeId,
+    draft: &AuditDraft,
+) -> Result<(), StoreError> {
+    let mut tx = cx.store.write(organization).await?;
+    tx.audit_denied(ActorKind::Node(node), draft.clone());
+    tx.commit().await.map(drop)
 }
 
 /// Begins an audit record about a node.

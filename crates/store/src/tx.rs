@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::time::Instant;
 
 use domain::audit::{Audit, AuditEntry};
 use domain::change::Change;
@@ -75,7 +76,12 @@ impl Store {
 
     /// Answers whether the database answers.
     pub async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT 1").execute(&self.pools.app).await?;
+        let mut retries = Retries::new(&self.pools.app);
+        while let Err(error) = sqlx::query("SELECT 1").execute(&self.pools.app).await {
+            if !retries.are_worth_it(&error) {
+                return Err(error.into());
+            }
+        }
         Ok(())
     }
 
@@ -118,10 +124,49 @@ async fn begin(pool: &PgPool, organization: OrganizationId, mode: &str, after: &
 )]
 async fn to_the_end(pool: &PgPool, sql: String) -> Result<Transaction<'static, Postgres>> {
     let pool = pool.clone();
-    let beginning = async move { pool.begin_with(AssertSqlSafe(sql)).await };
+    let beginning = async move {
+        let mut retries = Retries::new(&pool);
+        loop {
+            match pool.begin_with(AssertSqlSafe(sql.clone())).await {
+                Err(error) if retries.are_worth_it(&error) => {}
+                ended => return ended,
+            }
+        }
+    };
     let begun =
         tokio::spawn(beginning.in_current_span()).await.map_err(|error| sqlx::Error::Io(io::Error::other(error)))?;
     Ok(begun?)
+}
+
+/// Says when to try again on the next connection because one turned out to be dead: a server that was restarted leaves as many of
+/// them in a pool as there were, and each shows only when it is used. For what has done nothing when it fails, such as the begin of
+/// a transaction.
+///
+/// Testing each connection before its use would cost every transaction a round trip, for what happens a few times a year.
+struct Retries {
+    left: u32,
+    until: Instant,
+}
+
+impl Retries {
+    fn new(pool: &PgPool) -> Self {
+        Self { left: pool.size(), until: Instant::now() + pool.options().get_acquire_timeout() }
+    }
+
+    fn are_worth_it(&mut self, error: &sqlx::Error) -> bool {
+        let are_left = self.left > 0 && Instant::now() < self.until && is_lost(error);
+        self.left = self.left.saturating_sub(1);
+        are_left
+    }
+}
+
+/// Says whether the connection is gone, not the statement wrong. 57P01 and 57P02: the server was told to stop, or had to.
+fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("57P01" | "57P02")),
+        _ => false,
+    }
 }
 
 /// Something with a connection inside a transaction: for the few functions that serve both one organization and the system.

@@ -156,3 +156,41 @@ async fn a_call_given_up_while_it_begins_leaves_nothing_begun() {
         tx.commit().await.expect("committed");
     }
 }
+
+#[tokio::test]
+async fn connections_that_a_restart_of_the_server_left_dead_fail_nobody() {
+    let world = World::new().await;
+    let tenant = world.tenant("first").await;
+    // As many connections as come: they are all in the pools again, idle and sound, when the server ends them.
+    let mut reads = Vec::new();
+    for _ in 0..6 {
+        reads.push(world.store.read(tenant.id).await.expect("a read"));
+    }
+    let system = [
+        world.store.system().await.expect("a transaction"),
+        world.store.system().await.expect("a transaction"),
+        world.store.system().await.expect("a transaction"),
+    ];
+    for tx in reads {
+        tx.end().await.expect("an end in good order");
+    }
+    for tx in system {
+        tx.commit().await.expect("an end in good order");
+    }
+    let ended = world
+        .database
+        .tamper(
+            "DO $$ BEGIN
+                PERFORM pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+                  WHERE datname = current_database() AND pid <> pg_backend_pid();
+             END $$",
+        )
+        .await;
+    ended.expect("connections are ended");
+    world.store.ping().await.expect("the database answers");
+    let mut tx = world.store.write(tenant.id).await.expect("our turn");
+    virtual_keys::insert(&mut tx, &permit(tenant.id), &key(&tenant, "key")).await.expect("added");
+    note(&mut tx, &permit(tenant.id), "virtual_key.issue");
+    tx.commit().await.expect("committed");
+    world.store.system().await.expect("a transaction").commit().await.expect("committed");
+}

@@ -7,6 +7,7 @@
 
 pub mod actor;
 pub mod collector;
+pub mod database;
 pub mod fault;
 pub mod fleet;
 pub mod golden;
@@ -17,6 +18,7 @@ pub mod upstream;
 pub mod wait;
 
 pub use actor::{Actor, Answer};
+pub use database::Postgres;
 pub use fleet::{Control, Gateway};
 pub use headgate::Headgate;
 pub use script::{Aimock, Peer, Script};

@@ -146,12 +146,13 @@ impl Sharing {
 pub async fn revoke(call: Call<RevokeNode>) -> Outcome<Reply<NodeView>> {
     let mut write = call.write().await?;
     let permit = write.permit();
-    let before = get(&mut write, call.path.node_id).await?;
+    let now = call.now();
+    let before = get(&mut write, call.path.node_id, now).await?;
     if before.revoked_at.is_some() {
         return Ok(Reply::new(before));
     }
     store::nodes::revoke(&mut write, &permit, before.id, call.now()).await?;
-    let after = get(&mut write, before.id).await?;
+    let after = get(&mut write, before.id, now).await?;
     write.audit(Subject::new("node", after.id, &after.name).changed("node.revoke", &before, &after));
     write.commit(after).await
 }

@@ -1,16 +1,20 @@
 //! Node groups, nodes with what they last reported, and unused join tokens.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use api::ops::nodes::{
     JoinTokenView, ListJoinTokens, ListNodeGroups, ListNodes, NackReasonView, NackView, NodeGroupView, NodeView,
 };
 use domain::node::{Holds, JoinToken, Nack, Node, NodeGroup, NodeStatus};
-use domain::{NodeId, OrganizationId, Page};
+use domain::{NodeId, OrganizationId, Page, Timestamp};
 use store::Tx;
 
 use crate::call::{Call, Reply};
 use crate::error::Outcome;
+
+/// A connected node says something every few seconds, and what it said last is written down as often; a silent one is cut after 35.
+const HEARD_WITHIN: Duration = Duration::from_secs(60);
 
 /// Lists the node groups that the organization administers.
 pub async fn list_groups(call: Call<ListNodeGroups>) -> Outcome<Reply<Page<NodeGroupView>>> {
@@ -39,7 +43,7 @@ pub(crate) fn group_view(group: NodeGroup) -> NodeGroupView {
 /// Lists nodes, newest first.
 pub async fn list(call: Call<ListNodes>) -> Outcome<Reply<Page<NodeView>>> {
     let limit = super::limit(call.query.limit)?;
-    let organization = call.organization()?;
+    let (organization, now) = (call.organization()?, call.now());
     let mut tx = call.read().await?;
     let page = store::nodes::list(&mut tx, call.query.cursor.as_ref(), limit).await?;
     let ids: Vec<NodeId> = page.items.iter().map(|node| node.id).collect();
@@ -47,20 +51,22 @@ pub async fn list(call: Call<ListNodes>) -> Outcome<Reply<Page<NodeView>>> {
     let desired = store::changes::revision(&mut tx).await?;
     Ok(Reply::new(page.map(|node| {
         let status = status.remove(&node.id).unwrap_or_default();
-        view(node, status, organization, desired)
+        view(node, status, (organization, now), desired)
     })))
 }
 
 /// Shows one node of the organization.
-pub(crate) async fn get(tx: &mut Tx, id: NodeId) -> Outcome<NodeView> {
+pub(crate) async fn get(tx: &mut Tx, id: NodeId, now: Timestamp) -> Outcome<NodeView> {
     let node = store::nodes::get(tx, id).await?;
     let status = store::nodes::list_status(tx, &[id]).await?.pop().map(|(_, status)| status).unwrap_or_default();
     let desired = store::changes::revision(tx).await?;
     let organization = tx.organization();
-    Ok(view(node, status, organization, desired))
+    Ok(view(node, status, (organization, now), desired))
 }
 
-fn view(node: Node, status: NodeStatus, organization: OrganizationId, desired: u64) -> NodeView {
+fn view(node: Node, status: NodeStatus, (organization, now): (OrganizationId, Timestamp), desired: u64) -> NodeView {
+    // A control process that was killed never writes that its nodes are gone from it.
+    let is_heard = status.last_contact_at.is_some_and(|at| now.since(at) <= HEARD_WITHIN);
     let acknowledged =
         status.acknowledged.iter().find(|(id, _)| *id == organization).map_or(0, |(_, revision)| *revision);
     // A node of a shared fleet may have refused something of another organization: that is not this one's to see.
@@ -70,7 +76,7 @@ fn view(node: Node, status: NodeStatus, organization: OrganizationId, desired: u
         group_id: node.group_id,
         name: node.name,
         build: status.build,
-        is_connected: status.is_connected && node.revoked_at.is_none(),
+        is_connected: status.is_connected && is_heard && node.revoked_at.is_none(),
         desired_revision: desired,
         acknowledged_revision: acknowledged,
         last_contact_at: status.last_contact_at,

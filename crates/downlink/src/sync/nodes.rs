@@ -1,7 +1,8 @@
 //! Which nodes are connected to this process, what they last reported, and the watch that cuts revoked ones.
 //!
 //! Reports are kept in memory and written to the database in batches, at most twice a second: the console reads them there,
-//! from whichever control process it asks. Invariant: one live stream per node here; a newer one ends the older.
+//! from whichever control process it asks. Invariants: one live stream per node here, a newer one ends the older; a report that
+//! could not be written is written later, also the one that says that a node is gone.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -128,13 +129,27 @@ impl Nodes {
         }
     }
 
+    /// Takes what is to be written. A node that is gone stays in the list until that is written down.
     fn take_dirty(&self) -> Vec<(Node, NodeStatus)> {
         let mut state = self.state.lock();
         let take =
             |live: &mut Live| std::mem::take(&mut live.is_dirty).then(|| (live.node.clone(), live.status.clone()));
-        let dirty = state.live.values_mut().filter_map(take).collect();
-        state.live.retain(|_, live| live.status.is_connected);
-        dirty
+        state.live.values_mut().filter_map(take).collect()
+    }
+
+    /// What was taken was not written: it is to be written again, as it is by then.
+    fn put_back(&self, nodes: &[NodeId]) {
+        let mut state = self.state.lock();
+        for id in nodes {
+            if let Some(live) = state.live.get_mut(id) {
+                live.is_dirty = true;
+            }
+        }
+    }
+
+    /// Forgets those that are gone and written down as such.
+    fn forget_gone(&self) {
+        self.state.lock().live.retain(|_, live| live.status.is_connected || live.is_dirty);
     }
 }
 
@@ -179,6 +194,8 @@ pub(crate) async fn watch(plane: Arc<Plane>, stop: CancellationToken) {
             }
             _ = poll.tick() => {
                 logged("revoked nodes could not be looked up", look_up(&plane).await);
+                // What could not be written the last time: that a node is gone is said once, and must not be lost.
+                logged("node reports could not be written", write(&plane).await);
             }
             () = stop.cancelled() => break,
         }
@@ -195,12 +212,36 @@ fn logged(what: &'static str, result: Result<(), StoreError>) {
 
 async fn write(plane: &Plane) -> Result<(), StoreError> {
     let dirty = plane.nodes.take_dirty();
-    if dirty.is_empty() {
+    let mut left = Vec::new();
+    let written = match write_all(plane, &dirty).await {
+        Ok(()) => Ok(()),
+        Err(error @ StoreError::Unavailable(_)) => {
+            left.extend(dirty.iter().map(|(node, _)| node.id));
+            Err(error)
+        }
+        // One report that the database refuses holds up no other.
+        Err(_) => {
+            for report in &dirty {
+                if let Err(error) = write_all(plane, std::slice::from_ref(report)).await {
+                    tracing::error!(node.id = %report.0.id, error = %runtime::telemetry::chain(&error), "what a node reported could not be written");
+                    left.push(report.0.id);
+                }
+            }
+            Ok(())
+        }
+    };
+    plane.nodes.put_back(&left);
+    plane.nodes.forget_gone();
+    written
+}
+
+async fn write_all(plane: &Plane, reports: &[(Node, NodeStatus)]) -> Result<(), StoreError> {
+    if reports.is_empty() {
         return Ok(());
     }
     let mut tx = plane.cx.store.system().await?;
-    for (node, status) in dirty {
-        store::nodes::set_status(&mut tx, &node, &status).await?;
+    for (node, status) in reports {
+        store::nodes::set_status(&mut tx, node, status).await?;
     }
     tx.commit().await
 }

@@ -113,6 +113,10 @@ impl Bed {
         (self.cx, self.handle, self.group) = Self::serve(&self.database, &self.config, &address).await;
     }
 
+    pub(crate) const fn database(&self) -> &TestDatabase {
+        &self.database
+    }
+
     pub(crate) fn organization(&self) -> OrganizationId {
         self.installation.organization_id
     }

@@ -1,5 +1,6 @@
 //! What the link between the planes promises, one story each.
 
+mod away;
 pub(crate) mod bed;
 mod forger;
 pub(crate) mod herd;

@@ -6,6 +6,7 @@ use domain::id::IdMint as _;
 use domain::node::{Holds, NodeGroup};
 use domain::{Clock as _, DisplayName, JobName, NodeGroupId, OrganizationId, Permit, Scope, Slug};
 use downlink::sync::SyncServerConfig;
+use link::sync::SyncConfig;
 use link::sync::transport::ControlAddress;
 use policy::KeyRefusal;
 use runtime::clock::SystemClock;
@@ -42,6 +43,16 @@ async fn both_sides_notice_packets_that_are_silently_dropped_and_the_node_comes_
     wire.set(Fault::None);
     node.until_accepts(&token).await;
     until("the list shows it again", async || is_connected().await.then_some(())).await;
+}
+
+/// The story above runs with short pings; what a node and a control plane start with is bounded all the same.
+#[test]
+fn with_usual_settings_silence_is_noticed_on_both_sides_within_45_seconds() {
+    let node = SyncConfig::new(ControlAddress::parse("localhost:1").expect("an address"), std::path::PathBuf::new());
+    // Both sides count three and a half silent intervals, and look at least once in each.
+    for ping in [node.ping, SyncServerConfig::default().ping] {
+        assert!(ping * 9 / 2 <= Duration::from_secs(45), "{ping:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
