@@ -27,6 +27,8 @@ pub struct Metrics {
     pub writes: AtomicU64,
     /// Calls of revoked nodes.
     pub nodes_refused: AtomicU64,
+    /// Usage events that the ledger will never take.
+    pub usage_refused: AtomicU64,
     /// Handshakes with nodes under way.
     pub handshakes: AtomicU64,
     /// Full sets on their way to nodes.
@@ -93,6 +95,11 @@ impl Metrics {
             ("headgate_control_throttled_logins_total", "Sign-ins that were told to come back later.", &self.throttled),
             ("headgate_control_writes_total", "Committed changes.", &self.writes),
             ("headgate_control_nodes_refused_total", "Calls of revoked nodes.", &self.nodes_refused),
+            (
+                "headgate_control_usage_refused_total",
+                "Usage events that the ledger will never take; nodes keep them aside.",
+                &self.usage_refused,
+            ),
         ];
         for (name, help, count) in counters {
             let _ =

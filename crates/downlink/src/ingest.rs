@@ -4,15 +4,17 @@
 //! organization outside the node's group, absurd) are refused by name, so that they do not block what follows; when the database
 //! is away nothing is acknowledged and the node keeps its spool.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use domain::audit::{Audit, AuditOutcome};
 use domain::node::{Node, NodeGroup};
+use domain::usage::UsageEvent;
 use policy::wire::usage;
 use proto::v1;
 use proto::v1::usage_ingest_server::UsageIngest;
+use store::StoreError;
 use store::usage::Batch;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -23,6 +25,8 @@ use crate::sync::{Plane, about};
 
 /// Events in one batch.
 const MAX_EVENTS: usize = 5_000;
+/// Longest name of a life of a node.
+const MAX_BOOT: usize = 64;
 /// Acknowledgements that wait to be taken.
 const OUTGOING: usize = 16;
 /// A node comes back after this when the database is away.
@@ -57,6 +61,27 @@ impl UsageIngest for Ingest {
     }
 }
 
+/// A batch as far as it could be read.
+#[derive(Default)]
+struct Read {
+    boot: String,
+    first: u64,
+    last: u64,
+    events: Vec<UsageEvent>,
+    /// Of each event.
+    sequences: Vec<u64>,
+    refused: Vec<v1::RefusedEvent>,
+}
+
+/// Says whether a node may call a life of its own so.
+fn is_boot(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_BOOT && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn retry(boot_id: String) -> v1::UsageAck {
+    v1::UsageAck { boot_id, watermark: 0, refused: Vec::new(), retry_after_ms: Some(RETRY_AFTER_MS) }
+}
+
 struct Report {
     plane: Arc<Plane>,
     node: Node,
@@ -89,64 +114,92 @@ impl Report {
         if self.plane.nodes.is_revoked(self.node.id) {
             return Err(Status::permission_denied("this node was revoked"));
         }
-        if batch.events.len() > MAX_EVENTS || batch.boot_id.is_empty() || batch.boot_id.len() > 64 {
-            return Err(Status::invalid_argument("batch has too many events or no boot id"));
-        }
-        let last_sequence = batch.first_sequence.saturating_add(batch.events.len() as u64).saturating_sub(1);
-        let retry = |boot_id: String| v1::UsageAck {
-            boot_id,
-            watermark: 0,
-            refused: Vec::new(),
-            retry_after_ms: Some(RETRY_AFTER_MS),
+        // Counted as the ledger counts: a boot that is no word, or a sequence beyond all bounds, would stand in its way for ever.
+        let last_sequence =
+            batch.first_sequence.checked_add(batch.events.len() as u64).map(|after| after.saturating_sub(1));
+        let last_sequence = last_sequence.filter(|last| i64::try_from(*last).is_ok());
+        let (true, Some(last_sequence)) = (is_boot(&batch.boot_id) && batch.events.len() <= MAX_EVENTS, last_sequence)
+        else {
+            return Err(Status::invalid_argument("batch has too many events, no boot id, or no such sequence"));
         };
         if let Err(error) = self.refresh_group().await {
             tracing::warn!(error = %runtime::telemetry::chain(&error), "usage cannot be booked now; the node keeps it");
             return Ok(retry(batch.boot_id));
         }
-        let (mut events, mut refused, mut sequences) =
-            (Vec::with_capacity(batch.events.len()), Vec::new(), HashMap::new());
-        for (event, sequence) in batch.events.into_iter().zip(batch.first_sequence..) {
+        let mut read =
+            Read { boot: batch.boot_id, first: batch.first_sequence, last: last_sequence, ..Read::default() };
+        for (event, sequence) in batch.events.into_iter().zip(batch.first_sequence..=last_sequence) {
             match self.read(event) {
                 Ok(event) => {
-                    sequences.insert(event.id, sequence);
-                    events.push(event);
+                    read.events.push(event);
+                    read.sequences.push(sequence);
                 }
-                Err(reason) => refused.push(v1::RefusedEvent { sequence, reason }),
+                Err(reason) => read.refused.push(v1::RefusedEvent { sequence, reason }),
             }
         }
-        let booking = Batch {
-            node_id: self.node.id,
-            boot: &batch.boot_id,
-            first_sequence: batch.first_sequence,
-            last_sequence,
-            events: &events,
-            received_at: self.plane.cx.now(),
-        };
-        match store::usage::append(&self.plane.cx.store, &booking).await {
-            Ok(appended) => {
-                if let Some((from, to)) = appended.missing {
-                    tracing::error!(node.id = %self.node.id, boot = batch.boot_id, from, to, "usage events {from}..={to} of a node never came");
+        match self.book(&mut read).await {
+            Ok(watermark) => {
+                if !read.refused.is_empty() {
+                    let (n_refused, first) = (read.refused.len(), &read.refused[0]);
+                    tracing::warn!(node.id = %self.node.id, boot = read.boot, n_refused, sequence = first.sequence, reason = first.reason, "usage events that the ledger will never take were refused");
+                    self.plane.cx.metrics.usage_refused.fetch_add(n_refused as u64, Ordering::Relaxed);
                 }
-                let named = |(id, reason): &(domain::RequestId, &'static str)| v1::RefusedEvent {
-                    sequence: sequences.get(id).copied().unwrap_or(0),
-                    reason: (*reason).to_owned(),
-                };
-                refused.extend(appended.refused.iter().map(named));
-                Ok(v1::UsageAck {
-                    boot_id: batch.boot_id,
-                    watermark: appended.watermark,
-                    refused,
-                    retry_after_ms: None,
-                })
+                Ok(v1::UsageAck { boot_id: read.boot, watermark, refused: read.refused, retry_after_ms: None })
             }
             Err(error) => {
                 tracing::error!(node.id = %self.node.id, error = %runtime::telemetry::chain(&error), "usage could not be booked; the node keeps it");
-                Ok(retry(batch.boot_id))
+                Ok(retry(read.boot))
             }
         }
     }
 
-    async fn refresh_group(&mut self) -> Result<(), store::StoreError> {
+    /// Books what could be read and returns the watermark. A batch that the database refuses is booked in halves, so that one event
+    /// which nobody foresaw is refused by name and keeps no other.
+    async fn book(&self, read: &mut Read) -> Result<u64, StoreError> {
+        // Ranges of events that are not booked yet, the first of them last.
+        let mut left: Vec<_> = std::iter::once(0..read.events.len()).collect();
+        let (mut watermark, mut next) = (0, read.first);
+        while let Some(range) = left.pop() {
+            let last_sequence = if left.is_empty() { read.last } else { read.sequences[range.end - 1] };
+            let batch = Batch {
+                node_id: self.node.id,
+                boot: &read.boot,
+                first_sequence: next,
+                last_sequence,
+                events: &read.events[range.clone()],
+                received_at: self.plane.cx.now(),
+            };
+            match store::usage::append(&self.plane.cx.store, &batch).await {
+                Ok(appended) => {
+                    if let Some((from, to)) = appended.missing {
+                        tracing::error!(node.id = %self.node.id, boot = read.boot, from, to, "usage events {from}..={to} of a node never came");
+                    }
+                    let named = |(place, reason): &(usize, &'static str)| v1::RefusedEvent {
+                        sequence: read.sequences[range.start + place],
+                        reason: (*reason).to_owned(),
+                    };
+                    read.refused.extend(appended.refused.iter().map(named));
+                    (watermark, next) = (appended.watermark, last_sequence.saturating_add(1));
+                }
+                Err(error) if error.is_of_data() && !range.is_empty() => {
+                    let middle = range.start + range.len() / 2;
+                    if range.len() == 1 {
+                        let sequence = read.sequences[range.start];
+                        tracing::error!(node.id = %self.node.id, sequence, error = %runtime::telemetry::chain(&error), "the database refuses a usage event");
+                        read.refused.push(v1::RefusedEvent { sequence, reason: "the database refuses it".to_owned() });
+                        left.push(range.end..range.end);
+                    } else {
+                        left.extend([middle..range.end, range.start..middle]);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        read.refused.sort_by_key(|refused| refused.sequence);
+        Ok(watermark)
+    }
+
+    async fn refresh_group(&mut self) -> Result<(), StoreError> {
         let mut tx = self.plane.cx.store.system().await?;
         if let Some(group) = store::nodes::find_group(&mut tx, self.group.id).await? {
             self.group = group;
@@ -154,7 +207,7 @@ impl Report {
         Ok(())
     }
 
-    fn read(&self, event: v1::UsageEvent) -> Result<domain::usage::UsageEvent, String> {
+    fn read(&self, event: v1::UsageEvent) -> Result<UsageEvent, String> {
         let event = usage::decode(self.node.id, event).map_err(|error| error.to_string())?;
         if self.group.holds.includes(event.organization_id) {
             return Ok(event);

@@ -181,6 +181,10 @@ impl Publisher {
         self.0.organizations.read().keys().copied().collect()
     }
 
+    pub(crate) fn is_known(&self, organization: OrganizationId) -> bool {
+        self.0.organizations.read().contains_key(&organization)
+    }
+
     fn whole(&self, organization: OrganizationId) -> Option<Arc<Published>> {
         self.0.organizations.read().get(&organization).cloned()
     }

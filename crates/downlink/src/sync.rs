@@ -313,6 +313,11 @@ async fn write_audit(
     tx.commit().await.map(drop)
 }
 
+/// What a node says in words, fit to be kept and shown: without control characters (no database text holds U+0000), bounded.
+pub(crate) fn printable(text: &str, max: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(max).collect()
+}
+
 /// Begins an audit record about a node.
 pub(crate) fn about(action: &'static str, node: &Node) -> Audit {
     Audit::new(action, "node", &node.id, &node.name)

@@ -26,7 +26,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::ca::Issued;
-use crate::sync::{Plane, about};
+use crate::sync::{Plane, about, printable};
 use control::auth::JOIN_SCOPE;
 
 /// A stream must begin with its hello within this.
@@ -155,7 +155,7 @@ enum Returning {
 
 /// What a machine calls itself, fit for a list: printable, bounded, never empty.
 fn readable(name: &str, fallback: NodeId) -> String {
-    let name: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
+    let name = printable(name, 80);
     if name.trim().is_empty() { fallback.to_string() } else { name.trim().to_owned() }
 }
 

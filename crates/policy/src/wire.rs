@@ -89,10 +89,12 @@ pub(crate) fn narrow<T: TryFrom<u32>>(field: &'static str, value: u32) -> Result
     T::try_from(value).map_err(|_| wrong(field, Reason::OutOfBounds))
 }
 
+/// Reads a text that is not empty. It has no U+0000, which no database text holds.
 pub(crate) fn bounded(field: &'static str, text: String, max: usize) -> Result<String, WireError> {
     match text.len() {
         0 => Err(wrong(field, Reason::Missing)),
         length if length > max => Err(wrong(field, Reason::OutOfBounds)),
+        _ if text.contains('\0') => Err(wrong(field, Reason::Malformed)),
         _ => Ok(text),
     }
 }

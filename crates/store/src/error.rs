@@ -147,3 +147,19 @@ impl From<sqlx::Error> for StoreError {
         }
     }
 }
+
+impl StoreError {
+    /// Says whether what was to be written is at fault, so that the same write will fail again: 22 data, 23 constraints, 54 limits of
+    /// the database (such as the size of an index entry).
+    #[must_use]
+    pub fn is_of_data(&self) -> bool {
+        match self {
+            Self::Range(_) | Self::Conflict(_) => true,
+            Self::Internal(error) => {
+                let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+                code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
+            }
+            _ => false,
+        }
+    }
+}

@@ -187,11 +187,18 @@ async fn what_can_never_be_booked_is_refused_without_stopping_the_rest() {
     let future = event(&tenant, NOON.plus(Duration::from_hours(24 * 5)));
     let torn = UsageEvent { started_at: NOON.minus(Duration::from_hours(90)), ..event(&tenant, NOON) };
     let absurd = UsageEvent { cost: NanoUsd::from_nanos(i64::MAX), ..event(&tenant, NOON) };
-    let events = [ancient, future, good.clone(), torn, absurd];
+    // Written as text, the time of an attempt would be one that no reader understands.
+    let mut timeless = event(&tenant, NOON);
+    timeless.attempts[0].started_at = Timestamp::from_micros(i64::MAX);
+    let mut dear = event(&tenant, NOON);
+    dear.attempts[0].cost = NanoUsd::from_nanos(i64::MIN);
+    let mut endless = event(&tenant, NOON);
+    endless.attempts[0].usage.output = u64::MAX;
+    let events = [ancient, future, good.clone(), torn, absurd, timeless, dear, endless];
     let booked = usage::append(&world.store, &batch(1, &events)).await.expect("booked");
-    let refused: Vec<RequestId> = booked.refused.iter().map(|(id, _)| *id).collect();
-    assert_eq!((booked.inserted, booked.watermark), (1, 5));
-    assert_eq!(refused, [events[0].id, events[1].id, events[3].id, events[4].id]);
+    let refused: Vec<usize> = booked.refused.iter().map(|(place, _)| *place).collect();
+    assert_eq!((booked.inserted, booked.watermark), (1, 8));
+    assert_eq!(refused, [0, 1, 3, 4, 5, 6, 7]);
 }
 
 #[tokio::test]

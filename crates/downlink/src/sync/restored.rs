@@ -22,6 +22,9 @@ const SETTING: &str = "restored";
 /// ahead afterwards says so, and then the highest one is known.
 const MARGIN: Revision = 1 << 20;
 
+/// More changes than can have been lost: what a node holds beyond this is a lie.
+const MOST_LOST: Revision = 1 << 40;
+
 /// What was declared last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restored {
@@ -39,7 +42,13 @@ pub async fn declare(cx: &Cx) -> Result<Restored, StoreError> {
     tx.commit().await?;
     let mut revisions = BTreeMap::new();
     for (organization, revision) in known {
-        let beyond = held.get(&organization).copied().unwrap_or(0).max(revision) + MARGIN;
+        let said = held.get(&organization).copied().unwrap_or(0);
+        // Numbers end, and a node that lies about what it holds must not bring their end about.
+        let is_possible = said <= revision.saturating_add(MOST_LOST);
+        if !is_possible {
+            tracing::error!(organization.id = %organization, said, revision, "a node says that it holds a revision which cannot have been; it is not believed");
+        }
+        let beyond = revision.max(if is_possible { said } else { 0 }).saturating_add(MARGIN);
         // Kept before the leap is committed: a control process that runs may send it at once.
         revisions.insert(organization, beyond + 1);
     }

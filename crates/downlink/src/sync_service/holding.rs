@@ -72,11 +72,12 @@ impl Holding {
         self.is_told && self.base() == Some((revision, hash))
     }
 
-    /// The node holds a revision that we sent; what was sent before it is settled too.
-    pub(super) fn acknowledge(&mut self, revision: u64) {
+    /// The node holds a revision that we sent; what was sent before it is settled too. Says whether it can be so.
+    pub(super) fn acknowledge(&mut self, revision: u64) -> bool {
         if let Some(at) = self.under_way.iter().position(|(state, _)| state.revision == revision) {
             self.acknowledged = self.under_way.drain(..=at).next_back().map(|(state, _)| state);
         }
+        self.acknowledged.is_some_and(|state| state.revision == revision)
     }
 
     /// The node refused something as a whole and goes on with what it acknowledged; what is under way will not fit either.
@@ -101,14 +102,14 @@ mod tests {
         holding.sent(state(4), now);
         holding.sent(state(5), now);
         assert_eq!((holding.latest(), holding.base()), (Some(state(5)), Some((5, state(5).hash))));
-        holding.acknowledge(4);
+        assert!(holding.acknowledge(4));
         assert_eq!((holding.acknowledged(), holding.waits_since()), (Some(state(4)), Some(now)));
         holding.refuse();
         assert_eq!((holding.latest(), holding.base(), holding.waits_since()), (Some(state(4)), None, None));
         holding.sent(state(6), now);
         assert_eq!(holding.base(), Some((6, state(6).hash)), "everything was sent: deltas go on from there");
         // Late word about what was forgotten changes nothing.
-        holding.acknowledge(5);
+        assert!(!holding.acknowledge(5) && !holding.acknowledge(u64::MAX));
         assert_eq!(holding.acknowledged(), Some(state(4)));
     }
 

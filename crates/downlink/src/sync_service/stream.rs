@@ -29,8 +29,10 @@ use super::holding::{Holding, State};
 use super::transfer::{Stalled, Transfer};
 use crate::publisher::{Announcement, Plan, Published};
 use crate::sync::nodes::{Nodes, Place};
-use crate::sync::{Plane, about};
+use crate::sync::{Plane, about, printable};
 
+/// Longest name of a life of a node.
+const MAX_BOOT: usize = 64;
 /// An acknowledgement must come within this.
 const ACK_WITHIN: Duration = Duration::from_secs(90);
 
@@ -89,19 +91,22 @@ impl Session {
             let text = format!("the node does not understand resources of the kind {}; upgrade it", kind.as_str());
             return Err(Status::failed_precondition(text));
         }
+        let holdings: BTreeMap<_, _> = said(&hello.held).collect();
         // Before anything is looked at, so that no change falls between looking and listening.
         let announcements = plane.publisher.subscribe();
         let status = NodeStatus {
             is_connected: true,
-            build: hello.build.chars().take(80).collect(),
+            build: printable(&hello.build, 80),
             last_contact_at: Some(plane.cx.now()),
-            acknowledged: said(&hello.held)
-                .map(|(organization, holding)| (organization, revision_of(&holding)))
+            acknowledged: holdings
+                .iter()
+                .filter(|(organization, _)| group.holds.includes(**organization))
+                .map(|(organization, holding)| (*organization, revision_of(holding)))
                 .collect(),
             withheld: withheld.iter().map(|kind| kind.as_str().to_owned()).collect(),
             ..NodeStatus::default()
         };
-        let (place, is_double) = Nodes::enter(&plane, (&node, &group), &hello.boot_id, status);
+        let (place, is_double) = Nodes::enter(&plane, (&node, &group), &printable(&hello.boot_id, MAX_BOOT), status);
         if is_double {
             tracing::error!(node.id = %node.id, "two processes use the identity of {}; the later one stays", node.id);
             plane.audit(
@@ -119,7 +124,7 @@ impl Session {
             outgoing,
             announcements,
             kinds,
-            holdings: said(&hello.held).collect(),
+            holdings,
             pending: BTreeSet::new(),
             transfer: None,
             queued: BTreeSet::new(),
@@ -267,7 +272,9 @@ impl Session {
         .await?;
         let known: BTreeSet<_> =
             self.plane.publisher.organizations().into_iter().filter(|id| self.may_hold(*id)).collect();
-        let gone: Vec<_> = self.holdings.keys().copied().filter(|id| !known.contains(id)).collect();
+        let gone: BTreeSet<_> = self.holdings.keys().copied().filter(|id| !known.contains(id)).collect();
+        // At once, since a node may name very many.
+        self.place.report(|status| status.acknowledged.retain(|(id, _)| !gone.contains(id)));
         for organization in gone {
             self.forget(organization).await?;
         }
@@ -286,7 +293,6 @@ impl Session {
         if self.transfer.as_ref().is_some_and(|transfer| transfer.organization() == organization) {
             self.transfer = None;
         }
-        self.place.report(|status| status.acknowledged.retain(|(id, _)| *id != organization));
         self.send(Down::Forget(v1::Forget { organization_id: organization.to_string() })).await
     }
 

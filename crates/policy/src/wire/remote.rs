@@ -4,7 +4,7 @@ use domain::Timestamp;
 use domain::remote::{RemoteKind, RemoteObject, RemoteScope};
 use proto::v1;
 
-use super::{Reason, WireError, id, wrong};
+use super::{Reason, WireError, bounded, id, wrong};
 
 /// Longest text of a field that a node or an upstream names.
 const MAX_TEXT: usize = 512;
@@ -53,19 +53,17 @@ pub fn decode(it: v1::RemoteObject) -> Result<RemoteObject, WireError> {
     if it.facts.len() > RemoteObject::MAX_FACTS {
         return Err(wrong("facts", Reason::OutOfBounds));
     }
-    for (field, text) in [("provider", &it.provider), ("upstream_id", &it.upstream_id)] {
-        if text.is_empty() || text.len() > MAX_TEXT {
-            return Err(wrong(field, Reason::OutOfBounds));
-        }
+    if it.facts.contains('\0') {
+        return Err(wrong("facts", Reason::Malformed));
     }
     Ok(RemoteObject {
         id: id("id", &it.id)?,
         scope: decode_scope(it.scope.as_ref())?,
         kind: RemoteKind::find(&it.kind).ok_or(wrong("kind", Reason::Unknown))?,
         virtual_key: id("virtual_key_id", &it.virtual_key_id)?,
-        provider: it.provider,
+        provider: bounded("provider", it.provider, MAX_TEXT)?,
         credential: id("credential_id", &it.credential_id)?,
-        upstream_id: it.upstream_id,
+        upstream_id: bounded("upstream_id", it.upstream_id, MAX_TEXT)?,
         facts: it.facts,
         created_at: Timestamp::from_micros(it.created_at_us),
         expires_at: Timestamp::from_micros(it.expires_at_us),

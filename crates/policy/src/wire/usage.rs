@@ -7,6 +7,7 @@ use domain::usage::{
     TokenUsage, UnitUsage, UsageEvent,
 };
 use domain::{NanoUsd, NodeId, Timestamp};
+use prost::Message as _;
 use proto::v1;
 
 use super::{Reason, WireError, group_key, id, narrow, optional_id, wrong};
@@ -63,8 +64,43 @@ pub fn encode(it: &UsageEvent) -> v1::UsageEvent {
     }
 }
 
+/// Largest event; the usual one has some 500 bytes.
+const MAX_BYTES: usize = 1024 * 1024;
+/// Longest name of a model or a provider. Names are parts of keys by which the ledger sums, and keys have their bounds.
+const MAX_NAME: usize = 1_024;
+const MAX_PROVIDER: usize = 128;
+/// A call tries few upstreams; more is a mistake.
+const MAX_ATTEMPTS: usize = 1_000;
+
+fn check_bounds(it: &v1::UsageEvent) -> Result<(), WireError> {
+    let names = [
+        ("model", Some(&it.model), MAX_NAME),
+        ("provider", it.provider.as_ref(), MAX_PROVIDER),
+        ("upstream_model", it.upstream_model.as_ref(), MAX_NAME),
+    ];
+    let of_attempts = it.attempts.iter().flat_map(|attempt| {
+        [
+            ("attempts.provider", Some(&attempt.provider), MAX_PROVIDER),
+            ("attempts.upstream_model", Some(&attempt.upstream_model), MAX_NAME),
+        ]
+    });
+    for (field, name, max) in names.into_iter().chain(of_attempts) {
+        if name.is_some_and(|name| name.len() > max) {
+            return Err(wrong(field, Reason::OutOfBounds));
+        }
+    }
+    if it.attempts.len() > MAX_ATTEMPTS {
+        return Err(wrong("attempts", Reason::OutOfBounds));
+    }
+    if it.encoded_len() > MAX_BYTES {
+        return Err(wrong("event", Reason::OutOfBounds));
+    }
+    Ok(())
+}
+
 /// Reads an event that `node` reported.
 pub fn decode(node: NodeId, it: v1::UsageEvent) -> Result<UsageEvent, WireError> {
+    check_bounds(&it)?;
     let cache = cache_use(&it)?;
     Ok(UsageEvent {
         cache,

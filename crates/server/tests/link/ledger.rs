@@ -2,7 +2,7 @@
 
 use domain::id::IdMint as _;
 use domain::usage::{Endpoint, Outcome, TokenUsage, UnitUsage, UsageEvent};
-use domain::{Limit, NanoUsd, OrganizationId, RequestId};
+use domain::{Limit, NanoUsd, NodeId, OrganizationId, RequestId};
 use link::sync::identity::Identity;
 use link::sync::transport::Tls;
 use policy::wire::usage;
@@ -11,16 +11,16 @@ use proto::v1::usage_ingest_client::UsageIngestClient;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::bed::{Bed, TestNode};
+use super::bed::Bed;
 
-fn event(bed: &Bed, node: &TestNode, organization_id: OrganizationId) -> UsageEvent {
+pub(super) fn event(bed: &Bed, node_id: NodeId, organization_id: OrganizationId) -> UsageEvent {
     UsageEvent {
         id: RequestId::from_uuid(bed.cx.mint.next_uuid()),
         organization_id,
         workspace_id: bed.installation.workspace_id,
         environment_id: bed.installation.environments[0].1,
         virtual_key_id: domain::VirtualKeyId::from_uuid(1),
-        node_id: node.link.node_id(),
+        node_id,
         endpoint: Endpoint::ChatCompletions,
         model: "echo/echo-1".to_owned(),
         route_id: None,
@@ -78,8 +78,8 @@ async fn what_is_sent_twice_is_booked_once_and_what_can_never_be_booked_is_named
     let mut acks =
         UsageIngestClient::new(channel).report(ReceiverStream::new(receiver)).await.expect("a stream").into_inner();
 
-    let good: Vec<_> = (0..3).map(|_| event(&bed, &node, bed.organization())).collect();
-    let foreign = event(&bed, &node, OrganizationId::from_uuid(42));
+    let good: Vec<_> = (0..3).map(|_| event(&bed, node.link.node_id(), bed.organization())).collect();
+    let foreign = event(&bed, node.link.node_id(), OrganizationId::from_uuid(42));
     let mut messages: Vec<_> = good.iter().map(usage::encode).collect();
     messages.push(usage::encode(&foreign));
     messages.push(v1::UsageEvent { outcome: "never heard of".to_owned(), ..usage::encode(&good[0]) });

@@ -17,3 +17,4 @@ mod silence;
 mod stories;
 mod streams;
 mod urgent;
+mod words;

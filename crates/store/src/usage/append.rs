@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use domain::usage::UsageEvent;
-use domain::{NodeId, RequestId, Timestamp};
+use domain::usage::{TokenUsage, UnitUsage, UsageEvent};
+use domain::{NanoUsd, NodeId, Timestamp};
 use sqlx::types::Json;
 
 use super::event::{Columns, EventRow, day, day_of};
@@ -39,8 +39,8 @@ pub struct Appended {
     pub inserted: u64,
     /// Events that were there already.
     pub repeated: u64,
-    /// Events that the ledger will never take, with the reason.
-    pub refused: Vec<(RequestId, &'static str)>,
+    /// Events that the ledger will never take, by their place in the batch, with the reason.
+    pub refused: Vec<(usize, &'static str)>,
     /// Everything up to and including this sequence number of the boot is settled.
     pub watermark: u64,
     /// Sequence numbers that never came, inclusive; the batch is booked all the same.
@@ -54,9 +54,9 @@ const AHEAD_DAYS: i32 = 2;
 /// Books a batch. Errors: `Unavailable` and the like mean that nothing was booked and the batch should come again.
 pub async fn append(store: &Store, batch: &Batch<'_>) -> Result<Appended> {
     let (mut refused, mut rows) = (Vec::new(), BTreeMap::new());
-    for event in batch.events {
+    for (place, event) in batch.events.iter().enumerate() {
         match refusal(event, batch.received_at) {
-            Some(reason) => refused.push((event.id, reason)),
+            Some(reason) => refused.push((place, reason)),
             // In the order of keys: two batches that overlap lock the same rows in the same order.
             None => drop(rows.insert((event.organization_id, event.id), event)),
         }
@@ -91,27 +91,46 @@ pub async fn append(store: &Store, batch: &Batch<'_>) -> Result<Appended> {
     })
 }
 
-/// Says why an event can never be booked. What is refused here would make every batch that holds it fail for ever.
+/// Largest count, duration in microseconds, or cost in micro-dollars: sums of them stay far below what a column holds.
+const MOST: u64 = 1_000_000_000_000;
+/// What belongs to one call begins within this of its id.
+const APART_US: u64 = 2 * 86_400_000_000;
+
+/// Says why an event can never be booked. What is refused here would make every batch that holds it fail for ever, or every list
+/// that shows it.
 fn refusal(event: &UsageEvent, received_at: Timestamp) -> Option<&'static str> {
-    const UNITS: u64 = 1_000_000_000_000;
     let (today, of_event) = (day(received_at), day_of(event.id));
     if of_event < today - OLDEST_DAYS || of_event > today + AHEAD_DAYS {
         return Some("the day inside its id is too far from today");
     }
-    let apart = event.started_at.as_micros().abs_diff(event.id.minted_at().as_micros());
-    if apart > 2 * 86_400_000_000 {
-        return Some("its id and its start are days apart");
+    let minted_us = event.id.minted_at().as_micros();
+    let is_apart = |at: Timestamp| at.as_micros().abs_diff(minted_us) > APART_US;
+    if is_apart(event.started_at) || event.attempts.iter().any(|attempt| is_apart(attempt.started_at)) {
+        return Some("its id and a start in it are days apart");
     }
-    let usage = &event.usage;
+    let of_attempts = event.attempts.iter().all(|attempt| {
+        are_sane(&attempt.usage, &attempt.units, [attempt.duration_us, attempt.first_byte_us.unwrap_or(0), 0])
+            && is_payable(attempt.cost)
+    });
+    let times = [event.duration_us, event.first_byte_us.unwrap_or(0), event.overhead_us];
+    let saved = [event.cache.saved_input, event.cache.saved_output];
+    let is_sane = of_attempts
+        && are_sane(&event.usage, &event.units, times)
+        && saved.iter().all(|count| *count <= MOST)
+        && is_payable(event.cost)
+        && is_payable(event.cache.saved_cost);
+    (!is_sane).then_some("a count, a duration or its cost is beyond all bounds")
+}
+
+fn are_sane(usage: &TokenUsage, units: &UnitUsage, times: [u64; 3]) -> bool {
     let counts =
         [usage.input, usage.cached_input, usage.cache_write_5m, usage.cache_write_1h, usage.output, usage.reasoning];
-    let saved = [event.cache.saved_input, event.cache.saved_output];
-    let units = &event.units;
     let units = [units.images, units.audio_ms, units.characters, units.searches, units.pages];
-    let times = [event.duration_us, event.first_byte_us.unwrap_or(0), event.overhead_us];
-    let is_sane = counts.iter().chain(&units).chain(&times).chain(&saved).all(|count| *count <= UNITS)
-        && [event.cost, event.cache.saved_cost].iter().all(|cost| cost.as_nanos().unsigned_abs() <= 1_000 * UNITS);
-    (!is_sane).then_some("a count, a duration or its cost is beyond all bounds")
+    counts.iter().chain(&units).chain(&times).all(|count| *count <= MOST)
+}
+
+const fn is_payable(cost: NanoUsd) -> bool {
+    cost.as_nanos().unsigned_abs() <= 1_000 * MOST
 }
 
 // === Partitions ===

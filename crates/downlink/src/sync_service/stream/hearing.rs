@@ -18,10 +18,15 @@ use v1::node_message::Body as Up;
 
 use super::super::holding::Holding;
 use super::{End, Session};
-use crate::sync::about;
+use crate::sync::{about, printable};
 
 /// Full sets that a node may need in one stream.
 const MAX_RESYNCS: u32 = 16;
+/// Refusals of one stream that are written into audit logs; a node has no reason for more.
+const MAX_AUDITED: usize = 256;
+/// Reasons of one refusal that are kept, and the length of each.
+const MAX_REASONS: usize = 100;
+const MAX_REASON: usize = 500;
 /// How often a contact is written down when nothing else changes.
 const CONTACT_EVERY: Duration = Duration::from_secs(5);
 
@@ -49,7 +54,8 @@ impl Session {
     fn named(&self, organization: &str) -> Option<OrganizationId> {
         let id = organization.parse().ok()?;
         if self.may_hold(id) {
-            return Some(id);
+            // Of one that nobody knows nothing was sent, and nothing is kept for it.
+            return Some(id).filter(|id| self.plane.publisher.is_known(*id));
         }
         let cx = &self.plane.cx;
         if cx.denials.is_new(format!("{}|{id}", self.node.id), "node.scope", cx.now()) {
@@ -63,8 +69,10 @@ impl Session {
 
     fn acknowledged(&mut self, organization: &str, revision: u64, nack: Option<Nack>) {
         let Some(organization) = self.named(organization) else { return };
-        if let Some(holding) = self.holdings.get_mut(&organization) {
-            holding.acknowledge(revision);
+        let Some(holding) = self.holdings.get_mut(&organization) else { return };
+        // What was never sent cannot be held.
+        if !holding.acknowledge(revision) {
+            return;
         }
         let now = self.plane.cx.now();
         self.place.report(|status| {
@@ -84,16 +92,15 @@ impl Session {
         let Some(organization) = self.named(&nack.organization_id) else { return };
         let now = self.plane.cx.now();
         let is_whole = nack.refusal != i32::from(v1::Refusal::Unspecified);
-        let mut reasons: Vec<_> = nack.bad.iter().map(reason).collect();
+        let mut reasons: Vec<_> = nack.bad.iter().take(MAX_REASONS - 1).map(reason).collect();
         if is_whole {
             let refusal = v1::Refusal::try_from(nack.refusal).map_or("unknown", |refusal| refusal.as_str_name());
-            reasons
-                .push((format!("organization/{organization}"), format!("{}: {}", refusal.to_lowercase(), nack.detail)));
+            let text = printable(&format!("{}: {}", refusal.to_lowercase(), nack.detail), MAX_REASON);
+            reasons.push((format!("organization/{organization}"), text));
         }
-        reasons.truncate(100);
         let detail = Nack { organization_id: organization, revision: nack.revision, at: now, reasons };
         tracing::warn!(node.id = %self.node.id, organization.id = %organization, revision = nack.revision, reasons = ?detail.reasons, "node refused policy");
-        let is_first = self.audited.insert((organization, nack.revision));
+        let is_first = self.audited.len() < MAX_AUDITED && self.audited.insert((organization, nack.revision));
         if is_first {
             let after = serde_json::json!({ "revision": nack.revision, "reasons": detail.reasons });
             let audit = Audit { after: Some(after.to_string()), ..about("node.nack", &self.node) };
@@ -114,7 +121,7 @@ impl Session {
 
     fn resync(&mut self, request: &v1::ResyncRequest) -> Result<(), End> {
         let Some(organization) = self.named(&request.organization_id) else { return Ok(()) };
-        tracing::info!(node.id = %self.node.id, organization.id = %organization, reason = request.reason, "node asks for the full set");
+        tracing::info!(node.id = %self.node.id, organization.id = %organization, reason = printable(&request.reason, MAX_REASON), "node asks for the full set");
         self.send_everything(organization)
     }
 
@@ -163,5 +170,8 @@ impl Session {
 
 fn reason(bad: &v1::BadResource) -> (String, String) {
     let kind = frame::kind(bad.kind).map_or("unknown", Kind::as_str);
-    (format!("{kind}/{}", bad.id), format!("{}: {}", bad.reason, bad.detail))
+    (
+        printable(&format!("{kind}/{}", bad.id), MAX_REASON),
+        printable(&format!("{}: {}", bad.reason, bad.detail), MAX_REASON),
+    )
 }
