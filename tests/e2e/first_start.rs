@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 use testkit::headgate::{Start, data_dir};
+use testkit::upstream::{Gate, Reply};
 use testkit::{Headgate, Upstream, until};
 
 use crate::chat::{MODEL, chat, openai_at};
@@ -123,6 +124,81 @@ async fn provider_variables_make_credentials_and_models() -> Result<()> {
         assert!(!headgate.log().contains(secret), "a secret is in the log");
     }
     assert!(headgate.stop().await?.success());
+    Ok(())
+}
+
+/// Names of the models that clients of the first key see.
+async fn models_of(headgate: &Headgate) -> Result<Vec<String>> {
+    let listed = headgate.as_client()?.get("/v1/models").await?;
+    let names = listed["data"].as_array().into_iter().flatten();
+    Ok(names.filter_map(|model| model["id"].as_str().map(str::to_owned)).collect())
+}
+
+#[tokio::test]
+async fn a_server_behind_a_foreign_address_is_asked_once_which_models_it_has() -> Result<()> {
+    let (openai, anthropic) = (Upstream::counting().await?, Upstream::counting().await?);
+    let names = ["llama3:8b", "org/Model-1.5", "no model name", "llama3:8b"];
+    let list: Vec<_> = names.iter().map(|name| json!({"id": name, "object": "model"})).collect();
+    openai.list_models(Reply::json(200, &json!({"object": "list", "data": list})));
+    let list = json!({"data": [{"type": "model", "id": "claude-of-a-proxy", "display_name": "C"}], "has_more": false});
+    anthropic.list_models(Reply::json(200, &list));
+    let folder = data_dir()?;
+    let describe = || {
+        let start = Start::role("up", folder.path())?.env("ANTHROPIC_API_KEY", "sk-ant-proxy-000000");
+        let start = start.env("ANTHROPIC_BASE_URL", &anthropic.url());
+        anyhow::Ok(openai_at(&openai.url()).iter().fold(start, |start, (name, value)| start.env(name, value)))
+    };
+    let mut first = describe()?.ready().await?;
+    let models = models_of(&first).await?;
+    for name in ["llama3:8b", "org/Model-1.5", "claude-of-a-proxy"] {
+        assert!(models.contains(&name.to_owned()), "{name}: {models:?}");
+    }
+    assert!(!models.contains(&MODEL.to_owned()), "the vendor's catalog is not what this server has: {models:?}");
+    let answer = chat(&first.as_client()?, "llama3:8b", "Hi").await?;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let call = openai.calls().first().cloned().expect("the server was called");
+    assert_eq!((call.path.as_str(), &call.body["model"]), ("/v1/chat/completions", &json!("llama3:8b")));
+
+    let asked = openai.asked();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(
+        (asked[0].path.as_str(), &asked[0].headers["authorization"]),
+        ("/v1/models", &"Bearer sk-upstream-secret-000000".parse()?)
+    );
+    let asked = anthropic.asked();
+    assert_eq!((asked.len(), asked[0].path.as_str()), (1, "/v1/models"));
+    assert_eq!(asked[0].headers["x-api-key"], "sk-ant-proxy-000000");
+
+    // Its answer stands: the next start asks nobody.
+    assert!(first.stop().await?.success());
+    let mut second = describe()?.ready().await?;
+    assert_eq!((openai.asked().len(), anthropic.asked().len()), (1, 1));
+    assert!(second.stop().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_say_which_models_it_has_gets_those_of_the_catalog() -> Result<()> {
+    let never = Gate::closed();
+    let upstream = Upstream::counting().await?;
+    let replies = [
+        Reply::json(401, &json!({"error": "who are you?"})),
+        Reply::json(200, &json!({"data": []})),
+        Reply { before: Some(never), ..Reply::json(200, &json!({"data": [{"id": "late"}]})) },
+    ];
+    for reply in replies {
+        upstream.list_models(reply);
+        let folder = data_dir()?;
+        let start = Start::role("up", folder.path())?;
+        let variables = openai_at(&upstream.url());
+        let mut headgate = variables.iter().fold(start, |start, (name, value)| start.env(name, value)).ready().await?;
+        assert!(models_of(&headgate).await?.contains(&MODEL.to_owned()));
+        let said = headgate.list_complaints();
+        let warned = said.iter().filter(|line| line.contains("could not be asked which models it has")).count();
+        assert_eq!(warned, 1, "{said:?}");
+        assert!(headgate.stop().await?.success());
+    }
+    assert_eq!(upstream.asked().len(), 3);
     Ok(())
 }
 

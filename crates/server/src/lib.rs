@@ -8,6 +8,7 @@ mod commands;
 mod console;
 mod data_dir;
 mod database;
+mod listing;
 mod memory;
 mod output;
 mod reach;

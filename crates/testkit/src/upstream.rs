@@ -1,7 +1,8 @@
 //! A scripted upstream: answers as told, at the moment it is told, and keeps count of what it handed out.
 //!
 //! Delays are gates that the test opens, never timers. Invariant: what is in [`Upstream::calls`] is what really arrived, in
-//! order of arrival; `n_output` of a call grows only when bytes with that usage were given to the connection.
+//! order of arrival, but for questions after its models, which are in [`Upstream::asked`]; `n_output` of a call grows only when
+//! bytes with that usage were given to the connection.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
@@ -111,6 +112,8 @@ pub struct Upstream {
     port: u16,
     calls: Arc<Mutex<Vec<Call>>>,
     n_calls: Arc<AtomicU64>,
+    asked: Arc<Mutex<Vec<Call>>>,
+    models: Arc<Mutex<Option<Reply>>>,
     _running: Arc<StopOnDrop>,
 }
 
@@ -135,10 +138,28 @@ impl Upstream {
         let port = listener.local_addr()?.port();
         let calls = Arc::new(Mutex::new(Vec::new()));
         let n_calls = Arc::new(AtomicU64::new(0));
-        let answer: Answering = Arc::new(answer);
-        let accepting = accept(listener, Arc::clone(&calls), Arc::clone(&n_calls), answer);
+        let (asked, models) = (Arc::default(), Arc::default());
+        let serving = Serving {
+            calls: Arc::clone(&calls),
+            n_calls: Arc::clone(&n_calls),
+            asked: Arc::clone(&asked),
+            models: Arc::clone(&models),
+            answer: Arc::new(answer),
+        };
+        let accepting = accept(listener, Arc::new(serving));
         let running = StopOnDrop(runtime::tasks::spawn("testkit.upstream", accepting).abort_handle());
-        Ok(Self { port, calls, n_calls, _running: Arc::new(running) })
+        Ok(Self { port, calls, n_calls, asked, models, _running: Arc::new(running) })
+    }
+
+    /// Answers whoever asks for the list of models from now on; before that there is none (404).
+    pub fn list_models(&self, reply: Reply) {
+        *self.models.lock() = Some(reply);
+    }
+
+    /// Returns the questions after models that arrived so far.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Call> {
+        self.asked.lock().clone()
     }
 
     /// Starts an OpenAI-compatible upstream that answers every chat, whole or streamed, and reports the call's number as its
@@ -169,13 +190,20 @@ impl Upstream {
     }
 }
 
-async fn accept(listener: TcpListener, calls: Arc<Mutex<Vec<Call>>>, n_calls: Arc<AtomicU64>, answer: Answering) {
+/// What every connection of an upstream shares.
+struct Serving {
+    calls: Arc<Mutex<Vec<Call>>>,
+    n_calls: Arc<AtomicU64>,
+    asked: Arc<Mutex<Vec<Call>>>,
+    models: Arc<Mutex<Option<Reply>>>,
+    answer: Answering,
+}
+
+async fn accept(listener: TcpListener, serving: Arc<Serving>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (calls, n_calls, answer) = (Arc::clone(&calls), Arc::clone(&n_calls), Arc::clone(&answer));
+        let serving = Arc::clone(&serving);
         runtime::tasks::spawn("testkit.upstream.connection", async move {
-            let service = service_fn(move |request| {
-                serve(request, Arc::clone(&calls), Arc::clone(&n_calls), Arc::clone(&answer))
-            });
+            let service = service_fn(move |request| serve(request, Arc::clone(&serving)));
             // A connection that breaks is what some tests want.
             drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
         });
@@ -184,22 +212,25 @@ async fn accept(listener: TcpListener, calls: Arc<Mutex<Vec<Call>>>, n_calls: Ar
 
 type Body = StreamBody<Pin<Box<dyn futures_util::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + Send>>>;
 
-async fn serve(
-    request: Request<Incoming>,
-    calls: Arc<Mutex<Vec<Call>>>,
-    n_calls: Arc<AtomicU64>,
-    answer: Answering,
-) -> Result<Response<Body>, Infallible> {
+async fn serve(request: Request<Incoming>, serving: Arc<Serving>) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let is_question = head.method == Method::GET && head.uri.path().ends_with("/models");
     let call = Call {
-        number: n_calls.fetch_add(1, Ordering::SeqCst) + 1,
+        number: if is_question { 0 } else { serving.n_calls.fetch_add(1, Ordering::SeqCst) + 1 },
         path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         headers: head.headers,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
     };
-    let reply = answer(&call);
-    calls.lock().push(call);
+    let reply = if is_question {
+        let none = || Reply::json(404, &json!({"error": {"message": "there is no list"}}));
+        serving.asked.lock().push(call);
+        serving.models.lock().clone().unwrap_or_else(none)
+    } else {
+        let reply = (serving.answer)(&call);
+        serving.calls.lock().push(call);
+        reply
+    };
     if let Some(gate) = &reply.before {
         gate.pass().await;
     }

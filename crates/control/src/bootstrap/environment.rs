@@ -9,13 +9,14 @@
 use std::sync::Arc;
 
 use domain::credential::Credential;
-use domain::{CredentialId, DisplayName, JobName, OrganizationId, Permit, Scope, Secret, WorkspaceId};
+use domain::{CredentialId, DisplayName, JobName, ModelName, OrganizationId, Permit, Scope, Secret, WorkspaceId};
 use hmac::{Hmac, Mac as _};
 use provider::Spec;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use store::{Constraint, StoreError, WriteTx};
 
+use super::listing::{self, Fetch, Listed};
 use super::{insert_model, model_name, record};
 use crate::commands::credentials::{self, Change, Draft, record_changed, record_created};
 use crate::commands::deployments;
@@ -24,11 +25,26 @@ use crate::error::{Failure, Outcome};
 use crate::queries;
 
 /// A provider's variables as they were found.
-#[derive(Debug)]
 pub struct FromEnvironment {
     provider: &'static Spec,
     secret: Option<Secret<String>>,
     base_url: Option<String>,
+    fetch: Option<Fetch>,
+}
+
+impl std::fmt::Debug for FromEnvironment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FromEnvironment").field("provider", &self.provider.name).finish_non_exhaustive()
+    }
+}
+
+impl FromEnvironment {
+    /// Lets the server behind a foreign address be asked which models it has.
+    #[must_use]
+    pub fn asking(mut self, fetch: &Fetch) -> Self {
+        self.fetch = Some(Arc::clone(fetch));
+        self
+    }
 }
 
 /// Reads the variables of every provider through `get`; providers without a key or an address are left out.
@@ -36,7 +52,7 @@ pub struct FromEnvironment {
 pub fn variables(get: impl Fn(&str) -> Option<String>) -> Vec<FromEnvironment> {
     let found = provider::ALL.iter().map(|provider| {
         let found = provider.read_variables(&get);
-        FromEnvironment { provider: provider.spec(), secret: found.secret, base_url: found.base_url }
+        FromEnvironment { provider: provider.spec(), secret: found.secret, base_url: found.base_url, fetch: None }
     });
     found.filter(|found| found.secret.is_some() || found.base_url.is_some()).collect()
 }
@@ -70,14 +86,49 @@ fn digest_at(cx: &Cx, version: u16, found: &FromEnvironment) -> String {
     domain::audit::hex32::encode(&mac.finalize().into_bytes())
 }
 
-/// Stores a credential and the models of its provider. A value that cannot be accepted is logged and left out: a typing
-/// mistake in one variable must not keep the installation from starting.
+/// Asks the server behind a foreign address which models it has; `None` when nobody was asked or the answer is of no use, which the
+/// log says. Before a transaction begins, since a start may wait for others but the database must not.
+pub(super) async fn ask(cx: &Cx, found: &FromEnvironment) -> Option<Listed> {
+    let (true, Some(base_url), Some(fetch)) = (is_foreign(found), &found.base_url, &found.fetch) else { return None };
+    let provider = provider::find(found.provider.name)?;
+    let answer = match listing::question(provider, base_url, found.secret.as_ref(), cx.now()) {
+        Some(question) => tokio::time::timeout(listing::WITHIN, fetch(question))
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {} s", listing::WITHIN.as_secs()))),
+        None => Err("it has no list that could be asked for".to_owned()),
+    };
+    match answer.and_then(|body| listing::read(&body)) {
+        Ok(listed) => {
+            let (n_models, n_left_out) = (listed.models.len(), listed.n_left_out);
+            tracing::info!(
+                provider = found.provider.name,
+                base_url,
+                n_models,
+                n_left_out,
+                "the server behind this address said which models it has"
+            );
+            Some(listed)
+        }
+        Err(reason) => {
+            tracing::warn!(
+                provider = found.provider.name,
+                base_url,
+                reason,
+                "the server behind this address could not be asked which models it has; those of the provider's catalog are taken, and what else it has needs a deployment each"
+            );
+            None
+        }
+    }
+}
+
+/// Stores a credential and the models of its provider, or those that its server listed. A value that cannot be accepted is logged
+/// and left out: a typing mistake in one variable must not keep the installation from starting.
 pub(super) async fn add(
     cx: &Cx,
     tx: &mut WriteTx,
     permit: &Permit,
     workspace: WorkspaceId,
-    found: &FromEnvironment,
+    (found, listed): (&FromEnvironment, Option<&Listed>),
 ) -> Outcome<Applied> {
     let mut applied =
         Applied { provider: found.provider.name.to_owned(), credential_id: None, digest: digest(cx, found) };
@@ -100,15 +151,7 @@ pub(super) async fn add(
     applied.credential_id = Some(credential.id);
     let view = queries::credentials::view(tx, &credential).await?;
     record(cx, tx, permit, record_created(cx, permit.organization(), &view, secret));
-    add_models(cx, tx, permit, workspace, &credential).await?;
-    if is_foreign(found) {
-        // Nobody is asked at a start: the address may be away, and a start does not wait for others.
-        tracing::info!(
-            provider = found.provider.name,
-            base_url = found.base_url.as_deref(),
-            "the models of this provider's catalog were added; what another server behind its address has beside them needs a deployment each"
-        );
-    }
+    add_models(cx, tx, permit, workspace, (&credential, listed)).await?;
     Ok(applied)
 }
 
@@ -123,25 +166,30 @@ fn name(spec: &Spec) -> Outcome<DisplayName> {
     super::displayed(&format!("{} (environment)", spec.title))
 }
 
-/// Adds every model of the catalog whose name is free in the workspace.
+/// Adds every model that was listed, or else of the catalog, whose name is free in the workspace.
 async fn add_models(
     cx: &Cx,
     tx: &mut WriteTx,
     permit: &Permit,
     workspace: WorkspaceId,
-    credential: &Credential,
+    (credential, listed): (&Credential, Option<&Listed>),
 ) -> Outcome<()> {
-    let now = cx.now();
+    let names: Vec<ModelName> = if let Some(listed) = listed {
+        listed.models.clone()
+    } else {
+        let now = cx.now();
+        let known = provider::catalog::all().iter();
+        let known = known.filter(|model| model.provider == credential.provider && !model.is_retired_at(now));
+        known.map(|model| model_name(&model.name)).collect::<Outcome<_>>()?
+    };
     let taken = taken_names(tx, workspace).await?;
-    let models = provider::catalog::all()
-        .iter()
-        .filter(|model| model.provider == credential.provider && !model.is_retired_at(now));
-    for model in models.filter(|model| !taken.contains(&model.name)) {
+    for name in names.into_iter().filter(|name| !taken.contains(&name.to_string())) {
+        let upstream_model = name.to_string();
         let draft = deployments::Draft {
             workspace,
-            name: model_name(&model.name)?,
+            name,
             provider: &credential.provider,
-            upstream_model: &model.name,
+            upstream_model: &upstream_model,
             credential: Some(credential.id),
             is_enabled: true,
         };
@@ -196,6 +244,7 @@ async fn apply(
     found: &FromEnvironment,
     last: Option<CredentialId>,
 ) -> Outcome<Applied> {
+    let listed = ask(cx, found).await;
     let permit = Permit::system(JobName::Bootstrap, Scope::Organization(organization));
     let mut tx = cx.store.write(organization).await?;
     let existing = match last {
@@ -207,8 +256,8 @@ async fn apply(
         None => None,
     };
     let applied = match existing {
-        Some(credential) => update(cx, &mut tx, &permit, credential, found).await,
-        None => add(cx, &mut tx, &permit, workspace, found).await,
+        Some(credential) => update(cx, &mut tx, &permit, workspace, credential, (found, listed.as_ref())).await,
+        None => add(cx, &mut tx, &permit, workspace, (found, listed.as_ref())).await,
     };
     match applied {
         Ok(applied) => {
@@ -234,8 +283,9 @@ async fn update(
     cx: &Cx,
     tx: &mut WriteTx,
     permit: &Permit,
+    workspace: WorkspaceId,
     mut credential: Credential,
-    found: &FromEnvironment,
+    (found, listed): (&FromEnvironment, Option<&Listed>),
 ) -> Outcome<Applied> {
     let mut applied = Applied {
         provider: found.provider.name.to_owned(),
@@ -259,5 +309,9 @@ async fn update(
     credential.version = store::credentials::update(tx, permit, &credential).await?;
     let after = queries::credentials::view(tx, &credential).await?;
     record(cx, tx, permit, record_changed(cx, permit.organization(), (&before, &after), secret));
+    if before.base_url != after.base_url && listed.is_some() {
+        // Another server: what it has beside the models that are there already.
+        add_models(cx, tx, permit, workspace, (&credential, listed)).await?;
+    }
     Ok(applied)
 }

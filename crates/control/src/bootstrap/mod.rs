@@ -5,6 +5,7 @@
 //! one organization. Secrets made here are returned once and never again.
 
 mod environment;
+mod listing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ use crate::error::{Failure, Outcome};
 use crate::queries;
 
 pub use environment::{FromEnvironment, variables};
+pub use listing::{Fetch, MAX_BYTES};
 
 /// The organization of the first start.
 pub const ORGANIZATION: (&str, &str) = ("default", "Default");
@@ -97,6 +99,7 @@ async fn found_installation(cx: &Arc<Cx>, environment: &[FromEnvironment]) -> Ou
     let permit = Permit::system(JobName::Bootstrap, Scope::Organization(id));
     let password = password::generate(cx.entropy.as_ref());
     let hash = cx.passwords.hash(&password, cx.entropy.as_ref()).await?;
+    let listed = futures_util::future::join_all(environment.iter().map(|found| environment::ask(cx, found))).await;
     let mut tx = cx.store.found(id).await?;
     let founded = found(cx, &mut tx, &permit, id, (named(ORGANIZATION.0)?, displayed(ORGANIZATION.1)?)).await?;
     record(
@@ -117,8 +120,9 @@ async fn found_installation(cx: &Arc<Cx>, environment: &[FromEnvironment]) -> Ou
     insert_node_group(cx, &mut tx, &permit).await?;
     insert_built_in(cx, &mut tx, &permit, founded.workspace.id).await?;
     let mut applied = Vec::new();
-    for variables in environment {
-        applied.push(environment::add(cx, &mut tx, &permit, founded.workspace.id, variables).await?);
+    for (found, listed) in environment.iter().zip(&listed) {
+        let found = (found, listed.as_ref());
+        applied.push(environment::add(cx, &mut tx, &permit, founded.workspace.id, found).await?);
     }
     tx.commit().await?;
     environment::remember(cx, &applied).await?;

@@ -21,13 +21,13 @@ use store::{PoolLimits, Store};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use upstream::dial::Network;
+use upstream::dial::{Dial, Network};
 use upstream::proxy::Proxy;
 
 use crate::commands::root_key::Source;
 use crate::data_dir::DataDir;
 use crate::database::{self, Opened};
-use crate::{console, reach, ready};
+use crate::{console, listing, reach, ready};
 
 /// The management API, as checked in and proven fresh.
 const OPENAPI: &str = include_str!("../../../../docs/openapi.json");
@@ -110,7 +110,9 @@ impl Running {
         }
         let base = Base::open(settings, data_dir.path(), config, options.may_migrate).await?;
         base.cx.set_courier(Arc::new(courier(settings, options.is_alone)?));
+        let fetch = listing::fetch(dial(settings, options.is_alone)?);
         let variables = bootstrap::variables(|name| environment.find(name).map(str::to_owned));
+        let variables: Vec<_> = variables.into_iter().map(|found| found.asking(&fetch)).collect();
         let installation = bootstrap::run(&base.cx, &variables)
             .await
             .map_err(|failure| explained(&failure))
@@ -238,18 +240,23 @@ pub(crate) fn config(
     })
 }
 
-/// Who sends alerts: within the egress rules, by the proxy if there is one; e-mail by the installation's server.
-fn courier(settings: &Resolved, is_alone: bool) -> Result<Courier> {
+/// What opens connections to addresses that others entered: within the egress rules, by the proxy if there is one.
+fn dial(settings: &Resolved, is_alone: bool) -> Result<Arc<dyn Dial>> {
     let ca_file = settings.find("upstream_ca_file").map(Path::new);
     let proxy = settings.find("upstream_proxy").map(Proxy::parse).transpose()?;
     let rules = Arc::new(super::egress(settings, is_alone)?);
-    let dial = Network::new(rules, ca_file).context("preparing TLS for alerts")?.through(proxy);
+    Ok(Arc::new(Network::new(rules, ca_file).context("preparing TLS for calls of the control plane")?.through(proxy)))
+}
+
+/// Who sends alerts; e-mail by the installation's server.
+fn courier(settings: &Resolved, is_alone: bool) -> Result<Courier> {
+    let ca_file = settings.find("upstream_ca_file").map(Path::new);
     let smtp = match (settings.find("smtp_url"), settings.find("smtp_from")) {
         (Some(url), Some(from)) => Some(Smtp::new(&Secret::new(url.to_owned()), from, ca_file)?),
         (Some(_), None) => anyhow::bail!("smtp_url needs smtp_from: who e-mails come from"),
         (None, _) => None,
     };
-    Ok(Courier::new(Arc::new(dial), smtp))
+    Ok(Courier::new(dial(settings, is_alone)?, smtp))
 }
 
 fn console_files() -> Option<control::http::console::ConsoleFiles> {
