@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 use wasm_bindgen_cli_support::Bindgen;
 
+use crate::compact::compact;
 use crate::repo::{Step, find_program, hex, root, target_dir};
 use crate::wasm::Compiler;
 
@@ -43,7 +44,9 @@ pub(crate) fn build(profile: Profile) -> Result<()> {
     }
     bindgen.generate(&scratch).context("making the JavaScript glue")?;
     if profile == Profile::Release {
-        shrink(&scratch.join("headgate_bg.wasm"))?;
+        let wasm = scratch.join("headgate_bg.wasm");
+        shrink(&wasm)?;
+        fs::write(&wasm, compact(&fs::read(&wasm)?)?)?;
     }
     // The stamp goes first: an interrupted build must not look like a finished one.
     clear(&dist)?;
@@ -188,7 +191,15 @@ fn hash_inputs(profile: Profile) -> Result<String> {
     hash.update(format!("{profile:?}"));
     let root = root();
     let dist = root.join("web/dist");
-    for part in ["web", "crates/api", "crates/domain", "Cargo.toml", "Cargo.lock", "crates/xtask/src/console.rs"] {
+    for part in [
+        "web",
+        "crates/api",
+        "crates/domain",
+        "Cargo.toml",
+        "Cargo.lock",
+        "crates/xtask/src/console.rs",
+        "crates/xtask/src/compact.rs",
+    ] {
         let path = root.join(part);
         let files = if path.is_file() { vec![path] } else { list_files(&path)? };
         for file in files.iter().filter(|file| !file.starts_with(&dist)) {

@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod compact;
 mod console;
 mod prices;
 mod repo;
