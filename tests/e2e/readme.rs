@@ -3,10 +3,14 @@
 //! Only addresses are replaced: the ports of a test are free ones. Nothing is set that a fresh start would not have.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
 use testkit::headgate::{Start, data_dir};
-use testkit::{Actor, Headgate, Script};
+use testkit::{Actor, Headgate, Script, until};
+
+use crate::chat::chat;
 
 /// The gateway's address in documents.
 const PRINTED: &str = "http://127.0.0.1:7410";
@@ -40,6 +44,46 @@ async fn the_readmes_first_calls_work_as_they_are_printed() -> Result<()> {
         assert!(said.contains("Hello"), "{language} printed: {said}");
     }
     assert!(headgate.stop().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_first_command_builds_starts_and_starts_again() -> Result<()> {
+    let readme = document("README.md")?;
+    let commands = readme.lines().filter_map(|line| line.strip_prefix("cargo xtask "));
+    assert_eq!(commands.take(1).collect::<Vec<_>>()[0].split_whitespace().next(), Some("up"));
+    let folder = data_dir()?;
+    let mut first = Start::from_checkout(folder.path()).ready().await?;
+    let (key, token) = (first.field("virtual_key").to_owned(), first.field("access_token").to_owned());
+    let client = first.as_client()?;
+    assert_eq!(chat(&client, "echo/echo-1", "Hello from OpenAI's side").await?.status, 200);
+    let message = json!({"role": "user", "content": "Hello from Anthropic's side"});
+    let body = json!({"model": "echo/echo-1", "max_tokens": 50, "messages": [message]});
+    let answer = client.post("/v1/messages", &body).await?;
+    assert!(answer["type"] == "message" && answer.to_string().contains("Anthropic's side"), "{answer}");
+    let usage = format!("/api/v1/workspaces/{}/usage", first.field("workspace_id"));
+    let admin = first.as_admin()?;
+    until("both calls are in the usage", Duration::from_secs(20), || async {
+        Ok((admin.get(&usage).await?["total"]["requests"] == 2).then_some(()))
+    })
+    .await?;
+    // The console is inside, and not a page that says how to build it.
+    let page = Actor::new(first.field("console_url"), None)?.send(http::Method::GET, "/", &[], None).await?.text();
+    assert!(page.contains("/headgate-") && page.contains(".js"), "{page}");
+    assert_eq!(first.said_to_the_end().await?.len(), 1, "one line and nothing else: {:?}", first.said());
+    assert!(!first.log().contains("Compiling "), "the suite's build serves: run it whole\n{}", first.log());
+
+    let mut second = Start::from_checkout(folder.path()).ready().await?;
+    for secret in ["admin_password", "access_token", "virtual_key"] {
+        assert!(second.ready_line()[secret].is_null(), "{secret} is stored as a hash and cannot be shown again");
+    }
+    for id in ["organization_id", "workspace_id"] {
+        assert_eq!(second.field(id), first.field(id));
+    }
+    assert_eq!(chat(&second.as_client()?.with_bearer(&key), "echo/echo-1", "Still there?").await?.status, 200);
+    let usage = second.as_admin()?.with_bearer(&token).get(&usage).await?;
+    assert!(usage["total"]["requests"].as_u64() >= Some(2), "usage survives: {usage}");
+    assert!(second.stop().await?.success(), "{}", second.log());
     Ok(())
 }
 

@@ -18,7 +18,10 @@ use crate::wait::until;
 
 /// The first start makes a database cluster; on a busy machine that takes its time.
 const READY_WITHIN: Duration = Duration::from_secs(90);
+/// Of the executable and the console, as far as the suite has not built them.
+const BUILT_WITHIN: Duration = Duration::from_mins(5);
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+const UP_ADDRESSES: &[&str] = &["--control-addr", "--sync-addr", "--gateway-addr", "--admin-addr"];
 const LINES_KEPT: usize = 50_000;
 
 /// One running process of Headgate.
@@ -36,6 +39,7 @@ pub struct Headgate {
 #[derive(Debug)]
 pub struct Start {
     command: Command,
+    ready_within: Duration,
 }
 
 /// Returns the executable, built beside the test that runs.
@@ -69,7 +73,7 @@ impl Start {
         let addresses: &[&str] = match role {
             "control" => &["--control-addr", "--sync-addr", "--control-admin-addr"],
             "gateway" => &["--gateway-addr", "--admin-addr"],
-            _ => &["--control-addr", "--sync-addr", "--gateway-addr", "--admin-addr"],
+            _ => UP_ADDRESSES,
         };
         for flag in addresses {
             command.arg(flag).arg("127.0.0.1:0");
@@ -78,7 +82,29 @@ impl Start {
             // No load balancer has to notice that it stops.
             command.arg("--drain-grace").arg("0ms");
         }
-        Ok(Self { command })
+        Ok(Self { command, ready_within: READY_WITHIN })
+    }
+
+    /// Describes `cargo xtask up --debug --json` in the checkout, as somebody who has just read the README runs it, but for the ports.
+    ///
+    /// It builds with this process's own environment, so that what the suite has built is used, and starts without its settings.
+    #[must_use]
+    pub fn from_checkout(data_dir: &Path) -> Self {
+        let environment = runtime::config::Environment::of_process();
+        let mut command = Command::new(environment.find("CARGO").unwrap_or("cargo"));
+        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+        for (name, _) in environment.iter() {
+            let is_of_a_package = name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+            let is_setting = name.starts_with("HEADGATE_") || name.starts_with("OTEL_") || name.ends_with("_API_KEY");
+            if is_of_a_package || is_setting {
+                command.env_remove(name);
+            }
+        }
+        command.args(["xtask", "up", "--debug", "--json", "--data-dir"]).arg(data_dir);
+        for flag in UP_ADDRESSES {
+            command.arg(flag).arg("127.0.0.1:0");
+        }
+        Self { command, ready_within: BUILT_WITHIN }
     }
 
     /// Adds a flag with its value; given twice, the later one counts.
@@ -99,8 +125,9 @@ impl Start {
     ///
     /// Errors: it ended or said nothing in time; its log is part of the error.
     pub async fn ready(self) -> Result<Headgate> {
+        let ready_within = self.ready_within;
         let mut headgate = self.spawn()?;
-        let line = headgate.heard(|_| true).await?;
+        let line = headgate.heard(ready_within, |_| true).await?;
         headgate.ready = serde_json::from_str(&line).with_context(|| format!("reading the ready line `{line}`"))?;
         Ok(headgate)
     }
@@ -109,8 +136,9 @@ impl Start {
     ///
     /// Errors: as for [`Start::ready`].
     pub async fn told(self, is_last: impl Fn(&str) -> bool) -> Result<Headgate> {
+        let ready_within = self.ready_within;
         let mut headgate = self.spawn()?;
-        headgate.heard(is_last).await?;
+        headgate.heard(ready_within, is_last).await?;
         Ok(headgate)
     }
 
@@ -159,9 +187,9 @@ impl Headgate {
     }
 
     /// Waits for a line of standard output that `is_last`, and returns it.
-    async fn heard(&mut self, is_last: impl Fn(&str) -> bool) -> Result<String> {
+    async fn heard(&mut self, within: Duration, is_last: impl Fn(&str) -> bool) -> Result<String> {
         loop {
-            match tokio::time::timeout(READY_WITHIN, self.saying.recv()).await {
+            match tokio::time::timeout(within, self.saying.recv()).await {
                 Ok(Some(line)) => {
                     self.said.push(line.clone());
                     if is_last(&line) {
@@ -172,7 +200,7 @@ impl Headgate {
                     let status = self.child.wait().await;
                     bail!("headgate ended before it was ready ({:?}, {status:?}):\n{}", self.said, self.log());
                 }
-                Err(_) => bail!("headgate was not ready within {READY_WITHIN:?}:\n{}", self.log()),
+                Err(_) => bail!("headgate was not ready within {within:?}:\n{}", self.log()),
             }
         }
     }

@@ -9,15 +9,18 @@ use anyhow::{Context as _, Result};
 
 use crate::console::{self, Profile};
 use crate::repo::{Step, cargo, root, target_dir};
+use crate::suite;
 
 /// Builds the executable with the console inside and returns its path.
 pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
     console::build(profile)?;
-    let mut arguments = vec!["build", "--package", "headgate-server", "--features", "console"];
-    if profile == Profile::Release {
-        arguments.push("--release");
-    }
-    cargo(&arguments).run().context("building the server")?;
+    let wanted: &[&str] = match profile {
+        // Dependencies with the features that the suite gives them, and no target besides the executable (there are no examples;
+        // naming them makes cargo count what only tests need): whoever runs the tests, too, does not compile everything twice.
+        Profile::Debug => &["build", "--workspace", "--bin", "headgate", "--examples", "--features", suite::FEATURES],
+        Profile::Release => &["build", "--package", "headgate-server", "--features", "console", "--release"],
+    };
+    cargo(wanted).run().context("building the server")?;
     let folder = if profile == Profile::Release { "release" } else { "debug" };
     Ok(target_dir().join(folder).join("headgate"))
 }

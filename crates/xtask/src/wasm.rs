@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::repo::{Step, apt_install, cargo, find_program, target_dir};
+use crate::repo::{Step, apt_install, cargo, target_dir};
 
 /// The platform of browsers.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
@@ -39,21 +39,28 @@ pub(crate) enum Compiler {
 impl Compiler {
     /// Finds one, installing what is missing.
     pub(crate) fn ensure() -> Result<Self> {
-        if has_target() {
+        Self::ensure_in(&search_path(), || apt_install(&DEBIAN))
+    }
+
+    /// The same with the programs of these folders alone, and with what installs packages.
+    fn ensure_in(folders: &[PathBuf], install: impl FnOnce() -> Result<()>) -> Result<Self> {
+        let program = |name: &str| folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+        let rustc = program("rustc").unwrap_or_else(|| "rustc".into());
+        if has_target(&rustc) {
             return Ok(Self::Installed);
         }
-        if find_program("rustup").is_some() {
-            match Step::new("rustup").args(&["target", "add", TARGET]).run() {
-                Ok(()) if has_target() => return Ok(Self::Installed),
+        if let Some(rustup) = program("rustup") {
+            match Step::new(rustup).args(&["target", "add", TARGET]).run() {
+                Ok(()) if has_target(&rustc) => return Ok(Self::Installed),
                 Ok(()) => eprintln!("note: {TARGET} went to another toolchain than the one that builds here"),
                 Err(error) => eprintln!("note: rustup could not add {TARGET} ({error:#}); looking for another way"),
             }
         }
-        if let Some(found) = Self::with_source(&search_path()) {
+        if let Some(found) = Self::with_source(folders, &rustc) {
             return Ok(found);
         }
-        if apt_install(&DEBIAN).is_ok()
-            && let Some(found) = Self::with_source(&search_path())
+        if install().is_ok()
+            && let Some(found) = Self::with_source(folders, &rustc)
         {
             return Ok(found);
         }
@@ -92,8 +99,8 @@ impl Compiler {
     }
 
     /// Looks for a compiler with the source of its library, in the order of `folders`.
-    fn with_source(folders: &[PathBuf]) -> Option<Self> {
-        let linker = find_linker(folders)?;
+    fn with_source(folders: &[PathBuf], own: &Path) -> Option<Self> {
+        let linker = find_linker(folders, own)?;
         folders.iter().find_map(|folder| {
             let (cargo, rustc) = (folder.join("cargo"), folder.join("rustc"));
             let is_complete = cargo.is_file() && rustc.is_file() && has_source(&rustc);
@@ -103,8 +110,8 @@ impl Compiler {
 }
 
 /// Says whether the compiler at hand has the library for the browser.
-fn has_target() -> bool {
-    let libraries = Step::new("rustc").args(&["--print", "target-libdir", "--target", TARGET]).output();
+fn has_target(rustc: &Path) -> bool {
+    let libraries = Step::new(rustc).args(&["--print", "target-libdir", "--target", TARGET]).output();
     libraries.is_ok_and(|folder| Path::new(folder.trim()).is_dir())
 }
 
@@ -114,8 +121,8 @@ fn has_source(rustc: &Path) -> bool {
 }
 
 /// Finds what links wasm: the one inside the toolchain at hand, else one on the path (Debian's `lld`).
-fn find_linker(folders: &[PathBuf]) -> Option<PathBuf> {
-    let inside = Step::new("rustc").args(&["--print", "target-libdir"]).output().ok();
+fn find_linker(folders: &[PathBuf], own: &Path) -> Option<PathBuf> {
+    let inside = Step::new(own).args(&["--print", "target-libdir"]).output().ok();
     let inside = inside.and_then(|folder| Some(Path::new(folder.trim()).parent()?.join("bin/rust-lld")));
     let on_path = folders.iter().flat_map(|folder| ["rust-lld", "wasm-ld"].map(|name| folder.join(name)));
     inside.into_iter().chain(on_path).find(|linker| linker.is_file())
@@ -136,15 +143,20 @@ mod tests {
 
     use super::*;
 
+    fn program(bin: &Path, name: &str, script: &str) {
+        fs::create_dir_all(bin).expect("a folder");
+        fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).expect("written");
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).expect("made executable");
+    }
+
     /// A folder that looks like a distribution's: cargo, a rustc that names its root, a linker, and the source or not.
     fn distribution(has_source: bool) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a folder");
         let bin = folder.path().join("bin");
-        fs::create_dir(&bin).expect("a folder");
-        let script = format!("#!/bin/sh\necho {}\n", folder.path().display());
         for name in ["cargo", "rustc", "wasm-ld"] {
-            fs::write(bin.join(name), &script).expect("written");
-            fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).expect("made executable");
+            // Its libraries for any platform are where none is.
+            let script = "case \"$*\" in *sysroot*) echo ROOT;; *) echo ROOT/absent;; esac";
+            program(&bin, name, &script.replace("ROOT", &folder.path().display().to_string()));
         }
         if has_source {
             let library = folder.path().join("lib/rustlib/src/rust/library/std");
@@ -154,18 +166,96 @@ mod tests {
         folder
     }
 
+    fn bin_of(folder: &tempfile::TempDir) -> PathBuf {
+        folder.path().join("bin")
+    }
+
+    /// A toolchain of rustup without the library for the browser; its rustup does as the script says.
+    fn toolchain(rustup: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        let wasm = folder.path().join("wasm").display().to_string();
+        program(&bin_of(&folder), "rustc", &format!("echo {wasm}"));
+        program(&bin_of(&folder), "rustup", &rustup.replace("WASM", &wasm));
+        folder
+    }
+
+    fn no_packages() -> Result<()> {
+        bail!("no package manager")
+    }
+
     #[test]
     fn a_distribution_with_the_source_of_the_library_can_build() {
-        let without = distribution(false);
-        let with = distribution(true);
-        let folders = [without.path().join("bin"), with.path().join("bin")];
-        let Some(Compiler::FromSource { rustc, .. }) = Compiler::with_source(&folders) else {
+        let (without, with) = (distribution(false), distribution(true));
+        let folders = [bin_of(&without), bin_of(&with)];
+        let own = folders[0].join("rustc");
+        let Some(Compiler::FromSource { rustc, .. }) = Compiler::with_source(&folders, &own) else {
             panic!("the second folder has all that is needed")
         };
         assert_eq!(rustc, with.path().join("bin/rustc"));
         assert!(
-            Compiler::with_source(&folders[..1]).is_none(),
+            Compiler::with_source(&folders[..1], &own).is_none(),
             "without the source there is nothing to build the library from"
         );
+    }
+
+    #[test]
+    fn a_missing_target_is_added_with_rustup() {
+        let there = toolchain("[ \"$*\" = 'target add wasm32-unknown-unknown' ] && mkdir WASM");
+        let ensure = || Compiler::ensure_in(&[bin_of(&there)], no_packages);
+        assert!(matches!(ensure(), Ok(Compiler::Installed)));
+        // Once it is there, rustup has nothing to do, which would fail.
+        assert!(matches!(ensure(), Ok(Compiler::Installed)));
+    }
+
+    #[test]
+    fn where_rustup_cannot_add_it_a_distributions_compiler_builds_the_library() {
+        for rustup in ["exit 1", "exit 0"] {
+            let (there, debian) = (toolchain(rustup), distribution(true));
+            let found = Compiler::ensure_in(&[bin_of(&there), bin_of(&debian)], no_packages);
+            let Ok(Compiler::FromSource { rustc, linker, .. }) = found else { panic!("{rustup}: {found:?}") };
+            assert_eq!((rustc, linker), (bin_of(&debian).join("rustc"), bin_of(&debian).join("wasm-ld")));
+        }
+    }
+
+    #[test]
+    fn packages_are_installed_last_and_named_when_they_cannot_be() {
+        let (there, later) = (toolchain("exit 1"), tempfile::tempdir().expect("a folder"));
+        let folders = [bin_of(&there), bin_of(&later)];
+        let refused = Compiler::ensure_in(&folders, no_packages).expect_err("nothing builds for browsers");
+        let said = refused.to_string();
+        assert!(
+            said.contains("rustup target add wasm32") && said.contains("rustc-web") && said.contains("lld"),
+            "{said}"
+        );
+
+        let debian = distribution(true);
+        let install = || Ok(fs::rename(bin_of(&debian), bin_of(&later))?);
+        assert!(matches!(Compiler::ensure_in(&folders, install), Ok(Compiler::FromSource { .. })));
+    }
+
+    #[test]
+    fn the_library_is_built_first_and_apart_from_what_the_other_compiler_built() {
+        let debian = distribution(true);
+        let bin = bin_of(&debian);
+        let written = debian.path().join("called");
+        let script = format!("{{ echo \"$*\"; env; }} > {}", written.display());
+        program(&bin, "cargo", &script);
+        let compiler = Compiler::with_source(std::slice::from_ref(&bin), &bin.join("rustc")).expect("complete");
+        let wasm = compiler.compile("headgate-web", "dev", "debug", "--cfg fast").expect("built");
+        assert!(wasm.ends_with("from-source/wasm32-unknown-unknown/debug/headgate-web.wasm"), "{}", wasm.display());
+        let called = fs::read_to_string(written).expect("called");
+        let rustc = format!("RUSTC={}", bin.join("rustc").display());
+        let linker = format!("{LINKER_VARIABLE}={}", bin.join("wasm-ld").display());
+        for part in [
+            "build --package headgate-web --target wasm32-unknown-unknown --profile dev",
+            "-Z build-std=std,panic_abort",
+            "RUSTC_BOOTSTRAP=1",
+            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS=--cfg fast",
+            "from-source",
+            &rustc,
+            &linker,
+        ] {
+            assert!(called.contains(part), "{part}: {called}");
+        }
     }
 }
