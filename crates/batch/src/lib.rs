@@ -14,6 +14,8 @@
 //! - Any split of the same bytes gives the same lines.
 //! - What is not understood is handed on untouched, or refused; never changed.
 
+#![deny(missing_docs)]
+
 mod call;
 pub mod facts;
 pub mod form;

@@ -4,6 +4,8 @@
 //! works, without a price). Invariant: every file parses, names are unique within a provider, and prices of a model ascend by
 //! date (`tests`).
 
+#![deny(missing_docs)]
+
 pub mod pricing;
 
 use std::collections::HashMap;

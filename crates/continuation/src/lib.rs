@@ -10,6 +10,8 @@
 //!   refusal, a block of one vendor, a second choice), [`Thread::said`] is `None`.
 //! - What was given out is never taken back, and no block is closed twice.
 
+#![deny(missing_docs)]
+
 mod ask;
 mod seam;
 mod thread;

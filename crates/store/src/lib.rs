@@ -12,6 +12,8 @@
 //!
 //! It knows neither HTTP nor protobuf, and takes a [`domain::Permit`] without making one.
 
+#![deny(missing_docs)]
+
 pub mod access_tokens;
 pub mod alerts;
 pub mod audit;

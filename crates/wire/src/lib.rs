@@ -3,6 +3,8 @@
 //! Like a dialect, but no client can ask for one. Invariant, as for dialects: any split of the same bytes gives the same events,
 //! and nothing panics on any input.
 
+#![deny(missing_docs)]
+
 mod cohere;
 mod converse;
 pub mod event_stream;

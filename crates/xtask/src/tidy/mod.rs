@@ -6,7 +6,9 @@
 
 mod css;
 mod deps;
+mod fixtures;
 mod headers;
+mod migrations;
 mod names;
 mod size;
 mod sql;
@@ -95,7 +97,8 @@ pub(crate) fn run() -> Result<()> {
     let tree = read_tree()?;
     let mut findings = deps::check(&deps::read_workspace()?);
     findings.extend(deps::check_purity()?);
-    for check in [css::check, headers::check, names::check, size::check, sql::check] {
+    for check in [css::check, fixtures::check, headers::check, migrations::check, names::check, size::check, sql::check]
+    {
         findings.extend(check(&tree));
     }
     for finding in &findings {
