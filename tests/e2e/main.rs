@@ -9,6 +9,7 @@ mod browser;
 mod budgets;
 mod chat;
 mod crash;
+mod doctor;
 mod faults;
 mod first_start;
 mod found;

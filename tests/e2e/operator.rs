@@ -13,7 +13,7 @@ use testkit::{Actor, Headgate};
 use crate::chat::chat;
 
 /// Runs a command on a data directory; gives its status and what it said.
-async fn run(folder: &Path, words: &[&str]) -> Result<(bool, String)> {
+pub(crate) async fn run(folder: &Path, words: &[&str]) -> Result<(bool, String)> {
     let mut command = tokio::process::Command::new(executable()?);
     command.args(words).arg("--data-dir").arg(folder).env_clear().stdin(Stdio::null()).kill_on_drop(true);
     for name in ["PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH"] {

@@ -2,12 +2,14 @@
 //!
 //! The lock is the kernel's: it ends with the process, however that ends, so there is no stale lock to clean up.
 
+use std::error::Error;
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 /// A data directory that this process holds; dropping it lets go.
 #[derive(Debug)]
@@ -16,10 +18,26 @@ pub(crate) struct DataDir {
     _lock: File,
 }
 
+/// Another process holds the directory.
+#[derive(Debug)]
+pub(crate) struct Held {
+    holder: String,
+    path: PathBuf,
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (holder, path) = (&self.holder, self.path.display());
+        write!(f, "another Headgate (process {holder}) runs on {path}: stop it, or give this one its own --data-dir")
+    }
+}
+
+impl Error for Held {}
+
 impl DataDir {
     /// Makes the directory when it is absent and takes it for this process.
     ///
-    /// Errors: another process holds it; it is named with its process id.
+    /// Errors: [`Held`] when another process has it; whatever else says what to do.
     pub(crate) fn take(path: &Path) -> Result<Self> {
         make(path)?;
         let file = path.join("headgate.lock");
@@ -30,17 +48,19 @@ impl DataDir {
             .write(true)
             .mode(0o600)
             .open(&file)
-            .with_context(|| format!("opening {}", file.display()))?;
+            .with_context(|| {
+            format!(
+                "opening {}; the data directory must belong to whoever runs Headgate, or give another with --data-dir",
+                file.display()
+            )
+        })?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 lock.read_to_string(&mut holder).unwrap_or_default();
-                bail!(
-                    "another Headgate (process {}) runs on {}: stop it, or give this one its own --data-dir",
-                    holder.trim(),
-                    path.display()
-                );
+                let (holder, path) = (holder.trim().to_owned(), path.to_path_buf());
+                return Err(Held { holder, path }.into());
             }
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("locking {}", file.display()));

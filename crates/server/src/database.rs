@@ -7,7 +7,7 @@ use domain::Clock as _;
 use runtime::clock::SystemClock;
 use runtime::config::Resolved;
 use store::embedded::{Cluster, Options};
-use store::{Database, migrate};
+use store::{Database, StoreError, migrate};
 
 /// An opened database.
 #[derive(Debug)]
@@ -30,14 +30,23 @@ pub(crate) async fn open(settings: &Resolved, data_dir: PathBuf) -> Result<Opene
     Ok(Opened { database: cluster.database().clone(), cluster: Some(cluster) })
 }
 
+/// Says what to do about a database that does not take us; what is wrong with a schema says so itself.
+pub(crate) fn explained(error: StoreError) -> anyhow::Error {
+    match error {
+        StoreError::Schema(schema) => schema.into(),
+        other => anyhow::Error::from(other).context(
+            "the database cannot be used; it must run, and know the user, password and name in --database-url",
+        ),
+    }
+}
+
 impl Opened {
     /// Applies missing migrations, or only checks that none is missing.
     pub(crate) async fn bring_up_to_date(&self, may_migrate: bool) -> Result<()> {
         if !may_migrate {
-            let checked = migrate::check(&self.database).await;
-            return checked.context("checking the schema; `headgate migrate` or --auto-migrate brings it up to date");
+            return migrate::check(&self.database).await.map_err(explained);
         }
-        let applied = migrate::run(&self.database, SystemClock.now()).await.context("applying migrations")?;
+        let applied = migrate::run(&self.database, SystemClock.now()).await.map_err(explained)?;
         if !applied.is_empty() {
             tracing::info!(n_applied = applied.len(), last = applied.last(), "migrations applied");
         }

@@ -2,19 +2,22 @@
 
 mod redis;
 
+use std::io::{Error, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use control::root_key::KeyProvider as _;
+use control::keyring::KeyError;
+use control::root_key::{KeyProvider as _, LocalKey};
 use control::rotation;
 use runtime::config::Resolved;
+use runtime::telemetry::chain;
+use rustix::fs::Access;
 use serde::Serialize;
 use store::{PoolLimits, Store};
 
 use crate::commands::root_key::Source;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, Held};
 use crate::database::Opened;
 use crate::{database, output, reach};
 
@@ -31,19 +34,24 @@ pub(crate) async fn run(settings: &Resolved, data_dir: &Path, is_json: bool) -> 
     let mut findings = vec![check_data_dir(data_dir), check_root_key(settings, data_dir), check_reach(settings)];
     // A Headgate that runs holds the directory, and then its ports and its cluster are in use as they should be.
     let held = if data_dir.is_dir() { Some(DataDir::take(data_dir)) } else { None };
-    let is_running = matches!(held, Some(Err(_)));
-    if is_running {
-        findings.push(found("process", true, "a Headgate runs on this data directory"));
+    let refused = held.as_ref().and_then(|held| held.as_ref().err());
+    let is_running = refused.is_some_and(anyhow::Error::is::<Held>);
+    match refused {
+        Some(_) if is_running => findings.push(found("process", true, "a Headgate runs on this data directory")),
+        // Whatever else is wrong with it, nothing in it can be opened.
+        Some(error) => findings[0] = found("data_dir", false, format!("{error:#}")),
+        None => {}
     }
+    let can_open = refused.is_none();
     findings.extend(
         ["control_addr", "sync_addr", "gateway_addr", "admin_addr"].map(|name| check_port(settings, name, is_running)),
     );
     if let Some(url) = settings.find("redis_url") {
         findings.push(check_redis(url).await);
     }
-    if settings.find("database_url").is_some() || (!is_running && data_dir.join("postgres").is_dir()) {
+    if settings.find("database_url").is_some() || (can_open && data_dir.join("postgres").is_dir()) {
         findings.extend(check_database(settings, data_dir).await);
-    } else if !is_running {
+    } else if can_open {
         findings.push(found("database", true, "none yet: the first start makes a private cluster"));
     }
     report(&findings, is_json)
@@ -73,30 +81,58 @@ fn found(what: &'static str, is_ok: bool, detail: impl Into<String>) -> Finding 
 }
 
 fn check_data_dir(path: &Path) -> Finding {
-    match std::fs::metadata(path) {
-        Ok(data) if !data.is_dir() => {
-            found("data_dir", false, format!("{} is not a folder: give another with --data-dir", path.display()))
-        }
-        Ok(data) if data.permissions().readonly() => {
-            found("data_dir", false, format!("{} cannot be written: chmod u+w it", path.display()))
-        }
-        Ok(_) => found("data_dir", true, path.display().to_string()),
-        Err(_) => found("data_dir", true, format!("{} is not there yet: the first start makes it", path.display())),
+    // A folder that is to be made needs what is above it.
+    let nearest = path.ancestors().find(|folder| folder.exists()).unwrap_or(path);
+    let may_write = rustix::fs::access(nearest, Access::WRITE_OK | Access::EXEC_OK);
+    match std::fs::metadata(nearest) {
+        Ok(data) if !data.is_dir() => found(
+            "data_dir",
+            false,
+            format!("{} is not a folder: give another place with --data-dir", nearest.display()),
+        ),
+        Ok(_) if may_write.is_err() => found(
+            "data_dir",
+            false,
+            format!(
+                "{} cannot be written by this user: give it to the user that runs Headgate (chown), or give another place with \
+                 --data-dir",
+                nearest.display()
+            ),
+        ),
+        Ok(_) if nearest == path => found("data_dir", true, path.display().to_string()),
+        _ => found("data_dir", true, format!("{} is not there yet: the first start makes it", path.display())),
     }
 }
 
 fn check_root_key(settings: &Resolved, data_dir: &Path) -> Finding {
-    if settings.find("root_key").is_some() {
-        return found("root_key", true, "given by the environment");
-    }
-    let path = settings.find_path("root_key_file", None).unwrap_or_else(|| data_dir.join("root.key"));
-    match std::fs::metadata(&path) {
-        Ok(data) if data.permissions().mode() & 0o077 != 0 => {
-            found("root_key", false, format!("{} is readable by others: chmod 600 it", path.display()))
+    let given = match Source::of(settings, data_dir) {
+        Ok(given) => given,
+        Err(error) => return found("root_key", false, format!("{error:#}: give 32 bytes in hexadecimal or base64")),
+    };
+    let Source::File(path) = given else { return found("root_key", true, "given by the environment") };
+    let is_own = settings.find("root_key_file").is_none();
+    let has_cluster = settings.find("database_url").is_none() && data_dir.join("postgres/data").exists();
+    let shown = path.display();
+    match LocalKey::read(&path) {
+        Ok(_) => found("root_key", true, shown.to_string()),
+        Err(KeyError::Exposed { .. }) => {
+            found("root_key", false, format!("{shown} is readable by others: chmod 600 it"))
         }
-        Ok(_) => found("root_key", true, path.display().to_string()),
-        Err(_) => found("root_key", true, format!("{} is not there yet: the first start makes it", path.display())),
+        Err(KeyError::File { source, .. }) if is_absent(&source) && is_own && !has_cluster => {
+            found("root_key", true, format!("{shown} is not there yet: the first start makes it"))
+        }
+        Err(KeyError::File { source, .. }) if source.kind() == ErrorKind::NotFound => found(
+            "root_key",
+            false,
+            format!("{shown} is missing: put it back from a backup, nothing opens what it sealed without it"),
+        ),
+        Err(error) => found("root_key", false, format!("{shown}: {}", chain(&error))),
     }
+}
+
+/// Says that there is no such file; a place below a file is none, either.
+fn is_absent(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// A listener that others reach in clear is as wrong as one that nobody reaches.

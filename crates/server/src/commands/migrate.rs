@@ -1,6 +1,6 @@
 //! `headgate migrate`: applies what is missing to the database and says what it applied.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use domain::Clock as _;
 use runtime::clock::SystemClock;
 use runtime::config::Resolved;
@@ -12,7 +12,7 @@ use crate::{database, output};
 /// Applies missing migrations.
 pub(crate) async fn run(settings: &Resolved, data_dir: &DataDir, is_json: bool) -> Result<()> {
     let opened = database::open(settings, data_dir.path().to_path_buf()).await?;
-    let applied = store::migrate::run(&opened.database, SystemClock.now()).await.context("applying migrations");
+    let applied = store::migrate::run(&opened.database, SystemClock.now()).await.map_err(database::explained);
     opened.close().await?;
     let applied = applied?;
     if is_json {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use control::bootstrap::{self, FirstSecrets, Installation};
+use control::rotation;
 use control::{Assets, ControlConfig, Cx, Keyring};
 use domain::{Clock as _, Entropy, Secret};
 use downlink::sync::{self, SyncHandle, SyncServerConfig};
@@ -52,7 +53,15 @@ impl Base {
         opened.bring_up_to_date(may_migrate).await?;
         let store = Store::open(&opened.database, PoolLimits::default()).await.context("connecting to the database")?;
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        let root_key = Source::of(settings, data_dir)?.read(data_dir, entropy.as_ref())?;
+        let source = Source::of(settings, data_dir)?;
+        let root_key = match rotation::active_root_key(&store).await.context("looking for the root key's name")? {
+            // A new one would open nothing, and would lie where the lost one belongs.
+            Some(active) => {
+                let sealed = || format!("the database is sealed by the root key {active}, which must be put back");
+                source.read_existing().with_context(sealed)?
+            }
+            None => source.read(data_dir, entropy.as_ref())?,
+        };
         let keyring = Keyring::open(&root_key, &store, entropy.as_ref(), SystemClock.now()).await;
         let keyring = keyring.context("opening what the root key seals")?;
         let ports = control::Ports { store, clock: Arc::new(SystemClock), entropy, keyring };
