@@ -134,6 +134,73 @@ async fn spans_reach_a_collector_over_tls_and_one_that_cannot_be_used_stops_noth
     Ok(())
 }
 
+#[tokio::test]
+async fn spans_reach_a_collector_over_http_as_the_standard_variables_say() -> Result<()> {
+    let (plain, folder) = (Collector::start_http().await?, data_dir()?);
+    let (secure, certificate) = Collector::start_https().await?;
+    let file = folder.path().join("collector.pem");
+    std::fs::write(&file, certificate)?;
+    let start = || -> Result<Start> { Ok(Start::role("up", folder.path())?.env("OTEL_BSP_SCHEDULE_DELAY", "100")) };
+    let ask = json!({"model": "echo/echo-1", "messages": [{"role": "user", "content": "Hi"}]});
+    let base = start()?
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("{}/below/", plain.url()))
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=ours,authorization=Bearer%20canary-of-a-collector");
+    let mut headgate = base.ready().await?;
+    let key = headgate.field("virtual_key").to_owned();
+    headgate.as_client()?.post("/v1/chat/completions", &ask).await?;
+    let came = |collector: &Collector| {
+        let collector = collector.clone();
+        async move {
+            until("the span is exported", EXPORTED_WITHIN, || async {
+                Ok(collector.spans("gateway.request").into_iter().next())
+            })
+            .await
+        }
+    };
+    let span = came(&plain).await?;
+    assert_eq!(attribute(&span, "outcome"), "success");
+    let (path, headers) = plain.asked().remove(0);
+    assert_eq!(path, "/below/v1/traces");
+    assert_eq!(
+        (&headers["x-tenant"], &headers["authorization"]),
+        (&"ours".parse()?, &"Bearer canary-of-a-collector".parse()?)
+    );
+    assert!(headgate.stop().await?.success(), "{}", headgate.log());
+    assert!(!headgate.log().contains("canary-of-a-collector"), "{}", headgate.log());
+
+    // What is said of traces alone is used as it is, and counts more.
+    let exact = start()?
+        .env("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
+        .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("{}/in?for=us", secure.url()))
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &plain.url())
+        .env("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+        .env("OTEL_EXPORTER_OTLP_CERTIFICATE", &file.to_string_lossy());
+    let mut headgate = exact.ready().await?;
+    headgate.as_client()?.with_bearer(&key).post("/v1/chat/completions", &ask).await?;
+    came(&secure).await?;
+    let (path, headers) = secure.asked().remove(0);
+    assert_eq!((path.as_str(), &headers["content-encoding"]), ("/in?for=us", &"gzip".parse()?));
+    assert!(headgate.stop().await?.success(), "{}", headgate.log());
+
+    // Nobody has vouched for the certificate: calls are answered, and it is said why no span arrives.
+    let distrusting =
+        start()?.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf").env("OTEL_EXPORTER_OTLP_ENDPOINT", &secure.url());
+    let n_before = secure.asked().len();
+    let mut headgate = distrusting.ready().await?;
+    headgate.as_client()?.with_bearer(&key).post("/v1/chat/completions", &ask).await?;
+    until("it is said", EXPORTED_WITHIN, || async {
+        let log = headgate.log();
+        let line = log.lines().find(|line| line.contains("the trace collector does not take spans"));
+        Ok(line.filter(|line| line.contains("certificate")).map(|_| ()))
+    })
+    .await?;
+    assert!(headgate.stop().await?.success(), "{}", headgate.log());
+    assert_eq!(secure.asked().len(), n_before);
+    Ok(())
+}
+
 fn body(content: &str, is_stream: bool) -> Value {
     json!({"model": MODEL, "stream": is_stream, "max_tokens": 50, "messages": [{"role": "user", "content": content}]})
 }

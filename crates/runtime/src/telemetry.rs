@@ -5,17 +5,15 @@
 //! wall, not the first: code does not log secrets, prompts or answers at all.
 
 pub mod calls;
+mod export;
 mod traces;
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
-use std::path::PathBuf;
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
-use opentelemetry_otlp::{WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
@@ -24,6 +22,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
+pub use self::export::{Collector, Endpoint};
 pub use self::traces::{continue_trace, record_list, traceparent_of};
 
 /// How a log line looks.
@@ -48,17 +47,6 @@ pub struct Settings {
     pub instance: String,
     /// `service.version` of this process.
     pub version: &'static str,
-}
-
-/// An OTLP collector, spoken to over gRPC.
-#[derive(Debug, Clone)]
-pub struct Collector {
-    /// Its address, `http://…` or `https://…`.
-    pub endpoint: String,
-    /// File of certificate authorities (PEM) that it may have besides the public ones.
-    pub ca_file: Option<PathBuf>,
-    /// The protocol that was asked for; only `grpc` is spoken.
-    pub protocol: Option<String>,
 }
 
 /// Why telemetry cannot start.
@@ -127,25 +115,14 @@ fn is_line(metadata: &tracing::Metadata<'_>) -> bool {
 }
 
 fn exporting_to(collector: &Collector, settings: &Settings) -> Result<SdkTracerProvider, String> {
-    if let Some(protocol) = collector.protocol.as_deref().filter(|protocol| *protocol != "grpc") {
-        return Err(format!("its protocol is `{protocol}`, and only `grpc` is spoken here (usually port 4317)"));
-    }
-    let mut exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(&collector.endpoint);
-    if collector.endpoint.starts_with("https:") {
-        let mut tls = ClientTlsConfig::new().with_webpki_roots();
-        if let Some(file) = &collector.ca_file {
-            let pem = std::fs::read(file).map_err(|error| format!("reading {}: {error}", file.display()))?;
-            tls = tls.ca_certificate(Certificate::from_pem(pem));
-        }
-        exporter = exporter.with_tls_config(tls);
-    }
-    let exporter = exporter.build().map_err(|error| chain(&error))?;
+    let (exporter, failure) = export::exporter_to(collector)?;
     let resource = Resource::builder()
         .with_service_name("headgate")
         .with_attribute(opentelemetry::KeyValue::new("service.version", settings.version))
         .with_attribute(opentelemetry::KeyValue::new("service.instance.id", settings.instance.clone()))
         .build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(traces::Masked::new(exporter)).with_resource(resource).build())
+    let exporter = traces::Masked::new(exporter, failure);
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 
 impl Telemetry {
@@ -240,6 +217,8 @@ impl Write for MaskedLine {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
@@ -274,9 +253,10 @@ mod tests {
         let junk = folder.path().join("ca.pem");
         std::fs::write(&junk, "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n").expect("writable");
         let collector = |endpoint: &str, ca_file: Option<PathBuf>, protocol: Option<&str>| Collector {
-            endpoint: endpoint.to_owned(),
+            endpoint: Endpoint::Base(endpoint.to_owned()),
             ca_file,
             protocol: protocol.map(str::to_owned),
+            timeout_ms: None,
         };
         let settings = Settings {
             filter: "info".to_owned(),
@@ -285,17 +265,26 @@ mod tests {
             instance: "i".to_owned(),
             version: "v",
         };
+        let slow = Collector { timeout_ms: Some("soon".to_owned()), ..collector("http://127.0.0.1:4317", None, None) };
+        let http = Some("http/protobuf");
         for (collector, reason) in [
             (collector("http://[nowhere", None, None), "endpoint"),
-            (collector("http://127.0.0.1:4318", None, Some("http/protobuf")), "only `grpc` is spoken"),
+            (collector("http://[nowhere", None, http), "endpoint"),
+            (collector("collector:4318", None, http), "is no address"),
+            (collector("ftp://collector", None, http), "http://"),
+            (collector("http://127.0.0.1:4318", None, Some("http/json")), "http/protobuf"),
             (collector("https://127.0.0.1:4317", Some(folder.path().join("none.pem")), None), "none.pem"),
+            (collector("https://127.0.0.1:4318", Some(folder.path().join("none.pem")), http), "none.pem"),
             (collector("https://127.0.0.1:4317", Some(junk), None), "tls"),
+            (slow, "milliseconds"),
         ] {
             let refused = exporting_to(&collector, &settings).expect_err("refused");
             assert!(refused.to_lowercase().contains(reason), "{refused}");
         }
         for endpoint in ["https://collector.example.com:4317", "http://127.0.0.1:4317"] {
-            exporting_to(&collector(endpoint, None, Some("grpc")), &settings).expect("usable");
+            for protocol in [None, Some("grpc"), http] {
+                exporting_to(&collector(endpoint, None, protocol), &settings).expect("usable");
+            }
         }
         start(&Settings { collector: Some(collector("http://[nowhere", None, None)), ..settings })
             .expect("started")

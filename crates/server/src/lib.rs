@@ -127,17 +127,7 @@ fn start_telemetry(settings: &Resolved, environment: &Environment) -> Result<tel
         Some("text") => Some(telemetry::Format::Text),
         Some(other) => anyhow::bail!("`log_format` cannot be `{other}`: expected json or text"),
     };
-    // What operators set for every program counts here, too; what is said of traces alone counts more.
-    let standard = |name: &str| {
-        let of_traces = environment.find(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"));
-        of_traces.or_else(|| environment.find(&format!("OTEL_EXPORTER_OTLP_{name}"))).filter(|value| !value.is_empty())
-    };
-    let endpoint = settings.find("otlp_endpoint").or_else(|| standard("ENDPOINT"));
-    let collector = endpoint.map(|endpoint| telemetry::Collector {
-        endpoint: endpoint.to_owned(),
-        ca_file: standard("CERTIFICATE").map(PathBuf::from),
-        protocol: standard("PROTOCOL").map(str::to_owned),
-    });
+    let collector = find_collector(settings, environment);
     let started = telemetry::start(&telemetry::Settings {
         filter: settings.get("log")?.to_owned(),
         format,
@@ -146,4 +136,21 @@ fn start_telemetry(settings: &Resolved, environment: &Environment) -> Result<tel
         version: env!("CARGO_PKG_VERSION"),
     })?;
     Ok(started)
+}
+
+/// Reads where traces go. What operators set for every program counts here, too, after our own setting; what is said of traces alone
+/// counts more than what is said of all signals.
+fn find_collector(settings: &Resolved, environment: &Environment) -> Option<telemetry::Collector> {
+    let of_traces = |name: &str| environment.find(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"));
+    let standard = |name: &str| of_traces(name).or_else(|| environment.find(&format!("OTEL_EXPORTER_OTLP_{name}")));
+    let endpoint = match (settings.find("otlp_endpoint"), of_traces("ENDPOINT")) {
+        (None, Some(exact)) => telemetry::Endpoint::Traces(exact.to_owned()),
+        (given, _) => telemetry::Endpoint::Base(given.or_else(|| standard("ENDPOINT"))?.to_owned()),
+    };
+    Some(telemetry::Collector {
+        endpoint,
+        ca_file: standard("CERTIFICATE").map(PathBuf::from),
+        protocol: standard("PROTOCOL").map(str::to_owned),
+        timeout_ms: standard("TIMEOUT").map(str::to_owned),
+    })
 }

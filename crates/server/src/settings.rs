@@ -25,7 +25,8 @@ pub(crate) const COMMON: &[Setting] = &[
         "otlp_endpoint",
         Kind::Url,
         None,
-        "Where traces go (OTLP over gRPC); OTEL_EXPORTER_OTLP_ENDPOINT is understood, too",
+        "Where traces go (OTLP over gRPC, or over HTTP with OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf); \
+         OTEL_EXPORTER_OTLP_ENDPOINT is understood, too",
     ),
     setting(
         "core_dumps",

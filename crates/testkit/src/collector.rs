@@ -1,15 +1,26 @@
-//! A trace collector: takes what a process exports over OTLP (gRPC) and keeps it.
+//! A trace collector: takes what a process exports over OTLP, by gRPC or by HTTP, and keeps it.
 
+use std::convert::Infallible;
+use std::io::Read as _;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 pub use opentelemetry_proto::tonic::trace::v1::Span;
 use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::{Server, TcpIncoming};
 use tonic::transport::{Identity, ServerTlsConfig};
 use tonic::{Request, Response, Status};
@@ -20,7 +31,11 @@ pub struct Collector {
     port: u16,
     scheme: &'static str,
     kept: Kept,
+    asked: Asked,
 }
+
+/// Path and headers of each request that came over HTTP.
+type Asked = Arc<Mutex<Vec<(String, HeaderMap)>>>;
 
 #[derive(Debug, Clone, Default)]
 struct Kept(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
@@ -59,7 +74,70 @@ impl Collector {
         let serving =
             server.add_service(TraceServiceServer::new(kept.clone())).serve_with_incoming(TcpIncoming::from(listener));
         runtime::tasks::spawn("testkit.collector", serving);
-        Ok(Self { port, scheme, kept })
+        Ok(Self { port, scheme, kept, asked: Asked::default() })
+    }
+
+    /// Starts one that speaks HTTP.
+    pub async fn start_http() -> Result<Self> {
+        Self::serve_http(None, "http").await
+    }
+
+    /// Starts one that speaks HTTP over TLS, with a certificate of its own making; also returns that certificate as PEM.
+    pub async fn start_https() -> Result<(Self, String)> {
+        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).context("making a certificate")?;
+        let certificate = own.cert.pem();
+        let slot = runtime::tls::CertificateSlot::from_pem(&certificate, &own.signing_key.serialize_pem())?;
+        let tls = runtime::tls::server_config(slot, runtime::tls::ClientCertificates::None, &[b"http/1.1"])?;
+        Ok((Self::serve_http(Some(TlsAcceptor::from(Arc::new(tls))), "https").await?, certificate))
+    }
+
+    async fn serve_http(tls: Option<TlsAcceptor>, scheme: &'static str) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("binding the collector")?;
+        let (kept, asked) = (Kept::default(), Asked::default());
+        let started = Self { port: listener.local_addr()?.port(), scheme, kept, asked };
+        let own = started.clone();
+        runtime::tasks::spawn("testkit.collector", async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (own, tls) = (own.clone(), tls.clone());
+                runtime::tasks::spawn("testkit.collector.connection", async move {
+                    match tls {
+                        None => own.converse(stream).await,
+                        // Who does not trust the certificate goes away.
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                own.converse(stream).await;
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        Ok(started)
+    }
+
+    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let service = service_fn(|request: http::Request<Incoming>| async {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            let status = match read_spans(&head.headers, &body) {
+                Ok(spans) => {
+                    self.asked.lock().push((head.uri.to_string(), head.headers));
+                    self.kept.0.lock().push(spans);
+                    StatusCode::OK
+                }
+                Err(_) => StatusCode::BAD_REQUEST,
+            };
+            let answer = http::Response::builder().status(status).header("content-type", "application/x-protobuf");
+            Ok::<_, Infallible>(answer.body(Full::new(Bytes::new())).expect("a head of constants is valid"))
+        });
+        // A connection that breaks is its client's affair.
+        drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+    }
+
+    /// Returns path and headers of each request that came over HTTP.
+    #[must_use]
+    pub fn asked(&self) -> Vec<(String, HeaderMap)> {
+        self.asked.lock().clone()
     }
 
     /// Returns its address, for `--otlp-endpoint`.
@@ -81,6 +159,18 @@ impl Collector {
     pub fn text(&self) -> String {
         format!("{:?}", self.kept.0.lock())
     }
+}
+
+/// Reads the body of a request over HTTP.
+fn read_spans(headers: &HeaderMap, body: &[u8]) -> Result<ExportTraceServiceRequest> {
+    let is = |name: header::HeaderName, value: &str| headers.get(name).is_some_and(|found| found == value);
+    ensure!(is(header::CONTENT_TYPE, "application/x-protobuf"), "{headers:?}");
+    let mut plain = body.to_vec();
+    if is(header::CONTENT_ENCODING, "gzip") {
+        plain.clear();
+        flate2::read::GzDecoder::new(body).read_to_end(&mut plain)?;
+    }
+    Ok(ExportTraceServiceRequest::decode(plain.as_slice())?)
 }
 
 /// Returns an attribute of a span as text; absent is empty.

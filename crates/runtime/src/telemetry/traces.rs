@@ -19,6 +19,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tracing::{Metadata, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use super::export::LastFailure;
 use super::mask_secrets;
 
 /// The spans that are exported: one for each request of a client and each attempt to answer it, one for each of the management API.
@@ -77,11 +78,12 @@ impl Extractor for Carrier<'_> {
 pub(super) struct Masked<E> {
     exporter: E,
     is_failing: Arc<AtomicBool>,
+    failure: LastFailure,
 }
 
 impl<E> Masked<E> {
-    pub(super) fn new(exporter: E) -> Self {
-        Self { exporter, is_failing: Arc::default() }
+    pub(super) fn new(exporter: E, failure: LastFailure) -> Self {
+        Self { exporter, is_failing: Arc::default(), failure }
     }
 }
 
@@ -89,13 +91,15 @@ impl<E: SpanExporter> SpanExporter for Masked<E> {
     fn export(&self, mut batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
         batch.iter_mut().for_each(mask_span);
         let (exporting, is_failing) = (self.exporter.export(batch), Arc::clone(&self.is_failing));
+        let failure = Arc::clone(&self.failure);
         async move {
             let done = exporting.await;
             let was_failing = is_failing.swap(done.is_err(), Ordering::Relaxed);
             match &done {
                 // Once for a time of failures, not once for each batch.
                 Err(error) if !was_failing => {
-                    let reason = mask_secrets(&super::chain(error)).into_owned();
+                    let cause = failure.lock().take().map(|cause| format!(": {cause}")).unwrap_or_default();
+                    let reason = mask_secrets(&(super::chain(error) + &cause)).into_owned();
                     tracing::warn!(reason, "the trace collector does not take spans; they are dropped until it does");
                 }
                 Ok(()) if was_failing => tracing::info!("the trace collector takes spans again"),
@@ -165,7 +169,9 @@ mod tests {
     /// Runs `act` with tracing on and returns what was exported.
     fn exported(act: impl FnOnce()) -> Vec<SpanData> {
         let memory = InMemorySpanExporter::default();
-        let provider = SdkTracerProvider::builder().with_simple_exporter(Masked::new(memory.clone())).build();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(Masked::new(memory.clone(), LastFailure::default()))
+            .build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
         let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter_fn(is_exported)));
         tracing::subscriber::with_default(subscriber, act);
