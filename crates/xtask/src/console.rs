@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use wasm_bindgen_cli_support::Bindgen;
 
 use crate::compact::compact;
-use crate::repo::{Step, find_program, hex, root, target_dir};
+use crate::repo::{hex, root, target_dir};
 use crate::wasm::Compiler;
 
 /// How the console is built.
@@ -45,7 +45,7 @@ pub(crate) fn build(profile: Profile) -> Result<()> {
     bindgen.generate(&scratch).context("making the JavaScript glue")?;
     if profile == Profile::Release {
         let wasm = scratch.join("headgate_bg.wasm");
-        shrink(&wasm)?;
+        // Without `wasm-opt`: what it makes is a fifth smaller, and larger once compressed.
         fs::write(&wasm, compact(&fs::read(&wasm)?)?)?;
     }
     // The stamp goes first: an interrupted build must not look like a finished one.
@@ -70,21 +70,6 @@ fn compile(compiler: &Compiler, profile: Profile) -> Result<PathBuf> {
     // Leptos erases component types under this flag: faster to compile and, measured, smaller to load as well (505 KB with
     // brotli against 617 KB), since views are no longer written out once per type.
     compiler.compile("headgate-web", flag, folder, "--cfg erase_components").context("compiling the console")
-}
-
-/// Runs `wasm-opt` when the machine has one; the console works without, some ten per cent larger.
-fn shrink(wasm: &Path) -> Result<()> {
-    let Some(tool) = find_program("wasm-opt") else { return Ok(()) };
-    let small = wasm.with_extension("small");
-    let (from, to) = (wasm.to_string_lossy().into_owned(), small.to_string_lossy().into_owned());
-    let optimised = Step::new(tool).args(&["-Oz", "--all-features", from.as_str(), "-o", to.as_str()]).run();
-    match optimised {
-        Ok(()) => fs::rename(&small, wasm).context("taking the smaller wasm"),
-        Err(error) => {
-            eprintln!("note: wasm-opt could not shrink the console, so it is used as it is ({error:#})");
-            Ok(())
-        }
-    }
 }
 
 fn assemble(scratch: &Path, dist: &Path, profile: Profile) -> Result<()> {
