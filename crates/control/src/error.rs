@@ -118,7 +118,7 @@ impl Failure {
     }
 }
 
-fn internal(request_id: RequestId) -> Response {
+pub(crate) fn internal(request_id: RequestId) -> Response {
     let mut problem = Problem::new(ProblemCode::Internal);
     problem.request_id = Some(request_id.to_string());
     render(&problem)

@@ -101,6 +101,8 @@ codes! {
         ModelNotAllowed = "model_not_allowed", 403, Client, "The key may not use this model";
         /// The workspace has no such model.
         ModelUnknown = "model_unknown", 404, Client, "The model does not exist";
+        /// There is no such prompt.
+        PromptUnknown = "prompt_unknown", 404, Client, "The prompt does not exist";
         /// No such response is kept for the caller.
         ResponseUnknown = "response_unknown", 404, Client, "The response does not exist";
         /// No such file or batch is known to the caller.

@@ -35,7 +35,7 @@ mod rates;
 pub(crate) mod realtime;
 pub(crate) mod relay;
 pub(crate) mod remember;
-mod reply;
+pub(crate) mod reply;
 pub(crate) mod reserve;
 pub(crate) mod resolve;
 pub(crate) mod retry;
@@ -152,12 +152,12 @@ impl Worker {
 /// Serves one client call, unless it is already `refused`. The meter settles exactly once: on rejection, on the last byte, or
 /// when the body is dropped.
 pub(crate) async fn handle(
-    worker: Arc<Worker>,
     parts: Box<Parts>,
     mut body: Option<Incoming>,
     refused: Option<Rejection>,
+    mut meter: Box<Meter>,
 ) -> Response<ReplyBody> {
-    let mut meter = Meter::start(worker.clone());
+    let worker = meter.worker().clone();
     let answered = match refused {
         Some(refused) => Err(refused),
         None => run(&worker, &parts, &mut body, &mut meter).await,

@@ -25,22 +25,23 @@ use domain::code::GatewayCode;
 use futures_util::FutureExt;
 use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http1::preface::{Connection, Opening, Protocol};
 use http1::server::{Answers, Reading, Refused, Takeover};
 use http1::taken::{Bodies, Taken};
 use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use ingress::endpoint::error_dialect;
 use ingress::{Limits, Rejection, admit};
-use llm::dialect::Dialect;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::sleep;
 
 use crate::pipeline::relay::{Cut, ReplyBody};
-use crate::pipeline::{self, Worker};
+use crate::pipeline::settle::Meter;
+use crate::pipeline::{self, Worker, reply};
 use crate::server::body::Incoming;
 use crate::server::patience::{Over, Patience};
 use crate::server::stop::Phase;
@@ -298,8 +299,9 @@ impl Answers for Calls {
             StatusCode::REQUEST_TIMEOUT => GatewayCode::RequestTimeout,
             _ => GatewayCode::RequestInvalid,
         };
-        let mut response =
-            Rejection::new(code, refused.detail).closing().respond(Dialect::OpenAiChat, None).map(ReplyBody::bytes);
+        let dialect = error_dialect(refused.path.as_deref().unwrap_or_default(), &HeaderMap::new());
+        let id = self.worker.ids.next_request(self.now());
+        let mut response = reply::refuse_bare(&Rejection::new(code, refused.detail).closing(), dialect, id);
         *response.status_mut() = refused.status;
         response
     }
@@ -329,12 +331,14 @@ async fn answer(
     body: Incoming,
     refused: Option<Rejection>,
 ) -> Response<ReplyBody> {
-    let dialect = ingress::endpoint::error_dialect(parts.uri.path(), &parts.headers);
-    let handled = pipeline::handle(worker.clone(), parts, Some(body), refused);
+    let dialect = error_dialect(parts.uri.path(), &parts.headers);
+    let meter = Meter::start(worker.clone());
+    let id = meter.request_id;
+    let handled = pipeline::handle(parts, Some(body), refused, meter);
     let Ok(response) = AssertUnwindSafe(handled).catch_unwind().await else {
         // The panic hook has logged the place; the meter settled while unwinding.
         worker.metrics.panics.add(1);
-        return Rejection::internal().respond(dialect, None).map(ReplyBody::bytes);
+        return reply::refuse_bare(&Rejection::internal(), dialect, id);
     };
     response
 }
@@ -363,7 +367,7 @@ mod tests {
     }
 
     fn size_of_call<F>(
-        _: impl Fn(Arc<Worker>, Box<http::request::Parts>, Option<Incoming>, Option<Rejection>) -> F,
+        _: impl Fn(Box<http::request::Parts>, Option<Incoming>, Option<Rejection>, Box<Meter>) -> F,
     ) -> usize {
         size_of::<F>()
     }

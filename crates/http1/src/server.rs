@@ -77,7 +77,7 @@ pub trait Answers {
         is_double_framed: bool,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// Answers what is no request.
+    /// Answers what is no request; the client may have asked for a path all the same.
     fn refuse(&self, refused: Refused) -> Response<Self::Body>;
 
     /// Notes that a request has come.

@@ -83,6 +83,18 @@ pub struct Notes {
     pub tags: Vec<String>,
     /// What is said about answers that are given again.
     pub cache: Wish,
+    /// Headers of ours that mean nothing, such as a mistyped one; at most a few.
+    pub unknown: Vec<String>,
+}
+
+/// Most headers without a meaning that are named, and the longest name of one.
+const MAX_UNKNOWN: usize = 8;
+const MAX_UNKNOWN_LENGTH: usize = 64;
+
+/// Answering without the prompt that was asked for would be answering something else.
+fn refuse_prompt() -> Rejection {
+    let detail = "there is no prompt of this name: this installation keeps no prompts; send the messages themselves, without x-headgate-prompt";
+    Rejection::new(GatewayCode::PromptUnknown, detail)
 }
 
 /// Reads the head.
@@ -223,6 +235,12 @@ impl Notes {
                 "tags" => notes.tags = tags(&text_of(value)),
                 "cache" => notes.cache.read_mode(value)?,
                 "cache-ttl" => notes.cache.read_ttl(value)?,
+                "prompt" => return Err(refuse_prompt()),
+                // Read where they count.
+                "key" | "timeout-ms" | "debug" | "rehearse" => {}
+                unknown if notes.unknown.len() < MAX_UNKNOWN && unknown.len() <= MAX_UNKNOWN_LENGTH => {
+                    notes.unknown.push(format!("x-headgate-{unknown}"));
+                }
                 _ => {}
             }
         }

@@ -2,12 +2,15 @@
 //!
 //! Knows nothing of operations. Headers that a handler has set are kept.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use domain::{IdMint as _, RequestId};
+use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, header};
 use tracing::Instrument as _;
 
@@ -47,7 +50,8 @@ pub async fn wrap(State(cx): State<Arc<Cx>>, mut request: Request, next: Next) -
         "actor" = tracing::field::Empty,
     );
     let started = cx.clock.now();
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let handled = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind();
+    let mut response = handled.await.unwrap_or_else(|reason| panicked(&*reason, id));
     span.record("http.response.status_code", response.status().as_u16());
     cx.metrics.answered(response.status(), cx.clock.now().since(started));
     let headers = response.headers_mut();
@@ -63,4 +67,25 @@ pub async fn wrap(State(cx): State<Arc<Cx>>, mut request: Request, next: Next) -
         headers.insert(HeaderName::from_static("x-headgate-request-id"), value);
     }
     response
+}
+
+fn panicked(reason: &(dyn Any + Send), id: RequestId) -> Response {
+    let text = reason.downcast_ref::<&str>().copied().or_else(|| reason.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(request.id = %id, panic = text.unwrap_or("no reason given"), "a request handler panicked");
+    crate::error::internal(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_with_the_id_that_the_log_names() {
+        let id = RequestId::from_uuid(7);
+        let answer = panicked(&"boom", id);
+        assert_eq!(answer.status(), http::StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(answer.into_body(), 10_000).await.expect("a body");
+        let body: api::Problem = serde_json::from_slice(&body).expect("a problem");
+        assert_eq!(body.request_id, Some(id.to_string()));
+    }
 }

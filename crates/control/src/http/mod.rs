@@ -10,7 +10,6 @@ pub mod rate;
 pub mod scanning;
 pub mod table;
 
-use std::any::Any;
 use std::sync::Arc;
 
 use api::{Problem, docs};
@@ -22,7 +21,6 @@ use axum::routing::get;
 use domain::code::ProblemCode;
 use http::{HeaderValue, Method, header};
 use runtime::health::Readiness;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::cx::Cx;
 use crate::http::console::{Console, ConsoleFiles};
@@ -61,7 +59,6 @@ pub fn router(cx: Arc<Cx>, assets: Assets, readiness: Arc<Readiness>) -> Result<
             let response = console.respond(request.method(), uri.path(), request.headers());
             std::future::ready(response)
         })
-        .layer(CatchPanicLayer::custom(panicked))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&cx), edge::wrap))
         .with_state(cx);
     Ok(router)
@@ -70,13 +67,6 @@ pub fn router(cx: Arc<Cx>, assets: Assets, readiness: Arc<Readiness>) -> Result<
 async fn unknown_path(State(_): State<Arc<Cx>>, method: Method) -> Response {
     let detail = format!("There is no such operation for {method}; see /docs.");
     crate::error::render(&Problem::new(ProblemCode::NotFound).with_detail(detail))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
-fn panicked(reason: Box<dyn Any + Send>) -> Response {
-    let text = reason.downcast_ref::<&str>().copied().or_else(|| reason.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(panic = text.unwrap_or("no reason given"), "a request handler panicked");
-    crate::error::render(&Problem::new(ProblemCode::Internal))
 }
 
 fn typed(media: &'static str, text: &'static str) -> Response {

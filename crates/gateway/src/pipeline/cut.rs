@@ -27,6 +27,8 @@ use super::{Shared, Worker};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often counters that count nothing are thrown away, in looks.
 const SWEEP_EVERY: u32 = 300;
+/// When to ask again for another target.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The calls under way of a node.
 pub(crate) type Live = Arc<Calls<Held>>;
@@ -72,7 +74,7 @@ pub(crate) fn refusal(facts: &Held) -> Rejection {
     if facts.is_by_server.load(Ordering::Relaxed) {
         let detail =
             "what serves this call was stopped by an administrator in the middle of it; ask again for another target";
-        return Rejection::new(GatewayCode::NoHealthyTarget, detail);
+        return Rejection::new(GatewayCode::NoHealthyTarget, detail).with_retry_after(Some(SOON));
     }
     refuse_stopped()
 }

@@ -30,6 +30,7 @@ use policy::snapshot::{ModelPolicy, Next as Rule, OrganizationPolicy};
 use provider::failure::{Failure, FailureKind, Scope};
 use provider::{Call, Provider};
 use tokio::time::Instant;
+use upstream::health::USUAL_PAUSE;
 
 pub(crate) use self::bases::Bases;
 pub(crate) use self::continuation::{Continuation, Continued};
@@ -315,10 +316,9 @@ fn refuse(failure: &Failure) -> Rejection {
             "the upstream did not answer in time; try again, or ask for a shorter answer",
         ),
         FailureKind::Connect => (GatewayCode::UpstreamError, "the upstream could not be reached; try again shortly"),
-        FailureKind::RateLimited => (
-            GatewayCode::UpstreamError,
-            "the upstream's rate limit is used up; try again after the time in Retry-After",
-        ),
+        FailureKind::RateLimited => {
+            (GatewayCode::UpstreamError, "the upstream's rate limit is used up; try again after a pause")
+        }
         FailureKind::Overloaded => (GatewayCode::UpstreamError, "the upstream is overloaded; try again shortly"),
         FailureKind::Unauthorized | FailureKind::Forbidden => (
             GatewayCode::UpstreamError,
@@ -338,5 +338,6 @@ fn refuse(failure: &Failure) -> Rejection {
         ),
         _ => (GatewayCode::UpstreamError, "the upstream failed; try again shortly"),
     };
-    Rejection::new(code, detail).with_retry_after(failure.retry_after)
+    let usual = (failure.kind == FailureKind::RateLimited).then_some(USUAL_PAUSE);
+    Rejection::new(code, detail).with_retry_after(failure.retry_after.or(usual))
 }

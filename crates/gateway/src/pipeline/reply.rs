@@ -165,10 +165,23 @@ impl Reply {
 }
 
 /// Makes the response of a refusal and settles its call.
-pub(crate) fn reject(rejection: &Rejection, dialect: Dialect, meter: Box<Meter>) -> Response<ReplyBody> {
+pub(crate) fn reject(rejection: &Rejection, dialect: Dialect, mut meter: Box<Meter>) -> Response<ReplyBody> {
     let mut response = rejection.respond(dialect, Some(meter.request_id)).map(ReplyBody::bytes);
-    stamp(response.headers_mut(), &meter);
+    let headers = response.headers_mut();
+    stamp(headers, &meter);
+    if meter.n_attempts() > 0 {
+        // What upstreams were asked for is paid for, whatever came of it.
+        headers.insert(COST, header_value(&meter.cost()));
+    }
+    headers.insert(OVERHEAD, number_value(micros(meter.refused(Instant::now()))));
     meter.reject(rejection);
+    response
+}
+
+/// Makes the response of a refusal that no call stands behind any more, or yet.
+pub(crate) fn refuse_bare(rejection: &Rejection, dialect: Dialect, id: domain::RequestId) -> Response<ReplyBody> {
+    let mut response = rejection.respond(dialect, Some(id)).map(ReplyBody::bytes);
+    response.headers_mut().insert(REQUEST_ID, header_value(&id));
     response
 }
 
@@ -202,8 +215,8 @@ fn stamp(headers: &mut HeaderMap, meter: &Meter) {
     if let Some(left) = meter.money.as_ref().and_then(|money| money.left()) {
         headers.insert(BUDGET, header_value(&left));
     }
-    if !meter.dropped.is_empty() {
-        insert_text(headers, DROPPED, &list_dropped(&meter.dropped));
+    if !meter.dropped.is_empty() || !meter.notes.unknown.is_empty() {
+        insert_text(headers, DROPPED, &list_dropped(&[&meter.dropped[..], &meter.notes.unknown].concat()));
     }
 }
 

@@ -294,9 +294,13 @@ impl Meter {
 
     /// Notes that the answer begins, and returns the time spent in Headgate itself until now.
     pub(crate) fn answered(&mut self, now: Instant) -> Duration {
-        let elapsed = now.duration_since(self.started);
-        let overhead = elapsed.saturating_sub(self.waited);
-        self.first_byte = Some(elapsed);
+        self.first_byte = Some(now.duration_since(self.started));
+        self.refused(now)
+    }
+
+    /// Returns what Headgate itself took until it refused.
+    pub(crate) fn refused(&mut self, now: Instant) -> Duration {
+        let overhead = now.duration_since(self.started).saturating_sub(self.waited);
         self.overhead = Some(overhead);
         overhead
     }
@@ -553,6 +557,8 @@ impl Meter {
             None => (None, None, None),
         };
         let notes = std::mem::take(&mut self.notes);
+        let mut dropped = std::mem::take(&mut self.dropped);
+        dropped.extend(notes.unknown);
         let event = Box::new(UsageEvent {
             id: self.request_id,
             organization_id: caller.organization,
@@ -589,7 +595,7 @@ impl Meter {
             metadata: notes.metadata,
             routing: self.routing.take(),
             tags: notes.tags,
-            dropped: std::mem::take(&mut self.dropped),
+            dropped,
             attempts: std::mem::take(&mut self.attempts),
             charges: settled.as_mut().map(Settled::take_charges).unwrap_or_default(),
             is_by_old_secret: caller.is_by_old_secret,

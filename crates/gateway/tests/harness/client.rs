@@ -59,6 +59,10 @@ impl Ask {
         Self { method, path: path.to_owned(), headers: vec![], body: body.into() }
     }
 
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// A POST of JSON with the standard key.
     pub(crate) fn post(path: &str, body: impl Into<Bytes>) -> Self {
         Self::new(Method::POST, path, body)

@@ -1,10 +1,10 @@
 //! The request headers of the public contract, one by one: each is honoured and lands where it should.
 
 use domain::usage::UsageEvent;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::Bench;
-use crate::harness::client::{chat, chat_stream, messages_stream};
+use crate::harness::client::{Ask, chat, chat_stream, messages, messages_stream};
 use crate::harness::upstream::{Play, anthropic_stream, openai_stream, openai_whole};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -126,5 +126,56 @@ async fn anthropics_clients_end_with_the_right_count_of_both_sides() {
         // An upstream of another dialect tells its count at the end; who knows it says it at the start.
         let known = if model == "gpt" { 0 } else { event.usage.input };
         assert_eq!(started["input_tokens"], known, "{model}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_of_ours_that_means_nothing_is_named_and_a_prompt_is_not_passed_over() {
+    let bench = Bench::new();
+    bench.upstreams.play("openai.test", openai_whole());
+    let answer = bench.ask(chat("gpt").header("x-headgate-tag", "a").header("x-headgate-user", "ann")).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-headgate-dropped")), (200, "x-headgate-tag"));
+    assert_eq!(bench.event().await.dropped, ["x-headgate-tag"]);
+    let refused = bench.ask(chat("gpt").header("x-headgate-prompt", "greeting@production")).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (404, "prompt_unknown"));
+}
+
+/// Headers that every call with an attempt is answered with.
+const ANSWERED: [&str; 6] = [
+    "x-headgate-request-id",
+    "x-headgate-policy-revision",
+    "x-headgate-attempts",
+    "x-headgate-model",
+    "x-headgate-provider",
+    "x-headgate-overhead-us",
+];
+
+#[tokio::test(start_paused = true)]
+async fn every_surface_says_the_same_of_its_call() {
+    let embed = json!({"model": "echo/echo-embed", "input": "Hi"});
+    let count = json!({"model": "claude", "messages": [{"role": "user", "content": "Hi"}]});
+    let content = json!({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]});
+    let respond = json!({"model": "echo/echo-1", "input": "Hi", "store": false});
+    let completion = json!({"model": "echo/echo-1", "prompt": "Hi"});
+    for (ask, is_whole) in [
+        (chat("echo/echo-1"), true),
+        (chat_stream("echo/echo-1"), false),
+        (messages("echo/echo-1"), true),
+        (messages_stream("echo/echo-1"), false),
+        (Ask::post("/v1/embeddings", embed.to_string()), true),
+        (Ask::post("/v1/responses", respond.to_string()), true),
+        (Ask::post("/v1/completions", completion.to_string()), true),
+        (Ask::post("/v1beta/models/echo/echo-1:generateContent", content.to_string()), true),
+        (Ask::post("/v1/messages/count_tokens", count.to_string()), false),
+    ] {
+        let bench = Bench::new();
+        let path = ask.path().to_owned();
+        let answer = bench.ask(ask).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        for name in ANSWERED {
+            assert!(!answer.header(name).is_empty(), "{path} has no {name}");
+        }
+        // Of a stream it is known only at its end; counting is free.
+        assert_eq!(!answer.header("x-headgate-cost-usd").is_empty(), is_whole, "{path}");
     }
 }

@@ -165,6 +165,17 @@ async fn framing_games() {
         let shown = &game[..game.len().min(300)];
         assert!(answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.0 400"), "{shown}\n→ {answer}");
         assert_eq!(answer.matches("HTTP/1.").count(), 1, "nothing behind it is served: {shown}\n→ {answer}");
+        if game.starts_with("POST /v1/chat") {
+            let anthropic = bench.raw(&[game.replace("/v1/chat/completions", "/v1/messages").as_bytes()]).await;
+            assert!(
+                anthropic.starts_with("HTTP/1.1 400") || anthropic.starts_with("HTTP/1.0 400"),
+                "{shown}\n→ {anthropic}"
+            );
+            assert!(
+                anthropic.contains(r#"{"type":"error""#) && anthropic.contains("x-headgate-request-id: req_"),
+                "{anthropic}"
+            );
+        }
     }
     let plain = bench
         .raw(&[format!("{line}{auth}transfer-encoding: chunked\r\nconnection: close\r\n\r\n{chunked}").as_bytes()])

@@ -21,6 +21,8 @@ use crate::{digits, find_end, lists};
 const USUAL_HEADERS: usize = 128;
 /// Least that a head may have, whatever the limit says.
 const LEAST_HEAD: usize = 8 * 1024;
+/// Longest path of a head that is not served which is looked at.
+const MAX_SHOWN_PATH: usize = 1_024;
 
 /// The head of a request.
 #[derive(Debug)]
@@ -39,30 +41,44 @@ pub(super) struct Head {
 }
 
 /// A head that is not served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// The status to answer with.
     pub status: StatusCode,
     /// What was wrong, for the client.
     pub detail: &'static str,
+    /// The path that its first line seems to ask for: an answer may be put as the client expects it there.
+    pub path: Option<Box<str>>,
 }
 
 impl Refused {
     pub(super) const SLOW: Self = Self {
         status: StatusCode::REQUEST_TIMEOUT,
         detail: "the head of the request did not come to its end in time; send it again, on a new connection",
+        path: None,
     };
     const TOO_LARGE: Self = Self {
         status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         detail: "the head of the request is larger than this gateway accepts, or has more lines; send fewer or shorter headers",
+        path: None,
     };
     const EXPECTATION: Self = Self {
         status: StatusCode::EXPECTATION_FAILED,
         detail: "the request expects something else than 100-continue; send it without the expect header",
+        path: None,
     };
 
     const fn malformed(detail: &'static str) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, detail }
+        Self { status: StatusCode::BAD_REQUEST, detail, path: None }
+    }
+
+    /// Notes what the first line of a head asks for.
+    fn of(self, head: &[u8]) -> Self {
+        let line = head.split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or_default();
+        let target = line.split(|byte| *byte == b' ').nth(1).filter(|it| it.len() <= MAX_SHOWN_PATH);
+        let text = target.and_then(|it| std::str::from_utf8(it).ok()).filter(|it| it.starts_with('/'));
+        let path = text.map(|it| it.split('?').next().unwrap_or_default().into());
+        Self { path, ..self }
     }
 }
 
@@ -72,15 +88,15 @@ pub(super) fn read(buf: &mut BytesMut, n_seen: &mut usize, limits: Limits) -> Re
     // What comes after it is refused with a reason, so this is twice the limit itself.
     let most = limits.max_header_bytes.max(LEAST_HEAD) * 2;
     let Some(end) = find_end(buf, n_seen).filter(|end| *end <= most) else {
-        return if buf.len() > most { Err(Refused::TOO_LARGE) } else { may_be_head(buf).map(|()| None) };
+        return if buf.len() > most { Err(Refused::TOO_LARGE.of(buf)) } else { may_be_head(buf).map(|()| None) };
     };
     *n_seen = 0;
     let head = buf.split_to(end).freeze();
     // A line end that others may not take for one.
     if memchr::memchr_iter(b'\n', &head).any(|at| at == 0 || head[at - 1] != b'\r') {
-        return Err(Refused::malformed("lines of the request's head end with a line feed alone"));
+        return Err(Refused::malformed("lines of the request's head end with a line feed alone").of(&head));
     }
-    parse(&head, limits.max_headers).map(Some)
+    parse(&head, limits.max_headers).map(Some).map_err(|refused| refused.of(&head))
 }
 
 /// Passes over empty lines before a request (RFC 9112, section 2.2).

@@ -372,6 +372,7 @@ const fn is_final(code: GatewayCode) -> bool {
             | GatewayCode::KeyRevoked
             | GatewayCode::ModelNotAllowed
             | GatewayCode::ModelUnknown
+            | GatewayCode::PromptUnknown
             | GatewayCode::NoHealthyTarget
     )
 }
