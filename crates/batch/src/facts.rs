@@ -2,7 +2,7 @@
 //!
 //! JSON that a later build reads too: fields are only ever added, each with a default.
 
-use domain::{DeploymentId, RemoteId};
+use domain::{BaseModel, DeploymentId, RemoteId};
 use serde::{Deserialize, Serialize};
 
 /// One model of a batch.
@@ -14,6 +14,9 @@ pub struct Model {
     pub deployment: DeploymentId,
     /// As the upstream names it.
     pub upstream: String,
+    /// The model of the catalog that it really is, where that name does not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseModel>,
 }
 
 /// What is known of a file or a batch.
@@ -78,7 +81,12 @@ mod tests {
     use super::*;
 
     fn model(name: &str, upstream: &str) -> Model {
-        Model { name: name.to_owned(), deployment: DeploymentId::from_uuid(1), upstream: upstream.to_owned() }
+        Model {
+            name: name.to_owned(),
+            deployment: DeploymentId::from_uuid(1),
+            upstream: upstream.to_owned(),
+            base: None,
+        }
     }
 
     #[test]

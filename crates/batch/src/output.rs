@@ -154,6 +154,7 @@ mod tests {
             name: name.to_owned(),
             deployment: DeploymentId::from_uuid(1),
             upstream: upstream.to_owned(),
+            base: None,
         };
         Facts { models: vec![model("mine", "gpt-5"), model("small", "gpt-5-mini")], ..Facts::default() }
     }

@@ -177,6 +177,7 @@ async fn archiving_destroys_the_secret_and_takes_its_models_out_of_routing() {
         name: "gpt".parse().expect("a model name"),
         provider: "openai".to_owned(),
         upstream_model: "gpt-4o-mini".to_owned(),
+        base_model: None,
         credential_id,
         is_enabled: true,
     };

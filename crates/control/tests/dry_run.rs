@@ -25,6 +25,7 @@ async fn deployment(world: &World, name: &str) -> DeploymentId {
         name: name.parse().expect("a model name"),
         provider: "echo".to_owned(),
         upstream_model: name.to_owned(),
+        base_model: None,
         credential_id: None,
         is_enabled: true,
     };

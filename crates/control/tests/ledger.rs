@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use api::ops::OrganizationPath;
+use api::ops::deployments::{CreateDeployment, DeploymentChange, DeploymentPath, NewDeployment, UpdateDeployment};
 use api::ops::ledger::{
     InvariantsView, LedgerInvariants, ListPostings, PostingPath, PostingView, Rerate, RerateReport, RerateRequest,
 };
-use api::ops::models::{NewPrice, RatesView, SetPrice};
+use api::ops::models::{ListPrices, NewPrice, PriceQuery, RatesView, SetPrice};
 use api::ops::usage::{OrganizationUsage, UsageQuery};
+use api::ops::{OrganizationPath, WorkspacePath};
 use api::{Empty, NoQuery};
 use control::jobs;
 use domain::ledger::{PostingKind, Rule};
@@ -57,7 +58,12 @@ fn billed(world: &World, minutes: u32, model: &str, input: u64, nanos: i64) -> U
 
 /// Sets an own price of a model, from now on: so many dollars per million tokens of input.
 async fn price(world: &World, dollars: &str) -> PriceId {
-    let body = NewPrice {
+    let set = world.as_owner().call::<SetPrice>(org(world), NoQuery {}, new_price(dollars)).await.expect("a price");
+    set.id.expect("an id")
+}
+
+fn new_price(dollars: &str) -> NewPrice {
+    NewPrice {
         provider: "openai".to_owned(),
         upstream_model: "own-1".to_owned(),
         effective_at: None,
@@ -66,9 +72,7 @@ async fn price(world: &World, dollars: &str) -> PriceId {
         long_context: Vec::new(),
         tiers: Vec::new(),
         images: Vec::new(),
-    };
-    let set = world.as_owner().call::<SetPrice>(org(world), NoQuery {}, body).await.expect("a price");
-    set.id.expect("an id")
+    }
 }
 
 async fn postings(world: &World, id: RequestId) -> Vec<PostingView> {
@@ -77,15 +81,19 @@ async fn postings(world: &World, id: RequestId) -> Vec<PostingView> {
 }
 
 async fn rerate(world: &World, price_id: PriceId, is_dry_run: bool) -> RerateReport {
-    let body = RerateRequest {
+    let body = rerate_of(world, price_id, is_dry_run);
+    world.as_owner().call::<Rerate>(org(world), NoQuery {}, body).await.expect("a report")
+}
+
+fn rerate_of(world: &World, price_id: PriceId, is_dry_run: bool) -> RerateRequest {
+    RerateRequest {
         price_id,
         from: world.now().minus(Duration::from_secs(3_600)),
         to: world.now(),
         reason: "the contract says otherwise".to_owned(),
         is_dry_run,
         after: None,
-    };
-    world.as_owner().call::<Rerate>(org(world), NoQuery {}, body).await.expect("a report")
+    }
 }
 
 async fn invariants(world: &World) -> InvariantsView {
@@ -155,6 +163,52 @@ async fn wrong_prices_are_put_right_beside_what_was_booked_and_only_once() {
     assert_eq!(spent(&world).await, before);
     jobs::run_due(&world.cx).await;
     assert!(invariants(&world).await.is_kept);
+}
+
+#[tokio::test]
+async fn calls_of_a_deployment_are_billed_anew_by_the_price_of_the_model_that_it_is() {
+    let world = World::new().await;
+    let new = |base: &str| NewDeployment {
+        name: "tuned".parse().expect("a model name"),
+        provider: "echo".to_owned(),
+        upstream_model: "ft:9".to_owned(),
+        base_model: Some(base.to_owned()),
+        credential_id: None,
+        is_enabled: true,
+    };
+    let path = WorkspacePath { workspace_id: world.workspace() };
+    let owner = world.as_owner();
+    for wrong in ["echo-1", "echo/none", "/echo-1"] {
+        let refused = owner.refused::<CreateDeployment>(path, NoQuery {}, new(wrong)).await;
+        assert_eq!(refused.fields[0].pointer, "/base_model", "{wrong}");
+    }
+    let tuned = owner.call::<CreateDeployment>(path, NoQuery {}, new("openai/gpt-4o")).await.expect("a deployment");
+    assert_eq!(tuned.base_model.as_deref(), Some("openai/gpt-4o"));
+    let of_base = PriceQuery { upstream_model: Some("gpt-4o".to_owned()), ..PriceQuery::default() };
+    let book = owner.call::<ListPrices>(org(&world), of_base, Empty {}).await.expect("prices").items;
+    assert!(
+        !book.is_empty() && book.iter().all(|it| it.provider == "openai"),
+        "its prices came into the book: {book:?}"
+    );
+
+    let base = billed(&world, 5, "ft:9", 1_000, 2_500_000);
+    let own = AttemptRecord { deployment_id: tuned.id, provider: "echo".to_owned(), ..base.attempts[0].clone() };
+    let call = UsageEvent { price_id: book[0].id, provider: Some("echo".to_owned()), attempts: vec![own], ..base };
+    crate::usage::book(&world, std::slice::from_ref(&call)).await;
+    world.advance(7_200);
+    let body = NewPrice { upstream_model: "gpt-4o".to_owned(), ..new_price("2") };
+    let right = owner.call::<SetPrice>(org(&world), NoQuery {}, body).await.expect("a price").id.expect("an id");
+    let body = RerateRequest { from: world.now().minus(Duration::from_secs(9_000)), ..rerate_of(&world, right, false) };
+    let done = owner.call::<Rerate>(org(&world), NoQuery {}, body).await.expect("a report");
+    assert_eq!((done.requests, done.changed, done.unexplained), (1, 1, 0), "{done:?}");
+    let moved = postings(&world, call.id).await;
+    assert_eq!((moved.len(), moved[1].debit.as_str()), (2, "owed/echo"), "it is owed to whom it was paid");
+    assert_eq!(moved[1].amount_usd.to_string(), "0.0005");
+
+    let change = DeploymentChange { version: Some(1), base_model: Some(String::new()), ..DeploymentChange::default() };
+    let path = DeploymentPath { workspace_id: world.workspace(), deployment_id: tuned.id };
+    let changed = owner.call::<UpdateDeployment>(path, NoQuery {}, change).await.expect("a change");
+    assert_eq!((changed.base_model, changed.upstream_model.as_str()), (None, "ft:9"));
 }
 
 #[tokio::test]

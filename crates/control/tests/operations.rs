@@ -47,6 +47,7 @@ fn model(name: &str) -> NewDeployment {
         name: name.parse().expect("a model name"),
         provider: "echo".to_owned(),
         upstream_model: "echo-1".to_owned(),
+        base_model: None,
         credential_id: None,
         is_enabled: true,
     }

@@ -50,7 +50,7 @@ pub mod workspace;
 pub use actor::{Actor, ActorKind, JobName, Permit};
 pub use id::*;
 pub use money::{NanoUsd, Price};
-pub use name::{DisplayName, Email, ModelName, ModelPattern, Slug};
+pub use name::{BaseModel, DisplayName, Email, ModelName, ModelPattern, Slug};
 pub use page::{Cursor, Limit, Page};
 pub use rbac::{Permission, Role, Scope};
 pub use rng::Entropy;

@@ -92,6 +92,9 @@ names! {
     ModelName = model_name,
     /// A model name or a prefix followed by `*`; `*` alone matches every model.
     ModelPattern = model_pattern,
+    /// A model of the catalog, as `provider/name`: whose limits, abilities and prices hold for one that an upstream names otherwise
+    /// (a deployment of Azure, a tuned model, a cloud's inference profile).
+    BaseModel = base_model,
     /// An e-mail address, lower case, at most 254 characters; only its rough shape is checked.
     Email = email,
 }
@@ -101,6 +104,14 @@ impl ModelPattern {
     #[must_use]
     pub fn matches(&self, model: &str) -> bool {
         self.0.strip_suffix('*').map_or(&*self.0 == model, |prefix| model.starts_with(prefix))
+    }
+}
+
+impl BaseModel {
+    /// Returns the provider's name, and that of the model at it.
+    #[must_use]
+    pub fn parts(&self) -> (&str, &str) {
+        self.0.split_once('/').unwrap_or_default()
     }
 }
 
@@ -125,6 +136,15 @@ fn display_name(text: &str) -> Result<String, NameError> {
     let text = bounded(text, 80)?;
     if text.chars().any(char::is_control) {
         return Err(NameError::Characters { rule: "must not contain control characters" });
+    }
+    Ok(text.to_owned())
+}
+
+fn base_model(text: &str) -> Result<String, NameError> {
+    let text = bounded(text, 300)?;
+    let is_whole = text.split_once('/').is_some_and(|(provider, name)| !provider.is_empty() && !name.is_empty());
+    if !is_whole || text.chars().any(char::is_control) {
+        return Err(NameError::Characters { rule: "use provider/name, as the models page lists them" });
     }
     Ok(text.to_owned())
 }

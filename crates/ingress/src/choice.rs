@@ -220,7 +220,7 @@ impl Wish for Choosing<'_> {
         if max_price.prompt.is_none() && max_price.completion.is_none() {
             return None;
         }
-        let price = self.organization.price(&deployment.provider, &deployment.upstream_model, self.at);
+        let price = self.organization.price(deployment, self.at);
         let is_within = price.is_some_and(|price| {
             is_at_most(price.rates.input, max_price.prompt) && is_at_most(price.rates.output, max_price.completion)
         });

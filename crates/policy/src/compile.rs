@@ -471,6 +471,7 @@ impl Work<'_> {
             name: it.name.to_string(),
             provider: it.provider,
             upstream_model: it.upstream_model,
+            base_model: it.base_model,
             credential,
             is_enabled,
         }

@@ -49,6 +49,7 @@ fn deployment(it: &Deployment, credentials: &[Credential]) -> DeploymentPolicy {
         name: it.name.to_string(),
         provider: it.provider.clone(),
         upstream_model: it.upstream_model.clone(),
+        base_model: it.base_model.clone(),
         credential,
         is_enabled: it.is_enabled,
     }

@@ -15,8 +15,8 @@ use domain::rate_limit::Rate;
 use domain::route::{Node, Rules, Target, Timeouts};
 use domain::secret::{Kid, TokenMac};
 use domain::{
-    BudgetId, CredentialId, DeploymentId, EnvironmentId, KillSwitchId, ModelName, ModelPattern, OrganizationId,
-    PriceId, RateLimitId, RouteId, Timestamp, VirtualKeyId, WorkspaceId,
+    BaseModel, BudgetId, CredentialId, DeploymentId, EnvironmentId, KillSwitchId, ModelName, ModelPattern,
+    OrganizationId, PriceId, RateLimitId, RouteId, Timestamp, VirtualKeyId, WorkspaceId,
 };
 
 /// The kinds of resources, in the order in which they are hashed.
@@ -330,6 +330,8 @@ pub struct Deployment {
     pub provider: String,
     /// The model's name at the provider.
     pub upstream_model: String,
+    /// The model of the catalog that it really is, where that name does not say so.
+    pub base_model: Option<BaseModel>,
     /// `None` for providers that need none.
     pub credential: Option<CredentialId>,
     /// Whether it takes part in routing.
@@ -531,6 +533,7 @@ impl From<&domain::deployment::Deployment> for Deployment {
             name: it.name.clone(),
             provider: it.provider.clone(),
             upstream_model: it.upstream_model.clone(),
+            base_model: it.base_model.clone(),
             credential: it.credential_id,
             is_enabled: it.is_enabled,
         }

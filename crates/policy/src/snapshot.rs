@@ -15,8 +15,8 @@ use domain::price::{PriceSource, Rates};
 use domain::route::{Affinity, Dropped, FailureClass, Overrides, RetryBudget, Rules, StreamFailure, Timeouts};
 use domain::secret::{Kid, TokenMac};
 use domain::{
-    CredentialId, DeploymentId, EnvironmentId, OrganizationId, PriceId, RouteId, Secret, Timestamp, TokenKind,
-    TokenSecret, WorkspaceId,
+    BaseModel, CredentialId, DeploymentId, EnvironmentId, OrganizationId, PriceId, RouteId, Secret, Timestamp,
+    TokenKind, TokenSecret, WorkspaceId,
 };
 use rustc_hash::FxHashMap;
 
@@ -253,6 +253,8 @@ pub struct DeploymentPolicy {
     pub provider: String,
     /// The model's name at the provider.
     pub upstream_model: String,
+    /// The model of the catalog that it really is, where that name does not say so.
+    pub base_model: Option<BaseModel>,
     /// How it authenticates.
     pub credential: CredentialUse,
     /// Whether it takes part in routing.
@@ -260,6 +262,15 @@ pub struct DeploymentPolicy {
 }
 
 impl DeploymentPolicy {
+    /// Returns provider and name under which the catalog has what is known of the model.
+    #[must_use]
+    pub fn known_as(&self) -> (&str, &str) {
+        match &self.base_model {
+            Some(base) => base.parts(),
+            None => (&self.provider, &self.upstream_model),
+        }
+    }
+
     /// Says whether it can be tried at all: enabled, and its credential at hand.
     #[must_use]
     pub const fn is_usable(&self) -> bool {
@@ -510,10 +521,10 @@ impl OrganizationPolicy {
         self.credentials.get(&id)
     }
 
-    /// Finds the price of a model that holds at `at`; the organization's own goes before the catalog's.
+    /// Finds the price of a deployment that holds at `at`; the organization's own goes before the catalog's.
     #[must_use]
-    pub fn price(&self, provider: &str, upstream_model: &str, at: Timestamp) -> Option<&Price> {
-        self.prices.find(provider, upstream_model, at)
+    pub fn price(&self, deployment: &DeploymentPolicy, at: Timestamp) -> Option<&Price> {
+        self.prices.find_for(deployment, at)
     }
 
     /// Returns the budgets.
@@ -634,6 +645,19 @@ impl PriceBook {
             });
         }
         book
+    }
+
+    /// Finds the price of a deployment that holds at `at`: an own one of its very name, then those of the model that it is.
+    #[must_use]
+    pub fn find_for(&self, deployment: &DeploymentPolicy, at: Timestamp) -> Option<&Price> {
+        let named = self.find(&deployment.provider, &deployment.upstream_model, at);
+        match &deployment.base_model {
+            None => named,
+            Some(base) => {
+                let (provider, name) = base.parts();
+                named.filter(|price| price.source == PriceSource::Own).or_else(|| self.find(provider, name, at))
+            }
+        }
     }
 
     /// Finds the price that holds at `at`.

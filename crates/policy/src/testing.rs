@@ -174,6 +174,7 @@ impl TestOrganization {
             name: name(&format!("model-{m}")),
             provider: "openai".to_owned(),
             upstream_model: format!("model-{m}"),
+            base_model: None,
             credential: Some(self.credential(n)),
             is_enabled: true,
         })

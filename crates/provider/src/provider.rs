@@ -49,7 +49,7 @@ mod xai;
 
 use bytes::Bytes;
 use domain::usage::{TokenUsage, UnitUsage};
-use domain::{Secret, Timestamp};
+use domain::{BaseModel, Secret, Timestamp};
 use http::HeaderMap;
 
 use crate::auth::{self, SignError, TokenExchange};
@@ -168,6 +168,15 @@ pub struct Target<'a> {
     pub base: &'a Base,
     /// The model as the upstream names it.
     pub upstream_model: &'a str,
+    /// The model of the catalog that it really is, where that name does not say so.
+    pub base_model: Option<&'a BaseModel>,
+}
+
+impl<'a> Target<'a> {
+    /// Returns provider and name under which the catalog has what is known of the model.
+    fn known_as(&self, provider: &'static str) -> (&'a str, &'a str) {
+        self.base_model.map_or((provider, self.upstream_model), BaseModel::parts)
+    }
 }
 
 /// An upstream request, unsigned, and how its answer is to be read.
@@ -302,7 +311,8 @@ pub trait Provider: Sync {
             Operation::Embeddings | Operation::Task(_) => None,
         };
         let mut prepared = prepare::prepare(spec, call, target, speech, || {
-            self.request_options(model, crate::catalog::find(spec.name, model))
+            let (provider, name) = target.known_as(spec.name);
+            self.request_options(name, crate::catalog::find(provider, name))
         })?;
         if let Relay::Untouched { dialect, .. } = prepared.relay
             && !self.relays_untouched(call, model)

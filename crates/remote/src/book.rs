@@ -67,6 +67,7 @@ impl Tally {
                 name: model.name.clone(),
                 provider: object.provider.clone(),
                 upstream_model: model.upstream.clone(),
+                base_model: model.base.clone(),
                 // Nothing is sent with it.
                 credential: CredentialUse::None,
                 is_enabled: true,

@@ -122,6 +122,7 @@ impl<'a> Targets<'a> {
             name: model.name.to_string(),
             deployment: deployment.id,
             upstream: deployment.upstream_model.clone(),
+            base: deployment.base_model.clone(),
         });
         self.known.insert(name.to_owned(), at);
         Ok(at)

@@ -3,7 +3,7 @@
 use domain::change::Change;
 use domain::deployment::Deployment;
 use domain::page::{Cursor, Limit, Page};
-use domain::{CredentialId, DeploymentId, ModelName, Permit, Timestamp, WorkspaceId};
+use domain::{BaseModel, CredentialId, DeploymentId, ModelName, Permit, Timestamp, WorkspaceId};
 
 use crate::row::{self, Row, signed, time, time_opt, unsigned};
 use crate::tx::Exactly as _;
@@ -17,6 +17,7 @@ struct DeploymentRow {
     name: String,
     provider: String,
     upstream_model: String,
+    base_model: Option<String>,
     credential_id: Option<String>,
     is_enabled: bool,
     version: i64,
@@ -35,6 +36,7 @@ impl DeploymentRow {
             name: row.parse("name", &self.name)?,
             provider: self.provider,
             upstream_model: self.upstream_model,
+            base_model: row.parse_opt("base_model", self.base_model.as_deref())?,
             credential_id: row.parse_opt("credential_id", self.credential_id.as_deref())?,
             is_enabled: self.is_enabled,
             version: unsigned(self.version),
@@ -64,9 +66,9 @@ pub async fn insert(tx: &mut WriteTx, permit: &Permit, deployment: &Deployment) 
     tx.spend(permit)?;
     check_name(tx, deployment.workspace_id, &deployment.name).await?;
     sqlx::query(
-        "INSERT INTO deployments (organization_id, id, workspace_id, name, provider, upstream_model, credential_id,
-                                  is_enabled, version, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        "INSERT INTO deployments (organization_id, id, workspace_id, name, provider, upstream_model, base_model,
+                                  credential_id, is_enabled, version, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(deployment.organization_id.to_string())
     .bind(deployment.id.to_string())
@@ -74,6 +76,7 @@ pub async fn insert(tx: &mut WriteTx, permit: &Permit, deployment: &Deployment) 
     .bind(deployment.name.as_str())
     .bind(&deployment.provider)
     .bind(&deployment.upstream_model)
+    .bind(deployment.base_model.as_ref().map(BaseModel::as_str))
     .bind(deployment.credential_id.map(|id| id.to_string()))
     .bind(deployment.is_enabled)
     .bind(signed(deployment.version))
@@ -98,8 +101,8 @@ pub async fn list(
     limit: Limit,
 ) -> Result<Page<Deployment>> {
     let rows: Vec<DeploymentRow> = sqlx::query_as(
-        "SELECT id, organization_id, workspace_id, name, provider, upstream_model, credential_id, is_enabled, version,
-                created_at, updated_at, archived_at FROM deployments
+        "SELECT id, organization_id, workspace_id, name, provider, upstream_model, base_model, credential_id, is_enabled,
+                version, created_at, updated_at, archived_at FROM deployments
           WHERE organization_id = $1 AND workspace_id = $2 AND archived_at IS NULL AND ($3::text IS NULL OR id < $3)
           ORDER BY id DESC LIMIT $4",
     )
@@ -115,8 +118,8 @@ pub async fn list(
 /// Loads all deployments, or those of the given ids, archived ones included.
 pub async fn load(tx: &mut Tx, ids: Option<&[DeploymentId]>) -> Result<Vec<Deployment>> {
     let rows: Vec<DeploymentRow> = sqlx::query_as(
-        "SELECT id, organization_id, workspace_id, name, provider, upstream_model, credential_id, is_enabled, version,
-                created_at, updated_at, archived_at FROM deployments
+        "SELECT id, organization_id, workspace_id, name, provider, upstream_model, base_model, credential_id, is_enabled,
+                version, created_at, updated_at, archived_at FROM deployments
           WHERE organization_id = $1 AND ($2::text[] IS NULL OR id = ANY($2)) ORDER BY id",
     )
     .bind(tx.org())
@@ -129,8 +132,8 @@ pub async fn load(tx: &mut Tx, ids: Option<&[DeploymentId]>) -> Result<Vec<Deplo
 /// Lists the live deployments of the organization that use a credential.
 pub async fn list_by_credential(tx: &mut Tx, credential_id: CredentialId) -> Result<Vec<Deployment>> {
     let rows: Vec<DeploymentRow> = sqlx::query_as(
-        "SELECT id, organization_id, workspace_id, name, provider, upstream_model, credential_id, is_enabled, version,
-                created_at, updated_at, archived_at FROM deployments
+        "SELECT id, organization_id, workspace_id, name, provider, upstream_model, base_model, credential_id, is_enabled,
+                version, created_at, updated_at, archived_at FROM deployments
           WHERE organization_id = $1 AND credential_id = $2 AND archived_at IS NULL ORDER BY id",
     )
     .bind(tx.org())
@@ -146,7 +149,8 @@ pub async fn update(tx: &mut WriteTx, permit: &Permit, deployment: &Deployment) 
     check_name(tx, deployment.workspace_id, &deployment.name).await?;
     sqlx::query(
         "UPDATE deployments
-            SET name = $4, upstream_model = $5, credential_id = $6, is_enabled = $7, updated_at = $8, version = version + 1
+            SET name = $4, upstream_model = $5, base_model = $6, credential_id = $7, is_enabled = $8, updated_at = $9,
+                version = version + 1
           WHERE organization_id = $1 AND id = $2 AND version = $3 AND archived_at IS NULL",
     )
     .bind(tx.org())
@@ -154,6 +158,7 @@ pub async fn update(tx: &mut WriteTx, permit: &Permit, deployment: &Deployment) 
     .bind(signed(deployment.version))
     .bind(deployment.name.as_str())
     .bind(&deployment.upstream_model)
+    .bind(deployment.base_model.as_ref().map(BaseModel::as_str))
     .bind(deployment.credential_id.map(|id| id.to_string()))
     .bind(deployment.is_enabled)
     .bind(deployment.updated_at.as_micros())

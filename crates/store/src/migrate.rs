@@ -57,6 +57,7 @@ migrations! {
     23 "0023_usage_minutes.sql",
     24 "0024_found_secrets.sql",
     25 "0025_old_secrets.sql",
+    26 "0026_base_models.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

@@ -42,6 +42,7 @@ fn deployment(tenant: &Tenant, model: &str, credential_id: Option<CredentialId>)
         name: name(model),
         provider: "openai".to_owned(),
         upstream_model: model.to_owned(),
+        base_model: None,
         credential_id,
         is_enabled: true,
         version: 1,

@@ -50,6 +50,9 @@ shapes! {
         pub provider: String,
         /// The model as the upstream names it.
         pub upstream_model: String,
+        /// The model of the catalog that it really is, as `provider/name`; its limits, abilities and prices hold.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub base_model: Option<String>,
         /// The credential, if the provider takes one.
         pub credential_id: Option<CredentialId>,
         /// Whether it takes part in routing.
@@ -72,6 +75,10 @@ shapes! {
         pub provider: String,
         /// The model as the upstream names it.
         pub upstream_model: String,
+        /// The model of the catalog that it really is, as `provider/name`, where the upstream's name does not say so: a deployment of
+        /// Azure, a tuned model, an inference profile. Its limits, abilities and prices hold.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub base_model: Option<String>,
         /// The credential, if the provider takes one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub credential_id: Option<CredentialId>,
@@ -93,6 +100,9 @@ shapes! {
         /// Another upstream model.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub upstream_model: Option<String>,
+        /// Another model of the catalog that it really is; an empty text takes it away.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub base_model: Option<String>,
         /// Another credential of the same provider.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub credential_id: Option<CredentialId>,

@@ -51,6 +51,9 @@ shapes! {
         /// Only this model's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub upstream_model: Option<String>,
+        /// Only this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub price_id: Option<domain::PriceId>,
         /// How many rows; 1–200, 50 unless told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub limit: Option<u16>,

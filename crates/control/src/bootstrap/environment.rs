@@ -190,6 +190,7 @@ async fn add_models(
             name,
             provider: &credential.provider,
             upstream_model: &upstream_model,
+            base_model: None,
             credential: Some(credential.id),
             is_enabled: true,
         };

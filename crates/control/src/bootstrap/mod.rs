@@ -200,7 +200,8 @@ async fn insert_built_in(cx: &Cx, tx: &mut WriteTx, permit: &Permit, workspace: 
         for model in provider::catalog::all().iter().filter(|model| model.provider == spec.name) {
             let name = model_name(&format!("{}/{}", spec.name, model.name))?;
             let (provider, upstream_model) = (spec.name, model.name.as_str());
-            let draft = Draft { workspace, name, provider, upstream_model, credential: None, is_enabled: true };
+            let (base_model, credential) = (None, None);
+            let draft = Draft { workspace, name, provider, upstream_model, base_model, credential, is_enabled: true };
             insert_model(cx, tx, permit, draft).await?;
         }
     }

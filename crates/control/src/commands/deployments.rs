@@ -5,8 +5,11 @@ use api::ops::deployments::{ArchiveDeployment, CreateDeployment, DeploymentView,
 use domain::deployment::Deployment;
 use domain::id::IdMint as _;
 use domain::price::{PriceSource, PriceVersion};
-use domain::{Actor, CredentialId, DeploymentId, ModelName, Permission, Permit, PriceId, Scope, WorkspaceId};
+use domain::{
+    Actor, BaseModel, CredentialId, DeploymentId, ModelName, Permission, Permit, PriceId, Scope, WorkspaceId,
+};
 use provider::Spec;
+use provider::catalog::Model;
 use store::{StoreError, Tx, WriteTx};
 
 use crate::call::{Call, Reply};
@@ -23,6 +26,7 @@ pub(crate) struct Draft<'a> {
     pub name: ModelName,
     pub provider: &'a str,
     pub upstream_model: &'a str,
+    pub base_model: Option<&'a str>,
     pub credential: Option<CredentialId>,
     pub is_enabled: bool,
 }
@@ -40,6 +44,7 @@ pub async fn create(call: Call<CreateDeployment>) -> Outcome<Reply<DeploymentVie
         name: body.name.clone(),
         provider: &body.provider,
         upstream_model: &body.upstream_model,
+        base_model: body.base_model.as_deref(),
         credential: body.credential_id,
         is_enabled: body.is_enabled,
     };
@@ -60,6 +65,7 @@ pub(crate) async fn insert(cx: &Cx, tx: &mut WriteTx, permit: &Permit, draft: Dr
         name: draft.name,
         provider: spec.name.to_owned(),
         upstream_model: upstream_model(draft.upstream_model)?,
+        base_model: draft.base_model.map(base_model).transpose()?.flatten(),
         credential_id: draft.credential,
         is_enabled: draft.is_enabled,
         version: 1,
@@ -107,15 +113,36 @@ fn upstream_model(text: &str) -> Outcome<String> {
     Ok(text.to_owned())
 }
 
+/// Reads a model of the catalog; an empty text is none.
+fn base_model(text: &str) -> Outcome<Option<BaseModel>> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let refused = |detail: String| Failure::unacceptable("/base_model", detail);
+    let base = BaseModel::parse(text).map_err(|error| refused(error.to_string()))?;
+    let (provider, name) = base.parts();
+    match provider::catalog::find(provider, name) {
+        Some(_) => Ok(Some(base)),
+        None => Err(refused("is not a model of the catalog; the models page lists them, as provider/name".to_owned())),
+    }
+}
+
+/// Returns what the catalog has of a deployment's model.
+fn known(deployment: &Deployment) -> Option<&'static Model> {
+    let (provider, name) = deployment.known_as();
+    provider::catalog::find(provider, name)
+}
+
 /// Copies the dated catalog prices of the model; what is in the book already stays as it is.
 pub(crate) async fn copy_prices(cx: &Cx, tx: &mut WriteTx, permit: &Permit, deployment: &Deployment) -> Outcome<()> {
-    let Some(model) = provider::catalog::find(&deployment.provider, &deployment.upstream_model) else { return Ok(()) };
+    let Some(model) = known(deployment) else { return Ok(()) };
+    let (provider, name) = deployment.known_as();
     for price in &model.prices {
         let version = PriceVersion {
             id: PriceId::from_uuid(cx.mint.next_uuid()),
             organization_id: deployment.organization_id,
-            provider: deployment.provider.clone(),
-            upstream_model: deployment.upstream_model.clone(),
+            provider: provider.to_owned(),
+            upstream_model: name.to_owned(),
             effective_at: price.effective_at,
             source: PriceSource::Catalog,
             rates: price.rates,
@@ -131,10 +158,9 @@ pub(crate) async fn copy_prices(cx: &Cx, tx: &mut WriteTx, permit: &Permit, depl
 
 /// Says whether the catalog has a price of the deployment's model that the book has not.
 pub(crate) async fn lacks_prices(tx: &mut Tx, deployment: &Deployment) -> Outcome<bool> {
-    let Some(model) = provider::catalog::find(&deployment.provider, &deployment.upstream_model) else {
-        return Ok(false);
-    };
-    let book = store::prices::list_by_model(tx, &deployment.provider, &deployment.upstream_model).await?;
+    let Some(model) = known(deployment) else { return Ok(false) };
+    let (provider, name) = deployment.known_as();
+    let book = store::prices::list_by_model(tx, provider, name).await?;
     let has = |at| book.iter().any(|price| price.source == PriceSource::Catalog && price.effective_at == at);
     Ok(model.prices.iter().any(|price| !has(price.effective_at)))
 }
@@ -152,6 +178,9 @@ pub async fn update(call: Call<UpdateDeployment>) -> Outcome<Reply<DeploymentVie
     }
     if let Some(model) = &call.body.upstream_model {
         deployment.upstream_model = upstream_model(model)?;
+    }
+    if let Some(base) = &call.body.base_model {
+        deployment.base_model = base_model(base)?;
     }
     if let Some(credential) = call.body.credential_id {
         check_use(&call.caller.actor, &permit)?;

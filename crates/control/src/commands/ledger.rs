@@ -8,7 +8,7 @@ use api::ops::ledger::{Rerate, RerateReport, RerateRequest};
 use domain::image::find_rate;
 use domain::price::{PriceSource, PriceVersion, TierRates, UnitRates};
 use domain::usage::{AttemptRecord, UsageEvent};
-use domain::{NanoUsd, RequestId, Timestamp};
+use domain::{DeploymentId, NanoUsd, RequestId, Timestamp};
 use provider::pricing;
 use store::Tx;
 use store::ledger::Adjustment;
@@ -38,7 +38,7 @@ pub async fn rerate(call: Call<Rerate>) -> Outcome<Reply<RerateReport>> {
     let reason = call.body.reason.trim();
     let adjustments: Vec<Adjustment<'_>> = differences
         .iter()
-        .map(|it| Adjustment { event: &it.event, n: it.n, provider: &price.provider, amount: it.amount })
+        .map(|it| Adjustment { event: &it.event, n: it.n, provider: &it.provider, amount: it.amount })
         .collect();
     store::ledger::adjust(&mut write, &permit, &adjustments, (price.id, reason), call.now()).await?;
     let subject = Subject::new("price", price.id, format!("{}/{}", price.provider, price.upstream_model));
@@ -67,6 +67,7 @@ fn check(body: &RerateRequest, now: Timestamp) -> Outcome<()> {
 struct Different {
     event: UsageEvent,
     n: u32,
+    provider: String,
     amount: NanoUsd,
 }
 
@@ -80,11 +81,13 @@ async fn plan(tx: &mut Tx, body: &RerateRequest) -> Outcome<Plan> {
     let unknown = || Failure::unacceptable("/price_id", "there is no such price in this organization's price book");
     let price = store::prices::load(tx, Some(&[body.price_id])).await?.pop().ok_or_else(unknown)?;
     let versions = store::prices::list_by_model(tx, &price.provider, &price.upstream_model).await?;
+    let through = being(tx, &price).await?;
+    let model = Rated { price: &price, versions: &versions, through: &through };
     let (mut report, mut differences) = (RerateReport::default(), Vec::new());
     let mut after = body.after;
     loop {
-        let which =
-            Billed { provider: &price.provider, upstream_model: &price.upstream_model, from: body.from, to: body.to };
+        let (provider, upstream_model) = (price.provider.as_str(), price.upstream_model.as_str());
+        let which = Billed { provider, upstream_model, through: &through, from: body.from, to: body.to };
         let events = store::usage::list_billed(tx, which, after, PAGE).await?;
         let ids: Vec<RequestId> = events.iter().map(|event| event.id).collect();
         let posted = store::ledger::posted(tx, &ids, (&price.provider, &price.upstream_model)).await?;
@@ -92,8 +95,8 @@ async fn plan(tx: &mut Tx, body: &RerateRequest) -> Outcome<Plan> {
         for event in events {
             after = Some(event.id);
             let (adjusted, n) = posted.get(&event.id).map_or((NanoUsd::ZERO, 0), |it| (it.adjusted, it.next));
-            if let Some(amount) = look(&mut report, &event, adjusted, &price, &versions) {
-                differences.push(Different { event, n, amount });
+            if let Some((provider, amount)) = model.look(&mut report, &event, adjusted) {
+                differences.push(Different { event, n, provider, amount });
             }
         }
         if is_last {
@@ -107,31 +110,47 @@ async fn plan(tx: &mut Tx, body: &RerateRequest) -> Outcome<Plan> {
     Ok(Plan { price, report, differences })
 }
 
-/// Takes a call into the report, and returns what it costs more or less than was posted.
-fn look(
-    report: &mut RerateReport,
-    event: &UsageEvent,
-    adjusted: NanoUsd,
-    price: &PriceVersion,
-    versions: &[PriceVersion],
-) -> Option<NanoUsd> {
-    report.requests += 1;
-    let booked: NanoUsd = attempts(event, price).map(|attempt| attempt.cost).sum();
-    let before = booked.saturating_add(adjusted);
-    let Some(after) = attempts(event, price).map(|it| anew(event, it, price, versions)).sum::<Option<NanoUsd>>() else {
-        report.unexplained += 1;
-        return None;
-    };
-    report.before_usd = report.before_usd.saturating_add(before);
-    report.after_usd = report.after_usd.saturating_add(after);
-    let amount = NanoUsd::from_nanos(after.as_nanos().saturating_sub(before.as_nanos()));
-    report.changed += u64::from(amount != NanoUsd::ZERO);
-    (amount != NanoUsd::ZERO).then_some(amount)
+/// Returns the deployments that are said to be a model, whatever their upstreams call it.
+async fn being(tx: &mut Tx, price: &PriceVersion) -> Outcome<Vec<DeploymentId>> {
+    let model = (price.provider.as_str(), price.upstream_model.as_str());
+    let all = store::deployments::load(tx, None).await?;
+    Ok(all.iter().filter(|it| it.base_model.is_some() && it.known_as() == model).map(|it| it.id).collect())
 }
 
-fn attempts<'a>(event: &'a UsageEvent, price: &'a PriceVersion) -> impl Iterator<Item = &'a AttemptRecord> {
-    let is_of = |it: &&AttemptRecord| it.provider == price.provider && it.upstream_model == price.upstream_model;
-    event.attempts.iter().filter(is_of)
+/// A model whose calls are billed anew.
+struct Rated<'a> {
+    price: &'a PriceVersion,
+    versions: &'a [PriceVersion],
+    /// Deployments that are it under another name.
+    through: &'a [DeploymentId],
+}
+
+impl Rated<'_> {
+    /// Takes a call into the report, and returns what it costs more or less than was posted, and at whom.
+    fn look(&self, report: &mut RerateReport, event: &UsageEvent, adjusted: NanoUsd) -> Option<(String, NanoUsd)> {
+        report.requests += 1;
+        let booked: NanoUsd = self.attempts(event).map(|attempt| attempt.cost).sum();
+        let before = booked.saturating_add(adjusted);
+        let provider = &self.attempts(event).next()?.provider;
+        // What was adjusted before is not known by provider.
+        let is_one = self.attempts(event).all(|attempt| attempt.provider == *provider);
+        let new = |attempt| anew(event, attempt, self.price, self.versions);
+        let Some(after) = self.attempts(event).map(new).sum::<Option<NanoUsd>>().filter(|_| is_one) else {
+            report.unexplained += 1;
+            return None;
+        };
+        report.before_usd = report.before_usd.saturating_add(before);
+        report.after_usd = report.after_usd.saturating_add(after);
+        let amount = NanoUsd::from_nanos(after.as_nanos().saturating_sub(before.as_nanos()));
+        report.changed += u64::from(amount != NanoUsd::ZERO);
+        (amount != NanoUsd::ZERO).then(|| (provider.clone(), amount))
+    }
+
+    fn attempts<'a>(&'a self, event: &'a UsageEvent) -> impl Iterator<Item = &'a AttemptRecord> {
+        let is_named =
+            |it: &AttemptRecord| it.provider == self.price.provider && it.upstream_model == self.price.upstream_model;
+        event.attempts.iter().filter(move |it| is_named(it) || self.through.contains(&it.deployment_id))
+    }
 }
 
 /// What an attempt costs by a price; `None` when it was billed in a way that the price of its time does not explain.

@@ -27,7 +27,7 @@ async fn copy(cx: &Cx, organization: OrganizationId) -> Outcome<()> {
     let mut models = BTreeSet::new();
     let mut wanting = Vec::new();
     for deployment in store::deployments::load(&mut tx, None).await? {
-        let is_new = models.insert((deployment.provider.clone(), deployment.upstream_model.clone()));
+        let is_new = models.insert(owned(deployment.known_as()));
         if is_new && deployment.archived_at.is_none() && lacks_prices(&mut tx, &deployment).await? {
             wanting.push(deployment);
         }
@@ -40,11 +40,16 @@ async fn copy(cx: &Cx, organization: OrganizationId) -> Outcome<()> {
     let mut tx = cx.store.write(organization).await?;
     for deployment in &wanting {
         copy_prices(cx, &mut tx, &permit, deployment).await?;
-        let name = format!("{}/{}", deployment.provider, deployment.upstream_model);
+        let (provider, name) = deployment.known_as();
+        let name = format!("{provider}/{name}");
         let audit: Audit = Subject::new("price", "", name).act("price.copy");
         let id = AuditEntryId::from_uuid(cx.mint.next_uuid());
         tx.audit(&permit, AuditDraft { id, at: cx.now(), actor_name: "price book".to_owned(), audit });
     }
     tx.commit().await?;
     Ok(())
+}
+
+fn owned((provider, name): (&str, &str)) -> (String, String) {
+    (provider.to_owned(), name.to_owned())
 }

@@ -36,6 +36,7 @@ pub(crate) fn view(deployment: Deployment) -> DeploymentView {
         name: deployment.name,
         provider: deployment.provider,
         upstream_model: deployment.upstream_model,
+        base_model: deployment.base_model.map(|base| base.to_string()),
         credential_id: deployment.credential_id,
         is_enabled: deployment.is_enabled,
         version: deployment.version,

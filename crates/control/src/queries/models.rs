@@ -107,7 +107,8 @@ fn price_now(model: &Model, book: &[PriceVersion], now: Timestamp) -> Option<Pri
 pub async fn prices(call: Call<ListPrices>) -> Outcome<Reply<Page<PriceView>>> {
     let limit = super::limit(call.query.limit)?;
     let mut tx = call.read().await?;
-    let mut book = store::prices::load(&mut tx, None).await?;
+    let only = call.query.price_id.map(|id| [id]);
+    let mut book = store::prices::load(&mut tx, only.as_ref().map(<[_; 1]>::as_slice)).await?;
     let (provider, model) = (&call.query.provider, &call.query.upstream_model);
     book.retain(|price| {
         provider.as_ref().is_none_or(|wanted| *wanted == price.provider)

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use api::ops::reports::{WhatIf, WhatIfPrice, WhatIfRow, WhatIfView};
+use domain::deployment::Deployment;
 use domain::price::Rates;
 use domain::{DeploymentId, NanoUsd};
 use provider::pricing;
@@ -29,7 +30,7 @@ pub async fn what_if(call: Call<WhatIf>) -> Outcome<Reply<WhatIfView>> {
     let ids: Vec<DeploymentId> = sums.iter().filter_map(|it| it.deployment_id.parse().ok()).collect();
     let deployments = store::deployments::load(&mut tx, Some(&ids)).await?;
     let models: HashMap<String, (String, String)> =
-        deployments.into_iter().map(|it| (it.id.to_string(), (it.provider, it.upstream_model))).collect();
+        deployments.iter().map(|it| (it.id.to_string(), priced_as(it, &prices))).collect();
     let mut asked: BTreeMap<&(String, String), UnitSums> = BTreeMap::new();
     for it in &sums {
         if let Some(model) = models.get(&it.deployment_id).filter(|model| prices.contains_key(*model)) {
@@ -49,6 +50,16 @@ pub async fn what_if(call: Call<WhatIf>) -> Outcome<Reply<WhatIfView>> {
         booked_usd,
         then_usd: NanoUsd::from_nanos(booked_usd.as_nanos().saturating_add(change)),
     }))
+}
+
+/// Returns under which model a deployment is billed: its very name when that has a price, else the model that it is.
+fn priced_as(deployment: &Deployment, prices: &Prices) -> (String, String) {
+    let named = (deployment.provider.clone(), deployment.upstream_model.clone());
+    if prices.contains_key(&named) {
+        return named;
+    }
+    let (provider, name) = deployment.known_as();
+    (provider.to_owned(), name.to_owned())
 }
 
 type Prices = BTreeMap<(String, String), Rates>;

@@ -112,6 +112,7 @@ fn hand_on(caller: &Caller<'_>, passing: Passing) -> Reply {
         name: String::new(),
         provider,
         upstream_model: String::new(),
+        base_model: None,
         credential: CredentialUse::None,
         is_enabled: true,
     };

@@ -10,10 +10,10 @@ use ingress::endpoint::decode_model;
 use llm::dialect::{Dialect, ModelEntry, ModelFacts, Speak as _};
 use policy::Caller;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy};
-use provider::catalog::{self, Capability, Modality, Model, ModelKind};
+use provider::catalog::{Capability, Modality, Model, ModelKind};
 
 use super::reply::Reply;
-use super::resolve::refuse_unknown;
+use super::resolve::{known, refuse_unknown};
 
 /// Lists the models that the caller may ask for.
 pub(crate) fn list(caller: &Caller<'_>, dialect: Dialect, now: Timestamp) -> Reply {
@@ -44,8 +44,7 @@ fn entry(caller: &Caller<'_>, model: &ModelPolicy, now: Timestamp) -> ModelEntry
 
 /// What holds whichever target serves: the smallest window, what all can do, the dearest price.
 fn facts(caller: &Caller<'_>, deployments: &[&DeploymentPolicy], now: Timestamp) -> ModelFacts {
-    let find = |it: &&DeploymentPolicy| catalog::find(&it.provider, &it.upstream_model);
-    let known: Option<Vec<&Model>> = deployments.iter().map(find).collect();
+    let known: Option<Vec<&Model>> = deployments.iter().map(|it| known(it)).collect();
     let known = known.unwrap_or_default();
     let all = |name: Modality, list: fn(&Model) -> &[Modality]| known.iter().all(|model| list(model).contains(&name));
     let modalities = |list: fn(&Model) -> &[Modality]| {
@@ -54,7 +53,7 @@ fn facts(caller: &Caller<'_>, deployments: &[&DeploymentPolicy], now: Timestamp)
     };
     let can = |capability| !known.is_empty() && known.iter().all(|model| model.can(capability));
     let parameters = PARAMETERS.iter().filter(|(capability, _)| can(*capability)).flat_map(|(_, names)| *names);
-    let price = |it: &&DeploymentPolicy| caller.organization.price(&it.provider, &it.upstream_model, now);
+    let price = |it: &&DeploymentPolicy| caller.organization.price(it, now);
     let priced: Option<Vec<_>> = deployments.iter().map(price).collect();
     let cost = |rates: &Rates| {
         let tokens = rates.input.cost(1_000_000).saturating_add(rates.output.cost(1_000_000));

@@ -222,7 +222,9 @@ fn recognise(
     let Some(known) = provider::recognise(provider, base, uri, in_body) else {
         return (None, deployment.clone(), scan);
     };
-    let served = DeploymentPolicy { upstream_model: known.model, ..DeploymentPolicy::clone(deployment) };
+    // What the deployment really is holds for its own model only.
+    let base_model = deployment.base_model.clone().filter(|_| known.model == deployment.upstream_model);
+    let served = DeploymentPolicy { upstream_model: known.model, base_model, ..DeploymentPolicy::clone(deployment) };
     (Some(known.counting), Arc::new(served), scan)
 }
 

@@ -166,7 +166,7 @@ pub(crate) fn need<'a>(
     let output = if answers_in_text { asked.unwrap_or(USUAL_OUTPUT).saturating_mul(n) } else { 0 };
     let usage = TokenUsage { input, output, ..TokenUsage::default() };
     let cost = targets.filter_map(|target| {
-        let price = organization.price(&target.provider, &target.upstream_model, at)?;
+        let price = organization.price(target, at)?;
         u64::try_from(pricing::cost(usage, &price.rates, &price.long_context).total().as_nanos()).ok()
     });
     let least = Use { requests: 1, input_tokens: input, output_tokens: 0, cost: 0 };

@@ -16,7 +16,7 @@ use ingress::surface::{Ready, Surface};
 use llm::canonical::json::Rest;
 use policy::Caller;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy};
-use provider::catalog::{self, ModelKind};
+use provider::catalog::{self, Model, ModelKind};
 use provider::scan::{Scan, scan};
 use provider::task::Task;
 use provider::{Call, Operation};
@@ -118,12 +118,16 @@ pub(crate) fn look_up(
     Ok(wanted)
 }
 
+/// Returns what the catalog has of a deployment's model.
+pub(crate) fn known(deployment: &DeploymentPolicy) -> Option<&'static Model> {
+    let (provider, name) = deployment.known_as();
+    catalog::find(provider, name)
+}
+
 /// Finds the one model that the key may use and that is known to moderate.
 fn find_moderation(caller: &Caller<'_>) -> Result<String, Rejection> {
-    let moderates = |deployment: &DeploymentPolicy| {
-        let known = catalog::find(&deployment.provider, &deployment.upstream_model);
-        known.is_some_and(|model| model.kind == ModelKind::Moderation)
-    };
+    let moderates =
+        |deployment: &DeploymentPolicy| known(deployment).is_some_and(|model| model.kind == ModelKind::Moderation);
     let mut found = caller.workspace.models().filter(|model| {
         let is_fit = !model.targets.is_empty() && model.targets.iter().all(|target| moderates(&target.deployment));
         is_fit && caller.key.allows(&model.name)

@@ -123,6 +123,7 @@ impl World {
             name: name(model),
             provider: provider.to_owned(),
             upstream_model: upstream_model.clone(),
+            base_model: None,
             credential,
             is_enabled: true,
         }));
@@ -142,6 +143,47 @@ impl World {
             tiers: Vec::new(),
             images: Vec::new(),
         }));
+    }
+
+    /// Says which model of the catalog a deployment really is, and gives that one a price of its own: $3 a million for input, $6 for
+    /// output.
+    pub(crate) fn base_model(&mut self, n: u128, base: &str) {
+        let base: domain::BaseModel = base.parse().expect("provider/name");
+        let (provider, name) = base.parts();
+        let rates = Rates {
+            input: Rate::per_million(3_000_000_000),
+            output: Rate::per_million(6_000_000_000),
+            ..Rates::default()
+        };
+        self.contents.push(Content::Price(Price {
+            id: PriceId::from_uuid(350 + n),
+            provider: provider.to_owned(),
+            upstream_model: name.to_owned(),
+            effective_at: Timestamp::from_micros(0),
+            source: PriceSource::Catalog,
+            rates,
+            long_context: Vec::new(),
+            tiers: Vec::new(),
+            images: Vec::new(),
+        }));
+        for content in &mut self.contents {
+            if let Content::Deployment(deployment) = content
+                && deployment.id == deployment_id(n)
+            {
+                deployment.base_model = Some(base.clone());
+            }
+        }
+    }
+
+    /// Makes the price of a deployment's very name the organization's own.
+    pub(crate) fn own_price(&mut self, n: u128) {
+        for content in &mut self.contents {
+            if let Content::Price(price) = content
+                && price.id == PriceId::from_uuid(300 + n)
+            {
+                price.source = PriceSource::Own;
+            }
+        }
     }
 
     /// Adds a route over deployments in order of priority.

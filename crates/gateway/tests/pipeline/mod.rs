@@ -4,6 +4,7 @@ mod agents;
 mod allocations;
 mod attempts;
 mod bad_inputs;
+mod base_models;
 mod basics;
 mod batches;
 mod budgets;

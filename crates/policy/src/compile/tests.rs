@@ -82,7 +82,7 @@ fn a_key_is_accepted_and_sees_its_models_with_opened_credentials() {
     assert_eq!(credential.secret.as_ref().unwrap().expose(), "sk-canary");
     assert!(caller.workspace.model("model-1").is_some() && caller.workspace.model("openai/model-2").is_some());
     assert_eq!(caller.workspace.models().map(|model| &*model.name).collect::<Vec<_>>(), ["chat", "model-1", "model-2"]);
-    assert!(caller.organization.price("openai", "model-1", Timestamp::from_micros(5)).is_some());
+    assert!(caller.organization.price(&route.targets[0].deployment, Timestamp::from_micros(5)).is_some());
     assert!(bench.bad().is_empty());
 }
 

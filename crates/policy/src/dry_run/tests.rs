@@ -63,6 +63,7 @@ fn route(tree: Node) -> ModelPolicy {
         name: ModelName::parse(&format!("m{n}")).expect("a name"),
         provider: "echo".to_owned(),
         upstream_model: format!("m{n}"),
+        base_model: None,
         credential: (n == 5).then(|| CredentialId::from_uuid(9)),
         is_enabled: n != 4,
     };

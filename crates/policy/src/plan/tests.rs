@@ -50,6 +50,7 @@ fn compile(targets: &[Target], tree: Option<&Node>, rules: &Rules) -> ModelPolic
             name: n.to_string(),
             provider: "echo".to_owned(),
             upstream_model: "echo-1".to_owned(),
+            base_model: None,
             credential: CredentialUse::None,
             is_enabled: n <= 90,
         })

@@ -7,7 +7,7 @@ use domain::image::{ImageKind, ImageRate};
 use domain::price::{LongContextRates, ModalRates, PriceSource, Rates, ServiceTier, TierRates, UnitRates};
 use domain::route::{Document, Node, Rules, Target, Timeouts};
 use domain::secret::{Kid, TokenMac};
-use domain::{ModelName, ModelPattern, OrganizationId, Price as Rate, Timestamp};
+use domain::{BaseModel, ModelName, ModelPattern, OrganizationId, Price as Rate, Timestamp};
 use prost::Message;
 use proto::v1;
 
@@ -226,6 +226,7 @@ fn deployment(it: v1::Deployment) -> Result<Deployment, WireError> {
         name: model_name(&it.name)?,
         provider: bounded("provider", it.provider, MAX_TEXT)?,
         upstream_model: bounded("upstream_model", it.upstream_model, MAX_TEXT)?,
+        base_model: base_model(it.base_model.as_deref())?,
         credential: optional_id("credential_id", it.credential_id.as_ref())?,
         is_enabled: it.enabled,
     })
@@ -240,7 +241,12 @@ fn deployment_message(it: &Deployment) -> v1::Deployment {
         upstream_model: it.upstream_model.clone(),
         credential_id: it.credential.map(|id| id.to_string()),
         enabled: it.is_enabled,
+        base_model: it.base_model.as_ref().map(ToString::to_string),
     }
+}
+
+fn base_model(text: Option<&str>) -> Result<Option<BaseModel>, WireError> {
+    text.map(str::parse).transpose().map_err(|_| wrong("base_model", Reason::Malformed))
 }
 
 // === Routes ===

@@ -137,6 +137,9 @@ pub struct Deployment {
     pub credential_id: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(bool, tag = "7")]
     pub enabled: bool,
+    /// The model of the catalog that it really is, as "provider/name"; absent: the upstream's name says it.
+    #[prost(string, optional, tag = "8")]
+    pub base_model: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// In milliseconds; absent: the node's defaults.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -71,7 +71,8 @@ pub(super) fn prepare(
             (with_model(call, model, place), Relay::Embeddings, Some(call))
         }
     };
-    let body = rules::apply(body, known, spec.quirks.rules, Subject { provider: spec.name, model }, place, &mut losses);
+    let (provider, model) = target.known_as(spec.name);
+    let body = rules::apply(body, known, spec.quirks.rules, Subject { provider, model }, place, &mut losses);
     let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;

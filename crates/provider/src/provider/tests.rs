@@ -40,7 +40,7 @@ impl Case {
     fn prepared(&self, provider: &str, base: &str, model: &str) -> Result<Prepared, PrepareError> {
         let provider = find(provider).unwrap();
         let base = Base::parse(provider.spec(), base).unwrap();
-        provider.prepare(&self.call(), &Target { base: &base, upstream_model: model })
+        provider.prepare(&self.call(), &Target { base: &base, upstream_model: model, base_model: None })
     }
 
     fn local(&self, model: &str) -> Result<LocalAnswer, PrepareError> {
@@ -515,7 +515,13 @@ fn sent_of(case: &Case, provider: &str, base: &str, model: &str) -> Value {
     }
     let base = Base::parse(provider.spec(), base).unwrap();
     let call = Call { inlined: Some(&inlined), ..case.call() };
-    json_of(provider.prepare(&call, &Target { base: &base, upstream_model: model }).unwrap().request.body())
+    json_of(
+        provider
+            .prepare(&call, &Target { base: &base, upstream_model: model, base_model: None })
+            .unwrap()
+            .request
+            .body(),
+    )
 }
 
 #[test]

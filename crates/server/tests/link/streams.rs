@@ -44,6 +44,7 @@ fn deployments(bed: &Bed, n: u32) -> Vec<Deployment> {
         name: ModelName::parse(&format!("many-{n}")).expect("a name"),
         provider: "echo".to_owned(),
         upstream_model: "echo-1".to_owned(),
+        base_model: None,
         credential_id: None,
         is_enabled: true,
         version: 1,

@@ -1,7 +1,7 @@
 //! Calls that a model answered, or was tried for, to look at what they were billed.
 
 use domain::usage::UsageEvent;
-use domain::{RequestId, Timestamp};
+use domain::{DeploymentId, RequestId, Timestamp};
 use sqlx::types::Json;
 
 use super::event::{EventRow, day, day_of};
@@ -27,16 +27,20 @@ pub struct Billed<'a> {
     pub provider: &'a str,
     /// Its model.
     pub upstream_model: &'a str,
+    /// Deployments that are it under another name.
+    pub through: &'a [DeploymentId],
     /// Calls that began from here on.
     pub from: Timestamp,
     /// Calls that began before this.
     pub to: Timestamp,
 }
 
+/// What an attempt has that is wanted.
 #[derive(serde::Serialize)]
-struct Wanted<'a> {
-    provider: &'a str,
-    upstream_model: &'a str,
+#[serde(untagged)]
+enum Wanted<'a> {
+    Named { provider: &'a str, upstream_model: &'a str },
+    Through { deployment_id: DeploymentId },
 }
 
 /// Lists calls with an attempt at a model, oldest first, after one.
@@ -46,7 +50,9 @@ pub async fn list_billed(
     after: Option<RequestId>,
     limit: u16,
 ) -> Result<Vec<UsageEvent>> {
-    let wanted = [Wanted { provider: which.provider, upstream_model: which.upstream_model }];
+    let named = Wanted::Named { provider: which.provider, upstream_model: which.upstream_model };
+    let through = which.through.iter().map(|id| Wanted::Through { deployment_id: *id });
+    let wanted: Vec<Json<[Wanted<'_>; 1]>> = std::iter::once(named).chain(through).map(|it| Json([it])).collect();
     let rows: Vec<EventRow> = sqlx::query_as(
         "SELECT organization_id, day, id, workspace_id, environment_id, virtual_key_id, node_id, endpoint, model, route_id,
                 deployment_id, provider, upstream_model, is_stream, outcome, status, code, finish_reason, started_at,
@@ -56,7 +62,7 @@ pub async fn list_billed(
                 searches, pages, is_unmetered, charges
            FROM usage_events
           WHERE organization_id = $1 AND day >= $2 AND day <= $3 AND started_at >= $4 AND started_at < $5
-            AND ($6::text IS NULL OR id > $6) AND attempts @> $7
+            AND ($6::text IS NULL OR id > $6) AND attempts @> ANY($7)
           ORDER BY id LIMIT $8",
     )
     .bind(tx.org())
@@ -65,7 +71,7 @@ pub async fn list_billed(
     .bind(micros(Some(which.from)))
     .bind(micros(Some(which.to)))
     .bind(after.map(|id| id.to_string()))
-    .bind(Json(wanted))
+    .bind(wanted)
     .bind(i64::from(limit))
     .fetch_all(tx.conn())
     .await?;

@@ -62,22 +62,13 @@ fn PanelBody(log: Log, id: RequestId) -> impl IntoView {
 /// The price that a request names, from the organization's price book.
 fn use_price(log: Log, request: Signal<Option<RequestView>>) -> Memo<Option<PriceView>> {
     let prices = use_query::<ListPrices>(move || {
-        let request = request.get()?;
-        request.price_id?;
+        let price_id = Some(request.get()?.price_id?);
         let organization_id = log.session.organization_of(log.workspace_id)?;
-        let query = PriceQuery {
-            provider: Some(request.provider?),
-            upstream_model: Some(request.upstream_model?),
-            limit: Some(200),
-            ..PriceQuery::default()
-        };
+        let query = PriceQuery { price_id, ..PriceQuery::default() };
         let may = log.session.can(Permission::PricesRead, organization_id);
         may.then_some((OrganizationPath { organization_id }, query))
     });
-    Memo::new(move |_| {
-        let wanted = request.get()?.price_id?;
-        prices.items().get().into_iter().find(|price| price.id == Some(wanted))
-    })
+    Memo::new(move |_| prices.items().get().into_iter().next())
 }
 
 fn facts(log: Log, request: &RequestView) -> AnyView {

@@ -40,7 +40,7 @@ pub(super) fn CreateForm(board: Switchboard, close: Callback<()>) -> impl IntoVi
     });
     let (name, provider) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
     let (model, credential) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
-    let sought = RwSignal::new(String::new());
+    let (base, sought) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
     let models = use_query::<ListModels>(move || {
         let query = ModelQuery {
             provider: Some(provider.get()).filter(|provider| !provider.is_empty()),
@@ -86,8 +86,9 @@ pub(super) fn CreateForm(board: Switchboard, close: Callback<()>) -> impl IntoVi
             Err(error) => return fail("name", format!("A model name {error}.")),
         };
         let credential_id: Option<CredentialId> = credential.get_untracked().parse().ok();
-        let body =
-            NewDeployment { name, provider: provider.get_untracked(), upstream_model, credential_id, is_enabled: true };
+        let base_model = Some(base.get_untracked()).filter(|text| !text.trim().is_empty());
+        let provider = provider.get_untracked();
+        let body = NewDeployment { name, provider, upstream_model, base_model, credential_id, is_enabled: true };
         create.run(board.path(), body, move |deployment| {
             toasts.done(format!("“{}” can be called now.", deployment.name));
             close.run(());
@@ -102,6 +103,7 @@ pub(super) fn CreateForm(board: Switchboard, close: Callback<()>) -> impl IntoVi
                 <Show when=move || needs_credential.get()>
                     <SelectField label="Credential" value=credential choices=credentials placeholder="Choose a credential" hint="A provider without one? Add it under Credentials first." error=create.errors.of("credential_id") />
                 </Show>
+                <TextField label="Is really" value=base kind=InputKind::Code optional=true hint="provider/name of the catalog, where the upstream's name does not say it (Azure, tuned models, inference profiles): limits and prices of that model hold." error=create.errors.of("base_model") />
                 <TextField label="Public name" value=name kind=InputKind::Code optional=true hint="What clients send as “model”. Empty: the upstream model's name." error=create.errors.of("name") />
                 <FormError errors=create.errors />
             </DialogBody>
@@ -118,6 +120,7 @@ pub(super) fn CreateForm(board: Switchboard, close: Callback<()>) -> impl IntoVi
 pub(super) fn EditForm(board: Switchboard, deployment: DeploymentView, close: Callback<()>) -> impl IntoView {
     let name = RwSignal::new(deployment.name.to_string());
     let model = RwSignal::new(deployment.upstream_model.clone());
+    let base = RwSignal::new(deployment.base_model.clone().unwrap_or_default());
     let credential = RwSignal::new(deployment.credential_id.map(|id| id.to_string()).unwrap_or_default());
     let credentials = credential_choices(board, Signal::stored(deployment.provider.clone()));
     let has_credential = deployment.credential_id.is_some();
@@ -135,6 +138,7 @@ pub(super) fn EditForm(board: Switchboard, deployment: DeploymentView, close: Ca
             version: Some(version),
             name: Some(name),
             upstream_model: Some(model.get_untracked().trim().to_owned()),
+            base_model: Some(base.get_untracked()),
             credential_id: credential.get_untracked().parse().ok(),
             is_enabled: None,
         };
@@ -148,6 +152,7 @@ pub(super) fn EditForm(board: Switchboard, deployment: DeploymentView, close: Ca
             <DialogBody>
                 <TextField label="Public name" value=name kind=InputKind::Code required=true error=update.errors.of("name") />
                 <TextField label="Upstream model" value=model kind=InputKind::Code required=true error=update.errors.of("upstream_model") />
+                <TextField label="Is really" value=base kind=InputKind::Code optional=true hint="provider/name of the catalog, where the upstream's name does not say it (Azure, tuned models, inference profiles): limits and prices of that model hold." error=update.errors.of("base_model") />
                 {has_credential.then(|| view! { <SelectField label="Credential" value=credential choices=credentials error=update.errors.of("credential_id") /> })}
                 <FormError errors=update.errors />
             </DialogBody>

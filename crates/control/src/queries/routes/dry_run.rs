@@ -101,7 +101,8 @@ async fn compile(tx: &mut Tx, route: &Route, deployments: &[Deployment]) -> Outc
 }
 
 async fn prices(tx: &mut Tx, deployments: &[Deployment]) -> Outcome<PriceBook> {
-    let models: BTreeSet<_> = deployments.iter().map(|it| (it.provider.as_str(), it.upstream_model.as_str())).collect();
+    let named = deployments.iter().map(|it| (it.provider.as_str(), it.upstream_model.as_str()));
+    let models: BTreeSet<_> = named.chain(deployments.iter().map(Deployment::known_as)).collect();
     let mut prices: Vec<Price> = Vec::new();
     for (provider, upstream_model) in models {
         let versions = store::prices::list_by_model(tx, provider, upstream_model).await?;
@@ -173,7 +174,7 @@ impl Run {
             self.shares.entry(id).or_default().was_first += 1;
         }
         let cost = |deployment: &DeploymentPolicy, usage| {
-            let price = self.prices.find(&deployment.provider, &deployment.upstream_model, self.now)?;
+            let price = self.prices.find_for(deployment, self.now)?;
             u64::try_from(pricing::cost(usage, &price.rates, &price.long_context).total().as_nanos()).ok()
         };
         let trial = try_on(&self.model, event, &cost, self.draws, turn);
@@ -259,7 +260,7 @@ impl Run {
 
     /// Returns what the answer that was given would have cost at a deployment; `None` without a price.
     fn cost(&self, deployment: &DeploymentPolicy, answer: &AttemptRecord) -> Option<i64> {
-        let price = self.prices.find(&deployment.provider, &deployment.upstream_model, self.now)?;
+        let price = self.prices.find_for(deployment, self.now)?;
         let (usage, modal) = (answer.usage, answer.modal.as_deref().copied().unwrap_or_default());
         let tokens = pricing::modal_cost(usage, modal, &price.rates, &price.long_context).total();
         let units = pricing::unit_cost(answer.units, &price.rates.units);

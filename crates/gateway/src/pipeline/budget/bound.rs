@@ -13,11 +13,11 @@ use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use provider::catalog::ModelKind;
 use provider::scan::{Scan, visit_fields};
 use provider::task::Task;
-use provider::{Counting, Operation, catalog, estimate, pricing};
+use provider::{Counting, Operation, estimate, pricing};
 use purse::Spent;
 use serde_json::Value;
 
-use crate::pipeline::resolve::Wanted;
+use crate::pipeline::resolve::{Wanted, known};
 
 /// Output of a model that states no bound, when the request states none either.
 const UNSTATED_OUTPUT: u64 = 131_072;
@@ -38,7 +38,7 @@ pub(crate) struct Window {
 impl Window {
     /// The window of a session's turn; `None` for a model that is not known.
     pub(crate) fn of_turn(target: &DeploymentPolicy) -> Option<Self> {
-        let model = catalog::find(&target.provider, &target.upstream_model)?;
+        let model = known(target)?;
         let output = model.max_output_tokens.unwrap_or(UNSTATED_OUTPUT);
         (model.kind == ModelKind::Realtime).then_some(Self { input: model.context_tokens, output })
     }
@@ -53,7 +53,7 @@ impl Window {
         if counting == Counting::Free {
             return Some(Self { input: 0, output: 0 });
         }
-        let model = catalog::find(&target.provider, &target.upstream_model)?;
+        let model = known(target)?;
         match model.kind {
             // Of these there may be many in one.
             ModelKind::Chat if counting == Counting::Dialect(Dialect::OpenAiCompletions) => None,
@@ -80,7 +80,7 @@ impl Window {
         if self.tokens() == 0 {
             return Some(0);
         }
-        let price = organization.price(&target.provider, &target.upstream_model, at)?;
+        let price = organization.price(target, at)?;
         Some(u64::try_from(dearest(self.input, self.output, price).as_nanos()).unwrap_or(0))
     }
 }
@@ -122,7 +122,7 @@ impl<'a> Bound<'a> {
         }
         let input = self.input();
         for target in targets {
-            let price = organization.price(&target.provider, &target.upstream_model, at).ok_or(*target)?;
+            let price = organization.price(target, at).ok_or(*target)?;
             let output = self.output(target);
             let tokens = dearest(input, output, price);
             let units = std::iter::once(&price.rates).chain(price.tiers.iter().map(|tier| &tier.rates));
@@ -184,8 +184,7 @@ impl<'a> Bound<'a> {
                 (self.wanted.body.len() as u64).saturating_mul(4)
             }
             Operation::Chat(_) | Operation::Task(Task::Compaction) => {
-                let known = catalog::find(&target.provider, &target.upstream_model);
-                let stated = || known.and_then(|model| model.max_output_tokens).unwrap_or(UNSTATED_OUTPUT);
+                let stated = || known(target).and_then(|model| model.max_output_tokens).unwrap_or(UNSTATED_OUTPUT);
                 asked(scan).unwrap_or_else(stated).saturating_mul(self.n())
             }
         }

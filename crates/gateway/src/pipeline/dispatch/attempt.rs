@@ -245,7 +245,8 @@ fn build(
             "this deployment's base address cannot be used; an administrator has to correct it",
         )
     })?;
-    let target = Target { base: &base, upstream_model: &deployment.upstream_model };
+    let base_model = deployment.base_model.as_ref();
+    let target = Target { base: &base, upstream_model: &deployment.upstream_model, base_model };
     let (call, is_prefilled) = context.call_for(provider, &deployment.upstream_model);
     let call = Call { inlined: media, ..*call };
     let mut prepared = provider.prepare(&call, &target).map_err(|error| refuse_prepare(&error))?;

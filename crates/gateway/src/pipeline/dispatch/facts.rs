@@ -225,7 +225,7 @@ impl Signals for Known<'_> {
 
     fn cost(&self, deployment: &DeploymentPolicy) -> Option<u64> {
         let (organization, facts) = self.price?;
-        let price = organization.price(&deployment.provider, &deployment.upstream_model, self.at)?;
+        let price = organization.price(deployment, self.at)?;
         let usage = usual_use(facts.input_tokens(), facts.max_tokens());
         let cost = pricing::cost(usage, &price.rates, &price.long_context).total();
         u64::try_from(cost.as_nanos()).ok()

@@ -68,7 +68,7 @@ impl Billing {
         let image = found.image.clone().filter(|_| units.images > 0);
         let is_free = end == End::Broken && found.usage.is_none();
         let is_estimated = is_estimated || found.is_guessed;
-        let price = self.organization.price(&self.deployment.provider, &self.deployment.upstream_model, at);
+        let price = self.organization.price(&self.deployment, at);
         let Some(price) = price.filter(|_| !is_free) else {
             return Bill { usage, modal, units, image, is_estimated, ..Bill::default() };
         };

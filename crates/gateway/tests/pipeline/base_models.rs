@@ -1,0 +1,51 @@
+//! Deployments whose upstream names a model otherwise than the catalog: what is known of the model holds all the same.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::harness::Bench;
+use crate::harness::client::Ask;
+use crate::harness::policy::{World, token};
+use crate::harness::upstream::openai_whole;
+
+fn ask(body: &Value) -> Ask {
+    Ask::post("/v1/chat/completions", body.to_string())
+}
+
+fn hot() -> Value {
+    json!({"model": "gpt", "temperature": 0.2, "messages": [{"role": "user", "content": "Hi"}]})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_has_the_limits_abilities_and_price_of_the_model_that_it_is() {
+    let mut world = World::standard();
+    world.base_model(1, "openai/gpt-5");
+    let bench = Bench::of(&world);
+    let shown = Ask::new(Method::GET, "/v1/models/gpt", "").header("x-api-key", token().expose());
+    let shown = bench.ask(shown).await.json();
+    let known = provider::catalog::find("openai", "gpt-5").expect("a model of the catalog");
+    assert_eq!(shown["context_length"], json!(known.context_tokens), "{shown}");
+
+    bench.upstreams.play("openai.test", openai_whole());
+    let answer = bench.ask(ask(&hot())).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-headgate-cost-usd")), (200, "0.00006"));
+    assert_eq!(answer.header("x-headgate-dropped"), "temperature", "a model that thinks takes none");
+    let sent: Value = serde_json::from_slice(&bench.upstreams.calls()[0].body).expect("JSON");
+    assert_eq!(
+        (&sent["model"], &sent["temperature"]),
+        (&json!("up-1"), &Value::Null),
+        "the upstream's own name is sent"
+    );
+    let event = &bench.ledger.wait(1).await[0];
+    assert_eq!(event.upstream_model.as_deref(), Some("up-1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_own_price_of_the_very_name_goes_before_that_of_the_model() {
+    let mut world = World::standard();
+    world.base_model(1, "openai/gpt-5");
+    world.own_price(1);
+    let bench = Bench::of(&world);
+    bench.upstreams.play("openai.test", openai_whole());
+    assert_eq!(bench.ask(ask(&hot())).await.header("x-headgate-cost-usd"), "0.00002");
+}
