@@ -61,7 +61,12 @@ pub(crate) const ROOT_KEY: &[Setting] = &[
         None,
         "File of the root key for stored secrets; unset: made in the data directory",
     ),
-    setting("root_key", Kind::Secret, None, "The root key itself; better given by environment than by flag"),
+    setting(
+        "root_key",
+        Kind::Secret,
+        None,
+        "The root key itself, or the path of its file; better given by environment than by flag",
+    ),
 ];
 
 /// Settings of state that processes share.

@@ -35,9 +35,18 @@ impl Source {
     /// Reads the settings.
     pub(crate) fn of(settings: &Resolved, data_dir: &Path) -> Result<Self> {
         if let Some(text) = settings.find("root_key") {
-            return Ok(Self::Given(LocalKey::parse(text).context("reading root_key")?));
+            return Self::given(text);
         }
         Ok(Self::File(settings.find_path("root_key_file", None).unwrap_or_else(|| data_dir.join("root.key"))))
+    }
+
+    /// Takes the key itself, or the path of a file that is there. The text is never shown: a key that was cut short is still most of one.
+    fn given(text: &str) -> Result<Self> {
+        match LocalKey::parse(text) {
+            Ok(key) => Ok(Self::Given(key)),
+            Err(_) if Path::new(text.trim()).is_file() => Ok(Self::File(PathBuf::from(text.trim()))),
+            Err(error) => Err(error).context("root_key is neither a key nor the path of a file that is there"),
+        }
     }
 
     /// Reads the key; one in the data directory is made when it is absent.
@@ -170,6 +179,27 @@ fn report(rotated: &Rotated, source: &Source, next_path: &Path, kept: Option<&Pa
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn the_variable_is_a_key_or_the_path_of_its_file_and_is_never_shown() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("root.key");
+        let key = LocalKey::read_or_create(&path, &SystemEntropy).expect("a key");
+        let text = std::fs::read_to_string(&path).expect("its text");
+        for given in [text.as_str(), &path.display().to_string(), &format!(" {}\n", path.display())] {
+            let read = Source::given(given).and_then(Source::read_existing).expect("the key");
+            assert_eq!(read.key_id(), key.key_id());
+        }
+        let cut = &text.trim()[..20];
+        for wrong in [cut, "/nowhere/root.key", ""] {
+            let Err(error) = Source::given(wrong) else { panic!("{wrong} is no key") };
+            let said = format!("{error:#}");
+            assert!(
+                said.contains("neither a key nor the path") && (wrong.is_empty() || !said.contains(wrong)),
+                "{said}"
+            );
+        }
+    }
 
     #[test]
     fn the_files_change_places_and_the_old_key_is_kept() {
