@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 use testkit::actor::Actor;
+use testkit::collector::Collector;
 use testkit::headgate::{Headgate, Start, data_dir};
 use testkit::wait;
 
@@ -57,7 +58,10 @@ struct Bed {
     forwarder: Helper,
     control: Headgate,
     node: Headgate,
-    _folders: [tempfile::TempDir; 2],
+    /// A node that exports a trace of every call, and where to.
+    traced: Headgate,
+    collector: Collector,
+    _folders: [tempfile::TempDir; 3],
 }
 
 /// A case: one request shape and its bound.
@@ -67,6 +71,8 @@ struct Case {
     body: Bytes,
     n_connections: u64,
     n_requests: u64,
+    /// Whether every call's trace is exported meanwhile.
+    is_traced: bool,
     /// The most that the median ratio may be, and what it is to become.
     bound: f64,
     goal: f64,
@@ -97,7 +103,7 @@ async fn measure(effort: &Effort) -> Result<bool> {
     let mut table = String::from("\n");
     for figure in &figures {
         let mark = if figure.holds { "" } else { "   <- misses its bound" };
-        writeln!(table, "{:<28} {}{mark}", figure.name, figure.text)?;
+        writeln!(table, "{:<34} {}{mark}", figure.name, figure.text)?;
     }
     eprint!("{table}");
     let report: Vec<&Value> = figures.iter().map(|figure| &figure.json).collect();
@@ -168,14 +174,18 @@ fn cases(effort: &Effort) -> Vec<Case> {
         body,
         n_connections,
         n_requests,
+        is_traced: false,
         bound,
         goal,
     };
+    let traced = |case: Case| Case { is_traced: true, ..case };
     let whole = |model, bytes| chat(model, bytes, "bench-whole", false);
     let stream = |model| chat(model, 1_024, "bench-stream", true);
     vec![
         case("whole, 1 KB", whole(MODEL, 1_024), 64, effort.n_requests, (2.0, 1.5)),
         case("stream, 100 chunks", stream(MODEL), 200, effort.n_streams, (1.5, 1.25)),
+        traced(case("whole, 1 KB, all traces exported", whole(MODEL, 1_024), 64, effort.n_requests, (2.5, 2.0))),
+        traced(case("stream, all traces exported", stream(MODEL), 200, effort.n_streams, (1.5, 1.25))),
         case("whole, 100 KB", whole(MODEL, 100 * 1_024), 64, effort.n_requests / 4, (2.0, 1.3)),
         case("routed over three, whole", whole(ROUTE, 1_024), 64, effort.n_requests, (2.0, 1.5)),
         case("routed over three, stream", stream(ROUTE), 200, effort.n_streams, (1.5, 1.25)),
@@ -194,15 +204,17 @@ impl Bed {
     async fn make() -> Result<Self> {
         let upstream = Helper::start(&["serve-upstream"])?;
         let forwarder = Helper::start(&["serve-forwarder", &upstream.address.to_string()])?;
-        let folders = [data_dir()?, data_dir()?];
+        let folders = [data_dir()?, data_dir()?, data_dir()?];
         let control = Start::role("up", folders[0].path())?
             .env("OPENAI_API_KEY", "sk-bench")
             .env("OPENAI_BASE_URL", &format!("http://{}/v1", upstream.address))
             .ready()
             .await?;
         make_route(&control).await?;
-        let node = start_node(&control, folders[1].path()).await?;
-        Ok(Self { upstream, forwarder, control, node, _folders: folders })
+        let node = start_node(&control, folders[1].path(), None).await?;
+        let collector = Collector::start().await?;
+        let traced = start_node(&control, folders[2].path(), Some(&collector)).await?;
+        Ok(Self { upstream, forwarder, control, node, traced, collector, _folders: folders })
     }
 
     async fn join_token(&self) -> Result<String> {
@@ -245,8 +257,12 @@ async fn make_route(control: &Headgate) -> Result<()> {
 }
 
 /// Starts one more node, on one thread, and waits until it serves the route.
-async fn start_node(control: &Headgate, folder: &Path) -> Result<Headgate> {
-    let node = Start::role("gateway", folder)?
+async fn start_node(control: &Headgate, folder: &Path, collector: Option<&Collector>) -> Result<Headgate> {
+    let mut start = Start::role("gateway", folder)?;
+    if let Some(collector) = collector {
+        start = start.flag("--otlp-endpoint", &collector.url());
+    }
+    let node = start
         .flag("--control", control.field("sync_url"))
         .flag("--join-token", &join_token(control).await?)
         .flag("--worker-threads", "1")
@@ -284,28 +300,33 @@ async fn cpu_per_request(pid: u32, shot: &Shot, case: &Case) -> Result<f64> {
 
 async fn compare(bed: &Bed, case: &Case, rounds: usize) -> Result<Figure> {
     let forwarder = bed.shot(bed.forwarder.address, case.path, &case.body);
-    let gateway = bed.shot(bed.gateway()?, case.path, &case.body);
+    let node = if case.is_traced { &bed.traced } else { &bed.node };
+    let gateway = bed.shot(address_of(node)?, case.path, &case.body);
     // One round that does not count: pools fill, pages are touched.
     let warm = Case { n_requests: case.n_connections * 2, body: case.body.clone(), ..*case };
     cpu_per_request(bed.forwarder.pid(), &forwarder, &warm).await?;
-    cpu_per_request(bed.node.pid(), &gateway, &warm).await?;
+    cpu_per_request(node.pid(), &gateway, &warm).await?;
+    bed.collector.forget();
+    let mut n_spans = 0;
     let (mut ratios, mut bare, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         let baseline = cpu_per_request(bed.forwarder.pid(), &forwarder, case).await?;
-        let measured = cpu_per_request(bed.node.pid(), &gateway, case).await?;
+        let measured = cpu_per_request(node.pid(), &gateway, case).await?;
+        n_spans += bed.collector.forget();
         bare.push(baseline);
         ours.push(measured);
         ratios.push(measured / baseline.max(0.001));
     }
     let [ratio, bare, ours] = [ratios.as_slice(), bare.as_slice(), ours.as_slice()].map(median);
     let (least, most) = spread(&ratios);
+    let spans = if case.is_traced { format!(", {n_spans} spans came") } else { String::new() };
     Ok(Figure {
         name: case.name,
         text: format!(
-            "{ratio:.2} x bare ({least:.2} to {most:.2}, bound {:.2}, goal {:.2}); CPU per request {ours:.1} us, bare {bare:.1} us",
+            "{ratio:.2} x bare ({least:.2} to {most:.2}, bound {:.2}, goal {:.2}); CPU per request {ours:.1} us, bare {bare:.1} us{spans}",
             case.bound, case.goal
         ),
-        json: json!({ "case": case.name, "ratio": ratio, "ratios": ratios, "cpu_us": ours, "bare_cpu_us": bare, "bound": case.bound, "goal": case.goal }),
+        json: json!({ "case": case.name, "ratio": ratio, "ratios": ratios, "cpu_us": ours, "bare_cpu_us": bare, "bound": case.bound, "goal": case.goal, "spans": n_spans }),
         holds: ratio <= case.bound,
     })
 }
@@ -383,7 +404,7 @@ async fn memory(bed: &Bed) -> Result<Figure> {
 /// Starts a node and gives its memory before and while streams are open.
 async fn fresh(bed: &Bed, n_streams: u64) -> Result<(f64, f64)> {
     let folder = data_dir()?;
-    let node = start_node(&bed.control, folder.path()).await?;
+    let node = start_node(&bed.control, folder.path(), None).await?;
     let idle = resident_mb(node.pid())?;
     let held = holding(bed, node.pid(), address_of(&node)?, n_streams).await?;
     Ok((idle, held))

@@ -154,6 +154,13 @@ impl Collector {
         scopes.flat_map(|it| &it.spans).filter(|span| span.name == name).cloned().collect()
     }
 
+    /// Throws away what came so far, and says how many spans that were.
+    pub fn forget(&self) -> usize {
+        let gone = std::mem::take(&mut *self.kept.0.lock());
+        let scopes = gone.iter().flat_map(|request| &request.resource_spans).flat_map(|it| &it.scope_spans);
+        scopes.map(|it| it.spans.len()).sum()
+    }
+
     /// Returns everything that came so far as text, to look for what must not be there.
     #[must_use]
     pub fn text(&self) -> String {
