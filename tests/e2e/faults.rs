@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::fault::{Fault, Wire};
 use testkit::{Actor, Control, Gateway, Upstream, until};
 use tokio::process::Command;
@@ -65,7 +65,8 @@ async fn a_bit_flipped_in_the_sealed_copy_is_detected_and_nothing_is_served_from
     }
     let process = gateway.describe_again()?.ready().await?;
     let refused = chat(&Actor::new(process.field("gateway_url"), Some(&key))?, MODEL, "Hi").await?;
-    assert!(!refused.status.is_success(), "a damaged copy was served: {}", refused.text());
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (503, "policy_stale"), "{}", refused.text());
+    assert!(!refused.header("retry-after").is_empty(), "who cannot be verified now may be later");
     let readiness = process.as_operator()?.send(http::Method::GET, "/readyz", &[], None).await?;
     assert_eq!(readiness.status, 503, "{}", readiness.text());
     assert!(process.log().contains("sealed"), "the damage is not named:\n{}", process.log());
@@ -110,41 +111,46 @@ async fn a_changed_audit_entry_is_named_by_the_server_and_by_the_offline_check()
     let exported = admin.send(http::Method::GET, &format!("{base}/export"), &[], None).await?;
     std::fs::write(&file, &exported.body)?;
     let checked = verify(&file).await?;
-    assert!(checked.0, "{}", checked.1);
+    assert_eq!(checked.0, Some(0), "{}", checked.1);
 
     // In the file: one letter of one entry.
     let text = exported.text().replacen("entry 1", "entry 7", 1);
     assert_ne!(text, exported.text());
     std::fs::write(&file, text)?;
-    let (is_valid, said) = verify(&file).await?;
-    assert!(!is_valid && said.contains("entry"), "{said}");
+    let changed = exported.text().lines().find(|line| line.contains("entry 1")).map(serde_json::from_str::<Value>);
+    let changed = changed.context("the entry was exported")??;
+    let seq = changed["seq"].as_u64().or_else(|| changed["entry"]["seq"].as_u64()).context("an entry has a number")?;
+    let (code, said) = verify(&file).await?;
+    assert!(code == Some(1) && said.contains(&format!("entry {seq} was altered")), "{code:?}: {said}");
 
     // In the table, by somebody with the database's own powers.
-    change_entry(control.folder(), control.first("organization_id")).await?;
+    let seq = change_entry(control.folder()).await?;
     let after = admin.get(&format!("{base}/verification")).await?;
     assert_eq!(after["is_valid"], false, "{after}");
-    assert!(names_an_entry(&after), "{after}");
+    assert_eq!(after["first_bad_seq"], json!(seq), "{after}");
+
+    // And what is exported from that table is refused by whoever checks it elsewhere.
+    let exported = admin.send(http::Method::GET, &format!("{base}/export"), &[], None).await?;
+    std::fs::write(&file, &exported.body)?;
+    let (code, said) = verify(&file).await?;
+    assert!(code == Some(1) && said.contains(&format!("entry {seq} was altered")), "{code:?}: {said}");
     Ok(())
 }
 
-fn names_an_entry(verification: &Value) -> bool {
-    let text = verification.to_string();
-    text.contains("\"first_bad_seq\":") && !text.contains("\"first_bad_seq\":null") || text.contains("entry ")
-}
-
-async fn verify(file: &Path) -> Result<(bool, String)> {
+/// Checks an exported log offline: the exit code, and what was said.
+async fn verify(file: &Path) -> Result<(Option<i32>, String)> {
     let output = Command::new(testkit::headgate::executable()?).args(["audit", "verify"]).arg(file).output().await?;
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("\n");
-    Ok((output.status.success(), said))
+    Ok((output.status.code(), said))
 }
 
-/// Changes the actor's name in one audit entry, with triggers and row security out of the way.
-async fn change_entry(data_dir: &Path, _organization: &str) -> Result<()> {
+/// Changes the actor's name in one audit entry, with triggers and row security out of the way; returns its number.
+async fn change_entry(data_dir: &Path) -> Result<u64> {
     let password =
         std::fs::read_to_string(data_dir.join("postgres.password")).context("the private cluster has a password")?;
     let sql = "SET session_replication_role = replica; \
-               UPDATE audit_entries SET actor_name = 'nobody' WHERE seq = (SELECT max(seq) - 1 FROM audit_entries)";
-    let status = Command::new("psql")
+               UPDATE audit_entries SET actor_name = 'nobody' WHERE seq = (SELECT max(seq) - 1 FROM audit_entries) RETURNING seq";
+    let output = Command::new("psql")
         .args([
             "--host",
             &data_dir.join("postgres/run").to_string_lossy(),
@@ -153,11 +159,11 @@ async fn change_entry(data_dir: &Path, _organization: &str) -> Result<()> {
             "--dbname",
             "headgate",
         ])
-        .args(["--quiet", "--set", "ON_ERROR_STOP=1", "--command", sql])
+        .args(["--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1", "--command", sql])
         .env("PGPASSWORD", password.trim())
-        .status()
+        .output()
         .await
         .context("running psql")?;
-    anyhow::ensure!(status.success(), "psql ended with {status}");
-    Ok(())
+    anyhow::ensure!(output.status.success(), "psql ended with {}", output.status);
+    String::from_utf8(output.stdout)?.trim().parse().context("the number of the entry")
 }

@@ -330,7 +330,10 @@ async fn what_was_left_is_carried_over_once() {
         Budget { carries_over: true, created_at: NOON.minus(Duration::from_hours(24 * 90)), ..budget(&tenant, 1_000) };
     add(&world, &it).await;
     let october = NOON.minus(Duration::from_hours(24 * 40));
-    let charge = charged(&tenant, &it, NodeId::from_uuid(1), None, 1_300);
+    let mut charge = charged(&tenant, &it, NodeId::from_uuid(1), None, 1_300);
+    for attempt in &mut charge.attempts {
+        attempt.started_at = october;
+    }
     let early = UsageEvent { id: RequestId::from_uuid(uuid_at(october)), started_at: october, ..charge };
     book(&world, early.node_id, "b1", 1, &[early]).await;
     // October had its own amount and the one that September left; at most one amount goes on to November.

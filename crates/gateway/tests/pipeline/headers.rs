@@ -153,7 +153,7 @@ const ANSWERED: [&str; 6] = [
 #[tokio::test(start_paused = true)]
 async fn every_surface_says_the_same_of_its_call() {
     let embed = json!({"model": "echo/echo-embed", "input": "Hi"});
-    let count = json!({"model": "claude", "messages": [{"role": "user", "content": "Hi"}]});
+    let count = json!({"model": "echo/echo-1", "messages": [{"role": "user", "content": "Hi"}]});
     let content = json!({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]});
     let respond = json!({"model": "echo/echo-1", "input": "Hi", "store": false});
     let completion = json!({"model": "echo/echo-1", "prompt": "Hi"});
