@@ -80,6 +80,11 @@ async fn credentials_routes_and_prices_are_managed() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_key_is_held_to_its_budget_its_rate_and_a_kill_switch_made_by_their_forms() -> Result<()> {
+    tell_of_one("money").await
+}
+
+#[tokio::test]
 async fn nodes_join_with_a_token_of_the_console_and_refuse_a_key_within_a_second_of_its_end() -> Result<()> {
     let upstream = Upstream::counting().await?;
     let variables = openai_at(&upstream.url());

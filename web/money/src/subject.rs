@@ -1,5 +1,7 @@
 //! Which calls count and by what they are kept apart, as parts of a form: the same for budgets and for rate limits.
 
+use std::borrow::Cow;
+
 use api::ops::routes::ListRoutes;
 use api::ops::virtual_keys::{ListVirtualKeys, VirtualKeyQuery};
 use api::ops::{PageQuery, WorkspacePath};
@@ -10,10 +12,10 @@ use kit::session::use_environments;
 use leptos::prelude::*;
 use model::amounts::{list, pairs};
 use ui::check_list::{CheckList, Item};
-use ui::field::{FormErrors, TextField};
+use ui::field::{Fold, FormErrors, TextField};
 
 /// Which field is wrong and why.
-pub(crate) type Wrong = (&'static str, String);
+pub(crate) type Wrong = (Cow<'static, str>, String);
 
 /// Conditions as typed.
 #[derive(Clone, Copy)]
@@ -56,11 +58,13 @@ impl SubjectDraft {
             environment_ids: ids(self.environments),
             virtual_key_ids: ids(self.keys),
             route_ids: ids(self.routes),
-            models: Result::<Vec<_>, _>::map_err(models, |error| ("subject/models", format!("A model name {error}.")))?,
+            models: Result::<Vec<_>, _>::map_err(models, |error| {
+                ("subject/models".into(), format!("A model name {error}."))
+            })?,
             providers: list(&self.providers.get_untracked()),
             end_users: list(&self.end_users.get_untracked()),
             tags: list(&self.tags.get_untracked()),
-            metadata: pairs(&self.metadata.get_untracked()).map_err(|text| ("subject/metadata", text))?,
+            metadata: pairs(&self.metadata.get_untracked()).map_err(|text| ("subject/metadata".into(), text))?,
         })
     }
 
@@ -68,8 +72,7 @@ impl SubjectDraft {
     pub(crate) fn fields(self, workspace_id: WorkspaceId, errors: FormErrors) -> AnyView {
         let is_set = self.read().is_ok_and(|subject| subject != Subject::default());
         view! {
-            <details class="stack" open=is_set>
-                <summary>"Which calls count: every call, unless you say"</summary>
+            <Fold summary="Which calls count: every call, unless you say" open=is_set wrong=errors.under("subject")>
                 <div class="columns-2">
                     <TextField label="Models" value=self.models optional=true placeholder="gpt-5, claude-*" error=errors.under("subject/models") />
                     <TextField label="Providers" value=self.providers optional=true placeholder="openai, anthropic" error=errors.under("subject/providers") />
@@ -78,7 +81,7 @@ impl SubjectDraft {
                 </div>
                 <TextField label="Metadata" value=self.metadata optional=true placeholder="team=blue, team=red" hint="A call counts when it has each name with one of its values." error=errors.under("subject/metadata") />
                 {self.lists(workspace_id)}
-            </details>
+            </Fold>
         }
         .into_any()
     }
@@ -158,11 +161,10 @@ impl GroupDraft {
         let items = Signal::stored(DIMENSIONS.map(item).to_vec());
         let is_set = !self.read().is_empty();
         view! {
-            <details class="stack" open=is_set>
-                <summary>"Amounts of its own for each end user, key, model …"</summary>
+            <Fold summary="Amounts of its own for each end user, key, model …" open=is_set wrong=errors.under("group_by")>
                 <CheckList label="Counted apart for each" hint items chosen=self.named />
                 <TextField label="And for each value of metadata" value=self.metadata optional=true placeholder="team" error=errors.under("group_by") />
-            </details>
+            </Fold>
         }
         .into_any()
     }

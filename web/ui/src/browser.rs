@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use domain::time::Timestamp;
-use leptos::prelude::{document, request_animation_frame_with_handle, set_interval_with_handle, set_timeout, window};
+use leptos::prelude::{
+    document, request_animation_frame, request_animation_frame_with_handle, set_interval_with_handle, set_timeout,
+    window,
+};
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::format::time::Zone;
@@ -52,6 +55,24 @@ pub fn forget(name: &str) {
         // As above.
         let _ = storage.remove_item(&format!("headgate.{name}"));
     }
+}
+
+/// Puts the focus on the first field that is marked as wrong, once that is drawn: it may be out of view.
+pub fn focus_wrong_field() {
+    request_animation_frame(|| {
+        // The form on top is the last one in the document; a valid selector cannot fail.
+        let wrong = document().query_selector_all("[aria-invalid=true]").ok();
+        let first = wrong.and_then(|all| {
+            let of = |at| all.item(at)?.dyn_into::<web_sys::HtmlElement>().ok();
+            let form = |it: &web_sys::HtmlElement| it.closest("form").ok().flatten();
+            let last = form(&of(all.length().checked_sub(1)?)?);
+            (0..all.length()).filter_map(of).find(|it| form(it) == last)
+        });
+        if let Some(field) = first {
+            // A field that cannot be focused is only not led to.
+            let _ = field.focus();
+        }
+    });
 }
 
 /// Sets or removes an attribute of the root element, where the tokens look for theme and density.

@@ -8,6 +8,8 @@ import { story } from "../browser.mjs";
 // What must happen happens long before; a machine may be busy.
 const GIVE_UP_MS = 60_000;
 const PAUSE_MS = 20;
+// A place that takes more presses of a key than this is not reached by it.
+const MOST_STEPS = 120;
 
 // Asks until there is something, and gives it.
 export async function until(what, ask) {
@@ -120,7 +122,37 @@ function person({ page, ready, step }) {
     await dialog.getByRole("button", { name: act }).click();
   };
 
-  return { workspace, organization, gateways, at, go, settled, enter, signIn, make, list, call, answered, newKey, confirm };
+  // === By keyboard alone ===
+
+  const press = (...keys) => keys.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve());
+  const type = (text) => page.keyboard.type(text);
+  // What has the focus: its words, and whether one sees that it has.
+  const focused = () =>
+    page.evaluate(() => {
+      const it = document.activeElement;
+      if (!it || it === document.body) return { name: "", isSeen: false };
+      const named = it.getAttribute("aria-labelledby")?.split(" ").map((id) => document.getElementById(id)?.textContent).join(" ");
+      const name = it.getAttribute("aria-label") ?? named ?? it.labels?.[0]?.innerText ?? it.innerText ?? "";
+      const drawn = [it, it.nextElementSibling, it.closest("label"), it.parentElement].filter(Boolean).map((part) => getComputedStyle(part));
+      const isSeen = drawn.some((style) => (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== "none");
+      const box = it.getBoundingClientRect();
+      const isInView = box.bottom > 0 && box.top < innerHeight;
+      return { name: name.replaceAll(/\s+/g, " ").trim(), isSeen: isSeen && isInView, tag: it.tagName };
+    });
+  // Goes on with one key until what is wanted has the focus; on the way, the focus is always seen.
+  const reach = async (wanted, key = "Tab") => {
+    const passed = [];
+    for (let n = 0; n < MOST_STEPS; n += 1) {
+      await press(key);
+      const now = await focused();
+      passed.push(now.name);
+      if (now.name) assert.ok(now.isSeen, `one sees that “${now.name}” (${now.tag}) has the focus`);
+      if (wanted.test(now.name)) return now.name;
+    }
+    throw new Error(`${wanted} is not reached by ${key}; on the way were ${passed.join(" | ").slice(0, 900)}`);
+  };
+
+  return { workspace, organization, gateways, at, go, settled, enter, signIn, make, list, call, answered, newKey, confirm, press, type, focused, reach };
 }
 
 // Tells a story as `browser.mjs` does, with what a person does at hand.

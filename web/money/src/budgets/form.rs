@@ -14,7 +14,7 @@ use model::amounts::{self, typed};
 use ui::browser;
 use ui::button::{Button, Weight};
 use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
-use ui::field::{FormError, FormErrors, InputKind, SelectField, Switch, TextField};
+use ui::field::{Fold, FormError, FormErrors, InputKind, SelectField, Switch, TextField};
 use ui::format::time;
 use ui::toast::Toasts;
 
@@ -73,12 +73,12 @@ impl IncreaseDraft {
     }
 
     fn read(self, measure: Measure) -> Result<Option<BudgetIncrease>, Wrong> {
-        let wrong = |text: String| ("increase/amount", text);
+        let wrong = |text: String| ("increase/amount".into(), text);
         let Some(amount) = amounts::read(&self.amount.get_untracked(), measure).map_err(wrong)? else {
             return Ok(None);
         };
         let until: Option<Timestamp> = time::from_input(&self.until.get_untracked(), browser::zone());
-        let expires_at = until.ok_or(("increase/expires_at", "Say until when.".to_owned()))?;
+        let expires_at = until.ok_or_else(|| ("increase/expires_at".into(), "Say until when.".to_owned()))?;
         Ok(Some(BudgetIncrease { amount, expires_at, reason: self.reason.get_untracked() }))
     }
 }
@@ -114,7 +114,7 @@ impl Draft {
     }
 
     fn name(self) -> Result<DisplayName, Wrong> {
-        DisplayName::parse(&self.name.get_untracked()).map_err(|error| ("name", format!("A name {error}.")))
+        DisplayName::parse(&self.name.get_untracked()).map_err(|error| ("name".into(), format!("A name {error}.")))
     }
 
     fn description(self) -> Option<String> {
@@ -123,14 +123,14 @@ impl Draft {
 
     fn limits(self) -> Result<Vec<BudgetLimit>, Wrong> {
         let mut limits = Vec::new();
-        for ((window, name), text) in WINDOWS.into_iter().zip(self.limits) {
+        for ((window, _), text) in WINDOWS.into_iter().zip(self.limits) {
             let read = amounts::read(&text.get_untracked(), self.measure());
-            if let Some(amount) = read.map_err(|error| ("limits", format!("{name}: {error}")))? {
+            if let Some(amount) = read.map_err(|error| (format!("limits/{}", limits.len()).into(), error))? {
                 limits.push(BudgetLimit { window, amount });
             }
         }
         if limits.is_empty() {
-            return Err(("limits", "Give an amount for at least one window.".to_owned()));
+            return Err(("limits".into(), "Give an amount for at least one window.".to_owned()));
         }
         Ok(limits)
     }
@@ -144,7 +144,7 @@ impl Draft {
     }
 
     fn alerts(self) -> Result<Vec<u8>, Wrong> {
-        amounts::percents(&self.alert_at.get_untracked()).map_err(|text| ("alert_at", text))
+        amounts::percents(&self.alert_at.get_untracked()).map_err(|text| ("alert_at".into(), text))
     }
 
     fn new_budget(self) -> Result<NewBudget, Wrong> {
@@ -190,10 +190,16 @@ impl Draft {
 // === Fields ===
 
 fn limit_fields(draft: Draft, errors: FormErrors) -> AnyView {
-    let fields = WINDOWS.into_iter().zip(draft.limits).map(|((_, label), value)| {
-        view! { <TextField label value /> }
+    // What is sent are the windows that have an amount, in their order: so places are counted.
+    let wrong_at = move |at: usize| {
+        let n_before = draft.limits[..at].iter().filter(|text| !text.get_untracked().trim().is_empty()).count();
+        let own = errors.at(&format!("limits/{n_before}"));
+        own.filter(|_| !draft.limits[at].get_untracked().trim().is_empty())
+    };
+    let fields = WINDOWS.into_iter().zip(draft.limits).enumerate().map(move |(at, ((_, label), value))| {
+        view! { <TextField label value error=Signal::derive(move || wrong_at(at)) /> }
     });
-    let wrong = errors.under("limits");
+    let wrong = errors.of("limits");
     let hint = move || match Measure::find(&draft.measure.get()) {
         Some(Measure::Tokens) => "Tokens, read and written. Empty: no limit of that window.",
         Some(Measure::Requests) => "Calls. Empty: no limit of that window.",
@@ -204,7 +210,7 @@ fn limit_fields(draft: Draft, errors: FormErrors) -> AnyView {
             <legend class="field-label">"Limits"</legend>
             <p class="field-hint">{hint}</p>
             <div class="columns-3">{fields.collect_view()}</div>
-            {move || wrong.get().map(|text| view! { <p class="field-error">{text}</p> })}
+            {move || wrong.get().map(|text| view! { <p class="field-error" role="alert">{text}</p> })}
         </fieldset>
     }
     .into_any()
@@ -236,14 +242,13 @@ fn rule_fields(draft: Draft, errors: FormErrors) -> AnyView {
 fn increase_fields(it: IncreaseDraft, errors: FormErrors) -> AnyView {
     let zone = browser::zone();
     view! {
-        <details class="stack">
-            <summary>"More for a while, on top of each limit"</summary>
+        <Fold summary="More for a while, on top of each limit" wrong=errors.under("increase")>
             <div class="columns-2">
                 <TextField label="How much more" value=it.amount optional=true error=errors.of("increase/amount") />
                 <TextField label="Until" value=it.until kind=InputKind::DateTime optional=true hint=format!("In {}.", zone.name()) error=errors.of("increase/expires_at") />
             </div>
             <TextField label="Why" value=it.reason optional=true hint="Stands in the audit log." error=errors.of("increase/reason") />
-        </details>
+        </Fold>
     }
     .into_any()
 }
@@ -293,7 +298,7 @@ fn CreateForm(desk: Desk, close: Callback<()>) -> impl IntoView {
         event.prevent_default();
         let body = match draft.new_budget() {
             Ok(body) => body,
-            Err((field, text)) => return create.errors.set(vec![(field.to_owned(), text)], None),
+            Err((field, text)) => return create.errors.set(vec![(field.into_owned(), text)], None),
         };
         let done = move |budget: BudgetView| {
             toasts.done(format!("“{}” counts from now on.", budget.name));
@@ -352,7 +357,7 @@ fn EditForm(desk: Desk, budget: BudgetView, close: Callback<()>) -> impl IntoVie
         event.prevent_default();
         let body = match draft.change(&budget) {
             Ok(body) => body,
-            Err((field, text)) => return update.errors.set(vec![(field.to_owned(), text)], None),
+            Err((field, text)) => return update.errors.set(vec![(field.into_owned(), text)], None),
         };
         let done = move |budget: BudgetView| {
             toasts.done(format!("Saved “{}”.", budget.name));

@@ -98,7 +98,7 @@ impl Draft {
     }
 
     fn name(self) -> Result<DisplayName, Wrong> {
-        DisplayName::parse(&self.name.get_untracked()).map_err(|error| ("name", format!("A name {error}.")))
+        DisplayName::parse(&self.name.get_untracked()).map_err(|error| ("name".into(), format!("A name {error}.")))
     }
 
     fn description(self) -> Option<String> {
@@ -107,9 +107,8 @@ impl Draft {
 
     fn rates(self) -> Result<Vec<RateAmount>, Wrong> {
         let drafts = self.rates.get_untracked().into_iter().enumerate();
-        let read = |(at, draft): (usize, RateDraft)| {
-            draft.read().map_err(|error| ("rates", format!("Limit {}: {error}", at + 1)))
-        };
+        let read =
+            |(at, draft): (usize, RateDraft)| draft.read().map_err(|error| (format!("rates/{at}").into(), error));
         drafts.map(read).collect()
     }
 
@@ -139,14 +138,18 @@ impl Draft {
 
 // === Fields ===
 
-fn rate_line(draft: Draft, rate: RateDraft) -> AnyView {
+fn rate_line(draft: Draft, rate: RateDraft, errors: FormErrors) -> AnyView {
+    let wrong = Signal::derive(move || {
+        let at = draft.rates.with_untracked(|rates| rates.iter().position(|other| other.id == rate.id))?;
+        errors.at(&format!("rates/{at}"))
+    });
     let is_span = move || rate.measure.get() != Measure::Concurrent.as_str();
     let remove = Callback::new(move |()| draft.rates.update(|rates| rates.retain(|other| other.id != rate.id)));
     let is_last = Signal::derive(move || draft.rates.with(Vec::len) <= 1);
     let label = Signal::stored("Remove this limit".to_owned());
     view! {
         <div class="rate-line">
-            <TextField label="At most" value=rate.amount placeholder="60" />
+            <TextField label="At most" value=rate.amount placeholder="60" error=wrong />
             <SelectField label="Of" value=rate.measure choices=choices(&MEASURES) />
             <div class:rate-hidden=move || !is_span()><SelectField label="In what span" value=rate.per choices=choices(&SPANS) /></div>
             <IconButton icon=Icon::Trash label disabled=is_last on_press=remove />
@@ -156,14 +159,14 @@ fn rate_line(draft: Draft, rate: RateDraft) -> AnyView {
 }
 
 fn rate_fields(draft: Draft, errors: FormErrors) -> AnyView {
-    let wrong = errors.under("rates");
+    let wrong = errors.of("rates");
     let add = Callback::new(move |()| draft.add());
     let is_full = Signal::derive(move || draft.rates.with(Vec::len) >= RateLimit::MAX_RATES);
     view! {
         <fieldset class="stack-tight" data-testid="rates">
             <legend class="field-label">"Limits"</legend>
             <p class="field-hint">"A call goes when each of them has room. Spans slide: no 60 seconds hold more than a limit of a minute."</p>
-            <For each=move || draft.rates.get() key=|rate| rate.id let:rate>{rate_line(draft, rate)}</For>
+            <For each=move || draft.rates.get() key=|rate| rate.id let:rate>{rate_line(draft, rate, errors)}</For>
             {move || wrong.get().map(|text| view! { <p class="field-error" role="alert">{text}</p> })}
             <div><Button size=Size::Small icon=Icon::Plus disabled=is_full on_press=add>"Add a limit"</Button></div>
         </fieldset>
@@ -215,7 +218,7 @@ fn CreateForm(desk: Desk, close: Callback<()>) -> impl IntoView {
         event.prevent_default();
         let body = match draft.new_limit() {
             Ok(body) => body,
-            Err((field, text)) => return create.errors.set(vec![(field.to_owned(), text)], None),
+            Err((field, text)) => return create.errors.set(vec![(field.into_owned(), text)], None),
         };
         let done = move |limit: RateLimitView| {
             toasts.done(format!("“{}” holds from now on.", limit.name));
@@ -268,7 +271,7 @@ fn EditForm(desk: Desk, limit: RateLimitView, close: Callback<()>) -> impl IntoV
         event.prevent_default();
         let body = match draft.change(&limit) {
             Ok(body) => body,
-            Err((field, text)) => return update.errors.set(vec![(field.to_owned(), text)], None),
+            Err((field, text)) => return update.errors.set(vec![(field.into_owned(), text)], None),
         };
         let done = move |limit: RateLimitView| {
             toasts.done(format!("Saved “{}”; nodes follow within a second.", limit.name));

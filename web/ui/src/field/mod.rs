@@ -1,8 +1,9 @@
 //! Form fields: label, control, hint and error as one thing, tied together for assistive technology.
 
+use leptos::html;
 use leptos::prelude::*;
 
-use crate::element_id;
+use crate::{browser, element_id};
 
 /// Errors of one form: by field name as the API names it, and one for the whole.
 #[derive(Clone, Copy)]
@@ -19,10 +20,14 @@ impl Default for FormErrors {
 }
 
 impl FormErrors {
-    /// Replaces all errors.
+    /// Replaces all errors, and leads to the first field that is wrong.
     pub fn set(self, fields: Vec<(String, String)>, whole: Option<String>) {
+        let leads = !fields.is_empty();
         self.fields.set(fields);
         self.whole.set(whole);
+        if leads {
+            browser::focus_wrong_field();
+        }
     }
 
     pub fn clear(self) {
@@ -38,11 +43,14 @@ impl FormErrors {
 
     /// The error of a field of many parts: its own, or that of the first part that is wrong.
     pub fn under(self, name: &'static str) -> Signal<Option<String>> {
+        Signal::derive(move || self.at(name))
+    }
+
+    /// What is wrong now at a place, or below it; followed.
+    pub fn at(self, place: &str) -> Option<String> {
         let is_below =
-            move |field: &str| field.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        Signal::derive(move || {
-            self.fields.with(|fields| fields.iter().find(|field| is_below(&field.0)).map(|field| field.1.clone()))
-        })
+            |field: &str| field.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.fields.with(|fields| fields.iter().find(|field| is_below(&field.0)).map(|field| field.1.clone()))
     }
 
     /// What is wrong with the form as a whole.
@@ -95,6 +103,24 @@ fn described_by(id: &str, has_hint: bool, has_error: bool) -> Option<String> {
         (false, true) => Some(format!("{id}-error")),
         (true, true) => Some(format!("{id}-hint {id}-error")),
     }
+}
+
+/// A part of a form, folded until it is wanted, something stands in it, or something in it is wrong.
+#[component]
+pub fn Fold(
+    #[prop(into)] summary: String,
+    #[prop(optional)] open: bool,
+    wrong: Signal<Option<String>>,
+    children: Children,
+) -> impl IntoView {
+    let node = NodeRef::<html::Details>::new();
+    // Never closed from here: a person may have opened it.
+    Effect::new(move |_| {
+        if let Some(details) = node.get().filter(|_| wrong.get().is_some()) {
+            details.set_open(true);
+        }
+    });
+    view! { <details node_ref=node class="stack" open=open><summary>{summary}</summary>{children()}</details> }
 }
 
 /// The frame around any control.
