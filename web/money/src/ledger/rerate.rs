@@ -83,7 +83,7 @@ impl Run {
             self.report.set(Some(all.clone()));
             match part.next_after {
                 // The answer is still being taken in: the next part begins after it.
-                Some(next) => request_animation_frame(move || self.go(request, all, Some(next))),
+                Some(next) => browser::at_next_frame(move || self.go(request, all, Some(next))),
                 None => self.done.run(all),
             }
         });

@@ -29,7 +29,8 @@ pub fn CopyButton(
         <button type="button" class=if wide { "copy copy-wide" } else { "copy" } title=label.clone() aria-label=(!wide).then_some(label) on:click=press>
             {move || if copied.get() { view! { <Glyph icon=Icon::Check /> } } else { view! { <Glyph icon=Icon::Copy /> } }}
             {wide.then(|| view! { <span>{move || if copied.get() { "Copied".to_owned() } else { name.clone() }}</span> })}
-            <span class="visually-hidden" role="status">{move || copied.get().then_some("Copied")}</span>
+            // A label that is shown says it by changing; a second word would be read out as well.
+            {(!wide).then(|| view! { <span class="visually-hidden" role="status">{move || copied.get().then_some("Copied")}</span> })}
         </button>
     }
 }
