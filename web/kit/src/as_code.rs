@@ -17,7 +17,7 @@ where
     O: Operation<Body = Empty>,
 {
     let Ok(request) = api::client::request::<O>(path, query, &Empty {}) else { return ().into_any() };
-    let json = serde_json::to_string_pretty(object).unwrap_or_default();
+    let json = serde_json::to_value(object).map(|object| format!("{object:#}")).unwrap_or_default();
     let snippets = vec![("curl", "curl", curl(&browser::origin(), &request.path_and_query)), ("json", "JSON", json)];
     view! {
         <details class="more">

@@ -43,7 +43,7 @@ fn read(text: Option<&str>) -> Saved {
 fn with_view(mut saved: Saved, name: &str, query: &str) -> Saved {
     saved.retain(|view| view.0 != name);
     saved.push((name.to_owned(), query.to_owned()));
-    saved.sort();
+    ui::sort::by(&mut saved, Ord::cmp);
     saved
 }
 

@@ -63,7 +63,7 @@ pub fn percents(text: &str) -> Result<Vec<u8>, String> {
     let read = |part: String| part.trim_end_matches('%').trim().parse::<u8>();
     let mut percents =
         list(text).into_iter().map(read).collect::<Result<Vec<_>, _>>().map_err(|_| "Give percents such as 50, 80.")?;
-    percents.sort_unstable();
+    ui::sort::by(&mut percents, u8::cmp);
     Ok(percents)
 }
 

@@ -212,7 +212,7 @@ pub fn by_dimension(
             }
         }
     }
-    groups.sort_by(|left, right| right.2.total_cmp(&left.2));
+    ui::sort::by(&mut groups, |left, right| right.2.total_cmp(&left.2));
     let rest = groups.split_off(groups.len().min(7));
     let mut series: Vec<Series> = groups
         .into_iter()

@@ -47,7 +47,7 @@ fn leaf(target: &Target) -> Node {
 /// The tree that targets stand for: by priority, by weight among equals.
 fn tree_of_targets(targets: &[Target]) -> Node {
     let mut priorities: Vec<u16> = targets.iter().map(|target| target.priority).collect();
-    priorities.sort_unstable();
+    ui::sort::by(&mut priorities, u16::cmp);
     priorities.dedup();
     let step = |priority: u16| {
         let members: Vec<&Target> = targets.iter().filter(|target| target.priority == priority).collect();

@@ -48,7 +48,7 @@ fn rank(entries: &[Entry], wanted: &str) -> Vec<Entry> {
     };
     let mut ranked: Vec<(u8, &Entry)> =
         entries.iter().filter_map(|entry| score(entry).map(|score| (score, entry))).collect();
-    ranked.sort_by_key(|entry| entry.0);
+    ui::sort::by(&mut ranked, |left, right| left.0.cmp(&right.0));
     ranked.into_iter().map(|entry| entry.1.clone()).collect()
 }
 

@@ -31,6 +31,7 @@ pub mod page_head;
 pub mod rows;
 pub mod secret_box;
 pub mod segmented;
+pub mod sort;
 pub mod stat;
 pub mod table;
 pub mod tabs;

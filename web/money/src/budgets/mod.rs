@@ -27,6 +27,7 @@ use ui::button::{Button, Weight};
 use ui::data_view::{DataView, EmptyState, Skeleton};
 use ui::icon::{Glyph, Icon};
 use ui::page_head::PageHead;
+use ui::sort;
 
 /// How often figures are asked for again.
 const EVERY: Duration = Duration::from_secs(10);
@@ -108,13 +109,14 @@ fn grouped(budgets: Vec<BudgetView>, here: WorkspaceId) -> Vec<(Option<Workspace
     }
     for (_, group) in &mut groups {
         // Stable: the newest first among those that are equally narrow.
-        group.sort_by_key(|budget| depth(&budget.subject));
+        sort::by(group, |left, right| depth(&left.subject).cmp(&depth(&right.subject)));
     }
-    groups.sort_by_key(|(place, _)| match place {
+    let rank = |place: Option<WorkspaceId>| match place {
         None => (0, None),
-        Some(id) if *id == here => (1, None),
-        other => (2, *other),
-    });
+        Some(id) if id == here => (1, None),
+        other => (2, other),
+    };
+    sort::by(&mut groups, |left, right| rank(left.0).cmp(&rank(right.0)));
     groups
 }
 

@@ -126,7 +126,7 @@ fn first(
     let providers = use_query::<ListProviders>(move || Some((board.path(), NoQuery {})));
     let providers = move || -> Vec<Choice> {
         let mut all: Vec<Choice> = providers.items().get().into_iter().map(|it| (it.name, it.title)).collect();
-        all.sort_by_key(|choice| choice.1.to_lowercase());
+        ui::sort::by(&mut all, |left, right| left.1.to_lowercase().cmp(&right.1.to_lowercase()));
         all
     };
     let ids = Signal::derive(move || candidates(board, draft.kind(), providers()));

@@ -200,7 +200,7 @@ fn read_tiers(tiers: &[Tier]) -> Result<Vec<LongContextRatesView>, String> {
     for (index, tier) in tiers.iter().enumerate() {
         read.push(tier.read().map_err(|text| format!("Long context {}: {text}", index + 1))?);
     }
-    read.sort_by_key(|long| long.above_input_tokens);
+    ui::sort::by(&mut read, |left, right| left.above_input_tokens.cmp(&right.above_input_tokens));
     Ok(read)
 }
 

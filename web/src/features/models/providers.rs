@@ -47,7 +47,7 @@ fn health(row: &AttemptRow) -> (Tone, String) {
 
 /// The kinds of failures that there were, most first.
 fn kinds(sums: &AttemptTotals) -> String {
-    let mut kinds = [
+    let mut kinds = vec![
         (sums.failed, "answered with an error"),
         (sums.unreachable, "no connection"),
         (sums.timed_out, "timed out"),
@@ -57,7 +57,7 @@ fn kinds(sums: &AttemptTotals) -> String {
         (sums.refused, "request refused"),
         (sums.cancelled, "given up"),
     ];
-    kinds.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    ui::sort::by(&mut kinds, |left, right| right.0.cmp(&left.0));
     let named = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}"));
     let text = named.collect::<Vec<_>>().join(", ");
     if text.is_empty() { "–".to_owned() } else { text }

@@ -75,7 +75,7 @@ pub(super) fn view_of(log: Log) -> AnyView {
     let outcomes = Signal::stored(outcomes.collect::<Vec<Choice>>());
     let keys = Signal::derive(move || {
         let mut keys: Vec<Choice> = log.keys.get().into_iter().collect();
-        keys.sort_by_key(|key| key.1.to_lowercase());
+        ui::sort::by(&mut keys, |left, right| left.1.to_lowercase().cmp(&right.1.to_lowercase()));
         std::iter::once((String::new(), "Any key".to_owned())).chain(keys).collect::<Vec<Choice>>()
     });
     let trigger = ViewFn::from(|| view! { <Glyph icon=Icon::Search /> <span class="button-label">"Filters"</span> });

@@ -104,7 +104,8 @@ fn place_of(flaw: &Flaw) -> (&'static str, String) {
 fn CodeTwin(draft: Draft, errors: FormErrors) -> impl IntoView {
     let id = element_id("field");
     let (control_id, wrong) = (id.clone(), RwSignal::new(None::<String>));
-    let text = move || serde_json::to_string_pretty(&draft.twin()).unwrap_or_default();
+    // By way of a value: writing text from a type is code for each type, and requests are written from values, too.
+    let text = move || serde_json::to_value(draft.twin()).map(|twin| format!("{twin:#}")).unwrap_or_default();
     let of_form = errors.of("code");
     let error = Signal::derive(move || wrong.get().or(of_form.get()));
     let change = move |event: leptos::ev::Event| match api::from_text::<Twin>(&event_target_value(&event)) {

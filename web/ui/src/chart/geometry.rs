@@ -216,7 +216,7 @@ pub fn marks(data: &ChartData, markers: &[Marker]) -> Vec<Mark> {
     let end = last.plus(data.step);
     let length = end.since(*first).as_secs_f64();
     let mut inside: Vec<&Marker> = markers.iter().filter(|marker| marker.at >= *first && marker.at < end).collect();
-    inside.sort_by_key(|marker| marker.at);
+    crate::sort::by(&mut inside, |left, right| left.at.cmp(&right.at));
     let mut marks: Vec<Mark> = Vec::new();
     for marker in inside {
         let x = round(marker.at.since(*first).as_secs_f64() / length * 1000.0);

@@ -20,6 +20,7 @@ use crate::format::{csv, number};
 use crate::icon::{Glyph, Icon};
 use crate::menu::{Align, MenuItem, Popover};
 use crate::rows::{Rows, use_rows};
+use crate::sort;
 
 /// A row whose type only its columns know, so that the table is written once for all kinds of rows.
 type Row = Arc<dyn Any + Send + Sync>;
@@ -229,8 +230,11 @@ fn arrange(columns: &[BareColumn], rows: &[Row], view: &TableView) -> Vec<Row> {
     if let Some(sort) = &view.sort
         && let Some(column) = columns.iter().find(|column| column.key() == sort.column)
     {
-        rows.sort_by(
-            |left, right| if sort.descending { column.compare(right, left) } else { column.compare(left, right) },
+        sort::by(
+            &mut rows,
+            |left, right| {
+                if sort.descending { column.compare(right, left) } else { column.compare(left, right) }
+            },
         );
     }
     rows
