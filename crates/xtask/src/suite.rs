@@ -82,7 +82,7 @@ fn install_packages() -> Result<()> {
 }
 
 /// Installs the npm packages of `tests/e2e/node` into the cache, once per lock file, and links them.
-fn link_node_modules() -> Result<()> {
+pub(crate) fn link_node_modules() -> Result<()> {
     let scripts = root().join("tests/e2e/node");
     let kept = cached("node", &scripts.join("package-lock.json"))?;
     if !kept.join("done").is_file() {
