@@ -18,6 +18,7 @@
 
 pub mod admit;
 pub mod choice;
+pub mod dropped;
 pub mod endpoint;
 pub mod limits;
 pub mod parameter;

@@ -1,5 +1,7 @@
 //! What can be used and what it costs: providers, the model catalog, and prices.
 
+mod price_view;
+
 use domain::price::{PriceSource, ServiceTier};
 use domain::{NanoUsd, Permission, PriceId, Timestamp};
 

@@ -10,7 +10,6 @@ use crate::call::{Call, Reply};
 use crate::commands::audit::Subject;
 use crate::commands::credentials::provider;
 use crate::error::{Failure, Outcome};
-use crate::queries::models::price_view;
 
 /// The dearest price accepted: 100 000 dollars per million tokens.
 const MAX_NANOS: i64 = 100_000_000_000_000;
@@ -64,7 +63,7 @@ pub async fn set_price(call: Call<SetPrice>) -> Outcome<Reply<PriceView>> {
     if !store::prices::insert(&mut write, &permit, &price).await? {
         return Err(Failure::conflict("An own price of this model from this very moment exists already."));
     }
-    let view = price_view(price);
+    let view = PriceView::from(price);
     let name = format!("{}/{}", view.provider, view.upstream_model);
     let id = view.id.map_or_else(String::new, |id| id.to_string());
     write.audit(Subject::new("price", id, name).created("price.set", &view));

@@ -1,12 +1,8 @@
 //! What can be used and what it costs: providers, the catalog, the organization's price book.
 
-use api::ops::models::{
-    ImageRateView, ListModels, ListPrices, ListProviders, LongContextRatesView, ModelView, PriceView, ProviderView,
-    RatesView, TierRatesView, UnitRatesView,
-};
-use domain::image::{ImageKind, ImageRate};
-use domain::price::{LongContextRates, PriceSource, PriceVersion, Rates, TierRates, UnitRates};
-use domain::{NanoUsd, Page, Price, Timestamp};
+use api::ops::models::{ListModels, ListPrices, ListProviders, ModelView, PriceView, ProviderView};
+use domain::price::{PriceSource, PriceVersion};
+use domain::{Page, Timestamp};
 use provider::catalog::{Capability, Modality, Model, ModelKind};
 
 use crate::call::{Call, Reply};
@@ -87,18 +83,18 @@ fn price_now(model: &Model, book: &[PriceVersion], now: Timestamp) -> Option<Pri
         })
         .max_by_key(|price| (price.source == PriceSource::Own, price.effective_at));
     match own {
-        Some(price) => Some(price_view(price.clone())),
+        Some(price) => Some(price.clone().into()),
         None => model.price_at(now).map(|price| PriceView {
             id: None,
             provider: model.provider.clone(),
             upstream_model: model.name.clone(),
             effective_at: price.effective_at,
             source: PriceSource::Catalog,
-            usd_per_million_tokens: rates_view(&price.rates),
-            usd_per_unit: unit_rates_view(&price.rates.units),
-            long_context: price.long_context.iter().map(long_view).collect(),
-            tiers: price.tiers.iter().map(tier_view).collect(),
-            images: price.images.iter().map(image_view).collect(),
+            usd_per_million_tokens: (&price.rates).into(),
+            usd_per_unit: (&price.rates.units).into(),
+            long_context: price.long_context.iter().map(Into::into).collect(),
+            tiers: price.tiers.iter().map(Into::into).collect(),
+            images: price.images.iter().map(Into::into).collect(),
         }),
     }
 }
@@ -116,68 +112,5 @@ pub async fn prices(call: Call<ListPrices>) -> Outcome<Reply<Page<PriceView>>> {
     });
     book.sort_by_key(|price| std::cmp::Reverse((price.effective_at, price.id)));
     let page = super::slice(book, call.query.cursor.as_ref(), limit, |price| price.id.to_string())?;
-    Ok(Reply::new(page.map(price_view)))
-}
-
-pub(crate) fn price_view(price: PriceVersion) -> PriceView {
-    PriceView {
-        id: Some(price.id),
-        provider: price.provider,
-        upstream_model: price.upstream_model,
-        effective_at: price.effective_at,
-        source: price.source,
-        usd_per_million_tokens: rates_view(&price.rates),
-        usd_per_unit: unit_rates_view(&price.rates.units),
-        long_context: price.long_context.iter().map(long_view).collect(),
-        tiers: price.tiers.iter().map(tier_view).collect(),
-        images: price.images.iter().map(image_view).collect(),
-    }
-}
-
-fn image_view(it: &ImageRate) -> ImageRateView {
-    let ImageKind { size, quality } = it.kind.clone();
-    ImageRateView { size, quality, usd: NanoUsd::from_nanos(it.each.nano_usd_per_million / 1_000_000) }
-}
-
-fn tier_view(it: &TierRates) -> TierRatesView {
-    TierRatesView { tier: it.tier, usd_per_million_tokens: rates_view(&it.rates) }
-}
-
-fn unit_rates_view(it: &UnitRates) -> UnitRatesView {
-    let each = |price: Option<Price>| price.map(|price| NanoUsd::from_nanos(price.nano_usd_per_million / 1_000_000));
-    UnitRatesView {
-        image: each(it.image),
-        audio_second: each(it.audio_second),
-        character: each(it.character),
-        search: each(it.search),
-        page: each(it.page),
-    }
-}
-
-const fn dollars(price: Price) -> NanoUsd {
-    NanoUsd::from_nanos(price.nano_usd_per_million)
-}
-
-fn rates_view(rates: &Rates) -> RatesView {
-    RatesView {
-        input: dollars(rates.input),
-        cached_input: rates.cached_input.map(dollars),
-        cache_write_5m: rates.cache_write_5m.map(dollars),
-        cache_write_1h: rates.cache_write_1h.map(dollars),
-        output: dollars(rates.output),
-        reasoning: rates.reasoning.map(dollars),
-        audio_input: rates.modal.audio_input.map(dollars),
-        cached_audio_input: rates.modal.cached_audio_input.map(dollars),
-        audio_output: rates.modal.audio_output.map(dollars),
-        image_input: rates.modal.image_input.map(dollars),
-        cached_image_input: rates.modal.cached_image_input.map(dollars),
-        image_output: rates.modal.image_output.map(dollars),
-    }
-}
-
-fn long_view(long: &LongContextRates) -> LongContextRatesView {
-    LongContextRatesView {
-        above_input_tokens: long.above_input_tokens,
-        usd_per_million_tokens: rates_view(&long.rates),
-    }
+    Ok(Reply::new(page.map(PriceView::from)))
 }

@@ -1,6 +1,5 @@
 //! Puts an answer's head together: status, content type and the `x-headgate-…` headers of the public contract.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,8 +7,8 @@ use domain::code::GatewayCode;
 use domain::usage::CacheOutcome;
 use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use ingress::Rejection;
 use ingress::surface::Surface;
+use ingress::{Rejection, dropped};
 use llm::dialect::gemini::embeddings as gemini_embeddings;
 use llm::dialect::{Dialect, openai_embeddings};
 use state::Answer;
@@ -47,11 +46,6 @@ const HIT: HeaderValue = HeaderValue::from_static("hit");
 /// The media types of answers.
 pub(crate) const JSON_TYPE: &str = "application/json";
 pub(crate) const EVENTS_TYPE: &str = "text/event-stream; charset=utf-8";
-
-/// Longest list of losses in a header; the usage event has them all.
-const MAX_DROPPED: usize = 1_024;
-/// How many of a kind are listed one by one.
-const FEW: usize = 3;
 
 /// The head of an answer of a provider's own API, as it is handed on.
 pub(crate) struct Passed {
@@ -216,55 +210,13 @@ fn stamp(headers: &mut HeaderMap, meter: &Meter) {
         headers.insert(BUDGET, header_value(&left));
     }
     if !meter.dropped.is_empty() || !meter.notes.unknown.is_empty() {
-        insert_text(headers, DROPPED, &list_dropped(&[&meter.dropped[..], &meter.notes.unknown].concat()));
+        insert_text(headers, DROPPED, &dropped::list(&[&meter.dropped[..], &meter.notes.unknown].concat()));
     }
-}
-
-/// Lists what was left out. What holds for many of a kind is said once: sixty tools must not hide the one that is missing.
-fn list_dropped(paths: &[String]) -> String {
-    let kind = |path: &str| -> String {
-        let mut is_index = false;
-        path.chars()
-            .filter(|letter| {
-                is_index = (is_index || *letter == '[') && *letter != ']';
-                !letter.is_ascii_digit() || !is_index
-            })
-            .collect()
-    };
-    let kinds: Vec<String> = paths.iter().map(|path| kind(path)).collect();
-    let mut list: Vec<Cow<'_, str>> = Vec::with_capacity(paths.len());
-    for (path, kind) in paths.iter().zip(&kinds) {
-        if kinds.iter().filter(|other| *other == kind).count() <= FEW {
-            list.push(path.into());
-        } else if !list.iter().any(|listed| listed.replace("[*]", "[]") == *kind) {
-            list.push(kind.replace("[]", "[*]").into());
-        }
-    }
-    let mut list = list.join(",");
-    if list.len() > MAX_DROPPED {
-        let end = (0..=MAX_DROPPED).rev().find(|at| list.is_char_boundary(*at)).unwrap_or(0);
-        list.truncate(end);
-    }
-    list
 }
 
 /// Inserts a value unless it holds what no header may hold.
 fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         headers.insert(name, value);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_holds_for_many_is_said_once() {
-        let mut paths: Vec<String> = (0..60).map(|n| format!("tools[{n}].eager")).collect();
-        paths.extend(["seed", "messages[0].name", "messages[12].name"].map(str::to_owned));
-        assert_eq!(list_dropped(&paths), "tools[*].eager,seed,messages[0].name,messages[12].name");
-        let long: Vec<String> = (0..600).map(|n| format!("field_{n}")).collect();
-        assert_eq!(list_dropped(&long).len(), MAX_DROPPED);
     }
 }
