@@ -115,7 +115,7 @@ await told(async (person) => {
   const open = async () => {
     await go(`${workspace}/keys?q=${KEY_NAME}`, "Virtual keys");
     await page.getByRole("button", { name: KEY_NAME }).click();
-    await panel.getByText("Last used").waitFor();
+    await panel.getByText("Last used", { exact: true }).waitFor();
   };
 
   await step("a key is edited: name, models and end", async () => {
