@@ -17,6 +17,7 @@ pub mod auth;
 pub mod estimate;
 pub mod failure;
 pub mod fuzz;
+pub mod listing;
 pub mod media;
 mod provider;
 pub mod scan;

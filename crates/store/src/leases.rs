@@ -6,7 +6,6 @@
 //! both in the order of their key; a node's word is heard once, in its order.
 
 mod booking;
-mod books;
 mod rows;
 mod telling;
 
@@ -18,7 +17,7 @@ use domain::lease::{Answer, Tell, Told};
 use domain::{BudgetId, LeaseId, NodeId, OrganizationId, Timestamp};
 
 pub(crate) use booking::book;
-use books::{Books, Place, Teller};
+use books::leases::{Books, Place, Teller};
 
 use crate::budgets::{self, window};
 use crate::row::signed;

@@ -12,12 +12,12 @@ use domain::credential::Credential;
 use domain::{CredentialId, DisplayName, JobName, ModelName, OrganizationId, Permit, Scope, Secret, WorkspaceId};
 use hmac::{Hmac, Mac as _};
 use provider::Spec;
+use provider::listing::{self, Listed};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use store::{Constraint, StoreError, WriteTx};
 
-use super::listing::{self, Fetch, Listed};
-use super::{insert_model, model_name, record};
+use super::{ASKED_WITHIN, Fetch, insert_model, model_name, record};
 use crate::commands::credentials::{self, Change, Draft, record_changed, record_created};
 use crate::commands::deployments;
 use crate::cx::Cx;
@@ -92,9 +92,9 @@ pub(super) async fn ask(cx: &Cx, found: &FromEnvironment) -> Option<Listed> {
     let (true, Some(base_url), Some(fetch)) = (is_foreign(found), &found.base_url, &found.fetch) else { return None };
     let provider = provider::find(found.provider.name)?;
     let answer = match listing::question(provider, base_url, found.secret.as_ref(), cx.now()) {
-        Some(question) => tokio::time::timeout(listing::WITHIN, fetch(question))
+        Some(question) => tokio::time::timeout(ASKED_WITHIN, fetch(question))
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", listing::WITHIN.as_secs()))),
+            .unwrap_or_else(|_| Err(format!("no answer within {} s", ASKED_WITHIN.as_secs()))),
         None => Err("it has no list that could be asked for".to_owned()),
     };
     match answer.and_then(|body| listing::read(&body)) {

@@ -5,11 +5,11 @@
 //! one organization. Secrets made here are returned once and never again.
 
 mod environment;
-mod listing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use domain::audit::Audit;
 use domain::environment::Environment;
 use domain::id::IdMint as _;
@@ -19,6 +19,8 @@ use domain::{
     AuditEntryId, DisplayName, Email, EnvironmentId, JobName, ModelName, NodeGroupId, OrganizationId, Permit, Role,
     Scope, Secret, UserId, WorkspaceId,
 };
+use futures_util::future::BoxFuture;
+use http::Request;
 use store::users::NewPassword;
 use store::{AuditDraft, WriteTx};
 use zeroize::Zeroizing;
@@ -33,7 +35,12 @@ use crate::error::{Failure, Outcome};
 use crate::queries;
 
 pub use environment::{FromEnvironment, variables};
-pub use listing::{Fetch, MAX_BYTES};
+pub use provider::listing::MAX_BYTES;
+
+/// Fetches what is at an address, within the egress rules and not more than [`MAX_BYTES`]; the error says why it could not.
+pub type Fetch = Arc<dyn Fn(Request<Bytes>) -> BoxFuture<'static, Result<Vec<u8>, String>> + Send + Sync>;
+/// A start waits this long for all of a server's list of models.
+const ASKED_WITHIN: Duration = Duration::from_secs(3);
 
 /// The organization of the first start.
 pub const ORGANIZATION: (&str, &str) = ("default", "Default");

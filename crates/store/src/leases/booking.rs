@@ -8,10 +8,10 @@ use domain::budget::{AccountKey, Charge, Enforcement};
 use domain::usage::UsageEvent;
 use domain::{LeaseId, Timestamp};
 
-use super::books::Place;
 use super::{Budgets, load, rows, telling};
 use crate::budgets::window;
 use crate::{Result, SystemTx, alerts};
+use books::leases::Place;
 
 struct Posting<'a> {
     place: Place,

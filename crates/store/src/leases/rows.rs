@@ -7,10 +7,10 @@ use domain::{LeaseId, NodeId, OrganizationId, Timestamp};
 use sqlx::types::Json;
 
 use super::Budgets;
-use super::books::{Account, Books, Lease, Place};
 use crate::budgets::window;
 use crate::row::{Row, micros, signed, time, time_opt, unsigned};
 use crate::{Result, SystemTx};
+use books::leases::{Account, Books, Lease, Place};
 
 /// Leases of lost nodes that are closed at a time.
 const MOST_LOST: i64 = 1_000;

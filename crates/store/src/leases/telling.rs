@@ -6,7 +6,7 @@ use domain::budget::{Amount, Budget, Measure, Window, group_values};
 use domain::{NanoUsd, Timestamp};
 
 use super::Budgets;
-use super::books::{Account, Books, Place};
+use books::leases::{Account, Books, Place};
 
 /// Notes which percents are reached since they were looked at last, and returns what is to be said about it. Of several percents
 /// that are reached at once, the highest is told.

@@ -24,7 +24,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("api", &["domain"]),
     ("proto", &[]),
     ("policy", &["domain", "proto"]),
-    ("store", &["domain"]),
+    // `books` for the arithmetic of leases.
+    ("store", &["books", "domain"]),
     ("batch", &["domain", "llm", "provider"]),
     // `throttle` for its port: counting in common is what Redis does for it.
     ("state", &["domain", "throttle"]),

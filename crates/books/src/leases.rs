@@ -9,7 +9,7 @@ use domain::lease::{Answer, Ask, Balance, Grant, Holding, Shortage, Standing};
 use domain::{LeaseId, NodeId, Timestamp};
 
 /// How long a node may admit calls without another word.
-pub(super) const TTL: Duration = Duration::from_secs(60);
+pub const TTL: Duration = Duration::from_secs(60);
 /// How long leases of an account are recalled after somebody found too little.
 const WANTED: Duration = Duration::from_secs(5);
 /// A node that said nothing for this long is not expected to give anything back.
@@ -17,67 +17,95 @@ const SILENT: Duration = Duration::from_secs(10);
 
 /// An account of one window. Ordered as rows are locked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Place {
-    pub(super) key: AccountKey,
-    pub(super) starts_at: Timestamp,
+pub struct Place {
+    /// Whose account.
+    pub key: AccountKey,
+    /// When the window began.
+    pub starts_at: Timestamp,
 }
 
+/// An account: what was booked, what is leased, and what was told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Account {
-    pub(super) ends_at: Option<Timestamp>,
-    pub(super) carried: u64,
-    pub(super) posted: u64,
-    pub(super) leased: u64,
-    pub(super) overdrawn: u64,
-    pub(super) wanted_until: Timestamp,
+pub struct Account {
+    /// When the window ends; one without an end has none.
+    pub ends_at: Option<Timestamp>,
+    /// What was carried over from the window before.
+    pub carried: u64,
+    /// What was booked.
+    pub posted: u64,
+    /// What open leases still hold.
+    pub leased: u64,
+    /// What was booked beyond any lease.
+    pub overdrawn: u64,
+    /// Until when leases are recalled, because somebody found too little.
+    pub wanted_until: Timestamp,
     /// The highest percent of the limit that was told.
-    pub(super) told_percent: u32,
+    pub told_percent: u32,
     /// Whether it was told that calls are refused.
-    pub(super) told_refusing: bool,
-    pub(super) is_changed: bool,
+    pub told_refusing: bool,
+    /// Whether the row has to be written.
+    pub is_changed: bool,
 }
 
+/// What a life of a node was granted of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Lease {
-    pub(super) place: Place,
-    pub(super) node_id: NodeId,
-    pub(super) boot: String,
-    pub(super) granted: u64,
-    pub(super) returned: u64,
-    pub(super) booked: u64,
-    pub(super) unused: u64,
-    pub(super) held: u64,
-    pub(super) told_at: Timestamp,
-    pub(super) expires_at: Timestamp,
-    pub(super) closed_at: Option<Timestamp>,
-    pub(super) is_changed: bool,
+pub struct Lease {
+    /// Of which account.
+    pub place: Place,
+    /// The node.
+    pub node_id: NodeId,
+    /// The node's life.
+    pub boot: String,
+    /// What was granted in all.
+    pub granted: u64,
+    /// What was given back.
+    pub returned: u64,
+    /// What was booked on it.
+    pub booked: u64,
+    /// What the node said is free.
+    pub unused: u64,
+    /// What the node said its calls hold.
+    pub held: u64,
+    /// When the node last told.
+    pub told_at: Timestamp,
+    /// Until when the node may admit calls by it.
+    pub expires_at: Timestamp,
+    /// When it was closed.
+    pub closed_at: Option<Timestamp>,
+    /// Whether the row has to be written.
+    pub is_changed: bool,
 }
 
 impl Lease {
     /// What the account counts as leased on it.
-    pub(super) const fn outstanding(&self) -> u64 {
+    pub const fn outstanding(&self) -> u64 {
         if self.closed_at.is_some() { 0 } else { self.granted - self.returned - self.booked }
     }
 }
 
 /// Who asks, and when.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Teller<'a> {
-    pub(super) node_id: NodeId,
-    pub(super) boot: &'a str,
-    pub(super) now: Timestamp,
+pub struct Teller<'a> {
+    /// The node.
+    pub node_id: NodeId,
+    /// Its life.
+    pub boot: &'a str,
+    /// The moment.
+    pub now: Timestamp,
 }
 
 /// Locked rows of accounts, and leases of them.
 #[derive(Debug, Default)]
-pub(super) struct Books {
-    pub(super) accounts: BTreeMap<Place, Account>,
-    pub(super) leases: BTreeMap<LeaseId, Lease>,
+pub struct Books {
+    /// By place.
+    pub accounts: BTreeMap<Place, Account>,
+    /// By id.
+    pub leases: BTreeMap<LeaseId, Lease>,
 }
 
 impl Books {
     /// Takes note of what a node has of a lease.
-    pub(super) fn hold(&mut self, teller: Teller<'_>, told: &Holding) {
+    pub fn hold(&mut self, teller: Teller<'_>, told: &Holding) {
         let Some(lease) = self.leases.get_mut(&told.lease_id).filter(|lease| lease.is_of(teller)) else { return };
         // What was booked cannot be given back; a node that says so is wrong.
         let returned = told.returned.clamp(lease.returned, lease.granted - lease.booked);
@@ -92,7 +120,7 @@ impl Books {
     }
 
     /// Ends a lease: what it has not spent is free again.
-    pub(super) fn close(&mut self, id: LeaseId, now: Timestamp) {
+    pub fn close(&mut self, id: LeaseId, now: Timestamp) {
         let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.closed_at.is_none()) else { return };
         if let Some(account) = self.accounts.get_mut(&lease.place) {
             account.leased -= lease.outstanding();
@@ -102,7 +130,7 @@ impl Books {
     }
 
     /// Answers what was asked of an account with this limit. `known` is what the node knows of its lease; `fresh` names a new one.
-    pub(super) fn ask(
+    pub fn ask(
         &mut self,
         teller: Teller<'_>,
         place: &Place,
@@ -167,7 +195,7 @@ impl Books {
     }
 
     /// Says how a lease stands that a node named.
-    pub(super) fn standing(&self, teller: Teller<'_>, told: &Holding) -> Standing {
+    pub fn standing(&self, teller: Teller<'_>, told: &Holding) -> Standing {
         let lease = self.leases.get(&told.lease_id).filter(|lease| lease.is_of(teller));
         let account = lease.and_then(|lease| self.accounts.get(&lease.place));
         Standing {
@@ -181,7 +209,7 @@ impl Books {
 
     /// Books what a call took. The truth comes first: also what no lease covers is posted, and counted as overdrawn when
     /// `is_covered` says that a lease should have.
-    pub(super) fn book(&mut self, place: &Place, lease: Option<LeaseId>, amount: u64, is_covered: bool) {
+    pub fn book(&mut self, place: &Place, lease: Option<LeaseId>, amount: u64, is_covered: bool) {
         let Some(account) = self.accounts.get_mut(place) else { return };
         let mut taken = 0;
         if let Some(lease) = lease.and_then(|id| self.leases.get_mut(&id)) {

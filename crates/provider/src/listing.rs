@@ -1,33 +1,27 @@
-//! What a server behind a foreign address serves: the question, and what is read from its answer. **Sans-IO**, but for the port.
+//! What a server behind a foreign address serves: the question, and what is read from its answer. **Sans-IO.**
 //!
 //! A compatible server (Ollama, vLLM, a proxy) rarely has the models of the vendor's catalog, and nobody but itself knows which it
 //! has. So it is asked once, when its address is first met; one that does not answer costs a line in the log. Invariant: a name is
 //! taken only as a model could be called here, and no more than [`MAX_MODELS`] of them, whatever the server says.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{ModelName, Secret, Timestamp};
-use futures_util::future::BoxFuture;
 use http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request};
-use provider::{Base, Provider};
 use serde::Deserialize;
 
-/// Fetches what is at an address, within the egress rules and not more than [`MAX_BYTES`]; the error says why it could not.
-pub type Fetch = Arc<dyn Fn(Request<Bytes>) -> BoxFuture<'static, Result<Vec<u8>, String>> + Send + Sync>;
+use crate::{Base, Provider};
 
 /// Most bytes of an answer: long lists of resellers have some 600 KiB.
 pub const MAX_BYTES: usize = 2 * 1024 * 1024;
-/// A start waits this long for all of it.
-pub(super) const WITHIN: Duration = Duration::from_secs(3);
 /// Models that a start adds; who has more chooses.
-pub(super) const MAX_MODELS: usize = 200;
+pub const MAX_MODELS: usize = 200;
 
 /// Builds the question; `None` where a provider has no list, or its secret cannot sign without being exchanged first.
-pub(super) fn question(
+#[must_use]
+pub fn question(
     provider: &dyn Provider,
     base_url: &str,
     secret: Option<&Secret<String>>,
@@ -73,15 +67,15 @@ impl Entry {
 
 /// What was read from a list.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Listed {
+pub struct Listed {
     /// Models, in the server's order, each once.
-    pub(super) models: Vec<ModelName>,
+    pub models: Vec<ModelName>,
     /// Names that no model can have here, or that were too many.
-    pub(super) n_left_out: usize,
+    pub n_left_out: usize,
 }
 
 /// Reads a list; the error says why it is none.
-pub(super) fn read(body: &[u8]) -> Result<Listed, String> {
+pub fn read(body: &[u8]) -> Result<Listed, String> {
     let answer: Answer = serde_json::from_slice(body).map_err(|_| "its answer is no list of models".to_owned())?;
     let (Answer::Data { data: entries } | Answer::Models { models: entries } | Answer::Bare(entries)) = answer;
     let (mut listed, mut seen) = (Listed::default(), BTreeSet::new());
@@ -142,7 +136,7 @@ mod tests {
     fn the_question_goes_to_the_place_of_the_list_with_the_right_proof() {
         let secret = Secret::new("sk-1".to_owned());
         let ask = |name: &str, base: &str| {
-            let provider = provider::find(name).expect("a provider");
+            let provider = crate::find(name).expect("a provider");
             question(provider, base, Some(&secret), Timestamp::from_micros(0))
         };
         let openai = ask("openai", "http://vllm.internal:8000/v1/").expect("a question");
