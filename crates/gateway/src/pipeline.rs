@@ -193,6 +193,7 @@ async fn run(
     let (presented, caller, granted) =
         identify::find_caller(&snapshot, head.endpoint, &parts.headers, meter.started_at)?;
     meter.caller = Some(CallerIds::of(&caller));
+    meter.is_by_old_secret = caller.is_by_old_secret;
     meter.policy_revision = caller.organization.revision;
     meter.continue_trace(&parts.headers);
     match head.endpoint {
@@ -233,6 +234,7 @@ async fn run(
     }
     let Some(surface) = Surface::of(head.endpoint) else { return Err(Rejection::internal()) };
     meter.notes = admit::Notes::read(&parts.headers)?;
+    meter.dropped = admit::list_unknown(&parts.headers);
     let mut wanted = resolve::resolve(worker, &caller, &head, surface, body, meter).await?;
     let compaction = match surface {
         Surface::Compact | Surface::CountInput | Surface::Chat(Dialect::OpenAiResponses)

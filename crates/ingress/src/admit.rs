@@ -83,13 +83,38 @@ pub struct Notes {
     pub tags: Vec<String>,
     /// What is said about answers that are given again.
     pub cache: Wish,
-    /// Headers of ours that mean nothing, such as a mistyped one; at most a few.
-    pub unknown: Vec<String>,
 }
 
 /// Most headers without a meaning that are named, and the longest name of one.
 const MAX_UNKNOWN: usize = 8;
 const MAX_UNKNOWN_LENGTH: usize = 64;
+/// What our headers begin with.
+pub const OWN_PREFIX: &str = "x-headgate-";
+
+/// What our headers are named without what they all begin with.
+const KNOWN: [&str; 11] = [
+    "user",
+    "conversation-id",
+    "trace-id",
+    "metadata",
+    "tags",
+    "cache",
+    "cache-ttl",
+    "key",
+    "timeout-ms",
+    "debug",
+    "rehearse",
+];
+
+/// Lists headers that begin like ours and mean nothing, such as a mistyped one.
+#[must_use]
+pub fn list_unknown(headers: &HeaderMap) -> Vec<String> {
+    let names = headers.keys().map(HeaderName::as_str).filter(|name| {
+        let own = name.strip_prefix(OWN_PREFIX);
+        own.is_some_and(|own| !KNOWN.contains(&own) && own.len() <= MAX_UNKNOWN_LENGTH)
+    });
+    names.take(MAX_UNKNOWN).map(str::to_owned).collect()
+}
 
 /// Answering without the prompt that was asked for would be answering something else.
 fn refuse_prompt() -> Rejection {
@@ -226,7 +251,7 @@ impl Notes {
     pub fn read(headers: &HeaderMap) -> Result<Self, Rejection> {
         let mut notes = Self::default();
         for (name, value) in headers {
-            let Some(name) = name.as_str().strip_prefix("x-headgate-") else { continue };
+            let Some(name) = name.as_str().strip_prefix(OWN_PREFIX) else { continue };
             match name {
                 "user" => notes.end_user = note(&text_of(value)),
                 "conversation-id" => notes.conversation_id = note(&text_of(value)),
@@ -236,11 +261,6 @@ impl Notes {
                 "cache" => notes.cache.read_mode(value)?,
                 "cache-ttl" => notes.cache.read_ttl(value)?,
                 "prompt" => return Err(refuse_prompt()),
-                // Read where they count.
-                "key" | "timeout-ms" | "debug" | "rehearse" => {}
-                unknown if notes.unknown.len() < MAX_UNKNOWN && unknown.len() <= MAX_UNKNOWN_LENGTH => {
-                    notes.unknown.push(format!("x-headgate-{unknown}"));
-                }
                 _ => {}
             }
         }

@@ -162,7 +162,7 @@ fn give(answer: Arc<Answer>, outcome: CacheOutcome, meter: &mut Meter) -> Reply 
         provider: head.provider.clone(),
         upstream_model: head.upstream_model.clone(),
     });
-    meter.dropped.clone_from(&head.dropped);
+    meter.dropped.extend_from_slice(&head.dropped);
     Reply::Again(answer)
 }
 

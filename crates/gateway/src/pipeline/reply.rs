@@ -209,8 +209,8 @@ fn stamp(headers: &mut HeaderMap, meter: &Meter) {
     if let Some(left) = meter.money.as_ref().and_then(|money| money.left()) {
         headers.insert(BUDGET, header_value(&left));
     }
-    if !meter.dropped.is_empty() || !meter.notes.unknown.is_empty() {
-        insert_text(headers, DROPPED, &dropped::list(&[&meter.dropped[..], &meter.notes.unknown].concat()));
+    if !meter.dropped.is_empty() {
+        insert_text(headers, DROPPED, &dropped::list(&meter.dropped));
     }
 }
 

@@ -96,8 +96,6 @@ pub(crate) struct CallerIds {
     pub(crate) workspace: WorkspaceId,
     pub(crate) environment: EnvironmentId,
     pub(crate) key: VirtualKeyId,
-    /// Whether the secret that was shown is being rotated away.
-    pub(crate) is_by_old_secret: bool,
 }
 
 impl CallerIds {
@@ -107,7 +105,6 @@ impl CallerIds {
             workspace: caller.workspace.id,
             environment: caller.key.key.environment,
             key: caller.key.key.id,
-            is_by_old_secret: caller.is_by_old_secret,
         }
     }
 }
@@ -164,7 +161,7 @@ pub(crate) struct Meter {
     /// From arrival to the whole body.
     pub(crate) received: Duration,
     /// Attempts that another meter of the same call counts.
-    n_elsewhere: u16,
+    n_elsewhere: u8,
     pub(crate) cache: CacheUse,
     pub(crate) hold: Option<Hold>,
     /// What is held of budgets.
@@ -175,6 +172,8 @@ pub(crate) struct Meter {
     first_byte: Option<Duration>,
     span: tracing::Span,
     is_settled: bool,
+    /// Whether the secret that was shown is being rotated away.
+    pub(crate) is_by_old_secret: bool,
 }
 
 impl Meter {
@@ -214,6 +213,7 @@ impl Meter {
             first_byte: None,
             span: calls::start_call(),
             is_settled: false,
+            is_by_old_secret: false,
             worker,
         })
     }
@@ -365,7 +365,7 @@ impl Meter {
     /// [`Meter::adopt`] or [`Meter::absorb`].
     pub(crate) fn aside(&self) -> Box<Self> {
         let mut side = self.twin(self.worker.clone());
-        side.n_elsewhere = u16::try_from(self.attempts.len() + 1).unwrap_or(u16::MAX);
+        side.n_elsewhere = u8::try_from(self.attempts.len() + 1).unwrap_or(u8::MAX);
         side.is_settled = true;
         side
     }
@@ -428,7 +428,7 @@ impl Meter {
             price: None,
             is_estimated: false,
             is_unmetered: false,
-            dropped: Vec::new(),
+            dropped: self.dropped.clone(),
             routing: None,
             received: Duration::ZERO,
             n_elsewhere: 0,
@@ -440,6 +440,7 @@ impl Meter {
             first_byte: None,
             span: self.span.clone(),
             is_settled: false,
+            is_by_old_secret: self.is_by_old_secret,
         })
     }
 
@@ -557,8 +558,6 @@ impl Meter {
             None => (None, None, None),
         };
         let notes = std::mem::take(&mut self.notes);
-        let mut dropped = std::mem::take(&mut self.dropped);
-        dropped.extend(notes.unknown);
         let event = Box::new(UsageEvent {
             id: self.request_id,
             organization_id: caller.organization,
@@ -595,10 +594,10 @@ impl Meter {
             metadata: notes.metadata,
             routing: self.routing.take(),
             tags: notes.tags,
-            dropped,
+            dropped: std::mem::take(&mut self.dropped),
             attempts: std::mem::take(&mut self.attempts),
             charges: settled.as_mut().map(Settled::take_charges).unwrap_or_default(),
-            is_by_old_secret: caller.is_by_old_secret,
+            is_by_old_secret: self.is_by_old_secret,
         });
         Some(Ended { event, settled })
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use domain::NanoUsd;
 use domain::usage::TokenUsage;
+use ingress::admit::OWN_PREFIX;
 use llm::canonical::event::FinishReason;
 use state::answer::Head;
 use state::{Answer, CacheKey};
@@ -62,7 +63,8 @@ pub(super) fn make(found: &Found, meter: &Meter) -> Option<Arc<Answer>> {
         finish_reason,
         usage: found.usage,
         cost: found.cost,
-        dropped: meter.dropped.clone(),
+        // Headers are those of this caller alone.
+        dropped: meter.dropped.iter().filter(|name| !name.starts_with(OWN_PREFIX)).cloned().collect(),
     };
     // A chunk of its own: the bytes may be a small part of a large buffer.
     Some(Arc::new(Answer { head, body: Bytes::copy_from_slice(&found.body) }))

@@ -18,7 +18,7 @@ use domain::usage::{AttemptOutcome, AttemptRecord, TokenUsage, UnitUsage};
 use http::header::CONTENT_TYPE;
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use ingress::admit::TRACEPARENT;
+use ingress::admit::{OWN_PREFIX, TRACEPARENT};
 use ingress::rejection::{self, Rejection};
 use llm::canonical::error::AnswerError;
 use llm::canonical::event::FinishReason;
@@ -189,7 +189,9 @@ fn prepare(
     if let Some(traceparent) = meter.traceparent(prepared.request.uri()) {
         prepared.request.headers_mut().insert(TRACEPARENT, traceparent);
     }
-    meter.dropped = prepared.losses.iter().map(|loss| loss.path.to_string()).collect();
+    // What the attempt before lost is not lost in this one; headers without a meaning stay so.
+    meter.dropped.retain(|name| name.starts_with(OWN_PREFIX));
+    meter.dropped.extend(prepared.losses.iter().map(|loss| loss.path.to_string()));
     let proofs = context.call.scan.proofs;
     let is_foreign = proofs.are_content() && !proofs.are_taken_by(provider.spec(), &deployment.upstream_model);
     // Compatible servers are handed all of it; who is behind them, nobody knows.
