@@ -75,7 +75,7 @@ fn columns(
                 let used = token.old_secret_last_used_at;
                 view! { <span class="faint small" data-testid="old-secret">"old secret until " <When at /> ", last used " <WhenOr at=used otherwise="never since" /></span> }
             });
-            view! { <span class="stack-hair"><Badge tone text dot=true /> {old}</span> }.into_any()
+            view! { <span class="stack-hair"><span><Badge tone text dot=true /></span> {old}</span> }.into_any()
         }),
         Column::new("Owner", |token: &AccessTokenView| token.email.to_string()).wide_only(),
         Column::new("Token", |token: &AccessTokenView| token.hint.clone())
