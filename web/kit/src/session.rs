@@ -43,6 +43,11 @@ impl Session {
 
     /// Asks the server who this is.
     pub fn reload(self) {
+        self.reload_and(Callback::new(|()| ()));
+    }
+
+    /// The same, and goes on once it is known.
+    pub fn reload_and(self, then: Callback<()>) {
         spawn_local(async move {
             let answer = exchange(client::request::<Me>(&NoPath {}, &NoQuery {}, &Empty {})).await;
             self.state.set(match answer.and_then(|response| client::read::<Me>(&response)) {
@@ -50,6 +55,7 @@ impl Session {
                 Err(error) if error.problem().is_some_and(|problem| problem.status == 401) => State::SignedOut,
                 Err(error) => State::Unreachable(failure_of(&error)),
             });
+            then.run(());
         });
     }
 

@@ -23,14 +23,14 @@ pub(super) fn needs_in_workspace(page: WorkspacePage) -> Permission {
 /// What one needs to see a page of an organization.
 pub(super) fn needs_in_organization(page: OrganizationPage) -> Permission {
     match page {
-        OrganizationPage::Members => Permission::MembersRead,
         OrganizationPage::Credentials => Permission::CredentialsRead,
         OrganizationPage::Models => Permission::PricesRead,
         OrganizationPage::Ledger => Permission::OrganizationUsageRead,
         OrganizationPage::KillSwitches => Permission::KillSwitchesRead,
         OrganizationPage::Nodes => Permission::NodesRead,
         OrganizationPage::Audit => Permission::AuditRead,
-        OrganizationPage::Settings => Permission::OrganizationRead,
+        // Who may not see all members sees those of their workspace.
+        OrganizationPage::Members | OrganizationPage::Settings => Permission::OrganizationRead,
     }
 }
 

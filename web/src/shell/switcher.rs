@@ -1,14 +1,22 @@
 //! Which organization and workspace: a searchable list under the product's mark.
 
+use api::ops::NoPath;
 use api::ops::auth::MembershipView;
+use api::ops::organizations::{CreateOrganization, NewOrganization};
+use domain::{DisplayName, Slug};
 use leptos::prelude::*;
 
 use super::Frame;
+use kit::api::use_command;
 use kit::nav::Place;
 use kit::page::{OrganizationPage, Page, WorkspacePage};
 use ui::browser;
+use ui::button::{Button, Weight};
+use ui::dialog::{Dialog, DialogBody, DialogFoot};
+use ui::field::{FormError, TextField};
 use ui::icon::{Glyph, Icon, Mark};
-use ui::menu::{MenuLink, Popover};
+use ui::menu::{MenuItem, MenuLink, Popover};
+use ui::toast::Toasts;
 
 /// The page of the same kind in another workspace.
 fn same_page_in(page: Option<Page>, workspace: domain::WorkspaceId) -> Page {
@@ -67,6 +75,13 @@ fn group(frame: Frame, membership: &MembershipView, wanted: &str, open: RwSignal
 pub(super) fn Switcher(frame: Frame) -> impl IntoView {
     let open = RwSignal::new(false);
     let search = RwSignal::new(String::new());
+    let founding = RwSignal::new(false);
+    let close = Callback::new(move |()| founding.set(false));
+    let is_operator = move || frame.session.with(|me| me.is_operator).unwrap_or(false);
+    let found = Callback::new(move |()| {
+        open.set(false);
+        founding.set(true);
+    });
     let now = Signal::derive(move || names(&frame.session.memberships(), frame.place.get()));
     Effect::new(move |_| {
         if let Some(workspace) = frame.place.get().and_then(|place| place.workspace) {
@@ -96,7 +111,48 @@ pub(super) fn Switcher(frame: Frame) -> impl IntoView {
             </div>
             <div class="menu">
                 {move || frame.session.memberships().iter().filter_map(|membership| group(frame, membership, search.get().trim(), open)).collect_view()}
+                {move || is_operator().then(|| view! { <MenuItem icon=Icon::Plus text="New organization" on_press=found /> })}
             </div>
         </Popover>
+        <Dialog open=founding on_close=close title=Signal::stored("New organization".to_owned())><FoundForm frame close /></Dialog>
+    }
+}
+
+#[component]
+fn FoundForm(frame: Frame, close: Callback<()>) -> impl IntoView {
+    let (name, slug) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
+    let create = use_command::<CreateOrganization>();
+    let toasts = expect_context::<Toasts>();
+    let submit = move |event: leptos::ev::SubmitEvent| {
+        event.prevent_default();
+        let fail = |field: &str, text: String| create.errors.set(vec![(field.to_owned(), text)], None);
+        let name = match DisplayName::parse(&name.get_untracked()) {
+            Ok(name) => name,
+            Err(error) => return fail("name", format!("A name {error}.")),
+        };
+        let slug = match Slug::parse(&slug.get_untracked()) {
+            Ok(slug) => slug,
+            Err(error) => return fail("slug", format!("A slug: {error}.")),
+        };
+        create.run(NoPath {}, NewOrganization { slug, name }, move |organization| {
+            toasts.done(format!("Organization “{}” is ready.", organization.name));
+            close.run(());
+            let page = Page::Organization(organization.id, OrganizationPage::Settings);
+            frame.session.reload_and(Callback::new(move |()| frame.nav.go(&page.path())));
+        });
+    };
+    view! {
+        <form on:submit=submit>
+            <DialogBody>
+                <p class="muted">"Members, credentials, keys, budgets and audit of one organization are apart from those of every other. You own it, and it begins with a first workspace."</p>
+                <TextField label="Name" value=name required=true autofocus=true placeholder="Acme Research" error=create.errors.of("name") />
+                <TextField label="Slug" value=slug required=true placeholder="acme-research" hint="Lower-case letters, digits and hyphens; unique in this installation, and it does not change later." error=create.errors.of("slug") />
+                <FormError errors=create.errors />
+            </DialogBody>
+            <DialogFoot>
+                <Button on_press=close>"Cancel"</Button>
+                <Button submits=true weight=Weight::Primary busy=create.is_busy>"Create organization"</Button>
+            </DialogFoot>
+        </form>
     }
 }

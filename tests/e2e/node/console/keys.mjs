@@ -167,7 +167,7 @@ await told(async (person) => {
     const fresh = await rotate("One hour", "key-rotate");
     await answered(200, fresh);
     await open();
-    await panel.getByText(/^works until .* never since$/).waitFor();
+    await panel.getByText(/^works until .*, not used since$/).waitFor();
     assert.equal((await call(secret)).status, 200, "the old secret works on");
     // Who still holds on to the old one is seen before it ends.
     await until("the last use of the old secret", async () => {

@@ -49,6 +49,53 @@ await told(async (person) => {
     await until("the name of before", async () => (await switcher.innerText()) === was);
   });
 
+  await step("an environment is renamed and put elsewhere", async () => {
+    await go(`${workspace}/keys`, "Virtual keys");
+    await go(`${organization}/settings?tab=environments`, "Settings");
+    const row = (slug) => page.getByRole("row").filter({ hasText: slug });
+    const order = async () => {
+      const text = await page.getByRole("table", { name: "Environments" }).innerText();
+      return ["development", "staging", "production"].sort((one, other) => text.indexOf(one) - text.indexOf(other)).join();
+    };
+    const was = await order();
+    await row("staging").getByRole("button", { name: "Edit" }).click();
+    const dialog = page.getByRole("dialog", { name: "Edit environment" });
+    await dialog.getByLabel("Place").fill("first");
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await dialog.getByText("Give a whole number from 1.").waitFor();
+    await dialog.getByLabel("Name", { exact: true }).fill("Rehearsal");
+    await dialog.getByLabel("Place").fill("9");
+    await look("environment-form");
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await dialog.waitFor({ state: "detached" });
+    await row("staging").getByText("Rehearsal").waitFor();
+    await until("another order", async () => (await order()) !== was);
+    assert.ok((await order()).endsWith("staging"));
+  });
+
+  await step("an organization is founded from the switcher, and begins with a workspace", async () => {
+    await go(`${workspace}/keys`, "Virtual keys");
+    const switcher = page.getByRole("complementary").getByTestId("switcher");
+    await switcher.click();
+    await page.getByRole("button", { name: "New organization" }).click();
+    const dialog = page.getByRole("dialog", { name: "New organization" });
+    await dialog.getByLabel("Name", { exact: true }).fill("Acme Research");
+    await dialog.getByLabel("Slug").fill("Acme Research");
+    await dialog.getByRole("button", { name: "Create organization" }).click();
+    await dialog.getByText(/^A slug: /).waitFor();
+    await look("organization-form");
+    await dialog.getByLabel("Slug").fill(`acme-${SLUG}`);
+    await dialog.getByRole("button", { name: "Create organization" }).click();
+    await page.waitForURL((url) => url.pathname.endsWith("/settings") && !url.pathname.startsWith(organization));
+    await page.getByText(`acme-${SLUG}`).waitFor();
+    await switcher.getByText("Acme Research").waitFor();
+    await switcher.click();
+    await page.getByLabel("Search workspaces").fill("acme research");
+    const places = page.getByRole("dialog", { name: "Switch workspace" });
+    assert.equal(await places.getByRole("link").count(), 2, "a first workspace and the settings");
+    await page.keyboard.press("Escape");
+  });
+
   await step("a person is added, with a password that is shown once", async () => {
     await go(`${organization}/members`, "Members & roles");
     await page.getByTestId("add-member").click();
@@ -141,7 +188,7 @@ await told(async (person) => {
     await page.getByRole("button", { name: "I have saved it" }).click();
     await page.getByTestId("secret").waitFor({ state: "detached" });
     assert.ok(!(await page.content()).includes(fresh));
-    await row.getByTestId("old-secret").getByText("never since").waitFor();
+    await row.getByTestId("old-secret").getByText("not used since").waitFor();
     assert.deepEqual([(await asked()).status, (await asked(fresh)).status], [200, 200], "both work");
     await page.reload();
     await row.getByTestId("old-secret").getByText(/last used (just now|\d+ s ago)/).waitFor();
@@ -226,6 +273,13 @@ await told(async (person) => {
       await places.getByText("Side project").waitFor();
       assert.equal(await places.getByRole("link", { name: "Nodes" }).count(), 0, "what one may not see is not listed");
       assert.equal(await places.getByRole("link", { name: "Audit" }).count(), 0);
+      // Of the members, those of one's own workspace.
+      await places.getByRole("link", { name: "Members & roles" }).click();
+      await at("Members & roles");
+      await page.getByText("Those who can see Side project.").waitFor();
+      await page.getByRole("button", { name: ADA.name, exact: true }).waitFor();
+      assert.equal(await page.getByTestId("add-member").count(), 0);
+      await look("members-of-workspace");
       await page.goto(new URL(`${workspace}/keys`, ready.console_url).href);
       await page.getByText("This page does not exist").waitFor();
     },

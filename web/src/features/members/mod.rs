@@ -6,8 +6,8 @@ mod standing;
 
 use std::time::Duration;
 
-use api::ops::members::{ListMembers, MemberPath, MemberView};
-use api::ops::{OrganizationPath, PageQuery};
+use api::ops::members::{ListMembers, ListWorkspaceMembers, MemberPath, MemberView};
+use api::ops::{OrganizationPath, PageQuery, WorkspacePath};
 use domain::{MemberId, OrganizationId, Page, Permission, Role, WorkspaceId};
 use leptos::prelude::*;
 
@@ -33,6 +33,8 @@ struct People {
     nav: Nav,
     session: Session,
     list: Query<Page<MemberView>>,
+    /// The workspace whose members are listed, for who may not see all of the organization.
+    only: Option<WorkspaceId>,
     adding: RwSignal<bool>,
 }
 
@@ -139,8 +141,13 @@ fn members_view(people: People) -> AnyView {
         }
         .into_any()
     });
+    let only = people.only.map(|workspace| {
+        let name = people.scope_name(Some(workspace));
+        view! { <div class="card-head"><p>{format!("Those who can see {name}. The members of the whole organization are for its owners, admins and auditors to see.")}</p></div> }
+    });
     view! {
         <section class="card" aria-label="List of members">
+            {only}
             <DataView load=people.list.load on_retry=people.list.retry() skeleton=Skeleton::Rows(5) is_empty=|page| page.items.is_empty() empty=ViewFn::from(|| view! { <EmptyState icon=Icon::Members title="No members" text="Add the first person of this organization." /> }) ready />
         </section>
     }
@@ -150,11 +157,18 @@ fn members_view(people: People) -> AnyView {
 /// The page.
 #[component]
 pub(crate) fn Members(organization_id: OrganizationId) -> impl IntoView {
-    let list = use_query::<ListMembers>(move || {
-        Some((OrganizationPath { organization_id }, PageQuery { limit: Some(200), cursor: None }))
-    })
+    let (nav, session) = (use_nav(), use_session());
+    let query = || PageQuery { limit: Some(200), cursor: None };
+    let here = session.place(nav.page.get_untracked()).and_then(|place| place.workspace);
+    let only = here.filter(|_| !session.can(Permission::MembersRead, organization_id));
+    let list = match only {
+        Some(workspace_id) => {
+            use_query::<ListWorkspaceMembers>(move || Some((WorkspacePath { workspace_id }, query())))
+        }
+        None => use_query::<ListMembers>(move || Some((OrganizationPath { organization_id }, query()))),
+    }
     .every(Duration::from_secs(30));
-    let people = People { organization_id, nav: use_nav(), session: use_session(), list, adding: RwSignal::new(false) };
+    let people = People { organization_id, nav, session, list, only, adding: RwSignal::new(false) };
     let tab = people.nav.param("tab");
     let panel = Callback::new(move |key: String| {
         if key == "roles" { view! { <matrix::Matrix people /> }.into_any() } else { members_view(people) }

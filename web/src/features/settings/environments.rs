@@ -1,7 +1,10 @@
 //! Environments of the workspace in view, in order of promotion.
 
 use api::ops::WorkspacePath;
-use api::ops::environments::{CreateEnvironment, DeleteEnvironment, EnvironmentPath, EnvironmentView, NewEnvironment};
+use api::ops::environments::{
+    CreateEnvironment, DeleteEnvironment, EnvironmentChange, EnvironmentPath, EnvironmentView, NewEnvironment,
+    UpdateEnvironment,
+};
 use domain::{DisplayName, Page, Permission, Slug, WorkspaceId};
 use leptos::prelude::*;
 
@@ -39,7 +42,19 @@ fn delete(environments: Environments, workspace_id: WorkspaceId, environment: &E
     });
 }
 
-fn columns(environments: Environments, workspace_id: WorkspaceId, may: bool) -> Vec<Column<EnvironmentView>> {
+/// What is open above the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Act {
+    Create,
+    Edit(EnvironmentView),
+}
+
+fn columns(
+    environments: Environments,
+    workspace_id: WorkspaceId,
+    act: RwSignal<Option<Act>>,
+    may: bool,
+) -> Vec<Column<EnvironmentView>> {
     vec![
         Column::new("Environment", |environment: &EnvironmentView| environment.slug.to_string())
             .cell(|environment| view! { <EnvironmentBadge name=environment.slug.to_string() /> }.into_any()),
@@ -51,9 +66,13 @@ fn columns(environments: Environments, workspace_id: WorkspaceId, may: bool) -> 
             .cell(|environment| view! { <When at=environment.created_at /> }.into_any())
             .wide_only(),
         Column::acts(move |environment: &EnvironmentView| {
-            let wanted = environment.clone();
-            let on_press = Callback::new(move |()| delete(environments, workspace_id, &wanted));
-            may.then(|| view! { <Button size=Size::Small on_press>"Delete"</Button> }).into_any()
+            let (for_edit, for_delete) = (environment.clone(), environment.clone());
+            let edit = Callback::new(move |()| act.set(Some(Act::Edit(for_edit.clone()))));
+            let delete = Callback::new(move |()| delete(environments, workspace_id, &for_delete));
+            let acts = may.then(|| {
+                view! { <Button size=Size::Small on_press=edit>"Edit"</Button> <Button size=Size::Small on_press=delete>"Delete"</Button> }
+            });
+            view! { <span class="row nowrap">{acts}</span> }.into_any()
         }),
     ]
 }
@@ -62,28 +81,40 @@ fn columns(environments: Environments, workspace_id: WorkspaceId, may: bool) -> 
 #[component]
 pub(super) fn EnvironmentsTab(office: Office) -> impl IntoView {
     let environments = use_environments();
-    let creating = RwSignal::new(false);
-    let close = Callback::new(move |()| creating.set(false));
+    let act = RwSignal::new(None::<Act>);
+    let close = Callback::new(move |()| act.set(None));
     let place = office.session.place(office.nav.page.get_untracked());
     let Some(workspace_id) = place.and_then(|place| place.workspace) else {
         return view! { <section class="card card-pad"><p class="muted">"There is no workspace whose environments could be shown."</p></section> }.into_any();
     };
     let name = office.session.workspace_name(workspace_id).unwrap_or_default();
     let may = office.session.can_in(Permission::WorkspaceUpdate, workspace_id);
-    let columns = StoredValue::new(columns(environments, workspace_id, may));
+    let columns = StoredValue::new(columns(environments, workspace_id, act, may));
     let query = environments.query();
     let ready = Callback::new(move |page: Signal<Page<EnvironmentView>>| {
         view! { <DataTable label="Environments" columns=columns.get_value() rows=Signal::derive(move || page.get().items) key=|environment: &EnvironmentView| environment.id.to_string() /> }.into_any()
     });
+    let title = Signal::derive(move || {
+        match act.get() {
+            Some(Act::Edit(_)) => "Edit environment",
+            _ => "New environment",
+        }
+        .to_owned()
+    });
+    let form = move || match act.get() {
+        Some(Act::Create) => view! { <CreateForm workspace_id environments close /> }.into_any(),
+        Some(Act::Edit(environment)) => view! { <EditForm environment environments close /> }.into_any(),
+        None => ().into_any(),
+    };
     view! {
         <section class="card" aria-label="Environments">
             <div class="card-head">
                 <div><h2>{format!("Environments of {name}")}</h2><p>"In order of promotion. An environment with keys cannot be deleted."</p></div>
-                {may.then(|| view! { <Button size=Size::Small icon=Icon::Plus on_press=Callback::new(move |()| creating.set(true))>"New environment"</Button> })}
+                {may.then(|| view! { <Button size=Size::Small icon=Icon::Plus on_press=Callback::new(move |()| act.set(Some(Act::Create)))>"New environment"</Button> })}
             </div>
             <DataView load=query.load on_retry=query.retry() skeleton=Skeleton::Rows(3) is_empty=|page| page.items.is_empty() empty=ViewFn::from(|| view! { <EmptyState icon=Icon::Workspace title="No environment yet" text="Create one for each stage on the way to production; a key belongs to one of them." /> }) ready />
         </section>
-        <Dialog open=creating on_close=close title=Signal::stored("New environment".to_owned())><CreateForm workspace_id environments close /></Dialog>
+        <Dialog open=Signal::derive(move || act.with(Option::is_some)) on_close=close title>{form}</Dialog>
     }
     .into_any()
 }
@@ -119,6 +150,45 @@ fn CreateForm(workspace_id: WorkspaceId, environments: Environments, close: Call
             <DialogFoot>
                 <Button on_press=close>"Cancel"</Button>
                 <Button submits=true weight=Weight::Primary busy=create.is_busy>"Create environment"</Button>
+            </DialogFoot>
+        </form>
+    }
+}
+
+#[component]
+fn EditForm(environment: EnvironmentView, environments: Environments, close: Callback<()>) -> impl IntoView {
+    let name = RwSignal::new(environment.name.to_string());
+    let position = RwSignal::new(environment.position.to_string());
+    let update = use_command::<UpdateEnvironment>();
+    let toasts = expect_context::<Toasts>();
+    let path = EnvironmentPath { workspace_id: environment.workspace_id, environment_id: environment.id };
+    let submit = move |event: leptos::ev::SubmitEvent| {
+        event.prevent_default();
+        let fail = |field: &str, text: String| update.errors.set(vec![(field.to_owned(), text)], None);
+        let name = match DisplayName::parse(&name.get_untracked()) {
+            Ok(name) => name,
+            Err(error) => return fail("name", format!("A name {error}.")),
+        };
+        let Some(position) = position.get_untracked().trim().parse().ok().filter(|position| *position > 0) else {
+            return fail("position", "Give a whole number from 1.".to_owned());
+        };
+        let body = EnvironmentChange { version: Some(environment.version), name: Some(name), position: Some(position) };
+        update.run(path, body, move |environment| {
+            toasts.done(format!("Environment “{}” is saved.", environment.name));
+            close.run(());
+            environments.refetch();
+        });
+    };
+    view! {
+        <form on:submit=submit>
+            <DialogBody>
+                <TextField label="Name" value=name required=true autofocus=true error=update.errors.of("name") />
+                <TextField label="Place" value=position required=true hint="Environments stand in the order of these numbers, development first. The slug stays." error=update.errors.of("position") />
+                <FormError errors=update.errors />
+            </DialogBody>
+            <DialogFoot>
+                <Button on_press=close>"Cancel"</Button>
+                <Button submits=true weight=Weight::Primary busy=update.is_busy>"Save"</Button>
             </DialogFoot>
         </form>
     }

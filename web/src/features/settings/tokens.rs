@@ -29,7 +29,7 @@ use ui::icon::Icon;
 use ui::secret_box::SecretBox;
 use ui::table::{Column, DataTable};
 use ui::toast::Toasts;
-use ui::when::{When, WhenOr};
+use ui::when::{UseSince, When, WhenOr};
 
 fn state(token: &AccessTokenView) -> (Tone, &'static str) {
     match token {
@@ -73,7 +73,12 @@ fn columns(
             let (tone, text) = state(token);
             let old = token.old_secret_retires_at.map(|at| {
                 let used = token.old_secret_last_used_at;
-                view! { <span class="faint small" data-testid="old-secret">"old secret until " <When at /> ", last used " <WhenOr at=used otherwise="never since" /></span> }
+                view! {
+                    <span class="faint small stack-hair" data-testid="old-secret">
+                        <span>"old secret ends " <When at /></span>
+                        <UseSince at=used />
+                    </span>
+                }
             });
             view! { <span class="stack-hair"><span><Badge tone text dot=true /></span> {old}</span> }.into_any()
         }),
@@ -84,7 +89,8 @@ fn columns(
         Column::new("Last used", |token: &AccessTokenView| {
             token.last_used_at.map(|at| at.to_string()).unwrap_or_default()
         })
-        .cell(|token| view! { <WhenOr at=token.last_used_at otherwise="Never" /> }.into_any()),
+        .cell(|token| view! { <WhenOr at=token.last_used_at otherwise="Never" /> }.into_any())
+        .wide_only(),
         Column::new("Expires", |token: &AccessTokenView| token.expires_at.map(|at| at.to_string()).unwrap_or_default())
             .cell(|token| view! { <WhenOr at=token.expires_at otherwise="Never" /> }.into_any())
             .wide_only(),

@@ -21,7 +21,7 @@ use ui::dialog::{Dialog, DialogBody, DialogFoot, Placement};
 use ui::format::{money, number, time};
 use ui::icon::Icon;
 use ui::stat::Stat;
-use ui::when::WhenOr;
+use ui::when::{UseSince, WhenOr};
 
 /// Which act is open above the panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,8 +99,8 @@ fn PanelBody(keys: Keys, id: VirtualKeyId, title: RwSignal<String>) -> impl Into
 fn facts(one: OneKey, key: &VirtualKeyView) -> AnyView {
     let zone = browser::zone();
     let retiring = key.old_secret_retires_at.map(|at| {
-        let until = format!("works until {} {}, last used ", time::absolute(at, zone), zone.name());
-        view! { <dt>"Old secret"</dt> <dd>{until} <WhenOr at=key.old_secret_last_used_at otherwise="never since" /></dd> }
+        let until = format!("works until {} {}, ", time::absolute(at, zone), zone.name());
+        view! { <dt>"Old secret"</dt> <dd>{until} <UseSince at=key.old_secret_last_used_at /></dd> }
     });
     view! {
         <dl class="facts">

@@ -54,3 +54,12 @@ pub fn WhenOr(at: Option<Instant>, #[prop(into)] otherwise: String) -> impl Into
         None => view! { <span class="faint">{otherwise}</span> }.into_any(),
     }
 }
+
+/// When a secret that is being replaced was last used since; a secret that nobody uses any more may end at once.
+#[component]
+pub fn UseSince(at: Option<Instant>) -> impl IntoView {
+    match at {
+        Some(at) => view! { <span>"last used " <When at /></span> }.into_any(),
+        None => view! { <span class="faint">"not used since"</span> }.into_any(),
+    }
+}
