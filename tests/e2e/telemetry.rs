@@ -82,7 +82,8 @@ async fn spans_say_what_the_conventions_name() -> Result<()> {
     for (title, content, is_stream) in
         [("A whole answer", "Hi", false), ("A stream", "Hi", true), ("A failure", "please 500", false)]
     {
-        client.send(Method::POST, "/v1/chat/completions", &[], Some(&body(content, is_stream))).await?;
+        let named = [("x-headgate-conversation-id", "talk-1")];
+        client.send(Method::POST, "/v1/chat/completions", &named, Some(&body(content, is_stream))).await?;
         n_calls += 1;
         let call = until("the call's span is exported", EXPORTED_WITHIN, || async {
             Ok(collector.spans("gateway.request").into_iter().nth(n_calls - 1))

@@ -92,6 +92,8 @@ pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
     let tracer = provider.as_ref().map(|provider| provider.tracer("headgate"));
     let traces = tracer.map(|tracer| {
         let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_location(false).with_threads(false);
+        // Spans are not entered while their work waits, so that the times in and out of them would be noise; the target is one.
+        let layer = layer.with_tracked_inactivity(false).with_target(false);
         layer.with_filter(filter_fn(traces::is_exported))
     });
     // A span for each call is for traces; as a prefix of log lines it would be formatted at every call and say nothing.

@@ -82,6 +82,9 @@ pub(crate) fn end(span: &Span, meter: &Meter, outcome: Outcome, status: u16, usa
     if let Some(reason) = meter.finish {
         runtime::telemetry::record_list(span, "gen_ai.response.finish_reasons", finish_word(reason));
     }
+    if let Some(conversation) = &meter.notes.conversation_id {
+        span.record("gen_ai.conversation.id", conversation.as_str());
+    }
     if let Some(trace_id) = &meter.notes.trace_id {
         span.record("trace.client_id", trace_id.as_str());
     }

@@ -27,6 +27,7 @@ pub fn start_call() -> Span {
         virtual_key.id = Empty,
         route.id = Empty,
         gen_ai.operation.name = Empty,
+        gen_ai.conversation.id = Empty,
         gen_ai.provider.name = Empty,
         gen_ai.request.model = Empty,
         gen_ai.response.model = Empty,
