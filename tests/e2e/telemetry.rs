@@ -83,7 +83,9 @@ async fn spans_say_what_the_conventions_name() -> Result<()> {
         [("A whole answer", "Hi", false), ("A stream", "Hi", true), ("A failure", "please 500", false)]
     {
         let named = [("x-headgate-conversation-id", "talk-1")];
-        client.send(Method::POST, "/v1/chat/completions", &named, Some(&body(content, is_stream))).await?;
+        let mut ask = body(content, is_stream);
+        ask["temperature"] = json!(0.25);
+        client.send(Method::POST, "/v1/chat/completions", &named, Some(&ask)).await?;
         n_calls += 1;
         let call = until("the call's span is exported", EXPORTED_WITHIN, || async {
             Ok(collector.spans("gateway.request").into_iter().nth(n_calls - 1))

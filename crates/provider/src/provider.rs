@@ -218,6 +218,17 @@ pub enum Relay {
     Formed(Box<Asked>),
 }
 
+impl Relay {
+    /// The upstream's dialect, of an answer that a model wrote.
+    #[must_use]
+    pub fn dialect(&self) -> Option<Dialect> {
+        match self {
+            Self::Untouched { dialect, .. } | Self::Translated { dialect, .. } => Some(*dialect),
+            Self::Embeddings | Self::Count { .. } | Self::Formed(_) => None,
+        }
+    }
+}
+
 /// What an answer made inside Headgate needs from outside.
 #[derive(Debug, Clone, Copy)]
 pub struct Stamp<'a> {

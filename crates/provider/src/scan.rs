@@ -5,6 +5,7 @@
 //! `scan` accepts, `serde_json` reads, and both see the same policy fields; a top-level key may occur only once, because two
 //! readers of a repeated key could disagree about the model or the price.
 
+mod number;
 mod patch;
 mod proofs;
 mod reader;

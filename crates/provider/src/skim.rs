@@ -5,6 +5,7 @@
 //! same bytes gives the same [`Skimmed`] (`tests::any_split_gives_the_same_result`).
 
 mod gemini;
+mod id;
 mod responses;
 mod tier;
 mod usage;
@@ -24,6 +25,7 @@ use llm::canonical::event::FinishReason;
 use llm::canonical::usage::Usage;
 use llm::dialect::Dialect;
 
+pub use id::answer_id;
 pub use tier::{of_word as tier_of_word, tier_in_events, tier_of};
 pub use usage::{Count, count_of, usage_of};
 

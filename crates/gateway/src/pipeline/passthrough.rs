@@ -389,6 +389,9 @@ impl Passage<'_> {
         let Some(body) = body else { return Err(broken("the upstream's answer broke off or was too long; try again")) };
         let now = Instant::now();
         meter.attempt_answered(now);
+        if let Counting::Dialect(dialect) = counting {
+            meter.note_answer_id(dialect, &body);
+        }
         let found = self.count(counting, &head, &body);
         meter.is_unmetered = found.is_none();
         let found = found.unwrap_or_default();

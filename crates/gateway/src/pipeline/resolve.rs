@@ -108,6 +108,7 @@ pub(crate) fn look_up(
         }
     };
     meter.model = clip(&name, 256);
+    meter.note_request(&scan, &body);
     meter.is_stream = matches!(surface.operation(), Operation::Chat(_) | Operation::Task(_)) && scan.is_stream();
     let (model, variant) = find(caller, &name)?;
     surface.check_prompt(&body, &scan)?;

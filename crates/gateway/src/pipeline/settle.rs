@@ -25,8 +25,11 @@ use link::SinkFull;
 use link::usage::event::{Entry, OpenedCall};
 use link::usage::spool::Spool;
 use llm::canonical::event::FinishReason;
+use llm::dialect::Dialect;
+use provider::scan::Scan;
+use provider::skim::answer_id;
 use purse::Settled;
-use runtime::telemetry::calls;
+use runtime::telemetry::calls::{self, AttemptSpan};
 use throttle::live::Watch;
 use throttle::{Standing, Use};
 use tokio::time::Instant;
@@ -130,7 +133,7 @@ struct Current {
     started: Instant,
     at: UnderWay,
     /// `None` while tracing is off; boxed, so that a stream without one does not keep room for it.
-    span: Option<Box<tracing::Span>>,
+    span: Option<Box<AttemptSpan>>,
 }
 
 /// Measures one call.
@@ -225,13 +228,30 @@ impl Meter {
 
     /// Makes the call's span a child of the client's.
     pub(crate) fn continue_trace(&self, headers: &http::HeaderMap) {
-        super::trace::continue_from(&self.span, headers);
+        calls::continue_from(&self.span, headers);
     }
 
     /// Returns what tells the upstream at `to` which span its request is part of; `None` while tracing is off.
     pub(crate) fn traceparent(&self, to: &http::Uri) -> Option<HeaderValue> {
-        let span = self.current.as_ref().and_then(|current| current.span.as_deref()).unwrap_or(&self.span);
-        super::trace::traceparent(span, to)
+        self.current.as_ref()?.span.as_deref()?.traceparent(to)
+    }
+
+    /// Tells whoever listens what the request asks of the model: on the span of the attempt under way, before it on that of the call.
+    pub(crate) fn note_request(&self, scan: &Scan, body: &[u8]) {
+        let attempt = self.current.as_ref().and_then(|current| current.span.as_deref());
+        let span = attempt.map_or(&self.span, AttemptSpan::span);
+        if !span.is_disabled() {
+            let temperature = scan.number("temperature", "temperature", body);
+            let top_p = scan.number("top_p", "topP", body);
+            calls::record_asked(span, scan.output_cap(), temperature, top_p);
+        }
+    }
+
+    /// Looks for the upstream's own id in an answer, or in the first bytes of its stream, for whoever listens.
+    pub(crate) fn note_answer_id(&mut self, dialect: Dialect, bytes: &[u8]) {
+        if let Some(span) = self.current.as_mut().and_then(|current| current.span.as_deref_mut()) {
+            span.note_answer_id(|| answer_id(dialect, bytes));
+        }
     }
 
     /// Holds more of budgets before a further attempt, when those before took something.
@@ -314,7 +334,7 @@ impl Meter {
             hold.serve(record.deployment_id);
         }
         let target = self.worker.shared.health.target(record.deployment_id);
-        let span = calls::start_attempt(&self.span, self.endpoint, &record);
+        let span = AttemptSpan::start(&self.span, self.endpoint, &record);
         self.current = Some(Current { record, started: now, at: UnderWay::begin(target), span });
     }
 
@@ -349,7 +369,7 @@ impl Meter {
         self.is_estimated |= bill.is_estimated;
         self.worker.metrics.attempt(&record.provider, outcome);
         if let Some(span) = span {
-            calls::end_attempt(&span, &record, self.finish.map(finish_word));
+            span.end(&self.span, &record, self.finish.map(finish_word));
         }
         // One attempt is the rule; a vector left alone makes room for four.
         self.attempts.reserve_exact(1);
@@ -403,7 +423,7 @@ impl Meter {
         // The vendor's time and the user's; ours cannot be told apart in it.
         turn.overhead = Some(Duration::ZERO);
         turn.first_byte = Some(Duration::ZERO);
-        turn.span = super::trace::start_in(&self.span);
+        turn.span = calls::start_turn(&self.span);
         turn
     }
 

@@ -7,48 +7,13 @@
 
 use domain::NanoUsd;
 use domain::usage::{Outcome, TokenUsage};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use ingress::admit::TRACEPARENT;
-use runtime::telemetry::calls::{operation, provider, record_usage, start_call};
+use runtime::telemetry::calls::{operation, provider, record_usage};
 use tracing::Span;
 
 use super::settle::{Meter, finish_word};
 
 /// The target of request spans, so that a filter can name them.
 pub const TARGET: &str = "headgate::request";
-
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// Makes the span a child of the client's.
-pub(crate) fn continue_from(span: &Span, headers: &HeaderMap) {
-    if span.is_disabled() {
-        return;
-    }
-    let mut parents = headers.get_all(TRACEPARENT).iter();
-    // Two of them are none (section 4.3).
-    if let (Some(parent), None) = (parents.next().and_then(|value| value.to_str().ok()), parents.next()) {
-        let state = headers.get(TRACESTATE).and_then(|value| value.to_str().ok());
-        runtime::telemetry::continue_trace(span, parent, state);
-    }
-}
-
-/// Returns the `traceparent` for a request to an upstream, and notes whose it is; `None` while tracing is off.
-pub(crate) fn traceparent(span: &Span, to: &Uri) -> Option<HeaderValue> {
-    if span.is_disabled() {
-        return None;
-    }
-    if let Some(host) = to.host() {
-        span.record("server.address", host);
-        let port = to.port_u16().or_else(|| (to.scheme_str() == Some("https")).then_some(443));
-        span.record("server.port", port.unwrap_or(80));
-    }
-    HeaderValue::try_from(runtime::telemetry::traceparent_of(span)?).ok()
-}
-
-/// Opens the span of a turn within that of its session.
-pub(crate) fn start_in(session: &Span) -> Span {
-    session.in_scope(start_call)
-}
 
 /// Records what is known at the end of a call.
 pub(crate) fn end(span: &Span, meter: &Meter, outcome: Outcome, status: u16, usage: TokenUsage, cost: NanoUsd) {

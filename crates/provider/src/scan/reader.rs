@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
         if self.peek() == Some(b'"') { self.string() } else { self.syntax("expected a key in double quotes") }
     }
 
-    fn colon(&mut self) -> Result<(), ScanError> {
+    pub(super) fn colon(&mut self) -> Result<(), ScanError> {
         self.skip_space();
         if self.peek() != Some(b':') {
             return self.syntax("expected `:`");

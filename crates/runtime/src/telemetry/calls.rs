@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use domain::NanoUsd;
 use domain::usage::{AttemptOutcome, AttemptRecord, Endpoint, TokenUsage};
+use http::{HeaderMap, HeaderValue, Uri};
 use tracing::Span;
 use tracing::field::Empty;
 
-use super::traces::record_list;
+use super::traces::{continue_trace, record_list, traceparent_of};
 
 /// Opens the span of a call.
 #[must_use]
@@ -30,6 +31,10 @@ pub fn start_call() -> Span {
         gen_ai.conversation.id = Empty,
         gen_ai.provider.name = Empty,
         gen_ai.request.model = Empty,
+        gen_ai.request.max_tokens = Empty,
+        gen_ai.request.temperature = Empty,
+        gen_ai.request.top_p = Empty,
+        gen_ai.response.id = Empty,
         gen_ai.response.model = Empty,
         gen_ai.usage.input_tokens = Empty,
         gen_ai.usage.output_tokens = Empty,
@@ -46,43 +51,126 @@ pub fn start_call() -> Span {
     )
 }
 
-/// Opens the span of an attempt; `None` when its call has none.
+/// Opens the span of a turn within that of its session.
 #[must_use]
-pub fn start_attempt(call: &Span, endpoint: Endpoint, record: &AttemptRecord) -> Option<Box<Span>> {
-    if call.is_disabled() {
-        return None;
+pub fn start_turn(session: &Span) -> Span {
+    session.in_scope(start_call)
+}
+
+/// Makes the span a child of the client's.
+pub fn continue_from(span: &Span, headers: &HeaderMap) {
+    if span.is_disabled() {
+        return;
     }
-    let operation = operation(endpoint);
-    let span = tracing::info_span!(
-        target: "headgate::request",
-        parent: call,
-        "gateway.attempt",
-        otel.name = format!("{operation} {}", record.upstream_model),
-        otel.kind = "client",
-        otel.status_code = Empty,
-        attempt.n = record.n,
-        deployment.id = %record.deployment_id,
-        gen_ai.operation.name = operation,
-        gen_ai.provider.name = provider(&record.provider),
-        gen_ai.request.model = record.upstream_model.as_str(),
-        gen_ai.response.time_to_first_chunk = Empty,
-        gen_ai.usage.input_tokens = Empty,
-        gen_ai.usage.output_tokens = Empty,
-        gen_ai.usage.cache_read.input_tokens = Empty,
-        gen_ai.usage.cache_creation.input_tokens = Empty,
-        gen_ai.usage.reasoning.output_tokens = Empty,
-        server.address = Empty,
-        server.port = Empty,
-        http.response.status_code = Empty,
-        error.type = Empty,
-        outcome = Empty,
-        cost_nano_usd = Empty,
-    );
-    Some(Box::new(span))
+    let mut parents = headers.get_all("traceparent").iter();
+    // Two of them are none (section 4.3).
+    if let (Some(parent), None) = (parents.next().and_then(|value| value.to_str().ok()), parents.next()) {
+        let state = headers.get("tracestate").and_then(|value| value.to_str().ok());
+        continue_trace(span, parent, state);
+    }
+}
+
+/// Records what a request asks of the model: the cap on the tokens of an answer, how freely it is to choose, and from which share of
+/// likelihood.
+pub fn record_asked(span: &Span, max_tokens: Option<u64>, temperature: Option<f64>, top_p: Option<f64>) {
+    if let Some(n) = max_tokens {
+        span.record("gen_ai.request.max_tokens", n);
+    }
+    for (name, value) in [("gen_ai.request.temperature", temperature), ("gen_ai.request.top_p", top_p)] {
+        if let Some(value) = value {
+            span.record(name, value);
+        }
+    }
+}
+
+/// The span of an attempt, and what is known of it before its end.
+#[derive(Debug)]
+pub struct AttemptSpan {
+    span: Span,
+    answer_id: Option<Box<str>>,
+}
+
+impl AttemptSpan {
+    /// Opens the span; `None` when its call has none.
+    #[must_use]
+    pub fn start(call: &Span, endpoint: Endpoint, record: &AttemptRecord) -> Option<Box<Self>> {
+        if call.is_disabled() {
+            return None;
+        }
+        let operation = operation(endpoint);
+        let span = tracing::info_span!(
+            target: "headgate::request",
+            parent: call,
+            "gateway.attempt",
+            otel.name = format!("{operation} {}", record.upstream_model),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            attempt.n = record.n,
+            deployment.id = %record.deployment_id,
+            gen_ai.operation.name = operation,
+            gen_ai.provider.name = provider(&record.provider),
+            gen_ai.request.model = record.upstream_model.as_str(),
+            gen_ai.request.max_tokens = Empty,
+            gen_ai.request.temperature = Empty,
+            gen_ai.request.top_p = Empty,
+            gen_ai.response.id = Empty,
+            gen_ai.response.time_to_first_chunk = Empty,
+            gen_ai.usage.input_tokens = Empty,
+            gen_ai.usage.output_tokens = Empty,
+            gen_ai.usage.cache_read.input_tokens = Empty,
+            gen_ai.usage.cache_creation.input_tokens = Empty,
+            gen_ai.usage.reasoning.output_tokens = Empty,
+            server.address = Empty,
+            server.port = Empty,
+            http.response.status_code = Empty,
+            error.type = Empty,
+            outcome = Empty,
+            cost_nano_usd = Empty,
+        );
+        Some(Box::new(Self { span, answer_id: None }))
+    }
+
+    /// Returns the span itself.
+    #[must_use]
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Returns the `traceparent` for the attempt's request to an upstream, and notes whose it is; `None` while tracing is off.
+    #[must_use]
+    pub fn traceparent(&self, to: &Uri) -> Option<HeaderValue> {
+        if self.span.is_disabled() {
+            return None;
+        }
+        if let Some(host) = to.host() {
+            self.span.record("server.address", host);
+            let port = to.port_u16().or_else(|| (to.scheme_str() == Some("https")).then_some(443));
+            self.span.record("server.port", port.unwrap_or(80));
+        }
+        HeaderValue::try_from(traceparent_of(&self.span)?).ok()
+    }
+
+    /// Keeps the upstream's own id of the answer, once.
+    pub fn note_answer_id<'a>(&mut self, find: impl FnOnce() -> Option<&'a str>) {
+        if self.answer_id.is_none() {
+            self.answer_id = find().map(Box::from);
+        }
+    }
+
+    /// Records what is known at the end of the attempt; the id of the answer that was given is the call's, too.
+    pub fn end(&self, call: &Span, record: &AttemptRecord, finish: Option<&'static str>) {
+        if let Some(id) = self.answer_id.as_deref() {
+            self.span.record("gen_ai.response.id", id);
+            if record.outcome == AttemptOutcome::Success {
+                call.record("gen_ai.response.id", id);
+            }
+        }
+        end_attempt(&self.span, record, finish);
+    }
 }
 
 /// Records what is known at the end of an attempt.
-pub fn end_attempt(span: &Span, record: &AttemptRecord, finish: Option<&'static str>) {
+fn end_attempt(span: &Span, record: &AttemptRecord, finish: Option<&'static str>) {
     if span.is_disabled() {
         return;
     }

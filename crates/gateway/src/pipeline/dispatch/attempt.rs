@@ -84,6 +84,7 @@ pub(super) async fn attempt(
         },
         started,
     );
+    meter.note_request(context.call.scan, context.call.body);
     let tried = match rehearsal::failure(context, deployment, meter) {
         Some(failed) => Err(failed),
         None => try_target(context, deployment, meter).await,
@@ -492,6 +493,7 @@ impl Exchange<'_, '_> {
         first_by: Instant,
         meter: &mut Meter,
     ) -> Tried<Reply> {
+        let dialect = relay.dialect();
         let mut writer = self.making.writer(relay, meter)?;
         let max_bytes = self.making.context.worker.shared.config.limits.max_answer_bytes;
         // Until an event of the dialect has come, another target may still answer.
@@ -502,7 +504,10 @@ impl Exchange<'_, '_> {
                 return Err(timed_out());
             };
             let out = match next {
-                Some(Ok(chunk)) => writer.push(chunk).map_err(|_| failed(FailureKind::Malformed))?,
+                Some(Ok(chunk)) => {
+                    dialect.inspect(|dialect| meter.note_answer_id(*dialect, &chunk));
+                    writer.push(chunk).map_err(|_| failed(FailureKind::Malformed))?
+                }
                 None => {
                     is_over = true;
                     writer.finish().map_err(|_| failed(FailureKind::Broken))?
@@ -570,6 +575,7 @@ impl Making<'_> {
 
     fn answer(&self, relay: Relay, body: Bytes, meter: &mut Meter) -> Tried<Reply> {
         let client = self.client();
+        relay.dialect().inspect(|dialect| meter.note_answer_id(*dialect, &body));
         let (body, found) = match relay {
             Relay::Untouched { dialect, .. } => {
                 let found = skim_body(dialect, &body);
