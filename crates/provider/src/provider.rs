@@ -114,6 +114,12 @@ pub fn find(name: &str) -> Option<&'static dyn Provider> {
     ALL.iter().copied().find(|provider| provider.spec().name == name)
 }
 
+/// Returns the name that OpenTelemetry's conventions have for a provider; ours, where they have none.
+#[must_use]
+pub fn otel_name(name: &str) -> &str {
+    find(name).and_then(|provider| provider.spec().otel_name).unwrap_or(name)
+}
+
 /// What a client wants done, in its own dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {

@@ -334,7 +334,7 @@ impl Meter {
             hold.serve(record.deployment_id);
         }
         let target = self.worker.shared.health.target(record.deployment_id);
-        let span = AttemptSpan::start(&self.span, self.endpoint, &record);
+        let span = AttemptSpan::start(&self.span, self.endpoint, &record, provider::otel_name);
         self.current = Some(Current { record, started: now, at: UnderWay::begin(target), span });
     }
 

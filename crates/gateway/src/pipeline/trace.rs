@@ -7,7 +7,7 @@
 
 use domain::NanoUsd;
 use domain::usage::{Outcome, TokenUsage};
-use runtime::telemetry::calls::{operation, provider, record_usage};
+use runtime::telemetry::calls::{operation, record_usage};
 use tracing::Span;
 
 use super::settle::{Meter, finish_word};
@@ -40,7 +40,7 @@ pub(crate) fn end(span: &Span, meter: &Meter, outcome: Outcome, status: u16, usa
         span.record("route.id", tracing::field::display(route));
     }
     if let Some(served) = &meter.served {
-        span.record("gen_ai.provider.name", provider(&served.provider));
+        span.record("gen_ai.provider.name", provider::otel_name(&served.provider));
         span.record("gen_ai.response.model", served.upstream_model.as_str());
         record_usage(span, usage, cost);
     }

@@ -18,6 +18,7 @@ const TRANSCRIPTION: Surface = Surface::Realtime { is_transcription: true };
 pub(super) static AZURE_OPENAI: Data = Data(&Spec {
     name: "azure_openai",
     title: "Azure OpenAI",
+    otel_name: Some("azure.ai.openai"),
     key_variable: Some("AZURE_OPENAI_API_KEY"),
     base_url_variable: Some("AZURE_OPENAI_ENDPOINT"),
     auth: Scheme::Azure,

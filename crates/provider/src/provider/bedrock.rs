@@ -38,6 +38,7 @@ pub(super) struct Bedrock(Spec);
 pub(super) static BEDROCK: Bedrock = Bedrock(Spec {
     name: "bedrock",
     title: "AWS Bedrock",
+    otel_name: Some("aws.bedrock"),
     key_variable: Some("AWS_BEARER_TOKEN_BEDROCK"),
     base_url_variable: Some("AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
     base_url_parts: Some(BaseParts {

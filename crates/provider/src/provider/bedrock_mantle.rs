@@ -51,6 +51,7 @@ const RULES: &[Rule] = &[
 pub(super) static BEDROCK_MANTLE: BedrockMantle = BedrockMantle(Spec {
     name: "bedrock_mantle",
     title: "AWS Bedrock Mantle",
+    otel_name: Some("aws.bedrock"),
     auth: Scheme::Aws { service: "bedrock-mantle" },
     dialects: &[Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::AnthropicMessages],
     places: &[

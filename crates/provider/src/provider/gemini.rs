@@ -11,6 +11,7 @@ use crate::task::{PREDICT_IMAGE, TEXTS_EMBED, Task};
 pub(super) static GEMINI: Data = Data(&Spec {
     name: "gemini",
     title: "Google Gemini",
+    otel_name: Some("gcp.gemini"),
     base_url: Some("https://generativelanguage.googleapis.com"),
     key_variable: Some("GEMINI_API_KEY"),
     base_url_variable: Some("GEMINI_BASE_URL"),

@@ -27,6 +27,7 @@ pub(super) struct Mistral(Spec);
 pub(super) static MISTRAL: Mistral = Mistral(Spec {
     name: "mistral",
     title: "Mistral",
+    otel_name: Some("mistral_ai"),
     base_url: Some("https://api.mistral.ai/v1"),
     key_variable: Some("MISTRAL_API_KEY"),
     places: &[Place::CHAT[0], Place::EMBEDDINGS, Place::task(Task::Moderation), Place::task(Task::Transcription)],

@@ -22,6 +22,8 @@ pub struct Spec {
     pub name: &'static str,
     /// Name for people.
     pub title: &'static str,
+    /// The name that OpenTelemetry's conventions have for it (`gen_ai.provider.name`); `None` where it is ours, or they have none.
+    pub otel_name: Option<&'static str>,
     /// Where the API usually is; `None` when every installation has its own address or there is none.
     pub base_url: Option<&'static str>,
     /// Environment variable that usually holds the secret.
@@ -142,6 +144,7 @@ impl Spec {
     pub const OPENAI_LIKE: Self = Self {
         name: "",
         title: "",
+        otel_name: None,
         base_url: None,
         key_variable: None,
         base_url_variable: None,

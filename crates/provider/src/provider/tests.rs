@@ -79,6 +79,15 @@ fn names_are_unique_and_sorted() {
 }
 
 #[test]
+fn traces_name_a_provider_as_the_conventions_do() {
+    let named = ["azure_openai", "bedrock", "bedrock_mantle", "gemini", "mistral", "vertex", "xai"].map(otel_name);
+    let conventional =
+        ["azure.ai.openai", "aws.bedrock", "aws.bedrock", "gcp.gemini", "mistral_ai", "gcp.vertex_ai", "x_ai"];
+    assert_eq!(named, conventional);
+    assert_eq!(["openai", "echo", "of a later version"].map(otel_name), ["openai", "echo", "of a later version"]);
+}
+
+#[test]
 fn the_same_dialect_goes_untouched_but_for_the_model() {
     let body = chat(&json!({"unknown_field": [1.0, 2e5]}));
     let case = Case::new(CHAT, &body).header("idempotency-key", "k");

@@ -22,6 +22,7 @@ pub(super) struct Vertex(Spec);
 pub(super) static VERTEX: Vertex = Vertex(Spec {
     name: "vertex",
     title: "Google Vertex AI",
+    otel_name: Some("gcp.vertex_ai"),
     auth: Scheme::GoogleCloud,
     dialects: &[Dialect::Gemini, Dialect::AnthropicMessages, Dialect::OpenAiChat],
     places: &[

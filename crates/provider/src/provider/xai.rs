@@ -29,6 +29,7 @@ const RULES: &[Rule] = &[
 pub(super) static XAI: Data = Data(&Spec {
     name: "xai",
     title: "xAI",
+    otel_name: Some("x_ai"),
     base_url: Some("https://api.x.ai/v1"),
     key_variable: Some("XAI_API_KEY"),
     places: &[Place::CHAT[0], Place::task(Task::ImageGeneration)],

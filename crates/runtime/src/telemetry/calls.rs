@@ -91,9 +91,14 @@ pub struct AttemptSpan {
 }
 
 impl AttemptSpan {
-    /// Opens the span; `None` when its call has none.
+    /// Opens the span; `None` when its call has none. `name_of` knows how the conventions name a provider.
     #[must_use]
-    pub fn start(call: &Span, endpoint: Endpoint, record: &AttemptRecord) -> Option<Box<Self>> {
+    pub fn start(
+        call: &Span,
+        endpoint: Endpoint,
+        record: &AttemptRecord,
+        name_of: fn(&str) -> &str,
+    ) -> Option<Box<Self>> {
         if call.is_disabled() {
             return None;
         }
@@ -108,7 +113,7 @@ impl AttemptSpan {
             attempt.n = record.n,
             deployment.id = %record.deployment_id,
             gen_ai.operation.name = operation,
-            gen_ai.provider.name = provider(&record.provider),
+            gen_ai.provider.name = name_of(&record.provider),
             gen_ai.request.model = record.upstream_model.as_str(),
             gen_ai.request.max_tokens = Empty,
             gen_ai.request.temperature = Empty,
@@ -215,20 +220,6 @@ pub fn record_usage(span: &Span, usage: TokenUsage, cost: NanoUsd) {
         }
     }
     span.record("cost_nano_usd", cost.as_nanos());
-}
-
-/// The name that the conventions have for a provider; ours, where they have none.
-#[must_use]
-pub fn provider(name: &str) -> &str {
-    match name {
-        "azure_openai" => "azure.ai.openai",
-        "bedrock" => "aws.bedrock",
-        "gemini" => "gcp.gemini",
-        "mistral" => "mistral_ai",
-        "vertex" => "gcp.vertex_ai",
-        "xai" => "x_ai",
-        own => own,
-    }
 }
 
 /// What the conventions call an operation; ours, where they have no name for it.

@@ -1,5 +1,5 @@
 //! What may not be written: empty names, hidden waits, ignored tests, unfinished work, clocks in pure crates, JSON without a
-//! shape in what the innermost crates offer, seeds of tests that are elsewhere.
+//! shape in what the innermost crates offer, seeds of tests that are elsewhere, providers by name where a table should speak.
 
 use super::File;
 
@@ -27,6 +27,16 @@ const TYPED: &[&str] = &["domain", "api"];
 /// Files whose subject is a JSON document.
 const DOCUMENTS: &[&str] = &["crates/api/src/openapi.rs", "crates/api/src/docs.rs"];
 
+/// Crates whose subject are providers, and those of the languages that some of them gave a name to.
+const ABOUT_PROVIDERS: &[&str] = &["anthropic", "catalog", "gemini", "hub", "llm", "openai", "provider", "wire"];
+/// Where else a provider may stand by name, and why.
+const NAMES_PROVIDERS: &[(&str, &str)] = &[
+    ("crates/domain/src/reconciliation.rs", "a vendor's bill is compared with what was booked of that vendor"),
+    ("crates/link/src/usage/samples.rs", "an event to measure the spool with"),
+    ("crates/policy/src/testing.rs", "what tests of several crates are given"),
+    ("web/src/testing.rs", "what tests of pages are given"),
+];
+
 pub(crate) fn check(tree: &[File]) -> Vec<String> {
     let mut findings = Vec::new();
     for file in tree.iter().filter(|file| file.is_rust() && !file.is_generated() && !is_about_rules(file)) {
@@ -44,7 +54,42 @@ pub(crate) fn check(tree: &[File]) -> Vec<String> {
         }
     }
     findings.extend(tree.iter().filter_map(|file| find_orphaned_seeds(file, tree)));
+    findings.extend(find_named_providers(tree));
     findings
+}
+
+/// Finds code that knows a provider by its name: what is told of providers stands in their `Spec`, so that a new one is one file.
+fn find_named_providers(tree: &[File]) -> Vec<String> {
+    let declared = tree.iter().filter(|file| file.path.starts_with("crates/provider/src/provider/"));
+    let name_in = |line: &str| line.trim().strip_prefix("name: \"")?.strip_suffix("\",").map(str::to_owned);
+    let names = declared.flat_map(|file| file.lines().filter_map(|(_, line)| name_in(line)).collect::<Vec<_>>());
+    // What all of them are made from has none.
+    let names: Vec<String> = names.filter(|name| !name.is_empty()).map(|name| format!("\"{name}\"")).collect();
+    let mut findings = Vec::new();
+    for file in tree.iter().filter(|file| may_not_name_providers(file)) {
+        let code = file.lines().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
+        for (number, line) in code {
+            let code = line.split("//").next().unwrap_or_default();
+            if let Some(name) = names.iter().find(|name| code.contains(name.as_str())) {
+                let rule = "what is true of one provider belongs in its `Spec`";
+                findings.push(format!("{}:{number}: {name} by name: {rule}", file.path));
+            }
+        }
+    }
+    for (path, _) in NAMES_PROVIDERS {
+        if tree.len() > 100 && !tree.iter().any(|file| file.path == *path) {
+            findings.push(format!("{path}: is gone, and may lose its leave to name providers"));
+        }
+    }
+    findings
+}
+
+fn may_not_name_providers(file: &File) -> bool {
+    let is_source = file.is_rust() && file.path.contains("/src/") && !file.is_generated();
+    let is_test = file.path.contains("/tests/") || file.path.ends_with("/tests.rs");
+    // The machinery names crates, of which some are called like a vendor.
+    let is_about = file.crate_name().is_some_and(|name| ABOUT_PROVIDERS.contains(&name) || name == "xtask");
+    is_source && !is_test && !is_about && NAMES_PROVIDERS.iter().all(|(path, _)| *path != file.path)
 }
 
 /// Seeds of failed cases are tried again only when they lie where their test looks for them.
@@ -124,6 +169,17 @@ mod tests {
             ("crates/a/proptest-regressions/b/tests.txt", "cc 00"),
         ] {
             assert_eq!(check(&[File::new(path, text)]).len(), 1, "{path}: {text}");
+        }
+        let named = File::new("crates/provider/src/provider/acme.rs", "    name: \"acme\",\n");
+        for (path, text, n) in [
+            ("crates/gateway/src/b.rs", "match name { \"acme\" => 1 }", 1),
+            ("web/src/b.rs", "if provider == \"acme\" {", 1),
+            ("crates/gateway/src/b.rs", "// as \"acme\" does", 0),
+            ("crates/gateway/src/b/tests.rs", "find(\"acme\")", 0),
+            ("crates/catalog/src/b.rs", "\"acme\" => 1", 0),
+            ("crates/policy/src/testing.rs", "provider: \"acme\".to_owned(),", 0),
+        ] {
+            assert_eq!(check(&[named.clone(), File::new(path, text)]).len(), n, "{path}: {text}");
         }
         let fine = [
             ("crates/gateway/src/b.rs", "let now = Instant::now();"),
