@@ -12,6 +12,7 @@ mod migrations;
 mod names;
 mod size;
 mod sql;
+mod supply;
 
 use std::fs;
 use std::path::PathBuf;
@@ -97,8 +98,19 @@ pub(crate) fn run() -> Result<()> {
     let tree = read_tree()?;
     let mut findings = deps::check(&deps::read_workspace()?);
     findings.extend(deps::check_purity()?);
-    for check in [css::check, fixtures::check, headers::check, migrations::check, names::check, size::check, sql::check]
-    {
+    let packages = supply::read_packages()?;
+    findings.extend(supply::check(&packages));
+    findings.extend(supply::check_exceptions(&packages));
+    for check in [
+        css::check,
+        fixtures::check,
+        headers::check,
+        migrations::check,
+        names::check,
+        size::check,
+        sql::check,
+        supply::check_sources,
+    ] {
         findings.extend(check(&tree));
     }
     for finding in &findings {
