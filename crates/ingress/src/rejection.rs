@@ -4,6 +4,8 @@
 //! and body. Invariant: no rejection carries a secret, a prompt or an upstream's words unless the client's own request is at
 //! fault.
 
+mod failure;
+
 use std::borrow::Cow;
 use std::time::Duration;
 

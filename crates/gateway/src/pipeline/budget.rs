@@ -6,29 +6,26 @@
 //! binds is not sent without its hold; what cannot be bounded is refused.
 
 mod bound;
+mod refusal;
+mod unread;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use domain::budget::{AccountKey, Charge, Measure};
-use domain::code::GatewayCode;
 use domain::usage::{AttemptOutcome, AttemptRecord};
 use domain::{BudgetId, NanoUsd, Timestamp};
 use ingress::Rejection;
 use policy::budgets::{Binding, Budgets, Spender};
 use policy::snapshot::{DeploymentPolicy, ModelPolicy, OrganizationPolicy};
-use purse::{Hold, Item, Refusal, Refused, Settled, Spent};
+use purse::{Hold, Item, Settled, Spent};
 
 use self::bound::Bound;
 pub(crate) use self::bound::Window;
+use self::refusal::{refuse, refuse_unpriced};
+pub(crate) use self::unread::{Unread, ask_unread, hold_known, hold_unread, try_hold_unread};
 use super::Worker;
 use super::resolve::Wanted;
 use super::settle::Meter;
-
-/// When to come back while the control plane cannot be asked.
-const UNREACHABLE_RETRY: Duration = Duration::from_secs(5);
-/// When to come back while other nodes have what is left.
-const ELSEWHERE_RETRY: Duration = Duration::from_secs(1);
 
 /// What a call holds of budgets.
 #[derive(Debug)]
@@ -145,127 +142,6 @@ impl Terms {
     }
 }
 
-/// A call whose request nobody has read, and what is known of it.
-#[derive(Clone, Copy)]
-pub(crate) struct Unread<'a> {
-    /// What it is, for people.
-    pub(crate) what: &'a str,
-    /// Who may answer.
-    pub(crate) providers: &'a [&'a str],
-    /// The model, if that is known.
-    pub(crate) model: Option<&'a str>,
-    /// The most that the target reads and writes, if that is known.
-    pub(crate) window: Option<(&'a DeploymentPolicy, Window)>,
-    /// It stands for calls without number.
-    pub(crate) is_many: bool,
-}
-
-/// Holds the most that such a call can take; refuses it where a hard budget has to hold what nobody can bound.
-pub(crate) async fn hold_unread(
-    worker: &Worker,
-    organization: &OrganizationPolicy,
-    call: &Unread<'_>,
-    meter: &mut Meter,
-) -> Result<(), Rejection> {
-    if let Some(terms) = terms_unread(organization, call, meter)? {
-        meter.money = Some(terms.take(worker, meter.started_at).await?);
-    }
-    Ok(())
-}
-
-/// The same for who cannot wait: `None` where no budget binds. Money that is not here is refused, to be asked for again.
-pub(crate) fn try_hold_unread(
-    worker: &Worker,
-    organization: &OrganizationPolicy,
-    call: &Unread<'_>,
-    meter: &Meter,
-) -> Result<Option<Box<Money>>, Rejection> {
-    let Some(terms) = terms_unread(organization, call, meter)? else { return Ok(None) };
-    match worker.shared.purse.try_reserve(&terms.items) {
-        Some(Ok(hold)) => Ok(Some(Box::new(terms.money(hold)))),
-        Some(Err(refused)) => Err(refuse(&terms.budgets, &refused, meter.started_at)),
-        None => {
-            let detail = format!("money of a budget is being asked for; try {} again in a moment", call.what);
-            Err(Rejection::new(GatewayCode::BudgetExhausted, detail).with_retry_after(Some(ELSEWHERE_RETRY)))
-        }
-    }
-}
-
-/// Asks for money of such a call, to be had later.
-pub(crate) fn ask_unread(
-    worker: &Arc<Worker>,
-    organization: &OrganizationPolicy,
-    call: &Unread<'_>,
-    meter: &Meter,
-) -> Option<impl Future<Output = Result<Box<Money>, Rejection>> + Send + use<>> {
-    let terms = terms_unread(organization, call, meter).ok()??;
-    let (worker, at) = (worker.clone(), meter.started_at);
-    Some(async move { terms.take(&worker, at).await })
-}
-
-/// Charges a call that nobody could hold for, by what its attempts took: of what is here, else beyond any lease.
-pub(crate) fn hold_known(
-    worker: &Worker,
-    organization: &OrganizationPolicy,
-    providers: &[&str],
-    model: &str,
-    meter: &mut Meter,
-) {
-    let budgets = organization.budgets();
-    if budgets.is_empty() || meter.money.is_some() {
-        return;
-    }
-    let bindings = bind(budgets, meter, Some(model), providers);
-    let mut terms = Terms::of(organization, &bindings, spent(meter.attempts.iter()));
-    let purse = &worker.shared.purse;
-    let mut given = purse.try_reserve(&terms.items);
-    if !matches!(given, Some(Ok(_))) {
-        terms.items.iter_mut().for_each(|item| item.is_soft = true);
-        given = purse.try_reserve(&terms.items);
-    }
-    if let Some(Ok(hold)) = given {
-        meter.money = Some(Box::new(terms.money(hold)));
-    }
-}
-
-fn terms_unread(
-    organization: &OrganizationPolicy,
-    call: &Unread<'_>,
-    meter: &Meter,
-) -> Result<Option<Terms>, Rejection> {
-    let budgets = organization.budgets();
-    if budgets.is_empty() {
-        return Ok(None);
-    }
-    let bindings = bind(budgets, meter, call.model, call.providers);
-    if bindings.is_empty() {
-        return Ok(None);
-    }
-    let tokens = call.window.map(|(_, window)| window.tokens());
-    let cost = call.window.and_then(|(target, window)| window.cost(organization, target, meter.started_at));
-    let is_open = |measure: Measure| match measure {
-        Measure::Cost => cost.is_none(),
-        Measure::Tokens => tokens.is_none(),
-        Measure::Requests => call.is_many,
-    };
-    if let Some(binding) = bindings.iter().find(|binding| binding.budget.is_hard && is_open(binding.budget.measure)) {
-        return Err(match call.window {
-            Some((target, _)) if tokens.is_some() => refuse_unpriced(target),
-            _ => refuse_unbounded(&binding.budget.name, call.what),
-        });
-    }
-    let each = Spent { cost: cost.unwrap_or(0), tokens: tokens.unwrap_or(0), requests: 1 };
-    Ok(Some(Terms::of(organization, &bindings, each)))
-}
-
-fn refuse_unbounded(name: &str, what: &str) -> Rejection {
-    let detail = format!(
-        "the budget \"{name}\" is never exceeded, and nobody can say beforehand what {what} will take; use another surface, or let \
-         an administrator make the budget a soft one or exempt this key"
-    );
-    Rejection::new(GatewayCode::BudgetExhausted, detail)
-}
-
 /// Lists who may answer, each once.
 pub(crate) fn providers<'a>(targets: impl IntoIterator<Item = &'a DeploymentPolicy>) -> Vec<&'a str> {
     let mut providers: Vec<&str> = Vec::with_capacity(2);
@@ -380,49 +256,4 @@ fn spent<'a>(attempts: impl Iterator<Item = &'a AttemptRecord>) -> Spent {
         tokens: sum.tokens.saturating_add(attempt.usage.total()),
         requests: 1,
     })
-}
-
-fn refuse_unpriced(deployment: &DeploymentPolicy) -> Rejection {
-    let detail = format!(
-        "a budget in money binds this call, and {} has no price for `{}`, so that nobody can say what it will cost; an administrator \
-         can enter one",
-        deployment.provider, deployment.upstream_model
-    );
-    Rejection::new(GatewayCode::ModelNotAllowed, detail).with_param("model")
-}
-
-fn refuse(budgets: &Budgets, refused: &Refused, now: Timestamp) -> Rejection {
-    let Refused { account, measure, wanted, refusal } = refused;
-    let name = budgets.find(account.budget_id).map_or("", |budget| &*budget.name);
-    let amount = |amount: u64| match measure {
-        Measure::Cost => format!("{} USD", NanoUsd::from_nanos(i64::try_from(amount).unwrap_or(i64::MAX))),
-        Measure::Tokens => format!("{amount} tokens"),
-        Measure::Requests => format!("{amount} requests"),
-    };
-    let (known, why, retry) = match refusal {
-        Refusal::Unreachable => {
-            let detail = format!(
-                "this gateway node cannot ask at the moment what is left of the budget \"{name}\", and has used up what it was \
-                 lent; try again shortly"
-            );
-            return Rejection::new(GatewayCode::PolicyStale, detail).with_retry_after(Some(UNREACHABLE_RETRY));
-        }
-        Refusal::Exhausted(known) => (Some(*known), "", None),
-        Refusal::Elsewhere(known) => {
-            (*known, "; calls under way hold the rest, try again shortly", Some(ELSEWHERE_RETRY))
-        }
-    };
-    let left = known.map_or(0, |known| known.balance.free());
-    let resets = known
-        .and_then(|known| known.resets_at)
-        .map_or_else(|| "it does not reset by itself".to_owned(), |at| format!("it resets at {at}"));
-    let detail = format!(
-        "the budget \"{name}\" ({window}) has {left} left and this call may take {wanted}; {resets}{why}. Ask for a shorter answer, \
-         or let an administrator raise the budget",
-        window = account.window,
-        left = amount(left),
-        wanted = amount(*wanted),
-    );
-    let after_reset = known.and_then(|known| known.resets_at).map(|at| at.since(now));
-    Rejection::new(GatewayCode::BudgetExhausted, detail).with_retry_after(retry.or(after_reset))
 }

@@ -8,6 +8,7 @@ mod attempt;
 mod bases;
 mod continuation;
 mod facts;
+mod failed;
 mod hedge;
 mod line;
 mod preview;
@@ -20,21 +21,20 @@ use std::time::Duration;
 
 use domain::code::GatewayCode;
 use domain::route::{Dropped, FailureClass, StreamFailure, Timeouts};
-use domain::usage::{AttemptOutcome, Routing, Skipped};
-use http::{HeaderMap, StatusCode};
+use domain::usage::{Routing, Skipped};
+use http::HeaderMap;
 use ingress::Rejection;
 use ingress::admit::Head;
 use llm::canonical::json::Rest;
 use llm::dialect::Dialect;
 use policy::snapshot::{ModelPolicy, Next as Rule, OrganizationPolicy};
-use provider::failure::{Failure, FailureKind, Scope};
 use provider::{Call, Provider};
 use tokio::time::Instant;
-use upstream::health::USUAL_PAUSE;
 
 pub(crate) use self::bases::Bases;
 pub(crate) use self::continuation::{Continuation, Continued};
 pub(crate) use self::facts::{Asking, Known};
+use self::failed::Failed;
 pub(crate) use self::line::{Calling, Line, open_line, record as line_record};
 pub(crate) use self::preview::{Sent, preview};
 pub(crate) use self::shadow::Shadows;
@@ -156,17 +156,6 @@ impl<'a> Context<'a> {
     }
 }
 
-/// An attempt that gave no answer.
-#[derive(Debug)]
-struct Failed {
-    failure: Failure,
-    outcome: AttemptOutcome,
-    /// The refusal to hand on when no other target does better.
-    rejection: Rejection,
-    /// It was only rehearsed, and says nothing about the target.
-    is_rehearsed: bool,
-}
-
 /// Finds an answer.
 pub(crate) async fn dispatch(
     worker: &Arc<Worker>,
@@ -280,64 +269,4 @@ fn refuse_losses(paths: &[String]) -> Rejection {
         paths.join(", ")
     );
     Rejection::new(GatewayCode::RequestInvalid, detail)
-}
-
-impl Failed {
-    /// The upstream gave no usable answer.
-    fn upstream(failure: Failure, outcome: AttemptOutcome) -> Box<Self> {
-        let rejection = refuse(&failure);
-        Box::new(Self { failure, outcome, rejection, is_rehearsed: false })
-    }
-
-    /// The call cannot be sent to this target.
-    fn unsendable(scope: Scope, rejection: Rejection) -> Box<Self> {
-        let mut failure = Failure::transport(FailureKind::InvalidRequest);
-        failure.scope = scope;
-        Box::new(Self { failure, outcome: AttemptOutcome::Unsendable, rejection, is_rehearsed: false })
-    }
-
-    /// The upstream refused the client's own request; `body` says so in the client's dialect.
-    fn refused(failure: Failure, status: StatusCode, body: bytes::Bytes) -> Box<Self> {
-        let detail = failure.message.to_string();
-        Box::new(Self {
-            failure,
-            outcome: AttemptOutcome::Status,
-            rejection: Rejection::upstream(status, body, detail),
-            is_rehearsed: false,
-        })
-    }
-}
-
-/// Says why no upstream answered, without an upstream's own words.
-fn refuse(failure: &Failure) -> Rejection {
-    let (code, detail) = match failure.kind {
-        FailureKind::Timeout => (
-            GatewayCode::UpstreamTimeout,
-            "the upstream did not answer in time; try again, or ask for a shorter answer",
-        ),
-        FailureKind::Connect => (GatewayCode::UpstreamError, "the upstream could not be reached; try again shortly"),
-        FailureKind::RateLimited => {
-            (GatewayCode::UpstreamError, "the upstream's rate limit is used up; try again after a pause")
-        }
-        FailureKind::Overloaded => (GatewayCode::UpstreamError, "the upstream is overloaded; try again shortly"),
-        FailureKind::Unauthorized | FailureKind::Forbidden => (
-            GatewayCode::UpstreamError,
-            "the upstream refused the credential that Headgate holds for it; an administrator has to enter a valid one",
-        ),
-        FailureKind::QuotaExhausted => (
-            GatewayCode::UpstreamError,
-            "the account that Headgate uses at the upstream has no quota left; an administrator has to raise it",
-        ),
-        FailureKind::NotFound => (
-            GatewayCode::UpstreamError,
-            "the upstream does not know this deployment's model; an administrator has to correct the deployment",
-        ),
-        FailureKind::Broken | FailureKind::Malformed => (
-            GatewayCode::UpstreamError,
-            "the upstream's answer broke off or could not be read; try again, and tell an administrator if it stays so",
-        ),
-        _ => (GatewayCode::UpstreamError, "the upstream failed; try again shortly"),
-    };
-    let usual = (failure.kind == FailureKind::RateLimited).then_some(USUAL_PAUSE);
-    Rejection::new(code, detail).with_retry_after(failure.retry_after.or(usual))
 }

@@ -9,6 +9,7 @@ use domain::usage::TokenUsage;
 use http::HeaderMap;
 use http::header::HeaderValue;
 use ingress::Rejection;
+use ingress::field::number_value;
 use policy::budgets::Spender;
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use provider::scan::Scan;
@@ -20,7 +21,7 @@ use super::Worker;
 use super::budget::providers;
 use super::reserve::{Hold, reserve};
 use super::resolve::Wanted;
-use super::settle::{CallerIds, Meter, number_value};
+use super::settle::{CallerIds, Meter};
 
 /// Output tokens that a call without a cap is guessed at.
 const USUAL_OUTPUT: u64 = 500;

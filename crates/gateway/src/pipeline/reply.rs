@@ -7,6 +7,7 @@ use domain::code::GatewayCode;
 use domain::usage::CacheOutcome;
 use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use ingress::field::{header_value, number_value};
 use ingress::surface::Surface;
 use ingress::{Rejection, dropped};
 use llm::dialect::gemini::embeddings as gemini_embeddings;
@@ -18,7 +19,7 @@ use super::realtime::Opening;
 use super::relay::keeper::Keeper;
 use super::relay::stream::Start;
 use super::relay::{ReplyBody, StreamRelay};
-use super::settle::{Meter, header_value, micros, number_value};
+use super::settle::{Meter, micros};
 use super::{again, compact, rates};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-headgate-request-id");

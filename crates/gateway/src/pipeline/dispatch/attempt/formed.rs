@@ -11,7 +11,10 @@ use provider::failure::FailureKind;
 use provider::task::Asked;
 use tokio::time::Instant;
 
-use super::{Exchange, Tried, check_in_band, failed, timed_out, within};
+use super::exchange::Exchange;
+use super::making::check_in_band;
+use super::within::within;
+use super::{Tried, failed, timed_out};
 use crate::pipeline::relay::stream::Start;
 use crate::pipeline::relay::{End, Source, Writer};
 use crate::pipeline::reply::Reply;
