@@ -69,7 +69,12 @@ impl WholeEncoder {
         });
         match &choice.logprobs {
             Some(raw) if origin.is_openai() => object.raw("logprobs", raw),
-            _ => object.null("logprobs"),
+            list => {
+                if list.is_some() && self.losses.iter().all(|loss| &*loss.path != "logprobs") {
+                    self.losses.push(Loss::dropped("logprobs", "the upstream's probabilities have another form"));
+                }
+                object.null("logprobs");
+            }
         }
         if let Some(finish) = &choice.finish {
             let native = finish.native.as_deref().filter(|_| is_ours);
