@@ -118,6 +118,7 @@ pub struct InBandError {
 
 /// Follows one streamed answer.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact of the event that is being read")]
 pub struct StreamSkim {
     dialect: Dialect,
     /// A line cut by the end of a chunk.
@@ -127,6 +128,8 @@ pub struct StreamSkim {
     has_data: bool,
     after_cr: bool,
     is_oversize: bool,
+    /// That very long event holds a whole picture.
+    is_picture: bool,
     /// Ends of the events dispatched in this chunk, and whether each is to be withheld.
     cuts: Vec<(usize, bool)>,
     /// Where in this chunk the first event begins that is no JSON.
@@ -151,6 +154,7 @@ impl StreamSkim {
             has_data: false,
             after_cr: false,
             is_oversize: false,
+            is_picture: false,
             cuts: Vec::new(),
             garbled_at: None,
             tail: Vec::new(),
@@ -204,6 +208,7 @@ impl StreamSkim {
             if self.line.len() + rest.len() > MAX_EVENT {
                 self.is_oversize = true;
                 let line = std::mem::take(&mut self.line);
+                self.is_picture |= responses::is_picture(if line.is_empty() { rest } else { &line });
                 self.keep_tail(&line);
                 self.line = line;
                 self.line.truncate(5);
@@ -305,6 +310,7 @@ impl StreamSkim {
     fn append(&mut self, data: &[u8]) {
         if self.data.len() + data.len() >= MAX_EVENT {
             self.is_oversize = true;
+            self.is_picture |= responses::is_picture(if self.data.is_empty() { data } else { &self.data });
             self.keep_tail(data);
         }
         if self.is_oversize {
@@ -347,9 +353,10 @@ impl StreamSkim {
             self.found.n_output_events += 1;
             self.found.has_begun = true;
             let tail = std::mem::take(&mut self.tail);
+            let is_picture = std::mem::take(&mut self.is_picture);
             match self.dialect {
                 Dialect::Gemini => gemini::read_tail(&tail, &mut self.found),
-                _ => responses::read_tail(&tail, &mut self.found),
+                _ => responses::read_tail(&tail, is_picture, &mut self.found),
             }
             self.data.clear();
             self.has_data = false;

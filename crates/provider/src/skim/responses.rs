@@ -11,6 +11,10 @@ use llm::canonical::event::FinishReason;
 /// How much of the end of a very long event is kept: usage, and metadata of the largest size that the vendor takes.
 pub(super) const TAIL: usize = 24 << 10;
 
+/// How far into a very long event its type is looked for; the vendor writes it first.
+const HEAD: usize = 512;
+const PICTURES: [&[u8]; 2] = [b"\"image_generation.completed\"", b"\"image_edit.completed\""];
+
 /// Reads one event.
 pub(super) fn read_event(data: &[u8], found: &mut Skimmed) {
     // The vendor writes `type` first; deltas are nearly all events, so they are told without reading on.
@@ -65,10 +69,17 @@ pub(super) fn read_event(data: &[u8], found: &mut Skimmed) {
     }
 }
 
-/// Reads the end of an event that was too long to be read.
-pub(super) fn read_tail(tail: &[u8], found: &mut Skimmed) {
+/// Says whether the beginning of a very long event names it as one with a whole picture: inside JSON text the quotes would be escaped.
+pub(super) fn is_picture(head: &[u8]) -> bool {
+    let head = &head[..head.len().min(HEAD)];
+    PICTURES.iter().any(|kind| memchr::memmem::find(head, kind).is_some())
+}
+
+/// Reads the end of an event that was too long to be read. `is_picture` is what its beginning said.
+pub(super) fn read_tail(tail: &[u8], is_picture: bool, found: &mut Skimmed) {
     let usage = object_after(tail, &super::KEYS.usage).and_then(usage);
-    found.is_complete |= usage.is_some();
+    found.units.images += u64::from(is_picture);
+    found.is_complete |= usage.is_some() || is_picture;
     take_usage(found, usage);
 }
 

@@ -122,6 +122,27 @@ fn the_last_event_of_a_response_with_pictures_still_gives_its_usage() {
     }
 }
 
+#[test]
+fn a_streamed_picture_longer_than_an_event_is_counted() {
+    for kind in ["image_generation", "image_edit"] {
+        let event = |name: &str, end: &str| {
+            let data = "x".repeat(3 << 20);
+            format!("event: {kind}.{name}\ndata: {{\"type\":\"{kind}.{name}\",\"b64_json\":\"{data}\"{end}}}\n\n")
+        };
+        let usage = ",\"usage\":{\"input_tokens\":10,\"output_tokens\":20,\"total_tokens\":30}";
+        for (end, output) in [(usage, Some(20)), ("", None)] {
+            let text = event("partial_image", "") + &event("completed", end);
+            for size in [4096, 1 << 20, text.len()] {
+                let parts: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+                let found = skim(Dialect::OpenAiResponses, &parts);
+                let seen =
+                    (found.units.images, found.usage.map(|usage| usage.output), found.is_complete, found.n_oversize);
+                assert_eq!(seen, (1, output, true, 2), "{kind} {size}");
+            }
+        }
+    }
+}
+
 const GEMINI: &str = concat!(
     "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}],\"role\":\"model\"},\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":100,\"totalTokenCount\":101},\"modelVersion\":\"g\"}\n\n",
     "data: {\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"name\":\"f\",\"args\":{\"finishReason\":\"SAFETY\",\"usageMetadata\":{\"promptTokenCount\":1}}}}]}}]}\n\n",
