@@ -96,13 +96,23 @@ async fn empty_is_not_absent_and_lists_stay_lists() {
 
 #[tokio::test(start_paused = true)]
 async fn options_of_streams_go_only_to_those_who_know_them() {
-    for (provider, knows) in [("openai", true), ("openai_compatible", true), ("mistral", false)] {
-        let bench = bench(provider);
+    for (provider, below, knows) in [
+        ("openai", "/v1", true),
+        ("openai_compatible", "/v1", true),
+        ("mistral", "/v1", false),
+        ("azure_openai", "", true),
+        ("azure_openai", "/openai?api-version=2024-10-21", true),
+        ("azure_openai", "/openai?api-version=2024-09-01-preview", true),
+        ("azure_openai", "/openai?api-version=2024-06-01", false),
+    ] {
+        let mut world = World::empty();
+        world.deployment(1, "m", provider, &format!("http://up.test{below}"));
+        let bench = Bench::of(&world);
         bench.upstreams.play("up.test", crate::harness::upstream::openai_stream());
         let body = json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hi"}]});
         assert_eq!(bench.ask(Ask::post("/v1/chat/completions", body.to_string())).await.status, 200);
         let got: Value = serde_json::from_slice(&bench.upstreams.calls()[0].body).expect("JSON");
-        assert_eq!(got.get("stream_options").is_some(), knows, "{provider}: {got}");
+        assert_eq!(got.get("stream_options").is_some(), knows, "{provider} {below}: {got}");
     }
 }
 

@@ -52,7 +52,13 @@ pub(super) static AZURE_OPENAI: Data = Data(&Spec {
     base_query: Some("api-version"),
     request_id_header: "apim-request-id",
     batches: Some(Batches { form: BatchForm::OpenAi, root: "openai/v1/", dated_root: "openai/" }),
-    quirks: Quirks { max_tokens: MaxTokensStyle::MaxCompletionTokens, rules: openai::RULES, ..Quirks::NONE },
+    quirks: Quirks {
+        max_tokens: MaxTokensStyle::MaxCompletionTokens,
+        // Earlier versions answer 400 to it: "Unrecognized request argument".
+        stream_options_since: Some("2024-09-01"),
+        rules: openai::RULES,
+        ..Quirks::NONE
+    },
     listing: Some("openai/v1/models"),
     ..Spec::OPENAI_LIKE
 });

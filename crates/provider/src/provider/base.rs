@@ -133,6 +133,13 @@ impl Base {
         self.query.is_some()
     }
 
+    /// Says whether the base names a version, and one from before a date. Versions begin with theirs (`2024-06-01`, `2024-09-01-preview`).
+    #[must_use]
+    pub fn is_before(&self, date: &str) -> bool {
+        let version = self.query.as_deref().and_then(|query| query.split_once('=')).map(|(_, version)| version);
+        version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()) && version < date)
+    }
+
     /// Returns the address of anything below the base. `rest` and `query` are as a client wrote them, percent-encoded.
     ///
     /// Whatever decodes before it routes must find nothing in them that leads out of the base. Parameters that usually hold a

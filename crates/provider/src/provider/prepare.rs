@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request};
 
-use super::rules::Subject;
+use super::rules::{Rule, Subject};
 use super::{
     Call, Operation, Place, PrepareError, Prepared, Relay, Spec, Speech, Surface, Target, WIRE_DIALECT, count, rules,
 };
@@ -23,6 +23,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("headgate/", env!("CARGO_PKG_VERSION")));
 /// Cap sent to Anthropic for a model whose maximum we do not know; every model since 2024 takes it.
 const DEFAULT_MAX_TOKENS: u64 = 4_096;
+
+/// What an older version of an upstream does not know.
+const TOO_OLD: &[Rule] = &[Rule::drop("stream_options", "this version of the upstream does not know it")];
 
 /// Builds the request of one attempt. `speech` is the upstream's language, for chat.
 pub(super) fn prepare(
@@ -50,13 +53,22 @@ pub(super) fn prepare(
     let (Some(uri), Some(place)) = (found, place) else {
         return Err(PrepareError::Unsupported { provider: spec.title, what });
     };
+    let takes_options = takes_stream_options(spec, target);
+    let options = || {
+        let options = options();
+        RequestOptions { stream_options: options.stream_options && takes_options, ..options }
+    };
     let mut losses = Vec::new();
     // With what was read of the body when it is sent as it came, so that nobody has to search it again.
     let (body, relay, known) = match (call.operation, speech) {
         (Operation::Chat(client), Some(Speech::Dialect(upstream))) if client == upstream => {
             match anew(spec, call, target, client, options, &mut losses) {
-                Some(body) => (body, relay_untouched(spec, call, client), None),
-                None => (as_sent(spec, call, target, place, client), relay_untouched(spec, call, client), Some(call)),
+                Some(body) => (body, relay_untouched(spec, call, target, client), None),
+                None => (
+                    as_sent(spec, call, target, place, client),
+                    relay_untouched(spec, call, target, client),
+                    Some(call),
+                ),
             }
         }
         (Operation::Chat(client), Some(speech)) => {
@@ -72,7 +84,10 @@ pub(super) fn prepare(
         }
     };
     let (provider, model) = target.known_as(spec.name);
-    let body = rules::apply(body, known, spec.quirks.rules, Subject { provider, model }, place, &mut losses);
+    let mut body = rules::apply(body, known, spec.quirks.rules, Subject { provider, model }, place, &mut losses);
+    if spec.quirks.stream_options && !takes_options {
+        body = rules::apply(body, known, TOO_OLD, Subject { provider, model }, place, &mut losses);
+    }
     let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
@@ -131,14 +146,19 @@ fn without_marks(request: &mut ChatRequest) -> Option<Loss> {
         .then(|| Loss::dropped("system[0]", "says to the client's own vendor what calls, and is no instruction"))
 }
 
-/// Says whether usage is asked for in a stream that may have been asked for without.
-fn asks_for_usage(spec: &Spec, call: &Call<'_>, dialect: Dialect) -> bool {
-    let is_asked = matches!(dialect, Dialect::OpenAiChat | Dialect::OpenAiCompletions);
-    is_asked && spec.quirks.stream_options && call.scan.is_stream()
+fn takes_stream_options(spec: &Spec, target: &Target<'_>) -> bool {
+    let since = spec.quirks.stream_options_since;
+    spec.quirks.stream_options && !since.is_some_and(|since| target.base.is_before(since))
 }
 
-fn relay_untouched(spec: &Spec, call: &Call<'_>, dialect: Dialect) -> Relay {
-    let withhold_usage = asks_for_usage(spec, call, dialect) && !call.scan.wants_usage();
+/// Says whether usage is asked for in a stream that may have been asked for without.
+fn asks_for_usage(spec: &Spec, call: &Call<'_>, target: &Target<'_>, dialect: Dialect) -> bool {
+    let is_asked = matches!(dialect, Dialect::OpenAiChat | Dialect::OpenAiCompletions);
+    is_asked && takes_stream_options(spec, target) && call.scan.is_stream()
+}
+
+fn relay_untouched(spec: &Spec, call: &Call<'_>, target: &Target<'_>, dialect: Dialect) -> Relay {
+    let withhold_usage = asks_for_usage(spec, call, target, dialect) && !call.scan.wants_usage();
     Relay::Untouched { dialect, withhold_usage }
 }
 
@@ -172,7 +192,7 @@ fn as_sent(spec: &Spec, call: &Call<'_>, target: &Target<'_>, place: &Place, dia
     if !place.has_model() {
         call.scan.set_model(&mut patch, target.upstream_model);
     }
-    if asks_for_usage(spec, call, dialect) {
+    if asks_for_usage(spec, call, target, dialect) {
         call.scan.set_include_usage(&mut patch);
     }
     patch.apply(call.body)

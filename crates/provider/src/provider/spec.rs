@@ -305,6 +305,8 @@ pub struct Quirks {
     pub max_tokens: MaxTokensStyle,
     /// It takes `stream_options`.
     pub stream_options: bool,
+    /// The first version that does, where the base address names one (`2024-09-01`).
+    pub stream_options_since: Option<&'static str>,
     /// It knows the role `developer`.
     pub developer_role: bool,
     /// It takes reasoning back in messages.
@@ -324,6 +326,7 @@ impl Quirks {
     pub const NONE: Self = Self {
         max_tokens: MaxTokensStyle::AsGiven,
         stream_options: true,
+        stream_options_since: None,
         developer_role: true,
         replay_reasoning: false,
         cache_control: false,
