@@ -63,6 +63,11 @@ impl Ask {
         &self.path
     }
 
+    /// Whether the body asks for a stream.
+    pub(crate) fn is_stream(&self) -> bool {
+        serde_json::from_slice::<Value>(&self.body).is_ok_and(|body| body["stream"] == true)
+    }
+
     /// A POST of JSON with the standard key.
     pub(crate) fn post(path: &str, body: impl Into<Bytes>) -> Self {
         Self::new(Method::POST, path, body)

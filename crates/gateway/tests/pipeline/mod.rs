@@ -32,6 +32,7 @@ mod regressions;
 mod rejections;
 mod routing;
 mod stopping;
+mod strategies;
 mod surfaces;
 mod tasks;
 mod timeouts;
