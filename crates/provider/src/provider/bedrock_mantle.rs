@@ -41,6 +41,7 @@ const RULES: &[Rule] = &[
     openai::RULES[6],
     openai::RULES[7],
     openai::RULES[8],
+    openai::EFFORT,
     anthropic::RULES[0],
     anthropic::RULES[1],
     anthropic::RULES[2],

@@ -28,10 +28,14 @@ pub(super) const RULES: &[Rule] = &[
     Rule::drop("prediction", "the model takes no predicted output").of(GPT_5),
     Rule::drop("audio", SILENT).of(GPT_5),
     Rule::only("modalities", &["[\"text\"]"], SILENT).of(GPT_5),
+    EFFORT,
 ];
 /// What whoever resells these models has to know of them, too.
 pub(super) const TEMPERATURE: Rule = Rule::only("temperature", &["1", "1.0"], FIXED).of(REASONING).when(When::Thinking);
 pub(super) const TOP_P: Rule = Rule::only("top_p", &["1", "1.0"], FIXED).of(REASONING).when(When::Thinking);
+
+/// `max` is taken on Responses, where it stands in `reasoning`, and not on Chat.
+pub(super) const EFFORT: Rule = Rule::values("reasoning_effort", &[("\"max\"", "\"xhigh\"")]).of(REASONING);
 
 /// The registry's entry.
 pub(super) static OPENAI: Data = Data(&Spec {

@@ -191,6 +191,19 @@ fn another_dialect_is_translated() {
 }
 
 #[test]
+fn the_most_effort_is_the_next_to_most_where_a_surface_does_not_take_it() {
+    let most = json!({"output_config": {"effort": "max"}, "thinking": {"type": "adaptive"}});
+    for (case, model, expected) in [
+        (Case::new(MESSAGES, &messages(&most)), "gpt-5.6-sol", "xhigh"),
+        (Case::new(CHAT, &chat(&json!({"reasoning_effort": "max"}))), "gpt-5.6-sol", "xhigh"),
+        (Case::new(CHAT, &chat(&json!({"reasoning_effort": "high"}))), "gpt-5.6-sol", "high"),
+    ] {
+        let prepared = case.prepared("openai", "https://api.openai.com/v1", model).unwrap();
+        assert_eq!(json_of(prepared.request.body())["reasoning_effort"], expected);
+    }
+}
+
+#[test]
 fn token_counts_go_to_those_who_count_and_are_estimated_for_the_rest() {
     let case = Case::new(Operation::CountTokens(Dialect::AnthropicMessages), &chat(&json!({})));
     let prepared = case.prepared("anthropic", "https://api.anthropic.com", "claude-haiku-4-5").unwrap();
