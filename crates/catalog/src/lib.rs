@@ -266,6 +266,8 @@ struct ImageEntry {
 struct TierEntry {
     tier: ServiceTier,
     rates: RatesEntry,
+    #[serde(default)]
+    long_context: Vec<LongContextEntry>,
 }
 
 #[derive(serde::Deserialize)]
@@ -363,12 +365,15 @@ fn read(text: &str) -> Result<Vec<Model>, CatalogError> {
 }
 
 fn price(entry: &PriceEntry) -> Result<CatalogPrice, CatalogError> {
-    let long_context = entry
-        .long_context
-        .iter()
-        .map(|tier| LongContextRates { above_input_tokens: tier.above_input_tokens, rates: tier.rates.rates() })
-        .collect();
-    let tiers = entry.tiers.iter().map(|tier| TierRates { tier: tier.tier, rates: tier.rates.rates() }).collect();
+    let long =
+        |it: &LongContextEntry| LongContextRates { above_input_tokens: it.above_input_tokens, rates: it.rates.rates() };
+    let long_context = entry.long_context.iter().map(long).collect();
+    let tier = |it: &TierEntry| TierRates {
+        tier: it.tier,
+        rates: it.rates.rates(),
+        long_context: it.long_context.iter().map(long).collect(),
+    };
+    let tiers = entry.tiers.iter().map(tier).collect();
     let effective_at = entry.effective_on.as_deref().map(day).transpose()?.unwrap_or_default();
     let image = |it: &ImageEntry| ImageRate {
         kind: ImageKind::of(it.size.as_deref(), it.quality.as_deref()),

@@ -46,6 +46,14 @@ fn names_are_unique_and_prices_ascend() {
                 let is_cheaper = tier.rates.input <= price.rates.input;
                 let is_sound = if tier.tier == ServiceTier::Priority { is_dearer } else { is_cheaper };
                 assert!(is_sound, "{} {:?}", model.name, tier.tier);
+                assert!(tier.long_context.is_sorted_by(|a, b| a.above_input_tokens < b.above_input_tokens));
+                let is_dearer = |long: &LongContextRates| long.rates.input >= tier.rates.input;
+                assert!(tier.long_context.iter().all(is_dearer), "{} {:?}", model.name, tier.tier);
+                let bounds =
+                    |of: &[LongContextRates]| of.iter().map(|long| long.above_input_tokens).collect::<Vec<_>>();
+                let is_whole =
+                    tier.long_context.is_empty() || bounds(&tier.long_context) == bounds(&price.long_context);
+                assert!(is_whole, "{} {:?}", model.name, tier.tier);
             }
         }
     }

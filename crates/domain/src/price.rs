@@ -122,12 +122,15 @@ impl ServiceTier {
 }
 
 /// What a tier costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TierRates {
     /// The tier.
     pub tier: ServiceTier,
-    /// Its rates, for contexts of any length.
+    /// Its rates.
     pub rates: Rates,
+    /// Its rates for long contexts, ascending by bound; without any, [`TierRates::rates`] hold for contexts of any length.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub long_context: Vec<LongContextRates>,
 }
 
 /// Where a price comes from.

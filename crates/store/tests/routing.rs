@@ -210,7 +210,11 @@ async fn a_price_is_added_once_and_never_changes() {
         source: PriceSource::Catalog,
         rates,
         long_context: vec![LongContextRates { above_input_tokens: 200_000, rates }],
-        tiers: vec![TierRates { tier: ServiceTier::Flex, rates }],
+        tiers: vec![TierRates {
+            tier: ServiceTier::Flex,
+            rates,
+            long_context: vec![LongContextRates { above_input_tokens: 200_000, rates }],
+        }],
         images: vec![ImageRate { kind: ImageKind::of(Some("1024x1792"), Some("hd")), each: rates.input }],
         created_at: NOON,
     };

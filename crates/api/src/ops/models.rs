@@ -183,12 +183,15 @@ shapes! {
     }
 
     /// Rates of a tier of service, which the upstream names in its answer.
-    #[derive(Copy, Eq)]
+    #[derive(Eq)]
     pub struct TierRatesView {
         /// The tier.
         pub tier: ServiceTier,
-        /// What holds in it, for contexts of any length.
+        /// What holds in it.
         pub usd_per_million_tokens: RatesView,
+        /// What holds in it for long contexts, ascending; without any, the above holds for contexts of any length.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub long_context: Vec<LongContextRatesView>,
     }
 
     /// A dated price.

@@ -34,6 +34,9 @@ fn ours(at: Timestamp) -> BTreeMap<Key, i64> {
                 ServiceTier::Priority => "priority ",
             };
             put(name, "", &tier.rates);
+            for step in &tier.long_context {
+                put(name, &format!(" above {}", step.above_input_tokens), &step.rates);
+            }
         }
     }
     table

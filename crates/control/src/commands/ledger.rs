@@ -186,7 +186,7 @@ fn billed_by<'a>(
 /// Bills as a node does.
 fn bill(attempt: &AttemptRecord, price: &PriceVersion, tier: Option<&TierRates>) -> NanoUsd {
     let (rates, long_context) =
-        tier.map_or((&price.rates, price.long_context.as_slice()), |tier| (&tier.rates, &[][..]));
+        tier.map_or((&price.rates, &price.long_context), |tier| (&tier.rates, &tier.long_context));
     let modal = attempt.modal.as_deref().copied().unwrap_or_default();
     let tokens = pricing::modal_cost(attempt.usage, modal, rates, long_context).total();
     let units = if rates.units.is_empty() { price.rates.units } else { rates.units };

@@ -1,6 +1,8 @@
 //! Own prices: facts of their date, added and never changed.
 
-use api::ops::models::{ImageRateView, PriceView, RatesView, SetPrice, TierRatesView, UnitRatesView};
+use api::ops::models::{
+    ImageRateView, LongContextRatesView, PriceView, RatesView, SetPrice, TierRatesView, UnitRatesView,
+};
 use domain::id::IdMint as _;
 use domain::image::{ImageKind, ImageRate, parse_word};
 use domain::price::{LongContextRates, ModalRates, PriceSource, PriceVersion, Rates, TierRates, UnitRates};
@@ -31,17 +33,7 @@ pub async fn set_price(call: Call<SetPrice>) -> Outcome<Reply<PriceView>> {
     if upstream_model.is_empty() || upstream_model.chars().count() > 256 {
         return Err(Failure::unacceptable("/upstream_model", "use 1 to 256 characters"));
     }
-    let mut long_context = Vec::with_capacity(body.long_context.len());
-    for (at, long) in body.long_context.iter().enumerate() {
-        let pointer = format!("/long_context/{at}");
-        let is_ascending =
-            long_context.last().is_none_or(|last: &LongContextRates| last.above_input_tokens < long.above_input_tokens);
-        if !is_ascending {
-            return Err(Failure::unacceptable(&pointer, "bounds must ascend"));
-        }
-        let rates = rates(&long.usd_per_million_tokens, &pointer)?;
-        long_context.push(LongContextRates { above_input_tokens: long.above_input_tokens, rates });
-    }
+    let long_context = long_context_rates(&body.long_context, "")?;
     let tiers = body.tiers.iter().enumerate().map(|(at, view)| tier(view, at)).collect::<Outcome<Vec<_>>>()?;
     let units = unit_rates(&body.usd_per_unit)?;
     let images = image_rates(&body.images)?;
@@ -71,7 +63,22 @@ pub async fn set_price(call: Call<SetPrice>) -> Outcome<Reply<PriceView>> {
 }
 
 fn tier(view: &TierRatesView, at: usize) -> Outcome<TierRates> {
-    Ok(TierRates { tier: view.tier, rates: rates(&view.usd_per_million_tokens, &format!("/tiers/{at}"))? })
+    let pointer = format!("/tiers/{at}");
+    let rates = rates(&view.usd_per_million_tokens, &pointer)?;
+    Ok(TierRates { tier: view.tier, rates, long_context: long_context_rates(&view.long_context, &pointer)? })
+}
+
+fn long_context_rates(views: &[LongContextRatesView], place: &str) -> Outcome<Vec<LongContextRates>> {
+    let mut read: Vec<LongContextRates> = Vec::with_capacity(views.len());
+    for (at, long) in views.iter().enumerate() {
+        let pointer = format!("{place}/long_context/{at}");
+        if read.last().is_some_and(|last| last.above_input_tokens >= long.above_input_tokens) {
+            return Err(Failure::unacceptable(&pointer, "bounds must ascend"));
+        }
+        let rates = rates(&long.usd_per_million_tokens, &pointer)?;
+        read.push(LongContextRates { above_input_tokens: long.above_input_tokens, rates });
+    }
+    Ok(read)
 }
 
 fn image_rates(views: &[ImageRateView]) -> Outcome<Vec<ImageRate>> {

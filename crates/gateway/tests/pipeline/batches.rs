@@ -25,7 +25,7 @@ fn world() -> World {
                 output: Price::per_million(1_000_000_000),
                 ..Rates::default()
             };
-            price.tiers = vec![TierRates { tier: ServiceTier::Batch, rates: half }];
+            price.tiers = vec![TierRates { tier: ServiceTier::Batch, rates: half, long_context: Vec::new() }];
         }
     }
     world

@@ -190,10 +190,13 @@ async fn who_was_given_the_fewest_tokens_in_the_last_minute_is_called() {
     assert_eq!(hosts.iter().filter(|host| **host == loaded).count(), 3, "{hosts:?}");
 }
 
+/// Makes the call of a number.
+type Make = fn(usize) -> Ask;
+
 #[tokio::test(start_paused = true)]
 async fn the_same_key_leads_to_the_same_place_and_keys_are_spread() {
     let header = HashKey::Header { name: "x-tenant".to_owned() };
-    let cases: [(HashKey, fn(usize) -> Ask); 5] = [
+    let cases: [(HashKey, Make); 5] = [
         (HashKey::User, |n| ask(&json!({"user": format!("user-{n}")}))),
         (HashKey::User, |n| chat("m").header("x-headgate-user", format!("user-{n}"))),
         (HashKey::Conversation, |n| chat("m").header("x-headgate-conversation-id", format!("talk-{n}"))),

@@ -422,7 +422,7 @@ async fn forms_that_are_none_are_refused_before_any_upstream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_of_service_has_its_own_price() {
+async fn a_tier_of_service_has_its_own_price_also_for_long_contexts() {
     let mut world = World::standard();
     for content in &mut world.contents {
         if let Content::Price(price) = content {
@@ -432,10 +432,26 @@ async fn a_tier_of_service_has_its_own_price() {
                 output: half(price.rates.output),
                 ..domain::price::Rates::default()
             };
-            price.tiers = vec![domain::price::TierRates { tier: domain::price::ServiceTier::Flex, rates }];
+            let tier = domain::price::ServiceTier::Flex;
+            price.tiers = vec![domain::price::TierRates { tier, rates, long_context: Vec::new() }];
         }
     }
-    let bench = Bench::of(&world);
+    let mut long = world.clone();
+    for content in &mut long.contents {
+        if let Content::Price(price) = content {
+            let rates = domain::price::Rates { input: price.rates.output, ..price.rates };
+            price.tiers[0].long_context = vec![domain::price::LongContextRates { above_input_tokens: 9, rates }];
+            // What holds without a tier is another's.
+            let rates = domain::price::Rates { input: domain::Price::per_million(7_000_000_000), ..rates };
+            price.long_context = vec![domain::price::LongContextRates { above_input_tokens: 9, rates }];
+        }
+    }
+    assert_eq!(flex_costs(&world).await, ["0.00001"; 2], "10 in and 5 out at half price, untouched and translated");
+    assert_eq!(flex_costs(&long).await, ["0.00003"; 2], "$2 a million each way beyond nine tokens");
+}
+
+async fn flex_costs(world: &World) -> Vec<String> {
+    let bench = Bench::of(world);
     let flex =
         crate::harness::upstream::OPENAI_WHOLE.replace("\"x_unknown\"", "\"service_tier\":\"flex\",\"x_unknown\"");
     bench.upstreams.play("openai.test", raw_answer(200, "application/json", flex.clone()));
@@ -443,8 +459,7 @@ async fn a_tier_of_service_has_its_own_price() {
     bench.upstreams.play("openai.test", raw_answer(200, "application/json", flex));
     ok(&bench.ask(crate::harness::client::messages("gpt")).await);
     let events = bench.ledger.wait(2).await;
-    let costs: Vec<_> = events.iter().map(|event| event.cost.to_string()).collect();
-    assert_eq!(costs, ["0.00001", "0.00001"], "10 in and 5 out at half price, untouched and translated");
+    events.iter().map(|event| event.cost.to_string()).collect()
 }
 
 /// The standard policy with these deployments of a model that the catalog knows to moderate.

@@ -359,9 +359,6 @@ fn price(it: v1::Price) -> Result<Price, WireError> {
         Ok(v1::PriceSource::Unspecified) => return Err(wrong("source", Reason::Missing)),
         Err(_) => return Err(wrong("source", Reason::Unknown)),
     };
-    let long = |it: v1::LongContextRates| {
-        Ok(LongContextRates { above_input_tokens: it.above_input_tokens, rates: rates(it.rates)? })
-    };
     Ok(Price {
         id: id("id", &it.id)?,
         provider: bounded("provider", it.provider, MAX_TEXT)?,
@@ -369,7 +366,7 @@ fn price(it: v1::Price) -> Result<Price, WireError> {
         effective_at: Timestamp::from_micros(it.effective_at_us),
         source,
         rates: rates(it.rates)?,
-        long_context: it.long_context.into_iter().map(long).collect::<Result<_, WireError>>()?,
+        long_context: long_context(&it.long_context)?,
         tiers: it.tiers.iter().map(tier).collect::<Result<_, WireError>>()?,
         images: it.images.into_iter().map(image).collect::<Result<_, WireError>>()?,
     })
@@ -390,7 +387,22 @@ fn image_message(it: &ImageRate) -> v1::ImageRate {
 
 fn tier(it: &v1::TierRates) -> Result<TierRates, WireError> {
     let tier = ServiceTier::find(&it.tier).ok_or(wrong("tiers.tier", Reason::Unknown))?;
-    Ok(TierRates { tier, rates: rates(it.rates)? })
+    Ok(TierRates { tier, rates: rates(it.rates)?, long_context: long_context(&it.long_context)? })
+}
+
+fn long_context(of: &[v1::LongContextRates]) -> Result<Vec<LongContextRates>, WireError> {
+    let long = |it: &v1::LongContextRates| {
+        Ok(LongContextRates { above_input_tokens: it.above_input_tokens, rates: rates(it.rates)? })
+    };
+    of.iter().map(long).collect()
+}
+
+fn long_context_messages(of: &[LongContextRates]) -> Vec<v1::LongContextRates> {
+    let long = |it: &LongContextRates| v1::LongContextRates {
+        above_input_tokens: it.above_input_tokens,
+        rates: Some(rates_message(&it.rates)),
+    };
+    of.iter().map(long).collect()
 }
 
 fn tier_message(it: &TierRates) -> v1::TierRates {
@@ -399,7 +411,8 @@ fn tier_message(it: &TierRates) -> v1::TierRates {
         ServiceTier::Flex => "flex",
         ServiceTier::Priority => "priority",
     };
-    v1::TierRates { tier: tier.to_owned(), rates: Some(rates_message(&it.rates)) }
+    let long_context = long_context_messages(&it.long_context);
+    v1::TierRates { tier: tier.to_owned(), rates: Some(rates_message(&it.rates)), long_context }
 }
 
 fn rates(it: Option<v1::Rates>) -> Result<Rates, WireError> {
@@ -469,10 +482,6 @@ fn price_message(it: &Price) -> v1::Price {
         PriceSource::Catalog => v1::PriceSource::Catalog,
         PriceSource::Own => v1::PriceSource::Own,
     };
-    let long = |it: &LongContextRates| v1::LongContextRates {
-        above_input_tokens: it.above_input_tokens,
-        rates: Some(rates_message(&it.rates)),
-    };
     v1::Price {
         id: it.id.to_string(),
         provider: it.provider.clone(),
@@ -480,7 +489,7 @@ fn price_message(it: &Price) -> v1::Price {
         effective_at_us: it.effective_at.as_micros(),
         source: source.into(),
         rates: Some(rates_message(&it.rates)),
-        long_context: it.long_context.iter().map(long).collect(),
+        long_context: long_context_messages(&it.long_context),
         tiers: it.tiers.iter().map(tier_message).collect(),
         images: it.images.iter().map(image_message).collect(),
     }

@@ -272,13 +272,16 @@ pub struct ImageRate {
     #[prost(int64, tag = "3")]
     pub each: i64,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TierRates {
     /// Stable text: `batch`, `flex` or `priority`.
     #[prost(string, tag = "1")]
     pub tier: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
     pub rates: ::core::option::Option<Rates>,
+    /// Ascending by bound; none means that `rates` hold for contexts of any length.
+    #[prost(message, repeated, tag = "3")]
+    pub long_context: ::prost::alloc::vec::Vec<LongContextRates>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LongContextRates {

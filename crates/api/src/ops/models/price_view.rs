@@ -62,7 +62,8 @@ impl From<&LongContextRates> for LongContextRatesView {
 
 impl From<&TierRates> for TierRatesView {
     fn from(tier: &TierRates) -> Self {
-        Self { tier: tier.tier, usd_per_million_tokens: (&tier.rates).into() }
+        let long_context = tier.long_context.iter().map(Into::into).collect();
+        Self { tier: tier.tier, usd_per_million_tokens: (&tier.rates).into(), long_context }
     }
 }
 

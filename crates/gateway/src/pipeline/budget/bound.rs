@@ -88,7 +88,7 @@ impl Window {
 /// Prices tokens at the dearest that a price holds for any of them.
 fn dearest(input: u64, output: u64, price: &Price) -> NanoUsd {
     let usual = pricing::worst_case(input, output, &price.rates, &price.long_context);
-    let tiers = price.tiers.iter().map(|tier| pricing::worst_case(input, output, &tier.rates, &[]));
+    let tiers = price.tiers.iter().map(|tier| pricing::worst_case(input, output, &tier.rates, &tier.long_context));
     tiers.fold(usual, std::cmp::max)
 }
 

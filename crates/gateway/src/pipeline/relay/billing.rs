@@ -72,9 +72,9 @@ impl Billing {
         let Some(price) = price.filter(|_| !is_free) else {
             return Bill { usage, modal, units, image, is_estimated, ..Bill::default() };
         };
-        // A tier of service holds for contexts of any length.
         let tier = found.tier.or(self.tier).and_then(|tier| price.tiers.iter().find(|known| known.tier == tier));
-        let (rates, long_context) = tier.map_or((&price.rates, &price.long_context[..]), |tier| (&tier.rates, &[][..]));
+        let (rates, long_context) =
+            tier.map_or((&price.rates, &price.long_context), |tier| (&tier.rates, &tier.long_context));
         let tokens = pricing::modal_cost(usage, modal, rates, long_context).total();
         // A tier that says nothing of units has the usual ones.
         let units_of_tier = if rates.units.is_empty() { price.rates.units } else { rates.units };
