@@ -47,6 +47,33 @@ async fn the_readmes_first_calls_work_as_they_are_printed() -> Result<()> {
     Ok(())
 }
 
+/// What stands in the guide for the key that a first start prints.
+const KEY: &str = "hgk_d1_…";
+/// The guide's models, which need an account; the built-in one needs none.
+const MODELS: [&str; 2] = ["gpt-4o-mini", "claude-sonnet-4-5"];
+
+#[tokio::test]
+async fn the_guides_first_calls_work_as_they_are_printed_but_for_key_and_model() -> Result<()> {
+    let guide = document("docs/guides/getting-started.md")?;
+    let (first, sdks) = (blocks(&guide, "A first call"), blocks(&guide, "Official SDKs, unchanged"));
+    let languages: Vec<&str> = first.iter().chain(&sdks).map(|(language, _)| *language).collect();
+    assert_eq!(languages, ["sh", "python", "python", "ts", "ts"]);
+    let folder = data_dir()?;
+    let mut headgate = Headgate::up(folder.path()).await?;
+    let key = headgate.field("virtual_key");
+    for (language, text) in first.into_iter().chain(sdks) {
+        assert!(text.contains(PRINTED), "{language} names the gateway: {text}");
+        assert!(text.contains(KEY) || text.contains("process.env.HEADGATE_KEY"), "{language} names the key: {text}");
+        let text = text.replace(PRINTED, headgate.field("gateway_url").trim_end_matches('/')).replace(KEY, key);
+        let text = MODELS.iter().fold(text, |text, model| text.replace(model, "echo/echo-1"));
+        assert!(text.contains("\"echo/echo-1\""), "{language} asks for a model: {text}");
+        let said = Script::of_document(language, &text)?.env("HEADGATE_KEY", key).text().await?;
+        assert!(said.contains("Hello"), "{language} printed: {said}\n{text}");
+    }
+    assert!(headgate.stop().await?.success());
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_first_command_builds_starts_and_starts_again() -> Result<()> {
     let readme = document("README.md")?;
