@@ -100,6 +100,41 @@ async fn a_call_says_whether_it_showed_the_old_secret_of_a_rotation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_of_models_goes_by_the_name_that_the_call_gives() {
+    // One deployment under its two names: the public one, and what its provider calls it.
+    for (lists, by_name, by_provider) in [
+        (&[][..], 200, 200),
+        (&["gpt"], 200, 403),
+        (&["openai/up-1"], 403, 200),
+        (&["openai/*"], 403, 200),
+        (&["gpt", "openai/up-1"], 200, 200),
+        (&["*"], 200, 200),
+    ] {
+        let mut world = World::standard();
+        for pattern in lists {
+            world.allow(pattern);
+        }
+        let bench = Bench::of(&world);
+        for (name, status) in [("gpt", by_name), ("openai/up-1", by_provider)] {
+            if status == 200 {
+                bench.upstreams.play("openai.test", openai_whole());
+            }
+            let answer = bench.ask(chat(name)).await;
+            check(&answer, status, if status == 200 { "" } else { "model_not_allowed" });
+        }
+        for call in bench.upstreams.calls() {
+            let sent: serde_json::Value = serde_json::from_slice(&call.body).expect("JSON");
+            assert_eq!(sent["model"], "up-1");
+        }
+        let get = Ask::new(Method::GET, "/v1/models", "").header("x-api-key", token().expose());
+        let listed = bench.ask(get).await.json();
+        let names: Vec<_> = listed["data"].as_array().into_iter().flatten().map(|model| &model["id"]).collect();
+        assert_eq!(names.contains(&&json!("gpt")), by_name == 200, "{lists:?}: {names:?}");
+        assert!(!names.contains(&&json!("openai/up-1")), "a model is listed once, by its own name: {names:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn revoked_and_expired_are_told_to_the_holder() {
     let mut world = World::standard();
     world.key.status = policy::resource::KeyStatus::Revoked;
