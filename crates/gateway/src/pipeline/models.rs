@@ -4,7 +4,7 @@
 
 use domain::code::GatewayCode;
 use domain::price::Rates;
-use domain::{Price, Timestamp};
+use domain::{Price, RouteId, Timestamp};
 use ingress::Rejection;
 use ingress::endpoint::decode_model;
 use llm::dialect::{Dialect, ModelEntry, ModelFacts, Speak as _};
@@ -18,8 +18,7 @@ use super::resolve::{known, refuse_unknown};
 /// Lists the models that the caller may ask for.
 pub(crate) fn list(caller: &Caller<'_>, dialect: Dialect, now: Timestamp) -> Reply {
     let allowed = caller.workspace.models().filter(|model| caller.key.allows(&model.name));
-    let entries: Vec<ModelEntry> = allowed.map(|model| entry(caller, model, now)).collect();
-    Reply::own(dialect.encode_models(&entries))
+    Reply::own(dialect.encode_models(&allowed.map(|model| entry(caller, model, now)).collect::<Vec<_>>()))
 }
 
 /// Shows one model.
@@ -39,13 +38,15 @@ fn entry(caller: &Caller<'_>, model: &ModelPolicy, now: Timestamp) -> ModelEntry
     };
     let deployments: Vec<&DeploymentPolicy> = model.targets.iter().map(|target| &*target.deployment).collect();
     let facts = facts(caller, &deployments, now);
-    ModelEntry { id: model.name.clone(), display_name: None, created: 0, owned_by: owned_by.into(), facts }
+    // A name is as old as its route, else as the first deployment that serves it: their ids hold the time.
+    let first = || deployments.iter().map(|it| it.id.minted_at()).min();
+    let created = model.route.map(RouteId::minted_at).or_else(first).map_or(0, Timestamp::as_secs);
+    ModelEntry { id: model.name.clone(), display_name: None, created, owned_by: owned_by.into(), facts }
 }
 
 /// What holds whichever target serves: the smallest window, what all can do, the dearest price.
 fn facts(caller: &Caller<'_>, deployments: &[&DeploymentPolicy], now: Timestamp) -> ModelFacts {
-    let known: Option<Vec<&Model>> = deployments.iter().map(|it| known(it)).collect();
-    let known = known.unwrap_or_default();
+    let known: Vec<&Model> = deployments.iter().map(|it| known(it)).collect::<Option<_>>().unwrap_or_default();
     let all = |name: Modality, list: fn(&Model) -> &[Modality]| known.iter().all(|model| list(model).contains(&name));
     let modalities = |list: fn(&Model) -> &[Modality]| {
         let named = MODALITIES.iter().filter(|(modality, _)| !known.is_empty() && all(*modality, list));
@@ -53,8 +54,7 @@ fn facts(caller: &Caller<'_>, deployments: &[&DeploymentPolicy], now: Timestamp)
     };
     let can = |capability| !known.is_empty() && known.iter().all(|model| model.can(capability));
     let parameters = PARAMETERS.iter().filter(|(capability, _)| can(*capability)).flat_map(|(_, names)| *names);
-    let price = |it: &&DeploymentPolicy| caller.organization.price(it, now);
-    let priced: Option<Vec<_>> = deployments.iter().map(price).collect();
+    let priced: Option<Vec<_>> = deployments.iter().map(|it| caller.organization.price(it, now)).collect();
     let cost = |rates: &Rates| {
         let tokens = rates.input.cost(1_000_000).saturating_add(rates.output.cost(1_000_000));
         units(rates)

@@ -195,6 +195,34 @@ async fn models_are_listed_in_both_dialects_as_far_as_the_key_may_use_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_listed_model_says_when_its_name_was_made() {
+    // As many milliseconds as the top of an id has, less what the world adds to numbers.
+    let made_at = |text: &str, base: u128| {
+        let at: domain::Timestamp = text.parse().expect("an instant");
+        (domain::id::uuid_v7(at, [0; 10]) - base, at.as_secs())
+    };
+    let (older, older_at) = made_at("2025-03-01T08:00:00Z", 100);
+    let (newer, newer_at) = made_at("2025-04-02T09:30:00Z", 100);
+    let (route, route_at) = made_at("2025-05-03T10:45:10Z", 400);
+    let mut world = World::empty();
+    world.deployment(newer, "gpt", "openai", "http://openai.test/v1");
+    world.deployment(older, "other", "openai", "http://a.test/v1");
+    world.route(route, "chain", &[older, newer], 2, domain::route::Timeouts::default());
+    let bench = Bench::of(&world);
+    let get = |path: &str| Ask::new(Method::GET, path, "").header("x-api-key", token().expose());
+    for (name, at, written) in [
+        ("gpt", newer_at, "2025-04-02T09:30:00Z"),
+        ("other", older_at, "2025-03-01T08:00:00Z"),
+        ("chain", route_at, "2025-05-03T10:45:10Z"),
+    ] {
+        let path = format!("/v1/models/{name}");
+        assert_eq!(bench.ask(get(&path)).await.json()["created"], at, "{name}");
+        let said = bench.ask(get(&path).header("anthropic-version", "2023-06-01")).await.json();
+        assert_eq!(said["created_at"], written, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn embeddings_and_token_counts_are_served() {
     let bench = Bench::new();
     let body = json!({"model": "echo/echo-embed", "input": "Hi"}).to_string();
