@@ -18,6 +18,7 @@ mod hostile;
 mod limits;
 mod operator;
 mod outage;
+mod outlets;
 mod planes;
 mod readme;
 mod realtime;
