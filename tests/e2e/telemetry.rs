@@ -18,12 +18,7 @@ pub(crate) const EXPORTED_WITHIN: Duration = Duration::from_secs(20);
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
-pub(crate) async fn start(
-    upstream: &Upstream,
-    collector: &Collector,
-    folder: &Path,
-    upstream_key: &str,
-) -> Result<Headgate> {
+async fn start(upstream: &Upstream, collector: &Collector, folder: &Path, upstream_key: &str) -> Result<Headgate> {
     let [_, (base_name, base)] = openai_at(&upstream.url());
     Start::role("up", folder)?
         .env("OPENAI_API_KEY", upstream_key)
