@@ -121,8 +121,9 @@ pub(crate) async fn serve() -> Result<()> {
         "sync_url": bed.control.field("sync_url"), "join_token": bed.join_token().await?,
         "key": bed.control.field("virtual_key"),
     });
+    let ended = runtime::tasks::take_signals().context("listening for signals")?;
     eprintln!("{places}");
-    runtime::tasks::wait_for_signal().await.context("waiting for a signal")?;
+    ended.await;
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod faults;
 mod first_start;
 mod found;
 mod fresh_machine;
+mod given_database;
 mod hostile;
 mod limits;
 mod operator;

@@ -149,17 +149,20 @@ impl Group {
     }
 }
 
-/// Waits for SIGTERM or SIGINT and names the one that came.
+/// Takes SIGTERM and SIGINT from now on; what is returned waits for the first of them and names it.
 ///
-/// Errors: the signal handler cannot be installed.
-pub async fn wait_for_signal() -> std::io::Result<&'static str> {
+/// Until it is called either ends the process where it stands: call it before anybody is told that the process is ready, and so
+/// may be told to stop. Errors: the signal handler cannot be installed.
+pub fn take_signals() -> std::io::Result<impl Future<Output = &'static str>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
 }
 
 #[cfg(test)]

@@ -216,6 +216,34 @@ mod tests {
         assert!(parsed("headgate").is_err());
     }
 
+    /// What a person reads who asks a command for help, without the line breaks of a terminal.
+    fn help_of(name: &str) -> String {
+        let help = parsed(&format!("headgate {name} --help")).expect_err("help is given instead of a task");
+        help.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    fn names(help: &str, setting: &Setting) -> bool {
+        let variable = format!("[env: {}]", setting.variable());
+        help.split(' ').any(|word| word.trim_end_matches("[=<BOOL>]") == format!("--{}", setting.flag()))
+            && help.contains(&variable)
+    }
+
+    #[test]
+    fn help_lists_every_setting_of_its_command_and_that_of_config_all() {
+        for setting in settings::all() {
+            assert!(names(&help_of("config"), setting), "`headgate config --help` lacks {}", setting.name);
+        }
+        let of_up = help_of("up");
+        for setting in settings::all() {
+            let is_link = settings::LINK.iter().any(|it| it.name == setting.name);
+            assert_eq!(names(&of_up, setting), !is_link, "`headgate up` is its own control plane: {}", setting.name);
+        }
+        let of_gateway = help_of("gateway");
+        for setting in settings::LINK.iter().chain(settings::GATEWAY) {
+            assert!(names(&of_gateway, setting), "`headgate gateway --help` lacks {}", setting.name);
+        }
+    }
+
     #[test]
     fn acts_of_the_operator_are_told_apart() {
         let task = |line: &str| parsed(line).expect("a valid line").task;

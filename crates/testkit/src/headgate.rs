@@ -114,6 +114,13 @@ impl Start {
         self
     }
 
+    /// Adds a flag that stands by itself.
+    #[must_use]
+    pub fn switch(mut self, name: &str) -> Self {
+        self.command.arg(name);
+        self
+    }
+
     /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {

@@ -49,12 +49,13 @@ pub(crate) async fn up(settings: &Resolved, environment: &Environment, data_dir:
     let node = node::Running::start(settings, data_dir.path(), link, gateway_addr, readiness.clone()).await?;
     until_ready(&readiness).await?;
     let ready = up_ready(&mut control, &node);
+    let signal = take_signals()?;
     if is_json {
         ready::print_json(&ready)?;
     } else {
         ready::print_up(&ready, control.first_model())?;
     }
-    let ended = until_ended(control.database_ended()).await;
+    let ended = until_ended(signal, control.database_ended()).await;
     Box::pin(node.stop()).await;
     Box::pin(control.stop()).await?;
     ended
@@ -74,12 +75,13 @@ pub(crate) async fn control(
     let mut control = control::Running::start(settings, environment, &data_dir, options, readiness.clone()).await?;
     let admin_address = control.serve_admin(settings, readiness).await?;
     let ready = control_ready(&mut control, admin_address);
+    let signal = take_signals()?;
     if is_json {
         ready::print_json(&ready)?;
     } else {
         ready::print_control(&ready)?;
     }
-    let ended = until_ended(control.database_ended()).await;
+    let ended = until_ended(signal, control.database_ended()).await;
     Box::pin(control.stop()).await?;
     ended
 }
@@ -90,22 +92,31 @@ pub(crate) async fn gateway(settings: &Resolved, data_dir: DataDir, is_json: boo
     let gateway_addr = settings.get_address("gateway_addr")?;
     let node = node::Running::start(settings, data_dir.path(), link, gateway_addr, Readiness::new()).await?;
     let ready = gateway_ready(&node);
+    let signal = take_signals()?;
     if is_json {
         ready::print_json(&ready)?;
     } else {
         ready::print_gateway(&ready)?;
     }
-    let ended = until_ended(std::future::pending()).await;
+    let ended = until_ended(signal, std::future::pending()).await;
     Box::pin(node.stop()).await;
     ended
 }
 
+/// Whoever reads that a role is ready may stop it in the next moment: signals are taken before it is said.
+fn take_signals() -> Result<impl Future<Output = &'static str>> {
+    tasks::take_signals().context("listening for signals")
+}
+
 /// Waits for a signal, a panic in a task, or the end of something that must not end.
-async fn until_ended(lost: impl Future<Output = anyhow::Error>) -> Result<()> {
+async fn until_ended(
+    signal: impl Future<Output = &'static str>,
+    lost: impl Future<Output = anyhow::Error>,
+) -> Result<()> {
     let fatal = tasks::fatal();
     tokio::select! {
-        signal = tasks::wait_for_signal() => {
-            tracing::info!(signal = signal.context("waiting for signals")?, "stopping");
+        signal = signal => {
+            tracing::info!(signal, "stopping");
             Ok(())
         }
         () = fatal.cancelled() => anyhow::bail!("a task panicked; see the log"),
