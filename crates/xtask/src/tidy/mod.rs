@@ -7,9 +7,11 @@
 mod css;
 mod deps;
 mod fixtures;
+mod fuzz;
 mod headers;
 mod migrations;
 mod names;
+mod proofs;
 mod size;
 mod sql;
 mod supply;
@@ -101,16 +103,19 @@ pub(crate) fn run() -> Result<()> {
     let packages = supply::read_packages()?;
     findings.extend(supply::check(&packages));
     findings.extend(supply::check_exceptions(&packages));
-    for check in [
+    let families = [
         css::check,
         fixtures::check,
+        fuzz::check,
         headers::check,
         migrations::check,
         names::check,
+        proofs::check,
         size::check,
         sql::check,
         supply::check_sources,
-    ] {
+    ];
+    for check in families {
         findings.extend(check(&tree));
     }
     for finding in &findings {
