@@ -15,7 +15,7 @@ use testkit::{Actor, Control, Gateway, Upstream, until};
 use crate::chat::{LEDGER_WITHIN, MODEL, openai_at};
 
 /// Kills of one run; `HEADGATE_TEST_ROUNDS` asks for more.
-const ROUNDS: u64 = 6;
+const ROUNDS: u64 = 20;
 /// Content of the calls whose answer never ends.
 const ENDLESS: &str = "endless";
 const CLIENTS: u64 = 8;
@@ -130,7 +130,7 @@ async fn killing_a_gateway_loses_nothing_and_counts_nothing_twice() -> Result<()
             clients.push(runtime::tasks::spawn("load", load(client, n % 2 == 0, Arc::clone(&stop))));
         }
         let (request_id, rest) = endless(&gateway.as_client(&key)?).await?;
-        let kill_at = upstream.n_calls() + 20 + random.below(200);
+        let kill_at = upstream.n_calls() + 20 + random.below(120);
         until(&format!("round {round}: the upstream saw call {kill_at}"), Duration::from_secs(30), || async {
             Ok((upstream.n_calls() >= kill_at).then_some(()))
         })
