@@ -15,6 +15,25 @@ await told(async ({ page, ready, step, look, axe, workspace, organization, at, g
     await page.waitForFunction(() => Number(document.querySelector("[data-testid=stat-requests] .stat-value")?.firstChild?.textContent) >= 3);
   });
 
+  await step("an overview that is left open shows new calls in its figures and its chart", async () => {
+    const n_more = 5;
+    await go(`${workspace}/overview?range=1h`, "Overview");
+    const chart = page.locator("figure.chart-tall");
+    await chart.getByText("Show as table").click();
+    const numberOf = (texts) => texts.reduce((sum, text) => sum + Number(text.replaceAll(/\D/g, "")), 0);
+    const charted = async () => numberOf(await chart.locator("tbody td").allInnerTexts());
+    const figure = async () => numberOf([await page.getByTestId("stat-requests").locator(".stat-value").evaluate((it) => it.firstChild.textContent)]);
+    const before = await until("the calls so far, in both", async () => {
+      const [inChart, inFigure] = [await charted(), await figure()];
+      return inChart >= 3 && inChart === inFigure && inChart;
+    });
+    await page.evaluate(() => (window.isStillTheSame = true));
+    for (let n = 0; n < n_more; n += 1) await answered(200, ready.virtual_key);
+    await until("the new calls in the chart", async () => (await charted()) === before + n_more);
+    await until("the new calls in the figure", async () => (await figure()) === before + n_more);
+    assert.ok(await page.evaluate(() => window.isStillTheSame), "nobody navigated or reloaded");
+  });
+
   const more = [
     ["route-form", `${workspace}/routes?new=1`, "Routes"],
     ["roles", `${organization}/members?tab=roles`, "Members & roles"],
