@@ -100,6 +100,9 @@ async fn nodes_join_with_a_token_of_the_console_and_refuse_a_key_within_a_second
     ];
     let mut ready = control.process.ready_line().clone();
     ready["gateway_urls"] = json!(gateways.each_ref().map(|gateway| gateway.process.field("gateway_url")));
+    // So that it can damage what a node is sent.
+    let password = std::fs::read_to_string(control.folder().join("postgres.password"))?;
+    ready["database"] = json!({"host": control.folder().join("postgres/run"), "password": password.trim()});
     tell("nodes", &ready, complaints).await?;
     Ok(())
 }

@@ -124,7 +124,8 @@ pub(crate) fn Nodes(organization_id: OrganizationId) -> impl IntoView {
         organization_id,
         nav: use_nav(),
         session: use_session(),
-        nodes: use_query::<ListNodes>(move || Some((path, page()))).every(Duration::from_secs(3)),
+        // What a node refuses is to be seen within two seconds.
+        nodes: use_query::<ListNodes>(move || Some((path, page()))).every(Duration::from_secs(1)),
         groups: use_query::<ListNodeGroups>(move || Some((path, page()))),
         tokens: use_query::<ListJoinTokens>(move || Some((path, page()))).every(Duration::from_secs(10)),
         joining: RwSignal::new(false),
