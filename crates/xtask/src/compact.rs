@@ -5,13 +5,13 @@
 //! place in a table keeps its own number. Invariant: the result is valid wasm with the imports, exports and tables of the source.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::ops::Range;
 
 use anyhow::{Context as _, Result, bail};
-use wasmparser::{
-    Element, ElementItems, ElementKind, Export, ExternalKind, FunctionBody, Operator, Parser, Payload, SectionLimited,
-    TypeRef,
-};
+use wasm_encoder::reencode::{self, Reencode, RoundtripReencoder};
+use wasm_encoder::{ElementSection, Encode as _, Section as _};
+use wasmparser::{Export, ExternalKind, FunctionBody, Operator, Parser, Payload, SectionLimited, TypeRef};
 
 /// How many bytes are looked at together when functions are compared.
 const STRETCH: usize = 5;
@@ -38,23 +38,22 @@ struct Body {
 impl Body {
     fn read(body: &FunctionBody<'_>, wasm: &[u8]) -> Result<Self> {
         let mut reader = body.get_operators_reader()?;
-        let mut from = reader.original_position();
-        let mut bytes = wasm[body.range().start..from].to_vec();
+        let mut bytes = part(wasm, body.range().start..reader.original_position())?.to_vec();
         let mut mentions = Vec::new();
         while !reader.eof() {
-            let operator = reader.read()?;
-            let raw = &wasm[from..reader.original_position()];
-            from = reader.original_position();
-            match operator {
-                Operator::Call { function_index }
-                | Operator::ReturnCall { function_index }
-                | Operator::RefFunc { function_index } => {
-                    // One byte says what is done, the number follows.
-                    bytes.push(raw[0]);
-                    mentions.push((bytes.len(), function_index));
+            // One byte says what is done, the number of the function follows.
+            let (opcode, function) = match reader.read()? {
+                Operator::Call { function_index } => (0x10, function_index),
+                Operator::ReturnCall { function_index } => (0x12, function_index),
+                Operator::RefFunc { function_index } => (0xd2, function_index),
+                // Written anew: a linker that leaves relocations pads every number to its longest.
+                other => {
+                    RoundtripReencoder.instruction(other)?.encode(&mut bytes);
+                    continue;
                 }
-                _ => bytes.extend_from_slice(raw),
-            }
+            };
+            bytes.push(opcode);
+            mentions.push((bytes.len(), function));
         }
         Ok(Self { bytes, mentions })
     }
@@ -85,6 +84,12 @@ impl Body {
         all.truncate(SKETCH);
         all
     }
+}
+
+/// The bytes at these places.
+fn part(wasm: &[u8], range: Range<u64>) -> Result<&[u8]> {
+    let range = usize::try_from(range.start)?..usize::try_from(range.end)?;
+    wasm.get(range).context("a place outside the wasm")
 }
 
 /// What of a module has to do with the numbers of functions. Own functions are counted after the imported ones.
@@ -165,7 +170,12 @@ impl<'a> Module<'a> {
                     push_number(&mut start, number(*func));
                     Some(start)
                 }
-                Payload::ElementSection(elements) => Some(self.write_elements(elements, number)?),
+                Payload::ElementSection(elements) => {
+                    let mut section = ElementSection::new();
+                    Renumbered(number).parse_element_section(&mut section, elements.clone())?;
+                    section.append_to(&mut out);
+                    continue;
+                }
                 Payload::CodeSectionStart { .. } => Some(self.write_code(order, number)?),
                 // Its functions stand in the section that has just been written.
                 Payload::CodeSectionEntry(_) => continue,
@@ -174,7 +184,10 @@ impl<'a> Module<'a> {
                 _ => None,
             };
             if let Some((id, range)) = payload.as_section() {
-                push_section(&mut out, id, section.as_deref().unwrap_or(&self.wasm[range]))?;
+                match section {
+                    Some(section) => push_section(&mut out, id, &section)?,
+                    None => push_section(&mut out, id, part(self.wasm, range)?)?,
+                }
             }
         }
         Ok(out)
@@ -190,37 +203,16 @@ impl<'a> Module<'a> {
         }
         Ok(out)
     }
+}
 
-    fn write_elements(
-        &self,
-        elements: &SectionLimited<'_, Element<'_>>,
-        number: impl Fn(u32) -> u32,
-    ) -> Result<Vec<u8>> {
-        let mut out = Vec::new();
-        push_number(&mut out, elements.count());
-        for element in elements.clone() {
-            let element = element?;
-            // The first byte says which of the parts follow: 2 names a table, and then the kind of what is in it.
-            match element.kind {
-                ElementKind::Passive => out.extend([1, 0]),
-                ElementKind::Declared => out.extend([3, 0]),
-                ElementKind::Active { table_index, offset_expr } => {
-                    let offset = &self.wasm[offset_expr.get_binary_reader().range()];
-                    out.push(if table_index.is_some() { 2 } else { 0 });
-                    if let Some(table) = table_index {
-                        push_number(&mut out, table);
-                    }
-                    out.extend_from_slice(offset);
-                    out.extend(table_index.map(|_| 0));
-                }
-            }
-            let ElementItems::Functions(functions) = element.items else {
-                bail!("a table is filled by expressions, which are not understood here")
-            };
-            let functions: Vec<u32> = functions.into_iter().collect::<Result<_, _>>()?;
-            out.extend(numbers_of(functions.into_iter().map(&number)));
-        }
-        Ok(out)
+/// Writes what it reads, with each function under its new number.
+struct Renumbered<F>(F);
+
+impl<F: Fn(u32) -> u32> Reencode for Renumbered<F> {
+    type Error = Infallible;
+
+    fn function_index(&mut self, function: u32) -> Result<u32, reencode::Error<Infallible>> {
+        Ok((self.0)(function))
     }
 }
 
@@ -326,6 +318,7 @@ fn push_number(out: &mut Vec<u8>, mut number: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wasmparser::ElementItems;
 
     /// `() -> i32` functions that give a number or what another function gives, all of them in a table; exported by letter.
     fn module(bodies: &[&[u8]]) -> Vec<u8> {
