@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 use leptos_router::components::Router;
 
+use crate::chunks::{Chunk, Chunks, Subject};
 use crate::features;
 use crate::shell::Shell;
 use crate::theme::Theme;
@@ -75,6 +76,7 @@ fn Inside(nav: Nav, session: Session) -> impl IntoView {
     let workspace = Memo::new(move |_| place.get().and_then(|place| place.workspace));
     Environments::provide(nav, workspace);
     let ask = Ask::provide();
+    let chunks = Chunks::provide();
     // The bare address, and that of the sign-in form, lead to where one was last.
     Effect::new(move |_| {
         if let (Some(Page::Home | Page::SignIn), Some(home)) = (nav.page.get(), session.home()) {
@@ -90,54 +92,39 @@ fn Inside(nav: Nav, session: Session) -> impl IntoView {
         document().set_title(&format!("{title} · Headgate"));
     });
     view! {
-        <Shell nav session place>{move || page_view(session, nav.page.get())}</Shell>
+        <Shell nav session place>{move || page_view(session, chunks, nav.page.get())}</Shell>
         <AskDialog ask />
     }
 }
 
-fn page_view(session: Session, page: Option<Page>) -> AnyView {
+fn page_view(session: Session, chunks: Chunks, page: Option<Page>) -> AnyView {
     Crosshair::provide();
+    let Some(page) = page else { return not_found() };
+    let organization = match page {
+        Page::Workspace(id, _) => session.organization_of(id),
+        Page::Organization(id, _) => session.membership(id).map(|_| id),
+        _ => None,
+    };
+    let is_someones = matches!(page, Page::Workspace(..) | Page::Organization(..));
+    if is_someones && organization.is_none() {
+        return not_found();
+    }
+    if let Some(chunk) = Chunk::of(page) {
+        return chunks.view(chunk, Subject { page, organization });
+    }
     match page {
-        Some(Page::Workspace(id, page)) => match session.organization_of(id) {
-            Some(organization) => workspace_page(organization, id, page),
-            None => not_found(),
-        },
-        Some(Page::Organization(id, page)) if session.membership(id).is_some() => organization_page(id, page),
-        Some(Page::Account) => view! { <features::account::Account /> }.into_any(),
-        Some(Page::Home | Page::SignIn) if session.home().is_none() => no_access(session),
-        Some(Page::Home | Page::SignIn) => ().into_any(),
+        Page::Workspace(workspace_id, WorkspacePage::Overview) => {
+            view! { <features::overview::Overview workspace_id /> }.into_any()
+        }
+        Page::Workspace(workspace_id, WorkspacePage::Requests) => {
+            view! { <features::requests::Requests workspace_id /> }.into_any()
+        }
+        Page::Workspace(workspace_id, WorkspacePage::Keys) => {
+            view! { <features::virtual_keys::VirtualKeys workspace_id /> }.into_any()
+        }
+        Page::Home | Page::SignIn if session.home().is_none() => no_access(session),
+        Page::Home | Page::SignIn => ().into_any(),
         _ => not_found(),
-    }
-}
-
-fn workspace_page(organization_id: domain::OrganizationId, id: domain::WorkspaceId, page: WorkspacePage) -> AnyView {
-    match page {
-        WorkspacePage::Overview => view! { <features::overview::Overview workspace_id=id /> }.into_any(),
-        WorkspacePage::Requests => view! { <features::requests::Requests workspace_id=id /> }.into_any(),
-        WorkspacePage::Keys => view! { <features::virtual_keys::VirtualKeys workspace_id=id /> }.into_any(),
-        WorkspacePage::Routes => view! { <features::routes::Routes workspace_id=id /> }.into_any(),
-        WorkspacePage::Budgets => {
-            view! { <money_pages::budgets::Budgets organization_id workspace_id=id /> }.into_any()
-        }
-        WorkspacePage::RateLimits => {
-            view! { <money_pages::rate_limits::RateLimits organization_id workspace_id=id /> }.into_any()
-        }
-        WorkspacePage::Usage => view! { <features::usage::Usage workspace_id=id /> }.into_any(),
-    }
-}
-
-fn organization_page(id: domain::OrganizationId, page: OrganizationPage) -> AnyView {
-    match page {
-        OrganizationPage::Members => view! { <features::members::Members organization_id=id /> }.into_any(),
-        OrganizationPage::Credentials => view! { <features::credentials::Credentials organization_id=id /> }.into_any(),
-        OrganizationPage::Models => view! { <features::models::Models organization_id=id /> }.into_any(),
-        OrganizationPage::Ledger => view! { <money_pages::ledger::Ledger organization_id=id /> }.into_any(),
-        OrganizationPage::KillSwitches => {
-            view! { <money_pages::kill_switches::KillSwitches organization_id=id /> }.into_any()
-        }
-        OrganizationPage::Nodes => view! { <features::nodes::Nodes organization_id=id /> }.into_any(),
-        OrganizationPage::Audit => view! { <features::audit::Audit organization_id=id /> }.into_any(),
-        OrganizationPage::Settings => view! { <features::settings::Settings organization_id=id /> }.into_any(),
     }
 }
 

@@ -8,6 +8,7 @@
 #![expect(unreachable_pub, reason = "the component macro writes its functions as `pub`")]
 
 mod app;
+mod chunks;
 mod features;
 mod releases;
 mod shell;

@@ -12,6 +12,7 @@ mod compact;
 mod console;
 mod prices;
 mod repo;
+mod split;
 mod suite;
 mod tidy;
 mod up;

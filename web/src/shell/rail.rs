@@ -4,6 +4,7 @@ use domain::Permission;
 use leptos::prelude::*;
 
 use super::{Frame, switcher::Switcher};
+use crate::chunks::Chunks;
 use kit::page::{OrganizationPage, Page, WorkspacePage};
 use kit::session::Session;
 use ui::icon::{Glyph, Icon};
@@ -76,9 +77,9 @@ pub(super) fn Rail(frame: Frame) -> impl IntoView {
 }
 
 fn link(frame: Frame, page: Page) -> AnyView {
-    let nav = frame.nav;
+    let (nav, chunks) = (frame.nav, expect_context::<Chunks>());
     view! {
-        <a class="rail-link" href=move || nav.href(page) aria-current=move || (nav.page.get() == Some(page)).then_some("page") on:click=move |_| frame.is_rail_open.set(false)>
+        <a class="rail-link" on:pointerenter=move |_| chunks.expect(page) on:focus=move |_| chunks.expect(page) href=move || nav.href(page) aria-current=move || (nav.page.get() == Some(page)).then_some("page") on:click=move |_| frame.is_rail_open.set(false)>
             <Glyph icon=icon_of(page) />
             <span>{page.title()}</span>
         </a>

@@ -168,6 +168,12 @@ pub fn origin() -> String {
     window().location().origin().unwrap_or_default()
 }
 
+/// Loads the page again, as its address is now.
+pub fn reload() {
+    // A browser that will not leaves the page as it is.
+    let _ = window().location().reload();
+}
+
 /// Moves the focus to an element by id.
 pub fn focus(id: &str) {
     if let Some(element) =

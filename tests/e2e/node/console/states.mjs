@@ -125,6 +125,60 @@ await told(async ({ page, context, ready, step, look, workspace, organization, a
   );
 
   await step(
+    "a page whose code does not come says so, and comes when it is tried again or the console is loaded anew",
+    async () => {
+      const code = /\/split_people-[0-9a-f]+\.wasm$/;
+      const missing = page.getByRole("alert").filter({ hasText: "This page could not be fetched" });
+      const gate = { mode: "hold", held: [], n_asked: 0 };
+      await page.route(code, (route) => {
+        gate.n_asked += 1;
+        if (gate.mode === "hold") return gate.held.push(route);
+        return gate.mode === "spoil" ? route.abort() : route.continue();
+      });
+      try {
+        await go(`${workspace}/overview`, "Overview");
+        await settled();
+        assert.equal(gate.n_asked, 0, "the first page does without");
+        // Under way from when the pointer points at it; the click asks for nothing a second time.
+        const link = page.getByRole("navigation", { name: "Organization" }).getByRole("link", { name: "Nodes" });
+        await link.hover();
+        await until("the code is asked for", async () => gate.n_asked === 1);
+        await link.click();
+        await page.getByRole("main").getByRole("status").filter({ hasText: "Loading" }).waitFor();
+        assert.equal(await page.title(), "Nodes · Headgate");
+        assert.equal(await page.evaluate(() => document.activeElement?.id), "content");
+        assert.equal(gate.n_asked, 1);
+        gate.mode = "spoil";
+        await Promise.all(gate.held.splice(0).map((route) => route.abort()));
+        await missing.waitFor();
+        await look("nodes-code-missing");
+        await missing.getByRole("button", { name: "Try again" }).click();
+        await until("it is asked for again", async () => gate.n_asked === 2);
+        await missing.waitFor();
+        // Other pages are not held up by it.
+        await page.getByRole("link", { name: "Budgets" }).click();
+        await at("Budgets");
+        gate.mode = "pass";
+        await link.click();
+        await at("Nodes");
+        assert.equal(gate.n_asked, 3, "a page that is opened anew asks anew");
+
+        // As after an update of the server, of which only a reload knows the new names.
+        gate.mode = "spoil";
+        await page.goto(new URL(`${organization}/nodes`, ready.console_url).href);
+        await missing.waitFor();
+        gate.mode = "pass";
+        await missing.getByRole("button", { name: "Load the console anew" }).click();
+        await at("Nodes");
+        await settled();
+      } finally {
+        await page.unroute(code);
+      }
+    },
+    /ERR_FAILED|Failed to fetch/,
+  );
+
+  await step(
     "an ended session leads to sign-in, and back to where one was",
     async () => {
       await go(`${organization}/nodes?tab=nodes`, "Nodes");
