@@ -525,6 +525,12 @@ impl Work<'_> {
             self.blame(location, BadReason::Dangling { field, id: id.to_string() });
         });
         model.route = Some(it.id);
+        // Turns go on where they were: a change elsewhere in the workspace does not begin them anew.
+        let held = self.input.previous.workspace(workspace);
+        if let Some(before) = held.and_then(|held| held.model(&model.name)).filter(|before| before.route == model.route)
+        {
+            model.turns = Arc::clone(&before.turns);
+        }
         model
     }
 

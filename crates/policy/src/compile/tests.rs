@@ -290,6 +290,24 @@ fn references_that_lead_nowhere_are_named_and_mend_themselves() {
 }
 
 #[test]
+fn turns_go_on_when_something_else_of_the_workspace_changes() {
+    let mut bench = with_key();
+    let turns = |bench: &Bench| {
+        let workspace = bench.snapshot.workspace(ORG.workspace(1)).unwrap();
+        workspace.model("chat").unwrap().turns.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    };
+    assert_eq!(turns(&bench), 0);
+    bench.put(&[Content::VirtualKey(ORG.key(1, 2)), ORG.deployment(1, 3)]);
+    assert_eq!(turns(&bench), 1);
+    // A route made anew under the name begins anew.
+    let Content::Route(route) = ORG.contents(1).swap_remove(6) else { panic!("not a route") };
+    let gone = crate::wire::encode(ORG.id(), &Content::Route(route.clone())).location();
+    let another = Content::Route(Route { id: domain::RouteId::from_uuid(0x7777), ..route });
+    bench.change(ORG.resources(&[another]), &[gone]);
+    assert_eq!(turns(&bench), 0);
+}
+
+#[test]
 fn a_credential_of_another_provider_is_not_used() {
     let mut bench = with_key();
     let Content::Deployment(mut deployment) = ORG.deployment(1, 1) else { panic!("not a deployment") };
