@@ -14,6 +14,7 @@ pub(super) static GEMINI: Data = Data(&Spec {
     otel_name: Some("gcp.gemini"),
     base_url: Some("https://generativelanguage.googleapis.com"),
     key_variable: Some("GEMINI_API_KEY"),
+    second_key_variable: Some("GOOGLE_API_KEY"),
     base_url_variable: Some("GEMINI_BASE_URL"),
     auth: Scheme::Header("x-goog-api-key"),
     dialects: &[Dialect::Gemini],

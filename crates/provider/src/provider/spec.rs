@@ -28,6 +28,8 @@ pub struct Spec {
     pub base_url: Option<&'static str>,
     /// Environment variable that usually holds the secret.
     pub key_variable: Option<&'static str>,
+    /// Another one, read where the first is not set.
+    pub second_key_variable: Option<&'static str>,
     /// Environment variable that usually holds another base address.
     pub base_url_variable: Option<&'static str>,
     /// How another base address is usually told in parts.
@@ -107,7 +109,8 @@ impl Spec {
         secret: impl FnOnce() -> Option<Secret<String>>,
     ) -> FromVariables {
         let of = |name: Option<&'static str>| filled(&get(name?)?);
-        let secret = of(self.key_variable).map(Secret::new).or_else(secret);
+        let key = of(self.key_variable).or_else(|| of(self.second_key_variable));
+        let secret = key.map(Secret::new).or_else(secret);
         let parts = self.base_url_parts.filter(|_| secret.is_some());
         let base_url = of(self.base_url_variable).or_else(|| parts?.read(get));
         FromVariables { secret, base_url }
@@ -147,6 +150,7 @@ impl Spec {
         otel_name: None,
         base_url: None,
         key_variable: None,
+        second_key_variable: None,
         base_url_variable: None,
         base_url_parts: None,
         needs_credential: true,

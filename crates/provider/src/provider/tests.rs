@@ -606,6 +606,10 @@ fn the_usual_variables_make_a_secret_and_an_address() {
     let address = "https://dbc-1.cloud.databricks.com/serving-endpoints";
     assert_eq!(told("databricks", &[("DATABRICKS_TOKEN", "t"), host]), (some("t"), some(address)));
     assert_eq!(told("openai", &[("OPENAI_API_KEY", " "), ("OPENAI_BASE_URL", "")]), (None, None));
+    // Google's SDK reads either name.
+    let (own, shared) = (("GEMINI_API_KEY", "g"), ("GOOGLE_API_KEY", "h"));
+    assert_eq!(told("gemini", &[shared, own]).0, some("g"));
+    assert_eq!(told("gemini", &[shared, ("GEMINI_API_KEY", "")]).0, some("h"));
     // AWS: its own key for this service before the keys of its tools; a region makes the address.
     let (region, keys) = (
         ("AWS_REGION", "eu-west-1"),

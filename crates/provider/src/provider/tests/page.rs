@@ -56,7 +56,7 @@ fn secret(spec: &Spec) -> &'static str {
 
 fn variables(spec: &Spec) -> String {
     let parts = spec.base_url_parts.map_or(&[][..], |parts| parts.variables);
-    let names = spec.key_variable.iter().chain(&spec.base_url_variable).chain(parts);
+    let names = spec.key_variable.iter().chain(&spec.second_key_variable).chain(&spec.base_url_variable).chain(parts);
     let mut names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
     if spec.name == "bedrock" {
         names.push("`AWS_ACCESS_KEY_ID` with `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`".to_owned());
