@@ -31,7 +31,7 @@ use tokio::time::Instant;
 
 use self::attempt::Current;
 pub use self::event::CLIENT_CLOSED;
-pub(crate) use self::event::{Ended, finish_word};
+pub(crate) use self::event::Ended;
 pub use self::sink::UsageSink;
 use super::Worker;
 use super::budget::Money;

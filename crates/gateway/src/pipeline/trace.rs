@@ -10,7 +10,7 @@ use domain::usage::{Outcome, TokenUsage};
 use runtime::telemetry::calls::{operation, record_usage};
 use tracing::Span;
 
-use super::settle::{Meter, finish_word};
+use super::settle::Meter;
 
 /// The target of request spans, so that a filter can name them.
 pub const TARGET: &str = "headgate::request";
@@ -45,7 +45,7 @@ pub(crate) fn end(span: &Span, meter: &Meter, outcome: Outcome, status: u16, usa
         record_usage(span, usage, cost);
     }
     if let Some(reason) = meter.finish {
-        runtime::telemetry::record_list(span, "gen_ai.response.finish_reasons", finish_word(reason));
+        runtime::telemetry::record_list(span, "gen_ai.response.finish_reasons", reason.as_str());
     }
     if let Some(conversation) = &meter.notes.conversation_id {
         span.record("gen_ai.conversation.id", conversation.as_str());

@@ -156,3 +156,20 @@ pub enum FinishReason {
     /// Something else; see `native`.
     Other,
 }
+
+impl FinishReason {
+    /// Returns its stable word, as in usage events and traces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::StopSequence => "stop_sequence",
+            Self::Length => "length",
+            Self::ContextWindow => "context_window",
+            Self::ToolUse => "tool_calls",
+            Self::ContentFilter => "content_filter",
+            Self::Pause => "pause",
+            Self::Other => "other",
+        }
+    }
+}

@@ -177,6 +177,13 @@ impl Spec {
         tier_of_word(headers.get(self.tier_header?)?.to_str().ok()?)
     }
 
+    /// Reads the upstream's own id of a request in the headers of its answer; what is not short plain text is left out.
+    #[must_use]
+    pub fn request_id(&self, headers: &http::HeaderMap) -> Option<String> {
+        let text = headers.get(self.request_id_header)?.to_str().ok()?;
+        (text.len() <= 128).then(|| text.to_owned())
+    }
+
     /// Finds where an operation is.
     #[must_use]
     pub fn place(&self, surface: Surface, is_dated: bool) -> Option<&'static Place> {

@@ -14,7 +14,7 @@ use state::answer::Head;
 use state::{Answer, CacheKey};
 
 use crate::pipeline::Worker;
-use crate::pipeline::settle::{Meter, finish_word};
+use crate::pipeline::settle::Meter;
 
 /// The largest body that is kept.
 pub(crate) const MAX_BYTES: usize = 1024 * 1024;
@@ -26,7 +26,7 @@ const WHOLE: [FinishReason; 4] =
 
 /// Finds the reason that was kept as its word.
 pub(super) fn find_reason(word: &str) -> Option<FinishReason> {
-    WHOLE.into_iter().find(|reason| finish_word(*reason) == word)
+    WHOLE.into_iter().find(|reason| reason.as_str() == word)
 }
 
 /// What an answer is that might be kept.
@@ -43,7 +43,7 @@ pub(super) struct Found {
 pub(super) fn make(found: &Found, meter: &Meter) -> Option<Arc<Answer>> {
     let served = meter.served.as_ref()?;
     let finish_reason = match meter.finish {
-        Some(reason) if WHOLE.contains(&reason) => Some(finish_word(reason).to_owned()),
+        Some(reason) if WHOLE.contains(&reason) => Some(reason.as_str().to_owned()),
         // Vectors have no reason to stop.
         None if meter.endpoint == domain::usage::Endpoint::Embeddings => None,
         _ => return None,

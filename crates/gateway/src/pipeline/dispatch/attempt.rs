@@ -13,7 +13,6 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use domain::usage::{AttemptOutcome, AttemptRecord, TokenUsage, UnitUsage};
-use http::HeaderMap;
 use policy::snapshot::{CredentialUse, DeploymentPolicy};
 use provider::Prepared;
 use provider::failure::{Failure, FailureKind};
@@ -112,10 +111,4 @@ pub(super) fn timed_out() -> Box<Failed> {
 
 pub(super) fn failed(kind: FailureKind) -> Box<Failed> {
     Failed::upstream(Failure::transport(kind), AttemptOutcome::Broken)
-}
-
-/// Reads the upstream's request id; what is not short plain text is left out.
-pub(super) fn request_id(headers: &HeaderMap, name: &str) -> Option<String> {
-    let text = headers.get(name)?.to_str().ok()?;
-    (text.len() <= 128).then(|| text.to_owned())
 }

@@ -29,7 +29,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use upstream::client::SendError;
 use upstream::dial::Origin;
 
-use super::attempt::{Tried, failed, find_provider, own_secret, request_id, sign, timed_out, unsendable};
+use super::attempt::{Tried, failed, find_provider, own_secret, sign, timed_out, unsendable};
 use super::facts::Asking;
 use super::tries::Tries;
 use super::{Failed, note, rehearsal};
@@ -223,7 +223,7 @@ async fn shake_hands(
     };
     if let Some(record) = meter.current_attempt() {
         record.status = Some(answer.status().as_u16());
-        record.upstream_request_id = request_id(answer.headers(), provider.spec().request_id_header);
+        record.upstream_request_id = provider.spec().request_id(answer.headers());
     }
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused(calling, provider, deployment, answer, first_by).await);

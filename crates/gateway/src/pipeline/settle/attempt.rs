@@ -2,6 +2,7 @@
 
 use domain::usage::{AttemptOutcome, AttemptRecord};
 use http::{HeaderValue, Uri};
+use llm::canonical::event::FinishReason;
 use llm::dialect::Dialect;
 use provider::scan::Scan;
 use provider::skim::answer_id;
@@ -9,7 +10,7 @@ use runtime::telemetry::calls::{self, AttemptSpan};
 use tokio::time::Instant;
 use upstream::load::UnderWay;
 
-use super::{Meter, finish_word, micros};
+use super::{Meter, micros};
 use crate::pipeline::relay::Bill;
 
 /// The attempt under way.
@@ -89,7 +90,7 @@ impl Meter {
         self.is_estimated |= bill.is_estimated;
         self.worker.metrics.attempt(&record.provider, outcome);
         if let Some(span) = span {
-            span.end(&self.span, &record, self.finish.map(finish_word));
+            span.end(&self.span, &record, self.finish.map(FinishReason::as_str));
         }
         // One attempt is the rule; a vector left alone makes room for four.
         self.attempts.reserve_exact(1);

@@ -4,7 +4,6 @@ use domain::NanoUsd;
 use domain::code::GatewayCode;
 use domain::usage::{AttemptOutcome, Endpoint, Outcome, TokenUsage, UsageEvent};
 use ingress::Rejection;
-use llm::canonical::event::FinishReason;
 use purse::Settled;
 use throttle::Use;
 use tokio::time::Instant;
@@ -119,7 +118,7 @@ impl Meter {
             outcome,
             status,
             code: code.map(|code| code.as_str().to_owned()),
-            finish_reason: self.finish.map(|reason| finish_word(reason).to_owned()),
+            finish_reason: self.finish.map(|reason| reason.as_str().to_owned()),
             started_at: self.started_at,
             duration_us: micros(duration),
             first_byte_us: self.first_byte.map(micros),
@@ -157,19 +156,5 @@ impl Drop for Meter {
             };
             self.settle(Outcome::ClientClosed, status, None);
         }
-    }
-}
-
-/// Returns the word for a finish reason in usage events.
-pub(crate) const fn finish_word(reason: FinishReason) -> &'static str {
-    match reason {
-        FinishReason::Stop => "stop",
-        FinishReason::StopSequence => "stop_sequence",
-        FinishReason::Length => "length",
-        FinishReason::ContextWindow => "context_window",
-        FinishReason::ToolUse => "tool_calls",
-        FinishReason::ContentFilter => "content_filter",
-        FinishReason::Pause => "pause",
-        FinishReason::Other => "other",
     }
 }

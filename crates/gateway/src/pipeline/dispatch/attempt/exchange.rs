@@ -21,7 +21,7 @@ use super::super::Failed;
 use super::making::{Making, check_in_band};
 use super::prepare::{Extra, prepare};
 use super::within::within;
-use super::{Tried, failed, request_id, timed_out};
+use super::{Tried, failed, timed_out};
 use crate::pipeline::relay::Source;
 use crate::pipeline::reply::Reply;
 use crate::pipeline::settle::Meter;
@@ -60,7 +60,7 @@ impl Exchange<'_, '_> {
         let (parts, mut source) = self.send(request, sent_at, deadline, meter).await?;
         if let Some(record) = meter.current_attempt() {
             record.status = Some(parts.status.as_u16());
-            record.upstream_request_id = request_id(&parts.headers, self.making.provider.spec().request_id_header);
+            record.upstream_request_id = self.making.provider.spec().request_id(&parts.headers);
         }
         self.making.billing.tier = self.making.provider.spec().tier(&parts.headers);
         if !parts.status.is_success() {
