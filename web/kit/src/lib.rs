@@ -8,6 +8,7 @@
 pub mod api;
 pub mod as_code;
 pub mod ask;
+pub mod naming;
 pub mod nav;
 pub mod page;
 pub mod pages;

@@ -3,11 +3,11 @@
 use api::ops::NoPath;
 use api::ops::auth::MembershipView;
 use api::ops::organizations::{CreateOrganization, NewOrganization};
-use domain::{DisplayName, Slug};
 use leptos::prelude::*;
 
 use super::Frame;
 use kit::api::use_command;
+use kit::naming;
 use kit::nav::Place;
 use kit::page::{OrganizationPage, Page, WorkspacePage};
 use ui::browser;
@@ -125,15 +125,8 @@ fn FoundForm(frame: Frame, close: Callback<()>) -> impl IntoView {
     let toasts = expect_context::<Toasts>();
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
-        let fail = |field: &str, text: String| create.errors.set(vec![(field.to_owned(), text)], None);
-        let name = match DisplayName::parse(&name.get_untracked()) {
-            Ok(name) => name,
-            Err(error) => return fail("name", format!("A name {error}.")),
-        };
-        let slug = match Slug::parse(&slug.get_untracked()) {
-            Ok(slug) => slug,
-            Err(error) => return fail("slug", format!("A slug: {error}.")),
-        };
+        let read = naming::read(create.errors, &name.get_untracked(), &slug.get_untracked());
+        let Some((name, slug)) = read else { return };
         create.run(NoPath {}, NewOrganization { slug, name }, move |organization| {
             toasts.done(format!("Organization “{}” is ready.", organization.name));
             close.run(());

@@ -127,18 +127,19 @@ impl World {
             credential,
             is_enabled: true,
         }));
-        let rates = Rates {
-            input: Rate::per_million(1_000_000_000),
-            output: Rate::per_million(2_000_000_000),
-            ..Rates::default()
-        };
+        self.price(300 + n, provider, &upstream_model, (1, 2));
+    }
+
+    /// Adds the catalog's price of a model, in dollars per million tokens of input and output.
+    fn price(&mut self, id: u128, provider: &str, upstream_model: &str, (input, output): (i64, i64)) {
+        let dollars = |dollars: i64| Rate::per_million(dollars * 1_000_000_000);
         self.contents.push(Content::Price(Price {
-            id: PriceId::from_uuid(300 + n),
+            id: PriceId::from_uuid(id),
             provider: provider.to_owned(),
-            upstream_model,
+            upstream_model: upstream_model.to_owned(),
             effective_at: Timestamp::from_micros(0),
             source: PriceSource::Catalog,
-            rates,
+            rates: Rates { input: dollars(input), output: dollars(output), ..Rates::default() },
             long_context: Vec::new(),
             tiers: Vec::new(),
             images: Vec::new(),
@@ -150,22 +151,7 @@ impl World {
     pub(crate) fn base_model(&mut self, n: u128, base: &str) {
         let base: domain::BaseModel = base.parse().expect("provider/name");
         let (provider, name) = base.parts();
-        let rates = Rates {
-            input: Rate::per_million(3_000_000_000),
-            output: Rate::per_million(6_000_000_000),
-            ..Rates::default()
-        };
-        self.contents.push(Content::Price(Price {
-            id: PriceId::from_uuid(350 + n),
-            provider: provider.to_owned(),
-            upstream_model: name.to_owned(),
-            effective_at: Timestamp::from_micros(0),
-            source: PriceSource::Catalog,
-            rates,
-            long_context: Vec::new(),
-            tiers: Vec::new(),
-            images: Vec::new(),
-        }));
+        self.price(350 + n, provider, name, (3, 6));
         for content in &mut self.contents {
             if let Content::Deployment(deployment) = content
                 && deployment.id == deployment_id(n)

@@ -4,12 +4,13 @@ use api::ops::workspaces::{
     ArchiveWorkspace, CreateWorkspace, ListWorkspaces, NewWorkspace, UpdateWorkspace, WorkspaceChange, WorkspaceView,
 };
 use api::ops::{PageQuery, WorkspacePath};
-use domain::{DisplayName, Page as ListPage, Permission, Slug};
+use domain::{DisplayName, Page as ListPage, Permission};
 use leptos::prelude::*;
 
 use super::Office;
 use kit::api::{Query, use_command, use_query};
 use kit::ask::use_ask;
+use kit::naming;
 use kit::page::{Page, WorkspacePage};
 use ui::button::{Button, Size, Weight};
 use ui::confirm::Question;
@@ -130,15 +131,8 @@ fn CreateForm(tab: Tab) -> impl IntoView {
     let toasts = expect_context::<Toasts>();
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
-        let fail = |field: &str, text: String| create.errors.set(vec![(field.to_owned(), text)], None);
-        let name = match DisplayName::parse(&name.get_untracked()) {
-            Ok(name) => name,
-            Err(error) => return fail("name", format!("A name {error}.")),
-        };
-        let slug = match Slug::parse(&slug.get_untracked()) {
-            Ok(slug) => slug,
-            Err(error) => return fail("slug", format!("A slug: {error}.")),
-        };
+        let read = naming::read(create.errors, &name.get_untracked(), &slug.get_untracked());
+        let Some((name, slug)) = read else { return };
         create.run(tab.office.path(), NewWorkspace { slug, name }, move |workspace| {
             toasts.done(format!("Workspace “{}” is ready.", workspace.name));
             tab.changed();
