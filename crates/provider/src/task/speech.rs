@@ -52,7 +52,7 @@ impl Form for Voice {
             Kind::SpeechToText => {
                 let form = form(call)?;
                 let body = form.with_field("model", "model_id", model);
-                let losses = lost(&form, &["model", "file", "language", "response_format", "temperature"]);
+                let losses = lost(&form, &["model", "file", "language", "response_format", "temperature", "stream"]);
                 let renamed = multipart::parse(&body).map_err(|error| invalid("body", &error.to_string()))?;
                 let body = match renamed.text("language").map(str::to_owned) {
                     Some(language) => renamed.with_field("language", "language_code", &language),
@@ -172,7 +172,7 @@ fn listen(call: &Call<'_>) -> Result<Written, PrepareError> {
         content_type: kind.unwrap_or(HeaderValue::from_static("application/octet-stream")),
         address: None,
         query: Some(query),
-        losses: lost(&form, &["model", "file", "language", "response_format"]),
+        losses: lost(&form, &["model", "file", "language", "response_format", "stream"]),
     })
 }
 
@@ -211,7 +211,18 @@ fn transcribed(said: &Value) -> Option<Heard<'_>> {
 
 fn written(asked: &Asked, heard: &Heard<'_>, found: Skimmed) -> Told {
     let form = multipart::parse(&asked.body).ok();
-    match form.as_ref().and_then(|form| form.text("response_format")) {
+    let field = |name| form.as_ref().and_then(|form| form.text(name));
+    // Neither vendor streams: who asked for events gets what there is in two of them.
+    if field("stream") == Some("true") {
+        let delta = json!({"type": "transcript.text.delta", "delta": heard.text});
+        let done = json!({"type": "transcript.text.done", "text": heard.text});
+        return Told {
+            body: Bytes::from(format!("data: {delta}\n\ndata: {done}\n\n")),
+            content_type: HeaderValue::from_static("text/event-stream"),
+            found,
+        };
+    }
+    match field("response_format") {
         Some("text") => Told {
             body: Bytes::from(format!("{}\n", heard.text)),
             content_type: HeaderValue::from_static("text/plain; charset=utf-8"),

@@ -134,6 +134,29 @@ fn transcriptions_are_counted_by_the_second() {
     assert!(sent("deepgram", "https://d.test", HEARING, "m", &recording("m", "srt")).is_err());
 }
 
+#[test]
+fn who_asks_for_a_transcript_in_events_gets_events() {
+    let stream = "--b\r\nContent-Disposition: form-data; name=\"stream\"\r\n\r\ntrue\r\n";
+    let asked = format!("{stream}{}", recording("m", "json"));
+    let eleven = json!({"text": "Hi there", "language_code": "eng", "audio_duration_secs": 1.5, "words": []});
+    let heard = json!({"alternatives": [{"transcript": "Hi there", "words": []}]});
+    let deepgram = json!({"metadata": {"duration": 1.5}, "results": {"channels": [heard]}});
+    for (provider, base, answer) in [("elevenlabs", "https://e.test", eleven), ("deepgram", "https://d.test", deepgram)]
+    {
+        let prepared = sent(provider, base, HEARING, "m", &asked).unwrap();
+        assert_eq!(prepared.losses, [], "{provider}");
+        let told = told(&prepared, "application/json", answer.to_string());
+        assert_eq!((&told.content_type, told.found.units.audio_ms), (&"text/event-stream".parse().unwrap(), 1_500));
+        let body = String::from_utf8(told.body.to_vec()).unwrap();
+        let events: Vec<Value> = body
+            .split_terminator("\n\n")
+            .map(|event| serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap())
+            .collect();
+        let delta = json!({"type": "transcript.text.delta", "delta": "Hi there"});
+        assert_eq!(events, [delta, json!({"type": "transcript.text.done", "text": "Hi there"})], "{provider}");
+    }
+}
+
 const DRAWING: Operation = Operation::Task(Task::ImageGeneration);
 
 #[test]
