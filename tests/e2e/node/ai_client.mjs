@@ -4,7 +4,21 @@ import { createAnthropic } from "@ai-sdk/anthropic";
 import { createGoogleGenerativeAI } from "@ai-sdk/google";
 import { createOpenAI } from "@ai-sdk/openai";
 import { APICallError, Output, generateText, jsonSchema, stepCountIs, streamText, tool } from "ai";
-import { ANSWER, GREETING, PERSON_SCHEMA, PROMPTS, RED_PIXEL, THOUGHT, WEATHER_SCHEMA, assert, run, variant } from "./story.mjs";
+import {
+  ANSWER,
+  GREETING,
+  PERSON_SCHEMA,
+  PROMPTS,
+  RED_PIXEL,
+  SUNNY,
+  THOUGHT,
+  WEATHER,
+  WEATHER_SCHEMA,
+  assert,
+  run,
+  twoCalls,
+  variant,
+} from "./story.mjs";
 
 const CONNECT = {
   chat: ({ baseURL, apiKey, model }) => createOpenAI({ baseURL: `${baseURL}/v1`, apiKey }).chat(model),
@@ -48,6 +62,24 @@ const scenarios = {
     const answer = await generateText(ask(at, { prompt: PROMPTS.tools, tools: { get_weather }, stopWhen: stepCountIs(3) }));
     assert.equal(answer.steps.length, 2);
     assert.equal(answer.text, "It is sunny in Paris.");
+  },
+
+  async tools_stream(at) {
+    const get_weather = tool({
+      description: "Weather of a city.",
+      inputSchema: jsonSchema(WEATHER_SCHEMA),
+      execute: async ({ city }) => WEATHER[city] ?? assert.fail(`asked about ${city}`),
+    });
+    const more = { prompt: PROMPTS.tools_stream, tools: { get_weather }, stopWhen: stepCountIs(3), onError: () => {} };
+    const stream = streamText(ask(at, more));
+    const kinds = [];
+    for await (const part of stream.fullStream) kinds.push(part.type);
+    const steps = await stream.steps;
+    assert.equal(steps.length, 2);
+    twoCalls(steps[0].toolCalls.map(({ toolCallId, toolName, input }) => ({ id: toolCallId, name: toolName, args: input })));
+    assert.deepEqual(steps[0].toolResults.map(({ output }) => output), Object.values(WEATHER));
+    assert.ok(kinds.includes("tool-input-delta"), `no input came in pieces: ${[...new Set(kinds)]}`);
+    assert.equal(await stream.text, SUNNY);
   },
 
   async schema(at) {

@@ -1,7 +1,21 @@
 // The unchanged Anthropic SDK for JavaScript against Headgate. The upstream may speak either dialect; this side must not notice.
 
 import Anthropic from "@anthropic-ai/sdk";
-import { ANSWER, GREETING, PERSON_SCHEMA, PROMPTS, RED_PIXEL, THOUGHT, WEATHER_SCHEMA, assert, interrupted, run } from "./story.mjs";
+import {
+  ANSWER,
+  GREETING,
+  PERSON_SCHEMA,
+  PROMPTS,
+  RED_PIXEL,
+  SUNNY,
+  THOUGHT,
+  WEATHER,
+  WEATHER_SCHEMA,
+  assert,
+  interrupted,
+  run,
+  twoCalls,
+} from "./story.mjs";
 
 // Anthropic counts by itself; for OpenAI the gateway guesses.
 const COUNTED = { anthropic: [4242, 4242], openai: [1, 50] };
@@ -55,13 +69,20 @@ await run({
     );
     const second = await client.messages.create({ model: at.model, messages, tools, max_tokens: 50 });
     assert.equal(textOf(second), "It is sunny in Paris.");
+  },
 
-    const stream = client.messages.stream({ model: at.model, messages: user(PROMPTS.tools), tools, max_tokens: 50 });
-    const streamed = await stream.finalMessage();
-    const streamed_call = streamed.content.find((block) => block.type === "tool_use");
-    assert.equal(streamed_call.name, "get_weather");
-    assert.deepEqual(streamed_call.input, { city: "Paris" });
-    assert.equal(streamed.stop_reason, "tool_use");
+  async tools_stream(at) {
+    const client = connect(at);
+    const tools = [{ name: "get_weather", description: "Weather of a city.", input_schema: WEATHER_SCHEMA }];
+    const ask = { model: at.model, tools, max_tokens: 50 };
+    const messages = user(PROMPTS.tools_stream);
+    const first = await client.messages.stream({ ...ask, messages }).finalMessage();
+    assert.equal(first.stop_reason, "tool_use");
+    const calls = first.content.filter((block) => block.type === "tool_use");
+    twoCalls(calls.map(({ id, name, input }) => ({ id, name, args: input })));
+    const results = Object.values(WEATHER).map((content, n) => ({ type: "tool_result", tool_use_id: calls[n].id, content }));
+    messages.push({ role: "assistant", content: first.content }, { role: "user", content: results });
+    assert.equal(textOf(await client.messages.stream({ ...ask, messages }).finalMessage()), SUNNY);
   },
 
   async schema(at) {

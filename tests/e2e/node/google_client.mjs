@@ -1,7 +1,20 @@
 // The unchanged Google GenAI SDK for JavaScript against Headgate. The upstream may speak any dialect.
 
 import { ApiError, GoogleGenAI } from "@google/genai";
-import { ANSWER, GREETING, PERSON_SCHEMA, PROMPTS, RED_PIXEL, THOUGHT, WEATHER_SCHEMA, assert, interrupted, run } from "./story.mjs";
+import {
+  ANSWER,
+  GREETING,
+  PERSON_SCHEMA,
+  PROMPTS,
+  RED_PIXEL,
+  SUNNY,
+  THOUGHT,
+  WEATHER,
+  WEATHER_SCHEMA,
+  assert,
+  interrupted,
+  run,
+} from "./story.mjs";
 
 const connect = ({ baseURL, apiKey }) => new GoogleGenAI({ apiKey, httpOptions: { baseUrl: baseURL, timeout: 20_000 } }).models;
 const thoughtsOf = (answer) =>
@@ -39,6 +52,27 @@ await run({
     said.push(first.candidates[0].content, { role: "user", parts: [{ functionResponse }] });
     const second = await models.generateContent({ model: at.model, contents: said, config });
     assert.equal(second.text, "It is sunny in Paris.");
+  },
+
+  async tools_stream(at) {
+    const models = connect(at);
+    const declared = { name: "get_weather", description: "Weather of a city.", parametersJsonSchema: WEATHER_SCHEMA };
+    const ask = { model: at.model, config: { tools: [{ functionDeclarations: [declared] }] } };
+    const said = [{ role: "user", parts: [{ text: PROMPTS.tools_stream }] }];
+    const parts = [];
+    for await (const chunk of await models.generateContentStream({ ...ask, contents: said })) {
+      parts.push(...(chunk.candidates?.[0]?.content?.parts ?? []));
+    }
+    const calls = parts.filter((part) => part.functionCall).map((part) => part.functionCall);
+    const wanted = Object.keys(WEATHER).map((city) => ({ name: "get_weather", args: { city } }));
+    assert.deepEqual(calls.map(({ name, args }) => ({ name, args })), wanted);
+    const results = Object.values(WEATHER).map((result, n) => ({
+      functionResponse: { id: calls[n].id, name: calls[n].name, response: { result } },
+    }));
+    said.push({ role: "model", parts }, { role: "user", parts: results });
+    let text = "";
+    for await (const chunk of await models.generateContentStream({ ...ask, contents: said })) text += chunk.text ?? "";
+    assert.equal(text, SUNNY);
   },
 
   async schema(at) {

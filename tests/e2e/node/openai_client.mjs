@@ -1,7 +1,21 @@
 // The unchanged OpenAI SDK for JavaScript against Headgate. The upstream may speak either dialect; this side must not notice.
 
 import OpenAI from "openai";
-import { ANSWER, GREETING, PERSON_SCHEMA, PROMPTS, RED_PIXEL, THOUGHT, WEATHER_SCHEMA, assert, interrupted, run } from "./story.mjs";
+import {
+  ANSWER,
+  GREETING,
+  PERSON_SCHEMA,
+  PROMPTS,
+  RED_PIXEL,
+  SUNNY,
+  THOUGHT,
+  WEATHER,
+  WEATHER_SCHEMA,
+  assert,
+  interrupted,
+  run,
+  twoCalls,
+} from "./story.mjs";
 
 const connect = ({ baseURL, apiKey }) => new OpenAI({ baseURL: `${baseURL}/v1`, apiKey, maxRetries: 0, timeout: 20_000 });
 const user = (content) => [{ role: "user", content }];
@@ -61,20 +75,33 @@ await run({
     messages.push(first.choices[0].message, { role: "tool", tool_call_id: call.id, content: "sunny" });
     const second = await client.chat.completions.create({ model: at.model, messages, tools, max_tokens: 50 });
     assert.equal(second.choices[0].message.content, "It is sunny in Paris.");
+  },
 
-    const stream = await client.chat.completions.create({
-      model: at.model, messages: user(PROMPTS.tools), tools, max_tokens: 50, stream: true,
-    });
-    let name = "";
-    let json = "";
-    for await (const chunk of stream) {
-      for (const part of chunk.choices[0]?.delta?.tool_calls ?? []) {
-        name += part.function?.name ?? "";
-        json += part.function?.arguments ?? "";
+  async tools_stream(at) {
+    const client = connect(at);
+    const tools = [
+      { type: "function", function: { name: "get_weather", description: "Weather of a city.", parameters: WEATHER_SCHEMA } },
+    ];
+    const ask = { model: at.model, tools, max_tokens: 50, stream: true };
+    const messages = user(PROMPTS.tools_stream);
+    const calls = [];
+    let finish = null;
+    for await (const chunk of await client.chat.completions.create({ ...ask, messages })) {
+      finish = chunk.choices[0]?.finish_reason ?? finish;
+      for (const piece of chunk.choices[0]?.delta?.tool_calls ?? []) {
+        const call = (calls[piece.index] ??= { id: null, type: "function", function: { name: "", arguments: "" } });
+        call.id = piece.id ?? call.id;
+        call.function.name += piece.function?.name ?? "";
+        call.function.arguments += piece.function?.arguments ?? "";
       }
     }
-    assert.equal(name, "get_weather");
-    assert.deepEqual(JSON.parse(json), { city: "Paris" });
+    assert.equal(finish, "tool_calls");
+    twoCalls(calls.map((call) => ({ id: call.id, name: call.function.name, args: JSON.parse(call.function.arguments) })));
+    messages.push({ role: "assistant", content: null, tool_calls: calls });
+    Object.values(WEATHER).forEach((content, n) => messages.push({ role: "tool", tool_call_id: calls[n].id, content }));
+    let text = "";
+    for await (const chunk of await client.chat.completions.create({ ...ask, messages })) text += chunk.choices[0]?.delta?.content ?? "";
+    assert.equal(text, SUNNY);
   },
 
   async schema(at) {

@@ -21,6 +21,7 @@ export const PROMPTS = {
   chat: "Say hello.",
   stream: "Say hello in a stream.",
   tools: "What is the weather in Paris?",
+  tools_stream: "What is the weather in Paris and in Rome?",
   schema: "Extract the person: Ada, 36.",
   image: "What is in this image?",
   refused: "Refuse this.",
@@ -35,6 +36,17 @@ export const ANSWER = "The answer is 42.";
 export const variant = process.argv[5] ?? "";
 
 export const GREETING = "Hello from the upstream.";
+// What two calls in one answer ask about, and what their results say.
+export const WEATHER = { Paris: "sunny", Rome: "rainy" };
+export const SUNNY = "It is sunny in Paris.";
+
+// Checks the two calls of one answer: both whole, in order, with ids of their own.
+export function twoCalls(calls) {
+  const said = calls.map(({ name, args }) => ({ name, args }));
+  assert.deepEqual(said, Object.keys(WEATHER).map((city) => ({ name: "get_weather", args: { city } })));
+  const ids = new Set(calls.map(({ id }) => id).filter(Boolean));
+  assert.equal(ids.size, 2, JSON.stringify(calls));
+}
 
 // Reads a stream that breaks off in the middle: something must have come, and its end must be an error.
 export async function interrupted(stream) {

@@ -5,6 +5,7 @@
 
 import http from "node:http";
 import net from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import { LLMock } from "@copilotkit/aimock";
 
@@ -20,6 +21,19 @@ const lastUserText = (request) => textOf(request.messages.filter((message) => me
 const mock = new LLMock({ port: 0, host: "127.0.0.1" });
 const says = (text) => ({ predicate: (request) => lastUserText(request).includes(text) });
 mock.on({ hasToolResult: true }, { content: "It is sunny in Paris.", usage: USAGE });
+const hasHeard = (request) => request.messages.some((message) => message.role === "user" && textOf(message).includes("My name is Ada"));
+mock.on(
+  { predicate: (request) => lastUserText(request).includes("What is my name") && hasHeard(request) },
+  { content: "Your name is Ada.", usage: USAGE },
+);
+mock.on(
+  says("in Paris and in Rome"),
+  {
+    toolCalls: ["Paris", "Rome"].map((city, n) => ({ id: `call_weather_${n + 1}`, name: "get_weather", arguments: `{"city":"${city}"}` })),
+    usage: USAGE,
+  },
+  { chunkSize: 6 },
+);
 mock.on(says("weather in Paris"), {
   toolCalls: [{ id: "call_weather_1", name: "get_weather", arguments: '{"city":"Paris"}' }],
   usage: USAGE,
@@ -49,12 +63,6 @@ const VENDORS = [
   },
 ];
 
-// Mistral tells the usage of a stream unasked.
-function asTheVendorReadsIt(body) {
-  if (!body?.stream || !String(body.model).startsWith("mistral")) return null;
-  return Buffer.from(JSON.stringify({ ...body, stream_options: { include_usage: true } }));
-}
-
 // What aimock has no part for, or without a count, in the vendor's own form.
 const VECTOR = [0.25, -0.5, 0.125];
 const N_TEXT = 7;
@@ -65,6 +73,74 @@ const ranked = (name, count) => (body) => ({
     .sort((a, b) => b.relevance_score - a.relevance_score)
     .slice(0, body.top_n ?? body.top_k),
 });
+const RED_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==";
+const pictures = (n) => Array.from({ length: n ?? 1 }, () => RED_PIXEL);
+const PICTURE_USAGE = { input_tokens: 7, output_tokens: 11, total_tokens: 18 };
+// The recording that the scripts send is this long.
+const N_SECONDS = 3;
+const heard = (file) => `Heard ${Buffer.from(file.bytes, "base64").length} bytes.`;
+
+// Speech in four pieces, of which a cut one has two.
+class Spoken {
+  constructor(isCut) {
+    this.isCut = isCut;
+  }
+
+  async tell(response) {
+    response.writeHead(200, { "content-type": "audio/mpeg" });
+    for (let n = 0; n < (this.isCut ? 2 : 4); n += 1) {
+      response.write(`spoken piece ${n};`);
+      await pause(30);
+    }
+    if (this.isCut) response.destroy();
+    else response.end();
+  }
+}
+
+// What was heard, in the form that was asked for.
+function transcript(form) {
+  const text = heard(form.files[0]);
+  // Whisper answers whole, whatever is asked.
+  if (form.stream === "true" && !form.model.startsWith("whisper")) {
+    const usage = { type: "tokens", input_tokens: 7, output_tokens: 11, total_tokens: 18 };
+    const events = [
+      { type: "transcript.text.delta", delta: text.slice(0, 6) },
+      { type: "transcript.text.delta", delta: text.slice(6) },
+      { type: "transcript.text.done", text, usage },
+    ];
+    return { type: "text/event-stream", text: events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`).join("") };
+  }
+  if (form.response_format === "text") return { type: "text/plain", text: `${text}\n` };
+  if (form.response_format === "verbose_json") {
+    const words = [{ word: "Heard", start: 0, end: 1.5 }];
+    return { task: "transcribe", language: "english", duration: N_SECONDS, text, words };
+  }
+  return { text, usage: { type: "duration", seconds: N_SECONDS } };
+}
+
+// Mistral counts, and leaves the verdict to who asks.
+function moderation({ model, input }) {
+  const isOpenAi = model.startsWith("omni");
+  const results = [input].flat().map((text) => {
+    const is = text.includes("hurt");
+    const result = { categories: { violence: is }, category_scores: { violence: is ? 0.9 : 0.1 } };
+    return isOpenAi ? { flagged: is, ...result, category_applied_input_types: { violence: ["text"] } } : result;
+  });
+  const usage = isOpenAi ? {} : { usage: { prompt_tokens: N_TEXT, total_tokens: N_TEXT, completion_tokens: 0 } };
+  return { id: "modr-1", model, results, ...usage };
+}
+
+// What is asked of those answers may be refused, or break them.
+const TROUBLE = [
+  ["Refuse this", 400, "The upstream says this request is malformed."],
+  ["Break down", 500, "The upstream is on fire."],
+];
+const asVendorRefuses = (path, status, message) => {
+  if (/^\/v1\/(?:text-to-speech|speech-to-text)/.test(path)) return { detail: { status: "invalid_request", message } };
+  if (/^\/v1\/(?:speak|listen)$/.test(path)) return { err_code: "Bad Request", err_msg: message, request_id: "r" };
+  if (path.startsWith("/v1beta/")) return { error: { code: status, message, status: status === 400 ? "INVALID_ARGUMENT" : "INTERNAL" } };
+  return { error: { message, type: "invalid_request_error", param: null, code: null } };
+};
 const OURS = [
   [/^\/v1\/messages\/count_tokens/, () => ({ input_tokens: 4242 })],
   [
@@ -84,10 +160,26 @@ const OURS = [
   [/^\/model\/amazon\.titan-embed[^/]*\/invoke$/, () => ({ embedding: VECTOR, inputTextTokenCount: N_TEXT })],
   [/^\/v2\/embed$/, (body) => ({ id: "e", embeddings: { float: body.texts.map(() => VECTOR) }, texts: body.texts, response_type: "embeddings_by_type", meta: { billed_units: { input_tokens: N_TEXT } } })],
   [/^\/v2\/rerank$/, ranked("results", { id: "r", meta: { billed_units: { search_units: 1 } } })],
+  [/^\/v1beta\/models\/imagen[^:]*:predict$/, (body) => ({ predictions: pictures(body.parameters.sampleCount).map((bytesBase64Encoded) => ({ bytesBase64Encoded, mimeType: "image/png" })) })],
+  [/\/images\/generations$/, (body) => ({ created: 1, data: pictures(body.n).map((b64_json) => ({ b64_json })), usage: PICTURE_USAGE })],
+  // What is changed or varied is what was sent.
+  [/\/images\/(?:edits|variations)$/, (form) => ({ created: 1, data: Array.from({ length: Number(form.n ?? 1) }, () => ({ b64_json: form.files[0].bytes })), usage: PICTURE_USAGE })],
+  [/\/audio\/speech$|^\/v1\/text-to-speech\/|^\/v1\/speak$/, (body) => new Spoken((body.input ?? body.text).includes("Cut it"))],
+  [/\/audio\/(?:transcriptions|translations)$/, transcript],
+  [/^\/v1\/speech-to-text$/, (form) => ({ language_code: "en", text: heard(form.files[0]), audio_duration_secs: N_SECONDS, words: [{ type: "word", text: "Heard", start: 0, end: 1.5 }] })],
+  [
+    /^\/v1\/listen$/,
+    (sound) => {
+      const words = [{ word: "Heard", start: 0, end: 1.5 }];
+      const channels = [{ detected_language: "en", alternatives: [{ transcript: heard({ bytes: sound }), words }] }];
+      return { metadata: { duration: N_SECONDS }, results: { channels } };
+    },
+  ],
+  [/\/moderations$/, moderation],
   [/^\/v1\/rerank$/, (body) => ranked(body.model.startsWith("rerank-2") ? "data" : "results", { model: body.model, usage: { total_tokens: N_TEXT } })(body)],
 ];
 
-// Claude on Vertex and OpenAI's completions are aimock's messages and chat under other names.
+// Claude on Vertex and OpenAI's completions are aimock's messages and chat under other names; Mistral's chat is nearly OpenAI's.
 function asAimockHasIt(path, body) {
   const claude = path.match(/\/publishers\/anthropic\/models\/([^/:]+):(?:raw|streamRaw)Predict$/);
   if (claude) return { path: "/v1/messages", body: { model: decodeURIComponent(claude[1]), ...body } };
@@ -95,7 +187,28 @@ function asAimockHasIt(path, body) {
     const { prompt, ...rest } = body;
     return { path: "/v1/chat/completions", body: { ...rest, messages: [{ role: "user", content: prompt }] }, told: asCompletion };
   }
+  if (body?.stream && String(body.model).startsWith("mistral")) {
+    return { path, body: { ...body, stream_options: { include_usage: true } }, told: asMistralStreams() };
+  }
   return null;
+}
+
+// Mistral tells the usage of a stream unasked, and a call in it whole, where the stream ends.
+function asMistralStreams() {
+  const calls = [];
+  return (line) => {
+    if (!line.startsWith("data: {")) return line;
+    const event = JSON.parse(line.slice(6));
+    const [choice] = event.choices;
+    for (const piece of choice?.delta?.tool_calls ?? []) {
+      const call = (calls[piece.index] ??= { id: piece.id, index: piece.index, function: { name: "", arguments: "" } });
+      call.function.name += piece.function.name ?? "";
+      call.function.arguments += piece.function.arguments ?? "";
+    }
+    if (choice?.delta?.tool_calls) choice.delta = { content: "" };
+    if (choice?.finish_reason === "tool_calls") choice.delta = { content: "", tool_calls: calls };
+    return `data: ${JSON.stringify(event)}`;
+  };
 }
 
 // A line of a chat answer, or all of it, as one of a completion.
@@ -124,21 +237,19 @@ const recorder = http.createServer(async (request, response) => {
   const chunks = [];
   for await (const chunk of request) chunks.push(chunk);
   const body = Buffer.concat(chunks);
-  const entry = { method: request.method, path: request.url, headers: request.headers, body: parse(body), status: null, ended: null };
+  const entry = { method: request.method, path: request.url, headers: request.headers, body: await parse(request.headers, body), status: null, ended: null };
   record.push(entry);
   response.on("close", () => (entry.ended = response.writableFinished ? "whole" : "hung up"));
   const path = request.url.split("?")[0];
   const ours = OURS.find(([form]) => form.test(path));
-  if (ours) {
-    entry.status = 200;
-    response.writeHead(200, { "content-type": "application/json" });
-    return response.end(JSON.stringify(ours[1](entry.body)));
-  }
+  if (ours) return answerAsOurs(path, ours[1], entry, response);
   const renamed = asAimockHasIt(path, entry.body);
-  const asked = renamed ? Buffer.from(JSON.stringify(renamed.body)) : asTheVendorReadsIt(entry.body) ?? body;
+  const asked = renamed ? Buffer.from(JSON.stringify(renamed.body)) : body;
   const headers = { ...request.headers, host: target.host, "content-length": String(asked.length) };
   const vendor = VENDORS.find(({ path }) => request.url.startsWith(path));
-  const options = { host: target.hostname, port: target.port, method: request.method, path: renamed?.path ?? request.url, headers };
+  // A connection each: one that rested may be closed by aimock just as it is used again.
+  const onto = { host: target.hostname, port: target.port, agent: false };
+  const options = { ...onto, method: request.method, path: renamed?.path ?? request.url, headers };
   const onward = http.request(options, (answer) => {
     entry.status = answer.statusCode;
     answer.on("error", () => response.destroy());
@@ -239,7 +350,28 @@ async function refuseAsAws(answer, headers, response) {
   response.end(JSON.stringify({ message }));
 }
 
-function parse(body) {
+async function answerAsOurs(path, tell, entry, response) {
+  const { files, ...said } = typeof entry.body === "string" ? { files: [{ bytes: entry.body }] } : entry.body;
+  const sent = [JSON.stringify(said), ...(files ?? []).map(({ bytes }) => Buffer.from(bytes, "base64").toString("latin1"))];
+  const trouble = TROUBLE.find(([words]) => sent.some((text) => text.includes(words)));
+  const told = trouble ? asVendorRefuses(path, trouble[1], trouble[2]) : tell(entry.body);
+  entry.status = trouble?.[1] ?? 200;
+  if (told instanceof Spoken) return told.tell(response);
+  response.writeHead(entry.status, { "content-type": told.type && told.text !== undefined ? told.type : "application/json" });
+  response.end(told.type && told.text !== undefined ? told.text : JSON.stringify(told));
+}
+
+// JSON as it is, a form as its fields and files, anything else as base64.
+async function parse(headers, body) {
+  if (headers["content-type"]?.startsWith("multipart/form-data")) {
+    const form = await new Response(body, { headers: { "content-type": headers["content-type"] } }).formData();
+    const told = { files: [] };
+    for (const [name, value] of form) {
+      if (typeof value === "string") told[name] = value;
+      else told.files.push({ name, file: value.name, bytes: Buffer.from(await value.arrayBuffer()).toString("base64") });
+    }
+    return told;
+  }
   try {
     return JSON.parse(body.toString());
   } catch {
@@ -247,6 +379,8 @@ function parse(body) {
   }
 }
 
+// Vendors let connections rest for longer than the gateway does, and so are not the ones to close them.
+recorder.keepAliveTimeout = 300_000;
 recorder.listen(0, "127.0.0.1", () => {
   console.log(JSON.stringify({ url: `http://127.0.0.1:${recorder.address().port}` }));
 });

@@ -9,12 +9,15 @@ from story import (
     PERSON_SCHEMA,
     PROMPTS,
     RED_PIXEL,
+    SUNNY,
     THOUGHT,
+    WEATHER,
     WEATHER_SCHEMA,
     expect,
     interrupted,
     rejected,
     run,
+    two_calls,
 )
 
 
@@ -69,6 +72,25 @@ def tools(base_url, api_key, model):
     messages += [{"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
     second = client.messages.create(model=model, messages=messages, tools=offered, max_tokens=50)
     expect(text_of(second), "It is sunny in Paris.")
+
+
+def tools_stream(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    offered = [{"name": "get_weather", "description": "Weather of a city.", "input_schema": WEATHER_SCHEMA}]
+    ask = {"model": model, "tools": offered, "max_tokens": 50}
+    messages = user(PROMPTS["tools_stream"])
+    with client.messages.stream(messages=messages, **ask) as events:
+        n_pieces = sum(event.type == "input_json" for event in events)
+        first = events.get_final_message()
+    expect(first.stop_reason, "tool_use")
+    calls = [block for block in first.content if block.type == "tool_use"]
+    two_calls([(call.id, call.name, call.input) for call in calls])
+    assert n_pieces >= 2, f"{n_pieces} pieces of two inputs"
+    results = zip(calls, WEATHER.values())
+    results = [{"type": "tool_result", "tool_use_id": call.id, "content": result} for call, result in results]
+    messages += [{"role": "assistant", "content": first.content}, {"role": "user", "content": results}]
+    with client.messages.stream(messages=messages, **ask) as events:
+        expect(events.get_final_text(), SUNNY)
 
 
 def schema(base_url, api_key, model):
@@ -153,4 +175,4 @@ def disconnect(base_url, api_key, model):
     assert text.startswith("Sentence number 0"), text
 
 
-run([chat, stream, tools, schema, image, reasoning, error, models, tokens, cut, disconnect])
+run([chat, stream, tools, tools_stream, schema, image, reasoning, error, models, tokens, cut, disconnect])

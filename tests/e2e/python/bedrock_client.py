@@ -25,6 +25,7 @@ from story import (
     interrupted,
     rejected,
     run,
+    two_calls,
     variant,
 )
 from terminator import terminate
@@ -100,6 +101,24 @@ def tools(base_url, api_key, _model):
     expect(text_of(second), "It is sunny in Paris.")
 
 
+def tools_stream(base_url, api_key, _model):
+    tool = {"name": "get_weather", "description": "Weather of a city.", "inputSchema": {"json": WEATHER_SCHEMA}}
+    answer = connect(base_url, api_key).converse_stream(
+        modelId=NOVA, messages=user({"text": PROMPTS["tools_stream"]}), toolConfig={"tools": [{"toolSpec": tool}]}
+    )
+    calls, stop = {}, None
+    for event in answer["stream"]:
+        if "contentBlockStart" in event:
+            start = event["contentBlockStart"]
+            calls[start["contentBlockIndex"]] = {**start["start"]["toolUse"], "input": ""}
+        if "contentBlockDelta" in event:
+            piece = event["contentBlockDelta"]
+            calls[piece["contentBlockIndex"]]["input"] += piece["delta"]["toolUse"]["input"]
+        stop = event.get("messageStop", {}).get("stopReason", stop)
+    expect(stop, "tool_use")
+    two_calls([(call["toolUseId"], call["name"], json.loads(call["input"])) for call in calls.values()])
+
+
 def schema(base_url, api_key, _model):
     form = {"type": "json_schema", "structure": {"jsonSchema": {"name": "person", "schema": json.dumps(PERSON_SCHEMA)}}}
     answer = converse(base_url, api_key, PROMPTS["schema"], outputConfig={"textFormat": form})
@@ -157,8 +176,8 @@ def invoke(base_url, api_key, content, **more):
     return json.loads(answer["body"].read())
 
 
-def invoke_stream(base_url, api_key, content):
-    answer = connect(base_url, api_key).invoke_model_with_response_stream(modelId=CLAUDE, body=body(content))
+def invoke_stream(base_url, api_key, content, **more):
+    answer = connect(base_url, api_key).invoke_model_with_response_stream(modelId=CLAUDE, body=body(content, **more))
     for event in answer["body"]:
         yield json.loads(event["chunk"]["bytes"])
 
@@ -182,6 +201,17 @@ def invoke_tools(base_url, api_key, _model):
     expect((answer["stop_reason"], answer["content"][0]["input"]), ("tool_use", {"city": "Paris"}))
 
 
+def invoke_tools_streamed(base_url, api_key, _model):
+    offered = [{"name": "get_weather", "description": "Weather of a city.", "input_schema": WEATHER_SCHEMA}]
+    calls = {}
+    for event in invoke_stream(base_url, api_key, PROMPTS["tools_stream"], tools=offered):
+        if event["type"] == "content_block_start":
+            calls[event["index"]] = {**event["content_block"], "input": ""}
+        if event["type"] == "content_block_delta":
+            calls[event["index"]]["input"] += event["delta"]["partial_json"]
+    two_calls([(call["id"], call["name"], json.loads(call["input"])) for call in calls.values()])
+
+
 def invoke_error(base_url, api_key, _model):
     refused = rejected(ClientError, lambda: invoke(base_url, api_key, PROMPTS["refused"]))
     expect(refused.response["ResponseMetadata"]["HTTPStatusCode"], 400)
@@ -203,10 +233,11 @@ if variant() == "invoke":
             "chat": invoke_chat,
             "stream": invoke_streamed,
             "tools": invoke_tools,
+            "tools_stream": invoke_tools_streamed,
             "error": invoke_error,
             "cut": invoke_cut,
             "embeddings": embeddings,
         }
     )
 else:
-    run([chat, stream, tools, schema, image, reasoning, error, cut, disconnect])
+    run([chat, stream, tools, tools_stream, schema, image, reasoning, error, cut, disconnect])

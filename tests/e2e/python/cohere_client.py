@@ -5,7 +5,18 @@ import json
 import cohere
 from cohere.core import ApiError
 from cohere.errors import BadRequestError, UnauthorizedError
-from story import GREETING, PERSON_SCHEMA, PROMPTS, RED_PIXEL, WEATHER_SCHEMA, expect, interrupted, rejected, run
+from story import (
+    GREETING,
+    PERSON_SCHEMA,
+    PROMPTS,
+    RED_PIXEL,
+    WEATHER_SCHEMA,
+    expect,
+    interrupted,
+    rejected,
+    run,
+    two_calls,
+)
 
 CHAT = "command-a-03-2025"
 
@@ -61,6 +72,23 @@ def tools(base_url, api_key, _model):
     expect(second.message.content[0].text, "It is sunny in Paris.")
 
 
+def tools_stream(base_url, api_key, _model):
+    function = {"name": "get_weather", "description": "Weather of a city.", "parameters": WEATHER_SCHEMA}
+    offered = [{"type": "function", "function": function}]
+    calls, end = [], None
+    for event in connect(base_url, api_key).chat_stream(
+        model=CHAT, messages=user(PROMPTS["tools_stream"]), tools=offered
+    ):
+        if event.type == "tool-call-start":
+            calls.append(event.delta.message.tool_calls)
+        if event.type == "tool-call-delta":
+            calls[event.index].function.arguments += event.delta.message.tool_calls.function.arguments
+        if event.type == "message-end":
+            end = event.delta
+    expect(end.finish_reason, "TOOL_CALL")
+    two_calls([(call.id, call.function.name, json.loads(call.function.arguments)) for call in calls])
+
+
 def schema(base_url, api_key, _model):
     form = {"type": "json_object", "schema": PERSON_SCHEMA}
     answer = ask(base_url, api_key, PROMPTS["schema"], response_format=form)
@@ -112,4 +140,4 @@ def rerank(base_url, api_key, _model):
     expect([result.index for result in answer.results], [1, 0])
 
 
-run([chat, stream, tools, schema, image, error, cut, disconnect, embeddings, rerank])
+run([chat, stream, tools, tools_stream, schema, image, error, cut, disconnect, embeddings, rerank])

@@ -12,7 +12,9 @@ from story import (
     PERSON_SCHEMA,
     PROMPTS,
     RED_PIXEL,
+    SUNNY,
     THOUGHT,
+    WEATHER,
     WEATHER_SCHEMA,
     expect,
     interrupted,
@@ -54,15 +56,18 @@ def stream(base_url, api_key, model):
     assert len(chunks) > 2, f"only {len(chunks)} chunks: the stream was folded"
 
 
-def tools(base_url, api_key, model):
-    client = connect(base_url, api_key)
+def with_weather():
     declared = types.FunctionDeclaration(
         name="get_weather", description="Weather of a city.", parameters_json_schema=WEATHER_SCHEMA
     )
-    config = types.GenerateContentConfig(
+    return types.GenerateContentConfig(
         tools=[types.Tool(function_declarations=[declared])],
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
     )
+
+
+def tools(base_url, api_key, model):
+    client, config = connect(base_url, api_key), with_weather()
     said = [types.Content(role="user", parts=[types.Part(text=PROMPTS["tools"])])]
     first = client.models.generate_content(model=model, contents=said, config=config)
     [call] = first.function_calls
@@ -71,6 +76,24 @@ def tools(base_url, api_key, model):
     said += [first.candidates[0].content, types.Content(role="user", parts=[types.Part(function_response=answered)])]
     second = client.models.generate_content(model=model, contents=said, config=config)
     expect(second.text, "It is sunny in Paris.")
+
+
+def tools_stream(base_url, api_key, model):
+    client, config = connect(base_url, api_key), with_weather()
+    said = [types.Content(role="user", parts=[types.Part(text=PROMPTS["tools_stream"])])]
+    parts = []
+    for chunk in client.models.generate_content_stream(model=model, contents=said, config=config):
+        for candidate in chunk.candidates or []:
+            parts += (candidate.content and candidate.content.parts) or []
+    calls = [part.function_call for part in parts if part.function_call]
+    expect([(call.name, call.args) for call in calls], [("get_weather", {"city": city}) for city in WEATHER])
+    results = [
+        types.Part(function_response=types.FunctionResponse(id=call.id, name=call.name, response={"result": result}))
+        for call, result in zip(calls, WEATHER.values())
+    ]
+    said += [types.Content(role="model", parts=parts), types.Content(role="user", parts=results)]
+    chunks = client.models.generate_content_stream(model=model, contents=said, config=config)
+    expect("".join(chunk.text or "" for chunk in chunks), SUNNY)
 
 
 def schema(base_url, api_key, model):
@@ -134,4 +157,4 @@ def disconnect(base_url, api_key, model):
     assert text.startswith("Sentence number 0"), text
 
 
-run([chat, stream, tools, schema, image, reasoning, error, cut, disconnect])
+run([chat, stream, tools, tools_stream, schema, image, reasoning, error, cut, disconnect])

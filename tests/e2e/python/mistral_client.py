@@ -3,7 +3,20 @@
 import json
 
 from mistralai.client import Mistral, errors
-from story import GREETING, PERSON_SCHEMA, PROMPTS, RED_PIXEL, WEATHER_SCHEMA, expect, interrupted, rejected, run
+from story import (
+    GREETING,
+    PERSON_SCHEMA,
+    PROMPTS,
+    RED_PIXEL,
+    SUNNY,
+    WEATHER,
+    WEATHER_SCHEMA,
+    expect,
+    interrupted,
+    rejected,
+    run,
+    two_calls,
+)
 
 
 def connect(base_url, api_key):
@@ -46,6 +59,36 @@ def tools(base_url, api_key, model):
     expect(second.choices[0].message.content, "It is sunny in Paris.")
 
 
+def tools_stream(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    function = {"name": "get_weather", "description": "Weather of a city.", "parameters": WEATHER_SCHEMA}
+    offered = [{"type": "function", "function": function}]
+    messages = user(PROMPTS["tools_stream"])
+    calls, finish = {}, None
+    for event in client.chat.stream(model=model, messages=messages, tools=offered):
+        for choice in event.data.choices:
+            finish = choice.finish_reason or finish
+            for piece in choice.delta.tool_calls or []:
+                call = calls.setdefault(piece.index, {"id": None, "name": "", "arguments": ""})
+                # Where a piece brings none, the SDK puts the word "null".
+                call["id"] = call["id"] if piece.id in (None, "null") else piece.id
+                call["name"] += piece.function.name or ""
+                call["arguments"] += piece.function.arguments
+    expect(finish, "tool_calls")
+    calls = list(calls.values())
+    two_calls([(call["id"], call["name"], json.loads(call["arguments"])) for call in calls])
+    functions = [{"name": call["name"], "arguments": call["arguments"]} for call in calls]
+    called = [{"id": call["id"], "type": "function", "function": function} for call, function in zip(calls, functions)]
+    messages += [{"role": "assistant", "content": "", "tool_calls": called}]
+    for call, result in zip(calls, WEATHER.values()):
+        messages += [{"role": "tool", "name": call["name"], "tool_call_id": call["id"], "content": result}]
+    text = ""
+    for event in client.chat.stream(model=model, messages=messages, tools=offered):
+        for choice in event.data.choices:
+            text += choice.delta.content or ""
+    expect(text, SUNNY)
+
+
 def schema(base_url, api_key, model):
     form = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": PERSON_SCHEMA}}
     answer = connect(base_url, api_key).chat.complete(
@@ -77,4 +120,4 @@ def cut(base_url, api_key, model):
     interrupted(lambda: client.chat.stream(model=model, messages=user(PROMPTS["cut"])))
 
 
-run([chat, stream, tools, schema, image, error, cut])
+run([chat, stream, tools, tools_stream, schema, image, error, cut])

@@ -1,4 +1,7 @@
-"""The unchanged OpenAI SDK for Python against Headgate. The upstream may speak either dialect; this side must not notice."""
+"""The unchanged OpenAI SDK for Python against Headgate. The upstream may speak either dialect; this side must not notice.
+
+With the variant `azure` it is the SDK's class for Azure, which has Azure's addresses and sends its key as Azure wants it.
+"""
 
 import json
 
@@ -9,16 +12,24 @@ from story import (
     PERSON_SCHEMA,
     PROMPTS,
     RED_PIXEL,
+    SUNNY,
     THOUGHT,
+    WEATHER,
     WEATHER_SCHEMA,
     expect,
     interrupted,
     rejected,
     run,
+    two_calls,
+    variant,
 )
 
 
 def connect(base_url, api_key):
+    if variant() == "azure":
+        return openai.AzureOpenAI(
+            azure_endpoint=base_url, api_key=api_key, api_version="2024-10-21", max_retries=0, timeout=20
+        )
     return openai.OpenAI(base_url=f"{base_url}/v1", api_key=api_key, max_retries=0, timeout=20)
 
 
@@ -67,6 +78,33 @@ def tools(base_url, api_key, model):
     messages += [first.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
     second = client.chat.completions.create(model=model, messages=messages, tools=offered, max_tokens=50)
     expect(second.choices[0].message.content, "It is sunny in Paris.")
+
+
+def tools_stream(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    function = {"name": "get_weather", "description": "Weather of a city.", "parameters": WEATHER_SCHEMA}
+    ask = {"model": model, "tools": [{"type": "function", "function": function}], "max_tokens": 50, "stream": True}
+    messages = user(PROMPTS["tools_stream"])
+    calls, finish = {}, None
+    for chunk in client.chat.completions.create(messages=messages, **ask):
+        for choice in chunk.choices:
+            finish = choice.finish_reason or finish
+            for piece in choice.delta.tool_calls or []:
+                empty = {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
+                call = calls.setdefault(piece.index, empty)
+                call["id"] = piece.id or call["id"]
+                call["function"]["name"] += piece.function.name or ""
+                call["function"]["arguments"] += piece.function.arguments or ""
+    expect((finish, list(calls)), ("tool_calls", [0, 1]))
+    calls = list(calls.values())
+    two_calls([(call["id"], call["function"]["name"], json.loads(call["function"]["arguments"])) for call in calls])
+    messages += [{"role": "assistant", "content": None, "tool_calls": calls}]
+    for call, result in zip(calls, WEATHER.values()):
+        messages += [{"role": "tool", "tool_call_id": call["id"], "content": result}]
+    text = ""
+    for chunk in client.chat.completions.create(messages=messages, **ask):
+        text += (chunk.choices[0].delta.content or "") if chunk.choices else ""
+    expect(text, SUNNY)
 
 
 def schema(base_url, api_key, model):
@@ -148,4 +186,4 @@ def disconnect(base_url, api_key, model):
     assert text.startswith("Sentence number 0"), text
 
 
-run([chat, stream, tools, schema, image, reasoning, error, models, cut, disconnect])
+run([chat, stream, tools, tools_stream, schema, image, reasoning, error, models, cut, disconnect])

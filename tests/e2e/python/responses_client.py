@@ -1,4 +1,7 @@
-"""The unchanged OpenAI SDK for Python, its Responses API, against Headgate. No upstream but OpenAI's speaks it."""
+"""The unchanged OpenAI SDK for Python, its Responses API, against Headgate. No upstream but OpenAI's speaks it.
+
+With the variant `kept` the answers are kept: what continues one, shows it, and takes it away.
+"""
 
 import json
 
@@ -9,12 +12,16 @@ from story import (
     PERSON_SCHEMA,
     PROMPTS,
     RED_PIXEL,
+    SUNNY,
     THOUGHT,
+    WEATHER,
     WEATHER_SCHEMA,
     expect,
     interrupted,
     rejected,
     run,
+    two_calls,
+    variant,
 )
 
 
@@ -56,6 +63,30 @@ def tools(base_url, api_key, model):
     said += [{"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}]
     second = client.responses.create(model=model, input=said, tools=offered, store=False)
     expect(second.output_text, "It is sunny in Paris.")
+
+
+def tools_stream(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    function = {"type": "function", "name": "get_weather", "description": "Weather of a city."}
+    ask = {"model": model, "tools": [{**function, "parameters": WEATHER_SCHEMA}], "store": False, "stream": True}
+    said = [{"role": "user", "content": PROMPTS["tools_stream"]}]
+    pieces, done, answer = {}, {}, None
+    for event in client.responses.create(input=said, **ask):
+        if event.type == "response.function_call_arguments.delta":
+            pieces[event.item_id] = pieces.get(event.item_id, "") + event.delta
+        if event.type == "response.function_call_arguments.done":
+            done[event.item_id] = event.arguments
+        if event.type == "response.completed":
+            answer = event.response
+    calls = [item for item in answer.output if item.type == "function_call"]
+    two_calls([(call.call_id, call.name, json.loads(call.arguments)) for call in calls])
+    whole = {call.id: call.arguments for call in calls}
+    expect((pieces, done), (whole, whole))
+    said += [item.model_dump(exclude_none=True) for item in answer.output]
+    for call, result in zip(calls, WEATHER.values()):
+        said += [{"type": "function_call_output", "call_id": call.call_id, "output": result}]
+    deltas = [event.delta for event in client.responses.create(input=said, **ask) if event.type == "response.output_text.delta"]
+    expect("".join(deltas), SUNNY)
 
 
 def schema(base_url, api_key, model):
@@ -129,4 +160,79 @@ def disconnect(base_url, api_key, model):
     assert text.startswith("Sentence number 0"), text
 
 
-run([chat, stream, tools, schema, image, reasoning, error, cut, disconnect])
+# === Kept ===
+
+NAMED = "Your name is Ada."
+
+
+def begin(client, model):
+    answer = client.responses.create(model=model, input=PROMPTS["named"])
+    expect(answer.output_text, GREETING)
+    return answer
+
+
+def continued(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    second = client.responses.create(model=model, input=PROMPTS["name"], previous_response_id=begin(client, model).id)
+    expect(second.output_text, NAMED)
+    third = client.responses.create(model=model, input=PROMPTS["name"], previous_response_id=second.id)
+    expect(third.output_text, NAMED)
+
+
+def continued_stream(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    first = begin(client, model)
+    with client.responses.stream(model=model, input=PROMPTS["name"], previous_response_id=first.id) as events:
+        second = events.get_final_response()
+    # Where the upstream's own events are handed on, they know of no earlier answer.
+    assert second.output_text == NAMED and second.previous_response_id in (first.id, None), second
+    third = client.responses.create(model=model, input=PROMPTS["name"], previous_response_id=second.id)
+    expect(third.output_text, NAMED)
+
+
+def continued_tools(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    function = {"type": "function", "name": "get_weather", "description": "Weather of a city."}
+    offered = [{**function, "parameters": WEATHER_SCHEMA}]
+    first = client.responses.create(model=model, input=PROMPTS["tools_stream"], tools=offered)
+    calls = [item for item in first.output if item.type == "function_call"]
+    results = [
+        {"type": "function_call_output", "call_id": call.call_id, "output": result}
+        for call, result in zip(calls, WEATHER.values())
+    ]
+    second = client.responses.create(model=model, input=results, tools=offered, previous_response_id=first.id)
+    expect(second.output_text, SUNNY)
+
+
+def elsewhere(base_url, api_key, model):
+    """What one vendor's model began, another's goes on with."""
+    client = connect(base_url, api_key)
+    other = "anthropic" if model == "openai" else "openai"
+    first = begin(client, other)
+    second = client.responses.create(model=model, input=PROMPTS["name"], previous_response_id=first.id)
+    expect(second.output_text, NAMED)
+
+
+def retrieved(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    first = begin(client, model)
+    shown = client.responses.retrieve(first.id)
+    expect((shown.id, shown.output_text, shown.usage), (first.id, GREETING, first.usage))
+    [item] = client.responses.input_items.list(first.id)
+    expect((item.role, item.content[0].text), ("user", PROMPTS["named"]))
+
+
+def deleted(base_url, api_key, model):
+    client = connect(base_url, api_key)
+    first = begin(client, model)
+    client.responses.delete(first.id)
+    gone = rejected(openai.NotFoundError, lambda: client.responses.retrieve(first.id))
+    expect(gone.code, "response_unknown")
+    more = {"model": model, "input": PROMPTS["name"], "previous_response_id": first.id}
+    rejected(openai.NotFoundError, lambda: client.responses.create(**more))
+
+
+if variant() == "kept":
+    run([continued, continued_stream, continued_tools, elsewhere, retrieved, deleted])
+else:
+    run([chat, stream, tools, tools_stream, schema, image, reasoning, error, cut, disconnect])

@@ -21,6 +21,7 @@ PROMPTS = {
     "chat": "Say hello.",
     "stream": "Say hello in a stream.",
     "tools": "What is the weather in Paris?",
+    "tools_stream": "What is the weather in Paris and in Rome?",
     "schema": "Extract the person: Ada, 36.",
     "image": "What is in this image?",
     "refused": "Refuse this.",
@@ -28,15 +29,27 @@ PROMPTS = {
     "reasoning": "Think first.",
     "cut": "Cut this off.",
     "disconnect": "Tell me a long story.",
+    "named": "My name is Ada.",
+    "name": "What is my name?",
 }
 THOUGHT = "Six times seven."
 ANSWER = "The answer is 42."
 GREETING = "Hello from the upstream."
+# What two calls in one answer ask about, and what their results say.
+WEATHER = {"Paris": "sunny", "Rome": "rainy"}
+SUNNY = "It is sunny in Paris."
 
 
 def expect(actual, wanted):
     """Fails with both values when they differ."""
     assert actual == wanted, f"got {actual!r}, wanted {wanted!r}"
+
+
+def two_calls(calls):
+    """Checks the two calls of one answer, given as (id, name, arguments): both whole, in order, with ids of their own."""
+    expect([(name, arguments) for _, name, arguments in calls], [("get_weather", {"city": city}) for city in WEATHER])
+    ids = [call_id for call_id, _, _ in calls]
+    assert all(ids) and len(set(ids)) == 2, ids
 
 
 def rejected(kind, call):

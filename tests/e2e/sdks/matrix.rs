@@ -26,6 +26,8 @@ pub(super) enum Rows {
     Of(&'static [Group]),
     /// The one whose own API it is.
     Own(&'static str),
+    /// Some, where the others would say nothing new.
+    Some(&'static [&'static str]),
 }
 
 impl Rows {
@@ -33,6 +35,7 @@ impl Rows {
         PROVIDERS.iter().filter(|provider| match self {
             Self::Of(groups) => groups.contains(&provider.group),
             Self::Own(name) => provider.name == *name,
+            Self::Some(names) => names.contains(&provider.name),
         })
     }
 }
@@ -41,6 +44,7 @@ const SCENARIOS: &[(&str, &str)] = &[
     ("chat", "chat"),
     ("stream", "stream"),
     ("tools", "tools"),
+    ("tools, streamed", "tools_stream"),
     ("JSON schema", "schema"),
     ("image", "image"),
     ("reasoning", "reasoning"),
@@ -62,12 +66,55 @@ const RANKING: Table = Table {
     rows: Rows::Of(&[Group::Ranking]),
     columns: &[("ranking", "rank"), ("objects, returned", "documents"), ("error", "error")],
 };
+// What an SDK sends to Azure's addresses is what it sends elsewhere: one upstream that is handed it on, and one that is not.
+const AZURES: Table = Table { rows: Rows::Some(&["openai", "anthropic"]), columns: SCENARIOS };
+const KEPT: Table = Table {
+    rows: Rows::Of(&[Group::Chat]),
+    columns: &[
+        ("continued", "continued"),
+        ("continued, streamed", "continued_stream"),
+        ("results of tools", "continued_tools"),
+        ("begun elsewhere", "elsewhere"),
+        ("shown", "retrieved"),
+        ("deleted", "deleted"),
+    ],
+};
+const PICTURES: Table = Table {
+    rows: Rows::Of(&[Group::Pictures]),
+    columns: &[
+        ("made", "generate"),
+        ("changed", "edit"),
+        ("of several", "edit_several"),
+        ("varied", "vary"),
+        ("error", "error"),
+    ],
+};
+const SPEECH: Table = Table {
+    rows: Rows::Of(&[Group::Speech]),
+    columns: &[("whole", "speech"), ("as it is made", "stream"), ("error", "error"), ("cut", "cut")],
+};
+const RECORDINGS: Table = Table {
+    rows: Rows::Of(&[Group::Recordings]),
+    columns: &[
+        ("transcribed", "transcribe"),
+        ("as text", "text"),
+        ("word by word", "words"),
+        ("stream", "stream"),
+        ("translated", "translate"),
+        ("error", "error"),
+    ],
+};
+const MODERATION: Table = Table {
+    rows: Rows::Of(&[Group::Moderation]),
+    columns: &[("one text", "moderate"), ("several texts", "several"), ("error", "error")],
+};
 const OWN_COHERE: Table = Table {
     rows: Rows::Own("cohere"),
     columns: &[
         ("chat", "chat"),
         ("stream", "stream"),
         ("tools", "tools"),
+        ("tools, streamed", "tools_stream"),
         ("JSON schema", "schema"),
         ("image", "image"),
         ("error", "error"),
@@ -84,6 +131,7 @@ const OWN_INVOKE: Table = Table {
         ("Claude", "chat"),
         ("Claude, stream", "stream"),
         ("tools", "tools"),
+        ("tools, streamed", "tools_stream"),
         ("error", "error"),
         ("cut", "cut"),
         ("Titan, vectors", "embeddings"),
@@ -120,13 +168,16 @@ const AI_ANTHROPIC: &[&str] = &["npm ai", "npm @ai-sdk/anthropic"];
 const AI_GOOGLE: &[&str] = &["npm ai", "npm @ai-sdk/google"];
 const AI: &str = "node/ai_client.mjs";
 const VECTORS_PY: &str = "python/vectors_client.py";
+const MEDIA_PY: &str = "python/media_client.py";
 const BEDROCK_PY: &str = "python/bedrock_client.py";
 const LANGCHAIN: &[&str] = &["frameworks langchain-openai", "frameworks openai"];
 const INSTRUCTOR: &[&str] = &["frameworks instructor", "frameworks openai"];
 
 pub(super) const CLIENTS: &[Client] = &[
     client("openai, Python", &["pypi openai"], CHAT, ("python/openai_client.py", ""), CHATS_AND_CLAUDE),
+    client("AzureOpenAI, Python", &["pypi openai"], CHAT, ("python/openai_client.py", "azure"), AZURES),
     client("openai, Python", &["pypi openai"], RESPONSES, ("python/responses_client.py", ""), CHATS),
+    client("openai, Python", &["pypi openai"], "Responses, kept", ("python/responses_client.py", "kept"), KEPT),
     client("anthropic, Python", &["pypi anthropic"], MESSAGES, ("python/anthropic_client.py", ""), CHATS_AND_CLAUDE),
     client("google-genai, Python", &["pypi google-genai"], GEMINI, ("python/google_client.py", ""), CHATS),
     client("mistralai, Python", &["pypi mistralai"], CHAT, ("python/mistral_client.py", ""), CHATS),
@@ -147,6 +198,10 @@ pub(super) const CLIENTS: &[Client] = &[
     client("ai + @ai-sdk/google", AI_GOOGLE, GEMINI, (AI, "gemini"), CHATS),
     client("openai, Python", &["pypi openai"], "Completions", ("python/older_client.py", ""), OLDER),
     client("openai, Python", &["pypi openai"], "Embeddings", (VECTORS_PY, "openai"), VECTORS),
+    client("openai, Python", &["pypi openai"], "Images", (MEDIA_PY, "pictures"), PICTURES),
+    client("openai, Python", &["pypi openai"], "Speech", (MEDIA_PY, "speech"), SPEECH),
+    client("openai, Python", &["pypi openai"], "Transcriptions and translations", (MEDIA_PY, "recordings"), RECORDINGS),
+    client("openai, Python", &["pypi openai"], "Moderations", (MEDIA_PY, "moderation"), MODERATION),
     client("google-genai, Python", &["pypi google-genai"], "embedContent", (VECTORS_PY, "google"), VECTORS),
     client("cohere, Python", &["pypi cohere"], "Rerank", (VECTORS_PY, "cohere"), RANKING),
     client(
@@ -160,19 +215,35 @@ pub(super) const CLIENTS: &[Client] = &[
     client("boto3", &["pypi boto3"], "Bedrock's Invoke, passed through", (BEDROCK_PY, "invoke"), OWN_INVOKE),
 ];
 
-/// Cells that hold no tick, and why. An empty provider or script means every one.
+/// Cells that hold no tick, and why. An empty script, or no provider, means every one.
 struct Reason {
     script: &'static str,
-    provider: &'static str,
+    providers: &'static [&'static str],
     scenario: &'static str,
     why: &'static str,
 }
 
 const REASONS: &[Reason] = &[
-    Reason { script: "", provider: "cohere", scenario: "reasoning", why: COHERE_THOUGHTS },
-    Reason { script: "", provider: "ollama", scenario: "reasoning", why: OLLAMA_THOUGHTS },
-    Reason { script: "", provider: "bedrock-vectors", scenario: "several", why: TITAN_TEXTS },
+    Reason { script: "", providers: &["cohere"], scenario: "reasoning", why: COHERE_THOUGHTS },
+    Reason { script: "", providers: &["ollama"], scenario: "reasoning", why: OLLAMA_THOUGHTS },
+    Reason { script: "", providers: &["bedrock-vectors"], scenario: "several", why: TITAN_TEXTS },
+    Reason { script: "", providers: &["studio-pictures"], scenario: "edit", why: NO_CHANGES },
+    Reason { script: "", providers: &["studio-pictures"], scenario: "edit_several", why: NO_CHANGES },
+    Reason { script: "", providers: &["studio-pictures", "azure-pictures"], scenario: "vary", why: NO_CHANGES },
+    Reason { script: "", providers: SPEECH_ONLY, scenario: "translate", why: NO_TRANSLATIONS },
+    Reason { script: "", providers: &["groq-recordings"], scenario: "stream", why: WHISPER },
+    Reason { script: "python/mistral_client.py", providers: IN_PIECES, scenario: "tools_stream", why: MISTRAL_PIECES },
 ];
+
+const NO_CHANGES: &str = "The vendor changes or varies no pictures with this model; the call is refused, and says so.";
+const NO_TRANSLATIONS: &str = "The vendor translates no speech; the call is refused, and says so.";
+const WHISPER: &str =
+    "Whisper answers whole, whatever is asked, and what is in OpenAI's own form is handed on as it is.";
+const SPEECH_ONLY: &[&str] = &["elevenlabs-recordings", "deepgram-recordings"];
+const IN_PIECES: &[&str] =
+    &["openai", "anthropic", "gemini", "vertex", "bedrock", "azure", "cohere", "ollama", "openrouter", "compatible"];
+const MISTRAL_PIECES: &str = "Mistral's SDK reads a call in a stream only when it comes whole, as Mistral's own do; of other \
+                              vendors' it comes in OpenAI's pieces, and the SDK raises.";
 
 const COHERE_THOUGHTS: &str = "aimock tells Cohere's thoughts as text, which they are not in Cohere's API; the translation of the vendor's own \
                                form is in `crates/provider/fixtures/cohere`.";
@@ -204,10 +275,11 @@ impl Ran {
     }
 
     fn reason(&self, provider: &Provider, scenario: &str) -> Option<&'static str> {
-        let covers = |stated: &str, actual: &str| stated.is_empty() || stated == actual;
         let script = format!("{}{}", self.client.script, self.client.variant);
         let found = REASONS.iter().find(|reason| {
-            covers(reason.script, &script) && covers(reason.provider, provider.name) && reason.scenario == scenario
+            (reason.script.is_empty() || reason.script == script)
+                && (reason.providers.is_empty() || reason.providers.contains(&provider.name))
+                && reason.scenario == scenario
         });
         found.map(|reason| reason.why)
     }
@@ -246,7 +318,8 @@ with its own kind of secret. ✓ is a run that passed. A number is a reason, bel
 tried with this client: often because its API has no such thing, not always.
 
 - **chat**: text, system prompt, reason to stop, usage. **stream**: text in pieces, end, usage. **tools**: a call, its result, the
-  answer after it. **JSON schema**: an answer of that shape. **image**: a picture inline. **reasoning**: the thought and the answer.
+  answer after it. **tools, streamed**: two calls in one streamed answer, put together from their pieces; both results, and the
+  streamed answer after them. **JSON schema**: an answer of that shape. **image**: a picture inline. **reasoning**: the thought and the answer.
 - **error**: the upstream's 400 with its words, its 500, a wrong key, an unknown model, each as the SDK's own kind of error.
 - **cut**: the upstream breaks off in mid-stream; the SDK raises, and nothing says that the answer is whole.
 - **client leaves**: the client hangs up in mid-stream; the upstream is told, and the call is billed as such.
@@ -258,7 +331,8 @@ OpenAI's and Anthropic's SDKs also list the models, page by page, show one, and 
 
 The SDKs of AWS and Cohere (`boto3`, `cohere`) speak their vendors' own APIs and reach those through `/passthrough/…`: signed
 here, untouched on the way, counted. boto3 sends a key as `AWS_BEARER_TOKEN_BEDROCK`. What aimock lacks (vectors and rankings with
-a count, completions, Claude on Vertex AI) is answered in the vendor's form by the test's own upstream.
+a count, completions, Claude on Vertex AI, pictures, speech, recordings, moderation) is answered in the vendor's form by the
+test's own upstream.
 ";
 
 /// Writes the page.

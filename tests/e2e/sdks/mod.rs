@@ -24,11 +24,12 @@ use crate::chat::LEDGER_WITHIN;
 const AT_ONCE: usize = 3;
 
 /// What must have reached every provider, and how it is told.
-const MARKERS: [(&str, &str); 4] = [
+const MARKERS: [(&str, &str); 5] = [
     ("the picture", "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB"),
     ("the schema of an answer", "\"age\""),
     ("a tool", "\"get_weather\""),
     ("the result of a tool", "sunny"),
+    ("the result of a second call", "rainy"),
 ];
 
 /// The providers whose own API may be used.
@@ -100,7 +101,7 @@ async fn check_upstream(aimock: &Aimock, key: &str) -> Result<()> {
             let sent = call["headers"][mark.header].as_str().unwrap_or_default();
             assert!(sent.contains(sends), "{name}: {} is `{sent}`", mark.header);
         }
-        if matches!(group, Group::Vectors | Group::Ranking) {
+        if !matches!(group, Group::Chat | Group::Claude) {
             continue;
         }
         for (what, marker) in MARKERS {
@@ -113,10 +114,17 @@ async fn check_upstream(aimock: &Aimock, key: &str) -> Result<()> {
     Ok(())
 }
 
-/// What an answer of the upstreams counts: tokens in, tokens out, searches.
-const CHAT_COUNT: [u64; 3] = [12, 5, 0];
-const TEXT_COUNT: [u64; 3] = [7, 0, 0];
-const SEARCH_COUNT: [u64; 3] = [0, 0, 1];
+/// What an answer of the upstreams counts: tokens in, tokens out, searches, pictures, milliseconds of sound, characters.
+type Count = [u64; 6];
+const CHAT_COUNT: Count = [12, 5, 0, 0, 0, 0];
+const TEXT_COUNT: Count = [7, 0, 0, 0, 0, 0];
+const SEARCH_COUNT: Count = [0, 0, 1, 0, 0, 0];
+/// Who counts pictures may count tokens, too; one and two pictures are asked for.
+const PICTURE_COUNTS: &[Count] = &[[7, 11, 0, 1, 0, 0], [7, 11, 0, 2, 0, 0], [0, 0, 0, 2, 0, 0]];
+const SPEECH_COUNT: Count = [0, 0, 0, 0, 0, 7];
+/// Three seconds; of a stream the tokens as well.
+const SOUND_COUNTS: &[Count] = &[[0, 0, 0, 0, 3_000, 0], [7, 11, 0, 0, 3_000, 0]];
+const NO_COUNT: Count = [0; 6];
 
 /// Every call is in the ledger with the upstream's own count.
 async fn check_ledger(headgate: &Headgate) -> Result<()> {
@@ -130,11 +138,15 @@ async fn check_ledger(headgate: &Headgate) -> Result<()> {
     })
     .await?;
     let own = OWN.map(|name| format!("passthrough/{name}"));
-    let counted: Vec<(&str, &[[u64; 3]])> = (PROVIDERS.iter())
+    let counted: Vec<(&str, &[Count])> = (PROVIDERS.iter())
         .map(|provider| match provider.group {
             Group::Chat | Group::Claude => (provider.name, &[CHAT_COUNT][..]),
             Group::Vectors => (provider.name, &[TEXT_COUNT][..]),
             Group::Ranking => (provider.name, &[TEXT_COUNT, SEARCH_COUNT][..]),
+            Group::Pictures => (provider.name, PICTURE_COUNTS),
+            Group::Speech => (provider.name, &[SPEECH_COUNT][..]),
+            Group::Recordings => (provider.name, SOUND_COUNTS),
+            Group::Moderation => (provider.name, &[TEXT_COUNT, NO_COUNT][..]),
         })
         .chain(own.iter().map(|name| (name.as_str(), &[CHAT_COUNT, TEXT_COUNT, SEARCH_COUNT][..])))
         .collect();
@@ -144,10 +156,11 @@ async fn check_ledger(headgate: &Headgate) -> Result<()> {
         assert!(!whole.is_empty(), "{model} has no whole answer in the ledger");
         for event in whole {
             let (usage, units) = (&event["usage"], &event["units"]);
-            let counted = [&usage["input"], &usage["output"], &units["searches"]];
+            let units = ["searches", "images", "audio_ms", "characters"].map(|name| &units[name]);
+            let counted = [&usage["input"], &usage["output"], units[0], units[1], units[2], units[3]];
             let counted = counted.map(|count| count.as_u64().unwrap_or_default());
             if event["endpoint"] == "count_tokens" {
-                assert!(counted == [0; 3] && event["cost_usd"] == "0", "{model}: counting is free: {event}");
+                assert!(counted == NO_COUNT && event["cost_usd"] == "0", "{model}: counting is free: {event}");
                 continue;
             }
             assert!(counts.contains(&counted) && event["is_unmetered"] != true, "{model}: {event}");

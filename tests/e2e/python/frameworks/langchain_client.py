@@ -1,9 +1,12 @@
 """LangChain's own way of talking to OpenAI, unchanged, against Headgate."""
 
+from functools import reduce
+from operator import add
+
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
-from story import GREETING, PROMPTS, RED_PIXEL, expect, interrupted, rejected, run
+from story import GREETING, PROMPTS, RED_PIXEL, SUNNY, WEATHER, expect, interrupted, rejected, run, two_calls
 
 
 class Person(BaseModel):
@@ -38,15 +41,30 @@ def stream(base_url, api_key, model):
     expect(whole.usage_metadata["output_tokens"], 5)
 
 
-def tools(base_url, api_key, model):
+def with_weather(base_url, api_key, model):
     weather = {"name": "get_weather", "description": "Weather of a city.", "parameters": GetWeather.model_json_schema()}
-    bound = connect(base_url, api_key, model).bind_tools([{"type": "function", "function": weather}])
+    return connect(base_url, api_key, model).bind_tools([{"type": "function", "function": weather}])
+
+
+def tools(base_url, api_key, model):
+    bound = with_weather(base_url, api_key, model)
     said = [HumanMessage(PROMPTS["tools"])]
     first = bound.invoke(said)
     [call] = first.tool_calls
     expect((call["name"], call["args"]), ("get_weather", {"city": "Paris"}))
     second = bound.invoke([*said, first, ToolMessage("sunny", tool_call_id=call["id"])])
     expect(second.content, "It is sunny in Paris.")
+
+
+def tools_stream(base_url, api_key, model):
+    bound = with_weather(base_url, api_key, model)
+    said = [HumanMessage(PROMPTS["tools_stream"])]
+    # LangChain puts the pieces of a call together by itself when chunks are added.
+    first = reduce(add, bound.stream(said))
+    two_calls([(call["id"], call["name"], call["args"]) for call in first.tool_calls])
+    results = zip(first.tool_calls, WEATHER.values())
+    results = [ToolMessage(result, tool_call_id=call["id"]) for call, result in results]
+    expect("".join(chunk.content for chunk in bound.stream([*said, first, *results])), SUNNY)
 
 
 def schema(base_url, api_key, model):
@@ -74,4 +92,4 @@ def cut(base_url, api_key, model):
     interrupted(lambda: connect(base_url, api_key, model).stream(PROMPTS["cut"]))
 
 
-run([chat, stream, tools, schema, image, error, cut])
+run([chat, stream, tools, tools_stream, schema, image, error, cut])
