@@ -3,6 +3,7 @@
 //! Prices are data (`catalog`, or an organization's own); this is only the arithmetic. Invariant: each component is computed
 //! in `i128` and rounded half up once, and the total is the sum of the shown components, so an invoice adds up.
 
+use domain::image::{ImageKind, ImageRate, find_rate};
 use domain::price::{LongContextRates, ModalRates, Rates, UnitRates};
 use domain::usage::{ModalUsage, TokenUsage, UnitUsage};
 use domain::{NanoUsd, Price};
@@ -81,6 +82,12 @@ fn split<const N: usize>(whole: u64, price: Price, parts: [(u64, Option<Price>);
         }
     }
     sum.saturating_add(price.cost(text))
+}
+
+/// Returns the prices of units where pictures are of a kind that may have a price of its own.
+#[must_use]
+pub fn unit_rates(rates: UnitRates, images: &[ImageRate], kind: Option<&ImageKind>) -> UnitRates {
+    UnitRates { image: kind.and_then(|kind| find_rate(images, kind)).or(rates.image), ..rates }
 }
 
 /// Computes what is owed for what is counted beside tokens. Seconds are billed by the millisecond.

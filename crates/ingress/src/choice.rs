@@ -4,14 +4,18 @@
 //! Headgate cannot honour is refused and not ignored: a client that asks for its data to be kept from training must not be
 //! told yes by silence.
 
+use std::ops::Deref;
+
 use bytes::Bytes;
 use domain::Price as Rate;
 use domain::code::GatewayCode;
 use domain::usage::SkipReason;
 use policy::Signals;
 use policy::plan::Wish;
+use policy::resource::Price;
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use provider::scan::{Proofs, Scan, quote, visit_fields};
+use provider::task::Likely;
 use serde::Deserialize;
 
 use crate::rejection::Rejection;
@@ -47,12 +51,18 @@ pub enum Sort {
     Latency,
 }
 
-/// Dollars per million tokens.
+/// The most that a target may ask for.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MaxPrice {
+    /// Dollars per million tokens of input.
     prompt: Option<f64>,
+    /// Dollars per million tokens of output.
     completion: Option<f64>,
+    /// Dollars for what a call is reckoned to cost beside its tokens.
+    request: Option<f64>,
+    /// Dollars for what a picture is reckoned to cost.
+    image: Option<f64>,
 }
 
 /// The `provider` object.
@@ -197,6 +207,8 @@ pub struct Choosing<'a> {
     pub organization: &'a OrganizationPolicy,
     /// When.
     pub at: domain::Timestamp,
+    /// What the call is taken to use.
+    pub likely: &'a dyn Deref<Target = Likely>,
 }
 
 impl Choosing<'_> {
@@ -217,13 +229,11 @@ impl Wish for Choosing<'_> {
         if is_named(ignore, deployment).is_some() || (!only.is_empty() && is_named(only, deployment).is_none()) {
             return Some(SkipReason::Excluded);
         }
-        if max_price.prompt.is_none() && max_price.completion.is_none() {
+        if !max_price.is_any() {
             return None;
         }
         let price = self.organization.price(deployment, self.at);
-        let is_within = price.is_some_and(|price| {
-            is_at_most(price.rates.input, max_price.prompt) && is_at_most(price.rates.output, max_price.completion)
-        });
+        let is_within = price.is_some_and(|price| max_price.admits(price, self.likely));
         (!is_within).then_some(SkipReason::TooExpensive)
     }
 
@@ -236,6 +246,22 @@ impl Wish for Choosing<'_> {
 
     fn has_ranks(&self) -> bool {
         !self.proofs.is_empty() || self.choice.is_some_and(|choice| !choice.order.is_empty() || choice.sort.is_some())
+    }
+}
+
+impl MaxPrice {
+    fn is_any(&self) -> bool {
+        [self.prompt, self.completion, self.request, self.image].iter().any(Option::is_some)
+    }
+
+    fn admits(&self, price: &Price, likely: &dyn Deref<Target = Likely>) -> bool {
+        let per_million = |rate: Rate, most| is_at_most(rate.nano_usd_per_million, most, 1);
+        let beside = || likely.unit_cost(&price.rates.units, &price.images).as_nanos();
+        let pictures = || likely.cost(&price.rates, &price.long_context, &price.images).as_nanos();
+        per_million(price.rates.input, self.prompt)
+            && per_million(price.rates.output, self.completion)
+            && (self.request.is_none() || is_at_most(beside(), self.request, 1))
+            && (self.image.is_none() || likely.n_images() == 0 || is_at_most(pictures(), self.image, likely.n_images()))
     }
 }
 
@@ -260,8 +286,8 @@ const fn known(measured: u64) -> u64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a bound in dollars, compared with a price far below 2^53 nano-dollars")]
-fn is_at_most(rate: Rate, dollars: Option<f64>) -> bool {
-    dollars.is_none_or(|dollars| rate.nano_usd_per_million as f64 <= dollars * 1_000_000_000.0)
+fn is_at_most(nanos: i64, dollars: Option<f64>, n: u64) -> bool {
+    dollars.is_none_or(|dollars| nanos as f64 <= dollars * 1_000_000_000.0 * n as f64)
 }
 
 #[cfg(test)]
@@ -288,7 +314,7 @@ mod tests {
             r#"{"quantizations":["fp8"]}"#,
             r#"{"data_collection":"deny"}"#,
             r#"{"order":"openai"}"#,
-            r#"{"max_price":{"image":1}}"#,
+            r#"{"max_price":{"audio":1}}"#,
             "[]",
         ] {
             assert!(read_text(text).is_err(), "{text}");

@@ -7,6 +7,7 @@
 mod audio;
 mod embed;
 mod image;
+mod likely;
 pub mod multipart;
 mod plain;
 mod rerank;
@@ -29,6 +30,7 @@ pub use audio::Sound;
 pub(crate) use audio::wave;
 pub use embed::{COHERE_EMBED, INVOKE_EMBED, OLLAMA_EMBED, PREDICT_EMBED, TEXTS_EMBED};
 pub use image::PREDICT_IMAGE;
+pub use likely::{Likely, most_units};
 pub use rerank::{RERANK, RERANK_TOP_K};
 pub(crate) use rerank::{answer as rerank_answer, rank, tell as tell_ranked};
 pub use speech::{LISTEN, SPEAK, SPEECH_TO_TEXT, TEXT_TO_SPEECH};

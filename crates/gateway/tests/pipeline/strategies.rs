@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use domain::Price as Rate;
+use domain::price::{Rates, UnitRates};
 use domain::route::{Bound, Case, HashKey, LatencyMeasure, Node, Rules, Test};
+use http::StatusCode;
 use policy::Content;
 use serde_json::{Value, json};
 
@@ -146,24 +148,92 @@ async fn who_was_the_fastest_lately_is_called() {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_the_cheapest_for_this_call_is_called() {
-    let mut world = world(Node::LowestCost { children: leaves() });
     // The first is dear, the second has cheap input and dear output, the third the other way round.
-    let rates = [(9, 9), (1, 8), (4, 2)];
-    for content in &mut world.contents {
-        if let Content::Price(price) = content
-            && let Some(n) = price.upstream_model.strip_prefix("up-").and_then(|n| n.parse::<usize>().ok())
-        {
-            let (input, output) = rates[n - 1];
-            price.rates.input = Rate::per_million(input * 1_000_000_000);
-            price.rates.output = Rate::per_million(output * 1_000_000_000);
-        }
-    }
-    let bench = Bench::of(&world);
+    let dollars = |dollars: i64| Rate::per_million(dollars * 1_000_000_000);
+    let rates = [(9, 9), (1, 8), (4, 2)].map(|(input, output)| Rates {
+        input: dollars(input),
+        output: dollars(output),
+        ..Rates::default()
+    });
+    let bench = billed_by(world(Node::LowestCost { children: leaves() }), &rates);
     let long = "word ".repeat(4_000);
     let short_answer = json!({"max_tokens": 16, "messages": [{"role": "user", "content": long}]});
     let long_answer = json!({"max_tokens": 4_000});
     assert_eq!(host_of(&bench, ask(&short_answer)).await, "b.test", "much is read");
     assert_eq!(host_of(&bench, ask(&long_answer)).await, "c.test", "much is written");
+}
+
+/// Gives the targets prices of their own.
+fn billed_by(mut world: World, rates: &[Rates; 3]) -> Bench {
+    for content in &mut world.contents {
+        if let Content::Price(price) = content
+            && let Some(n) = price.upstream_model.strip_prefix("up-").and_then(|n| n.parse::<usize>().ok())
+        {
+            price.rates = rates[n - 1];
+        }
+    }
+    Bench::of(&world)
+}
+
+fn units(rates: UnitRates) -> Rates {
+    Rates { units: rates, ..Rates::default() }
+}
+
+/// Which host a call goes to, whatever that one says.
+async fn asked_host(bench: &Bench, ask: Ask) -> (StatusCode, Vec<String>) {
+    for host in HOSTS {
+        bench.upstreams.forget(host);
+        bench.upstreams.play(host, json_answer(200, &json!({"results": [], "data": []})));
+    }
+    let before = bench.upstreams.hosts().len();
+    let status = bench.ask(ask).await.status;
+    (status, bench.upstreams.hosts().split_off(before))
+}
+
+fn draw(more: &Value) -> Ask {
+    let mut body = json!({"model": "m", "prompt": "A cat"});
+    body.as_object_mut().expect("fields").extend(more.as_object().expect("fields").clone());
+    Ask::post("/v1/images/generations", body.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_billed_by_the_piece_is_compared_by_it() {
+    let each = |nanos: i64| Some(Rate::per_million(nanos * 1_000_000));
+    // A picture of middling quality is some thousand tokens: at $100 a million some ten cents.
+    let by_token = Rates { output: Rate::per_million(100_000_000_000), ..Rates::default() };
+    let picture = |nanos| units(UnitRates { image: each(nanos), ..UnitRates::default() });
+    let spoken = |nanos| units(UnitRates { character: each(nanos), ..UnitRates::default() });
+    let search = |nanos| units(UnitRates { search: each(nanos), ..UnitRates::default() });
+    let pictures = [by_token, picture(80_000_000), picture(40_000_000)];
+    let speak = || Ask::post("/v1/audio/speech", json!({"model": "m", "input": "Hello", "voice": "alloy"}).to_string());
+    for (rates, call, wanted) in [
+        (pictures, draw(&json!({})), "c.test"),
+        ([pictures[0], pictures[1], picture(200_000_000)], draw(&json!({})), "b.test"),
+        ([pictures[0], picture(200_000_000), picture(120_000_000)], draw(&json!({"n": 2})), "a.test"),
+        ([spoken(30_000), spoken(15_000), spoken(16_000)], speak(), "b.test"),
+    ] {
+        let bench = billed_by(world(Node::LowestCost { children: leaves() }), &rates);
+        let (status, hosts) = asked_host(&bench, call).await;
+        assert_eq!((status, hosts), (StatusCode::OK, vec![wanted.to_owned()]), "{rates:?}");
+    }
+    // The same where a request asks for it.
+    let floor = billed_by(world(Node::Ordered { children: leaves() }), &pictures);
+    assert_eq!(asked_host(&floor, draw(&json!({"model": "m:floor"}))).await.1, ["c.test"]);
+    assert_eq!(asked_host(&floor, draw(&json!({"provider": {"sort": "price"}}))).await.1, ["c.test"]);
+    let at_most = |most: Value| draw(&json!({"provider": {"max_price": most}}));
+    assert_eq!(asked_host(&floor, at_most(json!({"image": 0.09}))).await.1, ["b.test"]);
+    assert_eq!(asked_host(&floor, at_most(json!({"image": 0.05}))).await.1, ["c.test"]);
+    assert_eq!(asked_host(&floor, at_most(json!({"request": 0.05}))).await.1, ["a.test"], "it is billed by its tokens");
+    assert_eq!(asked_host(&floor, at_most(json!({"prompt": 1, "completion": 1}))).await.1, ["b.test"]);
+    assert_eq!(asked_host(&floor, at_most(json!({"image": 0.01}))).await, (StatusCode::SERVICE_UNAVAILABLE, vec![]));
+    let mut ranks = World::empty();
+    for (n, host) in (1_u128..).zip(HOSTS) {
+        ranks.deployment(n, &format!("rank-{n}"), "cohere", &format!("http://{host}"));
+    }
+    ranks.tree(1, "m", Node::LowestCost { children: leaves() }, Rules::default());
+    let rates = [search(2_000_000), search(3_000_000), search(1_000_000)];
+    let rank = Ask::post("/v1/rerank", json!({"model": "m", "query": "q", "documents": ["a", "b"]}).to_string());
+    assert_eq!(asked_host(&billed_by(ranks, &rates), rank).await.1, ["c.test"]);
 }
 
 #[tokio::test(start_paused = true)]

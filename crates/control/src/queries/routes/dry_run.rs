@@ -175,7 +175,9 @@ impl Run {
         }
         let cost = |deployment: &DeploymentPolicy, usage| {
             let price = self.prices.find_for(deployment, self.now)?;
-            u64::try_from(pricing::cost(usage, &price.rates, &price.long_context).total().as_nanos()).ok()
+            let tokens = pricing::cost(usage, &price.rates, &price.long_context).total();
+            let units = answered(event).map_or(NanoUsd::ZERO, |answer| unit_cost(price, answer));
+            u64::try_from(tokens.saturating_add(units).as_nanos()).ok()
         };
         let trial = try_on(&self.model, event, &cost, self.draws, turn);
         let refused = self.refusal(event, &trial);
@@ -263,8 +265,7 @@ impl Run {
         let price = self.prices.find_for(deployment, self.now)?;
         let (usage, modal) = (answer.usage, answer.modal.as_deref().copied().unwrap_or_default());
         let tokens = pricing::modal_cost(usage, modal, &price.rates, &price.long_context).total();
-        let units = pricing::unit_cost(answer.units, &price.rates.units);
-        Some(tokens.saturating_add(units).as_nanos())
+        Some(tokens.saturating_add(unit_cost(price, answer)).as_nanos())
     }
 
     fn note(&mut self, unknown: &[Unknown]) {
@@ -292,6 +293,12 @@ impl Run {
         self.report.unknown.sort_by_key(|it| it.fact);
         self.report
     }
+}
+
+/// Returns what an answer would have cost beside its tokens.
+fn unit_cost(price: &Price, answer: &AttemptRecord) -> NanoUsd {
+    let rates = pricing::unit_rates(price.rates.units, &price.images, answer.image.as_deref());
+    pricing::unit_cost(answer.units, &rates)
 }
 
 /// The attempt that answered, when what it used is known and was paid for.

@@ -5,14 +5,13 @@
 
 use domain::image::ImageRate;
 use domain::price::UnitRates;
-use domain::usage::UnitUsage;
 use domain::{NanoUsd, Price as Rate, Timestamp};
 use llm::dialect::Dialect;
 use policy::resource::Price;
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
 use provider::catalog::ModelKind;
 use provider::scan::{Scan, visit_fields};
-use provider::task::Task;
+use provider::task::{self, Task};
 use provider::{Counting, Operation, estimate, pricing};
 use purse::Spent;
 use serde_json::Value;
@@ -23,10 +22,6 @@ use crate::pipeline::resolve::{Wanted, known};
 const UNSTATED_OUTPUT: u64 = 131_072;
 /// Tokens of one picture made: the largest and best of today's models takes some 6,300.
 const PICTURE_OUTPUT: u64 = 10_000;
-/// The least bytes of a second of sound: speech at 4 kbit/s.
-const SOUND_BYTES_PER_SECOND: u64 = 500;
-/// The least bytes of a document that is ranked, and how many of them are billed as one search at the most.
-const SEARCH_BYTES: u64 = 256;
 
 /// The most that a target reads and writes for one call, whatever is in it.
 #[derive(Debug, Clone, Copy)]
@@ -193,25 +188,7 @@ impl<'a> Bound<'a> {
     /// What is counted beside tokens, each picture of the dearest kind.
     fn unit_cost(&self, rates: &UnitRates, images: &[ImageRate]) -> NanoUsd {
         let image = images.iter().map(|rate| rate.each).chain(rates.image).reduce(Rate::max);
-        pricing::unit_cost(self.units(), &UnitRates { image, ..*rates })
-    }
-
-    fn units(&self) -> UnitUsage {
-        let bytes = self.wanted.body.len() as u64;
-        match self.wanted.surface.operation() {
-            Operation::Task(Task::Rerank) => UnitUsage { searches: 1 + bytes / SEARCH_BYTES, ..UnitUsage::default() },
-            Operation::Task(Task::ImageGeneration | Task::ImageEdit | Task::ImageVariation) => {
-                UnitUsage { images: self.n(), ..UnitUsage::default() }
-            }
-            Operation::Task(Task::Speech) => {
-                // Ten characters a second is slow speech.
-                UnitUsage { characters: bytes, audio_ms: bytes.saturating_mul(1_000), ..UnitUsage::default() }
-            }
-            Operation::Task(Task::Transcription | Task::Translation) => {
-                let audio_ms = bytes.saturating_mul(1_000) / SOUND_BYTES_PER_SECOND;
-                UnitUsage { audio_ms, ..UnitUsage::default() }
-            }
-            _ => UnitUsage::default(),
-        }
+        let units = task::most_units(self.wanted.surface.operation(), self.n(), self.wanted.body.len() as u64);
+        pricing::unit_cost(units, &UnitRates { image, ..*rates })
     }
 }

@@ -1,6 +1,8 @@
 //! What a route may know: the call, from its head, notes and scan, and the deployments, from this node's own observation.
 
 use std::borrow::Cow;
+use std::cell::LazyCell;
+use std::ops::Deref;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,7 +16,8 @@ use policy::plan::Wish;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy, OrganizationPolicy};
 use policy::{Asked, Facts, Health, Load, Plan, Signals};
 use provider::scan::{Proofs, Scan};
-use provider::{estimate, pricing};
+use provider::task::Likely;
+use provider::{Operation, estimate};
 use serde_json::value::RawValue;
 use upstream::health::Health as Targets;
 
@@ -41,6 +44,8 @@ pub(crate) struct Asking<'a> {
     targets: &'a Targets,
     choice: Option<&'a Choice>,
     body: &'a [u8],
+    /// `None` for a session.
+    operation: Option<Operation>,
 }
 
 impl<'a> Asking<'a> {
@@ -64,6 +69,7 @@ impl<'a> Asking<'a> {
             targets: &worker.shared.health,
             choice: wanted.choice.as_deref(),
             body: &wanted.body,
+            operation: Some(wanted.surface.operation()),
         }
     }
 
@@ -88,16 +94,19 @@ impl<'a> Asking<'a> {
             targets: &worker.shared.health,
             choice: None,
             body: &[],
+            operation: None,
         }
     }
 
     /// Makes the plan of a model.
     pub(super) fn plan(&self, model: &ModelPolicy, seed: u64) -> Plan {
+        // Sound is measured and forms are read for it, so only where prices are compared.
+        let likely = LazyCell::new(|| self.likely());
         let known = Known {
             at: self.at,
             slow_start: model.rules.slow_start,
             targets: self.targets,
-            price: Some((self.organization, self)),
+            price: Some((self.organization, &likely)),
         };
         let facts = Asking { serving: Some(model), ..*self };
         let (organization, at, choice) = (self.organization, self.at, self.choice);
@@ -106,10 +115,16 @@ impl<'a> Asking<'a> {
         let refuses =
             model.rules.dropped == Dropped::Refused || choice.is_some_and(|choice| choice.requires_parameters);
         let is_asked = choice.is_some() || !proofs.is_empty();
-        let choosing = is_asked.then_some(Choosing { choice, proofs, refuses, organization, at });
+        let choosing = is_asked.then_some(Choosing { choice, proofs, refuses, organization, at, likely: &likely });
         let wish = choosing.as_ref().map(|choosing| choosing as &dyn Wish);
         let turn = if model.tree.has_turns() { model.turns.fetch_add(1, Ordering::Relaxed) } else { 0 };
         policy::plan(model, &Asked { facts: &facts, signals: &known, wish, seed, turn })
+    }
+
+    /// What the call is taken to use, wherever it goes.
+    fn likely(&self) -> Likely {
+        let text = usual_use(self.input_tokens(), self.max_tokens());
+        self.operation.map_or_else(|| Likely::text(text), |it| Likely::of(it, text, self.scan, self.body))
     }
 }
 
@@ -210,8 +225,8 @@ pub(crate) struct Known<'a> {
     pub(crate) at: Timestamp,
     pub(crate) slow_start: Duration,
     pub(crate) targets: &'a Targets,
-    /// Whose prices, for which call.
-    pub(crate) price: Option<(&'a OrganizationPolicy, &'a dyn Facts)>,
+    /// Whose prices, for which use.
+    pub(crate) price: Option<(&'a OrganizationPolicy, &'a dyn Deref<Target = Likely>)>,
 }
 
 impl Signals for Known<'_> {
@@ -224,10 +239,9 @@ impl Signals for Known<'_> {
     }
 
     fn cost(&self, deployment: &DeploymentPolicy) -> Option<u64> {
-        let (organization, facts) = self.price?;
+        let (organization, likely) = self.price?;
         let price = organization.price(deployment, self.at)?;
-        let usage = usual_use(facts.input_tokens(), facts.max_tokens());
-        let cost = pricing::cost(usage, &price.rates, &price.long_context).total();
+        let cost = likely.cost(&price.rates, &price.long_context, &price.images);
         u64::try_from(cost.as_nanos()).ok()
     }
 }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use domain::image::{ImageKind, find_rate};
-use domain::price::{ServiceTier, UnitRates};
+use domain::image::ImageKind;
+use domain::price::ServiceTier;
 use domain::usage::{ModalUsage, TokenUsage, UnitUsage};
 use domain::{NanoUsd, PriceId, Timestamp};
 use policy::snapshot::{DeploymentPolicy, OrganizationPolicy};
@@ -78,9 +78,8 @@ impl Billing {
         let tokens = pricing::modal_cost(usage, modal, rates, long_context).total();
         // A tier that says nothing of units has the usual ones.
         let units_of_tier = if rates.units.is_empty() { price.rates.units } else { rates.units };
-        let of_kind = image.as_deref().filter(|_| tier.is_none_or(|tier| tier.rates.units.image.is_none()));
-        let of_kind = of_kind.and_then(|kind| find_rate(&price.images, kind));
-        let unit_rates = UnitRates { image: of_kind.or(units_of_tier.image), ..units_of_tier };
+        let kind = image.as_deref().filter(|_| tier.is_none_or(|tier| tier.rates.units.image.is_none()));
+        let unit_rates = pricing::unit_rates(units_of_tier, &price.images, kind);
         let cost = tokens.saturating_add(pricing::unit_cost(units, &unit_rates));
         Bill { usage, modal, units, image, cost, price: Some(price.id), is_estimated }
     }
