@@ -13,6 +13,7 @@
 pub mod embeddings;
 mod error;
 mod plain_schema;
+mod probability;
 mod proof;
 mod read_answer;
 mod read_contents;

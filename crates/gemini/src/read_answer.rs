@@ -12,6 +12,7 @@ use hub::codec::{json_array, sse};
 use hub::dialect::{Decoder, Dialect, Undo, call_id};
 
 use super::error::read_error;
+use super::probability;
 use super::proof::{self, Proof};
 
 /// Collects the body and reads it at the end.
@@ -218,8 +219,8 @@ impl State {
             let index = self.open(at, Kind::Text, events);
             events.push(Event::Delta { index, delta: Delta::Citation(raw) });
         }
-        if let Some(raw) = candidate.find("logprobsResult").map(|node| node.raw()) {
-            events.push(Event::Logprobs { choice: index, raw });
+        if let Some(found) = candidate.find("logprobsResult").map(|node| probability::read(&node)) {
+            events.push(Event::Logprobs { choice: index, found: Box::new(found) });
         }
         let word = candidate.find_boxed("finishReason")?;
         if let Some(word) = word.filter(|word| &**word != "FINISH_REASON_UNSPECIFIED") {

@@ -18,6 +18,7 @@ use hub::dialect::annotation::{self, Ruler};
 use hub::dialect::{AnswerOptions, Dialect, Encoder, call_id, whole};
 
 use super::error::{encode_error, write_error};
+use super::probability;
 use super::proof;
 
 const NO_LOGPROBS: &str = "the upstream's probabilities have another form";
@@ -172,10 +173,11 @@ impl WholeEncoder {
         }
         object.u64("index", choice.index.into());
         sources.write(object);
-        match &choice.logprobs {
-            Some(raw) if self.frame.is_ours() => object.raw("logprobsResult", raw),
-            Some(_) => self.frame.lost("logprobs", NO_LOGPROBS),
-            None => {}
+        if let Some(found) = &choice.logprobs {
+            match probability::write(found, self.frame.is_ours()) {
+                Some(raw) => object.raw("logprobsResult", &raw),
+                None => self.frame.lost("logprobs", NO_LOGPROBS),
+            }
         }
     }
 
@@ -503,11 +505,13 @@ impl Encoder for StreamEncoder {
             Event::BlockStart { index, choice, block } => self.begin(index, choice, block, out),
             Event::Delta { index, delta } => self.grow(index, &delta, out),
             Event::BlockStop { index } => self.end_block(index, out),
-            Event::Logprobs { choice, raw } if self.frame.is_ours() => {
-                let empty = |_: &mut Frame, array: &mut ArrayWriter<'_>| write_text("", false, None, array);
-                self.write_parts(choice, out, empty, |object| object.raw("logprobsResult", &raw));
-            }
-            Event::Logprobs { .. } => self.frame.lost("logprobs", NO_LOGPROBS),
+            Event::Logprobs { choice, found } => match probability::write(&found, self.frame.is_ours()) {
+                Some(raw) => {
+                    let empty = |_: &mut Frame, array: &mut ArrayWriter<'_>| write_text("", false, None, array);
+                    self.write_parts(choice, out, empty, |object| object.raw("logprobsResult", &raw));
+                }
+                None => self.frame.lost("logprobs", NO_LOGPROBS),
+            },
             Event::Finish(finish) => self.finishes.push(finish),
             Event::Usage(usage) => self.usage.get_or_insert_default().merge(&usage),
             // The vendor's libraries stumble over comments; a blank line means nothing in either framing.

@@ -9,3 +9,4 @@ pub mod openai_completions;
 pub mod openai_embeddings;
 pub mod openai_responses;
 pub mod openai_usage;
+mod probability;

@@ -18,6 +18,7 @@ use hub::codec::sse;
 
 use super::openai_chat::{finish_word, read_error, read_finish, read_stop, read_stream, write_error};
 use super::openai_usage::CHAT as USAGE;
+use super::probability;
 use hub::dialect::{AnswerOptions, Decoder, Dialect, EncodedRequest, Encoder, Mode, RequestOptions, Undo};
 
 pub use super::openai_chat::{decode_error, encode_error, encode_error_event, encode_model, encode_models};
@@ -262,8 +263,8 @@ impl State {
         if let Some(text) = object.find_boxed("text")?.filter(|text| !text.is_empty()) {
             events.push(Event::Delta { index: block, delta: Delta::Text(text) });
         }
-        if let Some(raw) = object.find("logprobs").map(|node| node.raw()) {
-            events.push(Event::Logprobs { choice: index, raw });
+        if let Some(found) = object.find("logprobs").map(|node| probability::read_columns(node.raw())) {
+            events.push(Event::Logprobs { choice: index, found: Box::new(found) });
         }
         if let Some(word) = object.find_string("finish_reason")? {
             self.choices[at].is_finished = true;
@@ -456,8 +457,8 @@ impl Encoder for AnswerEncoder {
                     self.say(Said { index: choice, text: text.into(), ..Said::default() }, out);
                 }
             }
-            Event::Logprobs { choice, raw } if self.is_ours() => {
-                self.say(Said { index: choice, logprobs: Some(raw), ..Said::default() }, out);
+            Event::Logprobs { choice, found } if self.is_ours() => {
+                self.say(Said { index: choice, logprobs: Some(found.raw), ..Said::default() }, out);
             }
             Event::Logprobs { .. } => self.lost("logprobs", "the upstream's probabilities have another form"),
             Event::Finish(finish) => {

@@ -6,6 +6,7 @@ use super::content::{Block, Content, Reasoning, Text, ToolUse};
 use super::error::AnswerError;
 use super::event::{BlockStart, Delta, Event, Finish, Start};
 use super::json::{Raw, Rest};
+use super::probability::Probabilities;
 use super::usage::Usage;
 use crate::dialect::Dialect;
 
@@ -31,8 +32,8 @@ pub struct Choice {
     pub blocks: Vec<Block>,
     /// How it ended.
     pub finish: Option<Finish>,
-    /// Token probabilities, as the origin dialect wrote them.
-    pub logprobs: Option<Raw>,
+    /// Token probabilities.
+    pub logprobs: Option<Box<Probabilities>>,
 }
 
 impl Answer {
@@ -53,8 +54,8 @@ impl Answer {
                 unfold_block(block, index, choice.index, &mut events);
                 index += 1;
             }
-            if let Some(raw) = choice.logprobs {
-                events.push(Event::Logprobs { choice: choice.index, raw });
+            if let Some(found) = choice.logprobs {
+                events.push(Event::Logprobs { choice: choice.index, found });
             }
             finishes.extend(choice.finish);
         }
@@ -155,13 +156,12 @@ impl Fold {
             Event::Delta { index, delta } => self.grow(index, delta),
             Event::BlockStop { index } => self.complete(index),
             Event::Ping | Event::Done => {}
-            Event::Logprobs { choice, raw } => {
+            Event::Logprobs { choice, found } => {
                 let choice = self.choice(choice);
-                let known = &mut self.choices[choice].logprobs;
-                *known = Some(match known.take() {
-                    Some(earlier) => join_logprobs(&earlier, &raw).unwrap_or(earlier),
-                    None => raw,
-                });
+                match &mut self.choices[choice].logprobs {
+                    Some(earlier) => earlier.join(*found),
+                    none => *none = Some(found),
+                }
             }
             Event::Finish(finish) => {
                 let choice = self.choice(finish.choice);
@@ -264,24 +264,4 @@ fn grow(content: &mut Content, delta: Delta) {
         // A delta that does not fit its block is a decoder's mistake; dropping it cannot corrupt the rest.
         _ => {}
     }
-}
-
-/// Joins two `{"content":[…],"refusal":[…]}` objects key by key; `None` when either has another shape.
-fn join_logprobs(earlier: &Raw, later: &Raw) -> Option<Raw> {
-    type Lists<'a> = Vec<(String, Option<Vec<&'a serde_json::value::RawValue>>)>;
-    fn lists(raw: &Raw) -> Option<Lists<'_>> {
-        let map: std::collections::BTreeMap<String, Option<Vec<&serde_json::value::RawValue>>> =
-            serde_json::from_str(raw.as_str()).ok()?;
-        Some(map.into_iter().collect())
-    }
-    let mut all = lists(earlier)?;
-    for (name, more) in lists(later)? {
-        let Some(more) = more else { continue };
-        match all.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, list)) => list.get_or_insert_default().extend(more),
-            None => all.push((name, Some(more))),
-        }
-    }
-    let map: std::collections::BTreeMap<_, _> = all.into_iter().collect();
-    Raw::of(&map)
 }

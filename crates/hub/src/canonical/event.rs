@@ -7,6 +7,7 @@
 use super::content::Opaque;
 use super::error::AnswerError;
 use super::json::{Raw, Rest};
+use super::probability::Probabilities;
 use super::usage::Usage;
 use crate::dialect::Dialect;
 
@@ -36,12 +37,12 @@ pub enum Event {
         /// The block's number.
         index: u32,
     },
-    /// Token probabilities of a choice, as the origin dialect wrote them.
+    /// Token probabilities of a choice, or of a piece of it.
     Logprobs {
         /// The choice.
         choice: u32,
-        /// The vendor's object.
-        raw: Raw,
+        /// What the upstream said of them.
+        found: Box<Probabilities>,
     },
     /// A choice is complete.
     Finish(Finish),

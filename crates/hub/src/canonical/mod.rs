@@ -11,6 +11,7 @@ pub mod error;
 pub mod event;
 pub mod json;
 pub mod loss;
+pub mod probability;
 pub mod request;
 pub mod tool;
 pub mod usage;

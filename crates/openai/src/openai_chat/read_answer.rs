@@ -10,6 +10,7 @@ use hub::dialect::{Dialect, Undo};
 
 use super::error::read_error;
 use super::read_request::{read_reasoning_blocks, read_tool_call};
+use crate::probability;
 
 /// Reads a whole body.
 pub(super) fn read_answer(body: &[u8], undo: &Undo) -> Result<Answer, DecodeError> {
@@ -72,7 +73,12 @@ fn read_choice(node: &Node<'_, '_>, position: usize, undo: &Undo) -> Result<Choi
     }
     let (reason, native) = read_reason(word.as_deref().unwrap_or("stop"), has_tools);
     let finish = Finish { choice: index, reason, native, stop_sequence: None, rest };
-    Ok(Choice { index, blocks, finish: Some(finish), logprobs: object.find("logprobs").map(|node| node.raw()) })
+    Ok(Choice {
+        index,
+        blocks,
+        finish: Some(finish),
+        logprobs: object.find("logprobs").map(|node| Box::new(probability::read(node.raw()))),
+    })
 }
 
 fn object_rest(choice: &Object<'_, '_>) -> Rest {

@@ -14,6 +14,7 @@ use hub::dialect::{Decoder, Undo};
 
 use super::error::read_error;
 use super::read_answer::{read_reason, read_start, read_thought};
+use crate::probability;
 
 /// Reads chunks as they come.
 pub(super) struct StreamDecoder {
@@ -162,8 +163,8 @@ impl State {
         if let Some(delta) = object.find("delta") {
             self.take_delta(at, &delta.object()?, events)?;
         }
-        if let Some(raw) = object.find("logprobs").map(|node| node.raw()) {
-            events.push(Event::Logprobs { choice: index, raw });
+        if let Some(found) = object.find("logprobs").map(|node| probability::read(node.raw())) {
+            events.push(Event::Logprobs { choice: index, found: Box::new(found) });
         }
         if let Some(usage) = object.report("usage", |usage| super::USAGE.read(usage)) {
             self.usage = Some(usage);

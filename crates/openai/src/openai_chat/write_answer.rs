@@ -11,6 +11,7 @@ use hub::dialect::annotation::{self, Ruler};
 use hub::dialect::{AnswerOptions, Dialect, whole};
 
 use super::error::write_error;
+use crate::probability;
 
 /// Writes a whole body.
 pub(super) struct WholeEncoder {
@@ -67,14 +68,13 @@ impl WholeEncoder {
                 object.raw(&name, &value);
             }
         });
-        match &choice.logprobs {
-            Some(raw) if origin.is_openai() => object.raw("logprobs", raw),
-            list => {
-                if list.is_some() && self.losses.iter().all(|loss| &*loss.path != "logprobs") {
-                    self.losses.push(Loss::dropped("logprobs", "the upstream's probabilities have another form"));
-                }
-                object.null("logprobs");
-            }
+        let logprobs = choice.logprobs.as_ref().and_then(|found| probability::write(found, origin));
+        if choice.logprobs.is_some() && logprobs.is_none() && self.losses.iter().all(|loss| &*loss.path != "logprobs") {
+            self.losses.push(Loss::dropped("logprobs", "the upstream's probabilities have another form"));
+        }
+        match &logprobs {
+            Some(raw) => object.raw("logprobs", raw),
+            None => object.null("logprobs"),
         }
         if let Some(finish) = &choice.finish {
             let native = finish.native.as_deref().filter(|_| is_ours);

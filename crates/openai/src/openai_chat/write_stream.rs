@@ -15,6 +15,7 @@ use hub::dialect::annotation::{self, Ruler};
 use hub::dialect::{AnswerOptions, Dialect, Encoder};
 
 use super::error::encode_error_event;
+use crate::probability;
 
 /// Writes chunks as events come.
 pub(super) struct StreamEncoder {
@@ -345,14 +346,14 @@ impl Encoder for StreamEncoder {
             Event::BlockStart { index, choice, block } => self.begin(index, choice, &block, out),
             Event::Delta { index, delta } => self.grow(index, &delta, out),
             Event::BlockStop { index } => self.end_block(index, out),
-            Event::Logprobs { choice, raw } if self.start.origin.is_openai() => {
-                self.write_choice(choice, out, |object| {
+            Event::Logprobs { choice, found } => match probability::write(&found, self.start.origin) {
+                Some(raw) => self.write_choice(choice, out, |object| {
                     object.object("delta", |_| {});
                     object.raw("logprobs", &raw);
                     object.null("finish_reason");
-                });
-            }
-            Event::Logprobs { .. } => self.lost("logprobs", "the upstream's probabilities have another form"),
+                }),
+                None => self.lost("logprobs", "the upstream's probabilities have another form"),
+            },
             Event::Finish(finish) => self.finish(&finish, out),
             Event::Usage(usage) => self.usage.get_or_insert_default().merge(&usage),
             // A comment: readers skip it, proxies see a live stream.

@@ -15,6 +15,7 @@ use hub::dialect::{Decoder, Dialect, Mode, Undo};
 
 use super::failure::read_failure;
 use super::read_items::{item_fields, message_fields, read_reasoning};
+use crate::probability;
 
 /// Reads events as they come, or a body at its end.
 pub(super) struct AnswerDecoder {
@@ -531,6 +532,7 @@ fn read_start(response: &Object<'_, '_>) -> Result<Start, DecodeError> {
 fn push_logprobs(part: &Object<'_, '_>, events: &mut Vec<Event>) {
     let list = part.find("logprobs").filter(Node::is_array).map(|node| node.raw());
     if let Some(list) = list.filter(|list| list.as_str() != "[]") {
-        events.push(Event::Logprobs { choice: 0, raw: json::raw_object(|object| object.raw("content", &list)) });
+        let found = probability::read(json::raw_object(|object| object.raw("content", &list)));
+        events.push(Event::Logprobs { choice: 0, found: Box::new(found) });
     }
 }

@@ -11,6 +11,7 @@ use hub::canonical::error::AnswerError;
 use hub::canonical::event::{BlockStart, Delta, Event, Finish, FinishReason, Start};
 use hub::canonical::json::{Raw, Rest};
 use hub::canonical::loss::Loss;
+use hub::canonical::probability::Probabilities;
 use hub::canonical::usage::Usage;
 use hub::codec::json::{self, ObjectWriter, write_object};
 use hub::codec::sse;
@@ -20,6 +21,7 @@ use hub::dialect::{AnswerOptions, Dialect, Encoder, Mode, proof};
 use super::custom::{input_of, list_custom};
 use super::failure;
 use super::write_items::{Item, ItemKind, Part, PartKind};
+use crate::probability;
 
 /// Writes events as they come, or everything at the end.
 pub(super) struct AnswerEncoder {
@@ -472,12 +474,13 @@ impl AnswerEncoder {
         });
     }
 
-    fn take_logprobs(&mut self, choice: u32, raw: &Raw) {
-        let is_known = self.start.as_ref().is_some_and(|start| start.origin.is_openai());
-        let content = super::fields_of(raw).unwrap_or_default().into_iter().find(|(name, _)| &**name == "content");
+    fn take_logprobs(&mut self, choice: u32, found: &Probabilities) {
+        let raw = self.start.as_ref().and_then(|start| probability::write(found, start.origin));
+        let fields = raw.and_then(|raw| super::fields_of(&raw)).unwrap_or_default();
+        let content = fields.into_iter().find(|(name, _)| &**name == "content");
         let parts = self.items.iter_mut().flat_map(|item| &mut item.parts);
         match (content, parts.filter(|part| part.kind == PartKind::Text).last()) {
-            (Some((_, list)), Some(part)) if is_known && choice == 0 => part.add_logprobs(&list),
+            (Some((_, list)), Some(part)) if choice == 0 => part.add_logprobs(&list),
             _ => self.lost("logprobs", "the upstream's probabilities have another form"),
         }
     }
@@ -519,7 +522,7 @@ impl Encoder for AnswerEncoder {
                 }
             }
             Event::BlockStop { index } => self.end_block(index, out),
-            Event::Logprobs { choice, raw } => self.take_logprobs(choice, &raw),
+            Event::Logprobs { choice, found } => self.take_logprobs(choice, &found),
             Event::Finish(finish) if finish.choice == 0 => self.finish = Some(finish),
             Event::Usage(usage) => self.usage.get_or_insert_default().merge(&usage),
             // A comment: readers skip it, proxies see a live stream.
