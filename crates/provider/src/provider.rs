@@ -324,7 +324,8 @@ pub trait Provider: Sync {
             return formed;
         }
         let speech = match call.operation {
-            Operation::Chat(client) | Operation::CountTokens(client) => Some(self.speech(client, model)),
+            Operation::Chat(client) => Some(prepare::fullest(spec, call, target, self.speech(client, model))),
+            Operation::CountTokens(client) => Some(self.speech(client, model)),
             Operation::Embeddings | Operation::Task(_) => None,
         };
         let mut prepared = prepare::prepare(spec, call, target, speech, || {

@@ -46,6 +46,45 @@ fn openai_calls() -> Vec<Step> {
     steps
 }
 
+/// Puts a turn together as the vendor's client does: its blocks, and why it ended.
+fn put_together(answer: &Answer) -> (Vec<Value>, Value) {
+    let mut blocks: Vec<Value> = Vec::new();
+    let mut partial = String::new();
+    let mut stop = Value::Null;
+    for event in events(answer) {
+        match event["type"].as_str().unwrap_or_default() {
+            "content_block_start" => {
+                assert_eq!(event["index"], blocks.len(), "blocks come one after another");
+                blocks.push(event["content_block"].clone());
+                partial.clear();
+            }
+            "content_block_delta" => {
+                let (delta, block) = (&event["delta"], blocks.last_mut().expect("a block"));
+                let add = |field: &str, block: &mut Value| {
+                    let text = [block[field].as_str(), delta[field].as_str()].map(Option::unwrap_or_default).concat();
+                    block[field] = json!(text);
+                };
+                match delta["type"].as_str().unwrap_or_default() {
+                    "text_delta" => add("text", block),
+                    "thinking_delta" => add("thinking", block),
+                    "signature_delta" => block["signature"] = delta["signature"].clone(),
+                    "input_json_delta" => partial.push_str(delta["partial_json"].as_str().unwrap_or_default()),
+                    other => unreachable!("a delta of {other}"),
+                }
+            }
+            "content_block_stop" => {
+                let block = blocks.last_mut().expect("a block");
+                if block["type"] == "tool_use" {
+                    block["input"] = serde_json::from_str(&partial).expect("arguments are JSON");
+                }
+            }
+            "message_delta" => stop = event["delta"]["stop_reason"].clone(),
+            _ => {}
+        }
+    }
+    (blocks, stop)
+}
+
 /// What the command line sends on every turn, the history apart.
 fn claude_body(model: &str, messages: &Value) -> Value {
     json!({
@@ -78,41 +117,7 @@ async fn an_anthropic_agent_works_over_an_openai_model() {
     let first = json!([{"role": "user", "content": [{"type": "text", "text": "Fix it", "cache_control": {"type": "ephemeral"}}]}]);
     let answer = bench.ask(claude("/v1/messages?beta=true", &claude_body("gpt", &first))).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    // A reader of the stream puts the turn together as the vendor's client does.
-    let mut blocks: Vec<Value> = Vec::new();
-    let mut partial = String::new();
-    let mut stop = Value::Null;
-    for event in events(&answer) {
-        match event["type"].as_str().unwrap_or_default() {
-            "content_block_start" => {
-                assert_eq!(event["index"], blocks.len(), "blocks come one after another");
-                blocks.push(event["content_block"].clone());
-                partial.clear();
-            }
-            "content_block_delta" => {
-                let (delta, block) = (&event["delta"], blocks.last_mut().expect("a block"));
-                let add = |field: &str, block: &mut Value| {
-                    let text = [block[field].as_str(), delta[field].as_str()].map(Option::unwrap_or_default).concat();
-                    block[field] = json!(text);
-                };
-                match delta["type"].as_str().unwrap_or_default() {
-                    "text_delta" => add("text", block),
-                    "thinking_delta" => add("thinking", block),
-                    "signature_delta" => block["signature"] = delta["signature"].clone(),
-                    "input_json_delta" => partial.push_str(delta["partial_json"].as_str().unwrap_or_default()),
-                    other => unreachable!("a delta of {other}"),
-                }
-            }
-            "content_block_stop" => {
-                let block = blocks.last_mut().expect("a block");
-                if block["type"] == "tool_use" {
-                    block["input"] = serde_json::from_str(&partial).expect("arguments are JSON");
-                }
-            }
-            "message_delta" => stop = event["delta"]["stop_reason"].clone(),
-            _ => {}
-        }
-    }
+    let (blocks, stop) = put_together(&answer);
     let kinds: Vec<_> = blocks.iter().map(|block| block["type"].as_str().unwrap_or_default()).collect();
     assert_eq!((kinds, stop), (vec!["thinking", "text", "tool_use", "tool_use"], json!("tool_use")));
     assert_eq!((&blocks[2]["name"], &blocks[2]["input"]), (&json!("Read"), &json!({"path": "a.rs"})));
@@ -146,6 +151,66 @@ async fn an_anthropic_agent_works_over_an_openai_model() {
     assert_eq!((calls.len(), &calls[0]["id"]), (2, &json!("call_a")), "and the ids are the upstream's own");
     let events = bench.ledger.wait(2).await;
     assert!(events.iter().all(|event| event.outcome == Outcome::Success && event.endpoint == Endpoint::Messages));
+}
+
+/// A turn of a reasoning model on Responses: a thought, and a call.
+fn responses_call() -> Vec<Step> {
+    let thought = json!({"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Look first."}],
+        "encrypted_content": "ZW5j"});
+    let call = json!({"type": "function_call", "id": "fc_1", "status": "completed", "call_id": "call_a", "name": "Read",
+        "arguments": "{\"path\":\"a.rs\"}"});
+    let response = |status: &str, output: Value| {
+        json!({"id": "resp_1", "object": "response", "created_at": 1, "status": status, "model": "gpt-5.4", "output": output,
+            "usage": {"input_tokens": 10, "output_tokens": 5, "output_tokens_details": {"reasoning_tokens": 3}, "total_tokens": 15}})
+    };
+    sse(&[
+        json!({"type": "response.created", "sequence_number": 0, "response": response("in_progress", json!([]))}),
+        json!({"type": "response.output_item.added", "sequence_number": 1, "output_index": 0, "item": {"type": "reasoning", "id": "rs_1", "summary": []}}),
+        json!({"type": "response.reasoning_summary_text.delta", "sequence_number": 2, "item_id": "rs_1", "output_index": 0, "summary_index": 0, "delta": "Look first."}),
+        json!({"type": "response.output_item.done", "sequence_number": 3, "output_index": 0, "item": thought.clone()}),
+        json!({"type": "response.output_item.added", "sequence_number": 4, "output_index": 1, "item": call.clone()}),
+        json!({"type": "response.output_item.done", "sequence_number": 5, "output_index": 1, "item": call.clone()}),
+        json!({"type": "response.completed", "sequence_number": 6, "response": response("completed", json!([thought, call]))}),
+    ])
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_anthropic_agent_gets_an_openai_models_reasoning_and_gives_it_back() {
+    let mut world = World::standard();
+    for content in &mut world.contents {
+        if let Content::Deployment(deployment) = content
+            && deployment.name.as_str() == "gpt"
+        {
+            "gpt-5.4".clone_into(&mut deployment.upstream_model);
+        }
+    }
+    let bench = Bench::of(&world);
+    bench.upstreams.play("openai.test", stream(responses_call()));
+    let first = json!([{"role": "user", "content": "Fix it"}]);
+    let ask = |messages: &Value| {
+        let mut body = claude_body("gpt", messages);
+        body["thinking"] = json!({"type": "adaptive", "display": "summarized"});
+        claude("/v1/messages?beta=true", &body)
+    };
+    let answer = bench.ask(ask(&first)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(bench.upstreams.calls()[0].path, "/v1/responses");
+    let (blocks, stop) = put_together(&answer);
+    let kinds: Vec<_> = blocks.iter().map(|block| block["type"].as_str().unwrap_or_default()).collect();
+    assert_eq!((kinds, stop), (vec!["thinking", "tool_use"], json!("tool_use")));
+    assert_eq!(blocks[0]["thinking"], "Look first.");
+
+    bench.upstreams.play("openai.test", stream(responses_call()));
+    let result = json!([{"type": "tool_result", "tool_use_id": blocks[1]["id"], "content": "fn main() {}"}]);
+    let history = json!([first[0], {"role": "assistant", "content": blocks}, {"role": "user", "content": result}]);
+    let answer = bench.ask(ask(&history)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let input = sent(&bench, 1)["input"].clone();
+    let item = |kind: &str| input.as_array().expect("items").iter().find(|item| item["type"] == kind).expect("an item");
+    assert_eq!(item("reasoning")["encrypted_content"], "ZW5j", "{input}");
+    assert_eq!(item("function_call")["call_id"], item("function_call_output")["call_id"], "{input}");
+    let usage = bench.ledger.wait(2).await;
+    assert!(usage.iter().all(|event| event.usage.reasoning == 3 && event.endpoint == Endpoint::Messages));
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,6 +56,9 @@ pub(super) static AZURE_OPENAI: Data = Data(&Spec {
         max_tokens: MaxTokensStyle::MaxCompletionTokens,
         // Earlier versions answer 400 to it: "Unrecognized request argument".
         stream_options_since: Some("2024-09-01"),
+        reasons_on_responses: openai::ON_RESPONSES,
+        // The vendor's lifecycle of versions, read November 2026.
+        responses_since: Some("2025-03-01"),
         rules: openai::RULES,
         ..Quirks::NONE
     },

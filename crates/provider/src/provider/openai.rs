@@ -8,6 +8,9 @@ use crate::task::Task;
 
 /// Models that reason before every answer, and so take no sampling.
 pub(super) const REASONING: &[&str] = &["o1", "o3", "o4", "gpt-5", "gpt-6"];
+/// Of these, what the vendor offers on Responses with all it can (the guide to reasoning; litellm 1.109.1 sends tools with an effort
+/// there from gpt-5.4 on). The first family is older than that surface.
+pub(super) const ON_RESPONSES: &[&str] = &["o3", "o4", "gpt-5", "gpt-6"];
 /// The families that take no more than these: the vendor's parameter tables, read November 2026.
 const GPT_5: &[&str] = &["gpt-5", "gpt-6"];
 const NO_STOP: &[&str] = &["o3", "o4", "gpt-5", "gpt-6"];
@@ -65,6 +68,11 @@ pub(super) static OPENAI: Data = Data(&Spec {
     forwarded: &["openai-beta", "idempotency-key"],
     batches: Some(Batches::OPENAI),
     // Reasoning models refuse `max_tokens`; all models take the newer name.
-    quirks: Quirks { max_tokens: MaxTokensStyle::MaxCompletionTokens, rules: RULES, ..Quirks::NONE },
+    quirks: Quirks {
+        max_tokens: MaxTokensStyle::MaxCompletionTokens,
+        reasons_on_responses: ON_RESPONSES,
+        rules: RULES,
+        ..Quirks::NONE
+    },
     ..Spec::OPENAI_LIKE
 });

@@ -6,13 +6,14 @@
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request};
+use memchr::memmem;
 
 use super::rules::{Rule, Subject};
 use super::{
     Call, Operation, Place, PrepareError, Prepared, Relay, Spec, Speech, Surface, Target, WIRE_DIALECT, count, rules,
 };
 use crate::catalog::{self, Capability, Model};
-use crate::scan::Patch;
+use crate::scan::{Patch, Proofs};
 use llm::canonical::content::{Content, Role};
 use llm::canonical::error::EncodeError;
 use llm::canonical::loss::Loss;
@@ -93,6 +94,30 @@ pub(super) fn prepare(
     *request.uri_mut() = uri;
     *request.headers_mut() = headers(spec, call, is_stream);
     Ok(Prepared { request, relay, losses })
+}
+
+/// Says in which language a call is made where the usual one cannot say all of it: reasoning models behind clients of another vendor
+/// go to Responses, for Chat Completions give no reasoning, take none back, and refuse some of it beside tools. What asks for
+/// neither stays, and so does what Responses cannot do.
+pub(super) fn fullest(spec: &Spec, call: &Call<'_>, target: &Target<'_>, usual: Speech) -> Speech {
+    let Operation::Chat(client @ (Dialect::AnthropicMessages | Dialect::Gemini)) = call.operation else { return usual };
+    let (provider, model) = target.known_as(spec.name);
+    let family = Subject { provider, model }.family();
+    let is_reasoning = spec.quirks.reasons_on_responses.iter().any(|prefix| family.starts_with(prefix));
+    let is_there = !spec.quirks.responses_since.is_some_and(|since| target.base.is_before(since));
+    let is_able = is_reasoning && is_there && call.scan.n.unwrap_or(1) <= 1;
+    if is_able && (call.scan.has_tools() || call.scan.proofs.has(Proofs::OPENAI) || asks_for_reasoning(call, client)) {
+        return Speech::Dialect(Dialect::OpenAiResponses);
+    }
+    usual
+}
+
+fn asks_for_reasoning(call: &Call<'_>, client: Dialect) -> bool {
+    if client == Dialect::AnthropicMessages {
+        return ["thinking", "output_config"].iter().any(|field| call.scan.has_field(field, call.body));
+    }
+    // Inside a text the quotation marks would be escaped.
+    [&b"\"thinkingConfig\""[..], b"\"thinking_config\""].iter().any(|name| memmem::find(call.body, name).is_some())
 }
 
 fn with_model(call: &Call<'_>, model: &str, place: &Place) -> Bytes {

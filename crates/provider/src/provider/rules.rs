@@ -134,7 +134,7 @@ impl<'a> Subject<'a> {
     }
 
     /// The maker's own name of the model: without what stands in front of it at whoever resells it.
-    fn family(self) -> &'a str {
+    pub(super) fn family(self) -> &'a str {
         let name = self.model.rsplit('/').next().unwrap_or(self.model);
         ["anthropic.", "openai."].iter().find_map(|maker| Some(name.rsplit_once(maker)?.1)).unwrap_or(name)
     }

@@ -328,6 +328,10 @@ pub struct Quirks {
     pub flat_count: bool,
     /// Whether it goes on from an assistant's message that ends the conversation.
     pub prefill: Prefill,
+    /// Models that give and take reasoning on Responses alone, and some of which take tools with an effort only there.
+    pub reasons_on_responses: &'static [&'static str],
+    /// The first version that has Responses, where the base address names one.
+    pub responses_since: Option<&'static str>,
     /// What it refuses or names otherwise, by model family.
     pub rules: &'static [Rule],
 }
@@ -343,6 +347,8 @@ impl Quirks {
         cache_control: false,
         flat_count: false,
         prefill: Prefill::Never,
+        reasons_on_responses: &[],
+        responses_since: None,
         rules: &[],
     };
     /// As most vendors with an API like OpenAI's.
