@@ -158,8 +158,8 @@ mod tests {
         Likely::of(Operation::Task(task), text, &scan(body.as_bytes()).expect("JSON"), body.as_bytes())
     }
 
-    const fn each(nanos: i64) -> Option<Price> {
-        Some(Price::per_million(nanos * 1_000_000))
+    const fn each(nanos: i64) -> Price {
+        Price::per_million(nanos * 1_000_000)
     }
 
     #[test]
@@ -178,11 +178,10 @@ mod tests {
         let asked = likely(Task::ImageGeneration, &json!({"prompt": "a cat", "size": "1024x1792"}));
         let by_token = Rates { output: Price::per_million(40_000_000_000), ..Rates::default() };
         assert_eq!(asked.cost(&by_token, &[], &[]).as_nanos(), 1_056 * 40_000);
-        let units = UnitRates { image: each(40_000_000), ..UnitRates::default() };
+        let units = UnitRates { image: Some(each(40_000_000)), ..UnitRates::default() };
         let by_piece = Rates { units, ..Rates::default() };
         assert_eq!(asked.cost(&by_piece, &[], &[]).as_nanos(), 40_000_000);
-        let tall =
-            ImageRate { kind: ImageKind::of(Some("1024x1792"), None), each: Price::per_million(80_000_000_000_000) };
+        let tall = ImageRate { kind: ImageKind::of(Some("1024x1792"), None), each: each(80_000_000) };
         assert_eq!(asked.cost(&by_piece, &[], std::slice::from_ref(&tall)).as_nanos(), 80_000_000);
         let open = likely(Task::ImageGeneration, &json!({"prompt": "a cat"}));
         assert_eq!(open.cost(&Rates::default(), &[], &[tall]).as_nanos(), 80_000_000, "the dearest of its kinds");
