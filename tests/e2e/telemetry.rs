@@ -202,6 +202,57 @@ async fn spans_reach_a_collector_over_http_as_the_standard_variables_say() -> Re
     Ok(())
 }
 
+#[tokio::test]
+async fn spans_wait_for_a_collector_that_is_away_and_what_is_too_much_is_counted() -> Result<()> {
+    let (upstream, folder) = (Upstream::counting().await?, data_dir()?);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let place = listener.local_addr()?;
+    drop(listener);
+    let [_, (base_name, base)] = openai_at(&upstream.url());
+    let mut headgate = Start::role("up", folder.path())?
+        .env("OPENAI_API_KEY", "sk-upstream")
+        .env(base_name, &base)
+        .env("OTEL_BSP_SCHEDULE_DELAY", "100")
+        .env("OTEL_BSP_MAX_QUEUE_SIZE", "4")
+        .env("OTEL_TRACES_SAMPLER", "parentbased_always_off")
+        .flag("--otlp-endpoint", &format!("http://{place}"))
+        .ready()
+        .await?;
+    let client = headgate.as_client()?;
+    // Nothing but what these calls' clients sample is exported: two spans for each call, of six calls two have room.
+    for n in 1..=6 {
+        let parent = format!("00-{TRACE}-{n:016x}-01");
+        client.ask(Method::POST, "/v1/chat/completions", &[("traceparent", &parent)], Some(&body("Hi", false))).await?;
+    }
+    let lost = until("the rest is counted", EXPORTED_WITHIN, || async {
+        let text = headgate.as_operator()?.send(Method::GET, "/metrics", &[], None).await?.text();
+        let line = text.lines().find_map(|line| line.strip_prefix("headgate_spans_lost_total "));
+        Ok(line.and_then(|n| n.parse::<u32>().ok()).filter(|n| *n >= 8))
+    })
+    .await?;
+    assert_eq!(lost, 8);
+    until("it is said", EXPORTED_WITHIN, || async {
+        Ok(headgate.log().contains("the trace collector does not take spans").then_some(()))
+    })
+    .await?;
+
+    let collector = Collector::start_at(place).await?;
+    until("what waited comes", EXPORTED_WITHIN, || async {
+        let (calls, attempts) = (collector.spans("gateway.request"), collector.spans(&format!("chat {MODEL}")));
+        Ok((calls.len() == 2 && attempts.len() == 2).then_some(()))
+    })
+    .await?;
+    let parents: Vec<String> =
+        collector.spans("gateway.request").iter().map(|span| hex(&span.parent_span_id)).collect();
+    assert_eq!(parents, ["0000000000000001", "0000000000000002"]);
+    until("it is said, too", EXPORTED_WITHIN, || async {
+        Ok(headgate.log().contains("the trace collector takes spans again").then_some(()))
+    })
+    .await?;
+    assert!(headgate.stop().await?.success(), "{}", headgate.log());
+    Ok(())
+}
+
 pub(crate) fn body(content: &str, is_stream: bool) -> Value {
     json!({"model": MODEL, "stream": is_stream, "max_tokens": 50, "messages": [{"role": "user", "content": content}]})
 }

@@ -49,7 +49,6 @@ pub use crate::config::{GatewayConfig, RealtimeLimits};
 pub use crate::metrics::Metrics;
 pub use crate::pipeline::probes::Probing;
 pub use crate::pipeline::settle::{CLIENT_CLOSED, UsageSink};
-pub use crate::pipeline::trace::TARGET as REQUEST_SPAN;
 use crate::pipeline::{Shared, Worker};
 use crate::responses::ResponseStore;
 use crate::server::Stop;

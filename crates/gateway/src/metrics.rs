@@ -287,6 +287,8 @@ impl Metrics {
         text.line("headgate_panics_total", &[], self.sum(|shard| shard.panics.get()));
         text.head("headgate_usage_events_lost_total", "counter", "Usage events that could not be spooled.");
         text.line("headgate_usage_events_lost_total", &[], self.sum(|shard| shard.events_lost.get()));
+        text.head("headgate_spans_lost_total", "counter", "Spans that no collector took.");
+        text.line("headgate_spans_lost_total", &[], runtime::telemetry::lost_spans());
         self.durations(&mut text);
     }
 

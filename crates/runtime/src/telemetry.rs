@@ -5,7 +5,9 @@
 //! wall, not the first: code does not log secrets, prompts or answers at all.
 
 pub mod calls;
+mod encode;
 mod export;
+mod outbox;
 mod traces;
 
 use std::borrow::Cow;
@@ -16,14 +18,18 @@ use std::io::{self, IsTerminal as _, Write};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-pub use self::export::{Collector, Endpoint};
-pub use self::traces::{continue_trace, record_list, traceparent_of};
+pub use self::export::{Collector, Endpoint, Headers};
+pub use self::outbox::lost_spans;
+use self::outbox::{Delivery, Outbox};
+
+/// The name of what makes the spans.
+const SCOPE: &str = "headgate";
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +73,7 @@ pub enum TelemetryError {
 #[derive(Debug)]
 #[must_use = "stop it at the end, or the last spans are lost"]
 pub struct Telemetry {
-    provider: Option<SdkTracerProvider>,
+    exporting: Option<(SdkTracerProvider, Delivery)>,
 }
 
 /// Starts logging and, with a collector, tracing. Call inside the tokio runtime: the exporter connects through it.
@@ -85,55 +91,51 @@ pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
         Format::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
     };
     let exporting = settings.collector.as_ref().map(|collector| exporting_to(collector, settings)).transpose();
-    let (provider, refused) = match exporting {
-        Ok(provider) => (provider, None),
+    let (exporting, refused) = match exporting {
+        Ok(exporting) => (exporting, None),
         Err(reason) => (None, Some(reason)),
     };
-    let tracer = provider.as_ref().map(|provider| provider.tracer("headgate"));
-    let traces = tracer.map(|tracer| {
+    let tracer = exporting.as_ref().map(|(provider, _)| provider.tracer(SCOPE));
+    let traces = tracer.clone().map(|tracer| {
         let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_location(false).with_threads(false);
         // Spans are not entered while their work waits, so that the times in and out of them would be noise; the target is one.
         let layer = layer.with_tracked_inactivity(false).with_target(false);
         layer.with_filter(filter_fn(traces::is_exported))
     });
-    // A span for each call is for traces; as a prefix of log lines it would be formatted at every call and say nothing.
-    let lines = lines.with_filter(filter.and(filter_fn(is_line)));
-    let registry = tracing_subscriber::registry().with(lines);
-    // No layer rather than an empty one: an empty one counts as one that wants every span, so that each call would make its own.
+    let registry = tracing_subscriber::registry().with(lines.with_filter(filter));
+    // No layer rather than an empty one: an empty one counts as one that wants every span.
     let started = match traces {
         Some(traces) => registry.with(traces).try_init(),
         None => registry.try_init(),
     };
     started.map_err(|_| TelemetryError::AlreadyRunning)?;
+    if let Some(tracer) = tracer {
+        calls::listen(tracer);
+    }
     if let Some(reason) = refused {
         tracing::warn!(%reason, "the trace collector cannot be used; nothing is exported");
     }
-    Ok(Telemetry { provider })
+    Ok(Telemetry { exporting })
 }
 
-/// Says whether something may be part of log lines.
-fn is_line(metadata: &tracing::Metadata<'_>) -> bool {
-    metadata.target() != "headgate::request"
-}
-
-fn exporting_to(collector: &Collector, settings: &Settings) -> Result<SdkTracerProvider, String> {
-    let (exporter, failure) = export::exporter_to(collector)?;
+fn exporting_to(collector: &Collector, settings: &Settings) -> Result<(SdkTracerProvider, Delivery), String> {
+    let (way, pace) = export::way_to(collector)?;
     let resource = Resource::builder()
         .with_service_name("headgate")
         .with_attribute(opentelemetry::KeyValue::new("service.version", settings.version))
         .with_attribute(opentelemetry::KeyValue::new("service.instance.id", settings.instance.clone()))
         .build();
-    let exporter = traces::Masked::new(exporter, failure);
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+    let (outbox, delivery) = Outbox::open(way, &resource, pace);
+    Ok((SdkTracerProvider::builder().with_span_processor(outbox).with_resource(resource).build(), delivery))
 }
 
 impl Telemetry {
     /// Sends what is left and stops exporting.
-    pub fn stop(self) {
-        if let Some(provider) = self.provider
-            && let Err(error) = provider.shutdown()
-        {
-            tracing::warn!(error = %error, "the last spans could not be exported");
+    pub async fn stop(self) {
+        if let Some((provider, delivery)) = self.exporting {
+            // No span is taken any more; there is nothing else that could fail here.
+            drop(provider.shutdown());
+            delivery.finish().await;
         }
     }
 }
@@ -157,11 +159,12 @@ pub fn chain(error: &dyn Error) -> String {
 /// Masks everything that looks like a secret: our tokens keep their public part, providers' keys their prefix.
 #[must_use]
 pub fn mask_secrets(line: &str) -> Cow<'_, str> {
-    const PREFIXES: &[&str] = &["hgk_", "hga_", "hgj_", "hge_", "sk-", "Bearer ", "AIza", "gsk_", "AKIA"];
+    if line.len() <= SHORTEST_SECRET {
+        return Cow::Borrowed(line);
+    }
     let mut masked = String::new();
     let mut rest = line;
-    while let Some((at, prefix)) = PREFIXES.iter().filter_map(|prefix| rest.find(prefix).map(|at| (at, *prefix))).min()
-    {
+    while let Some((at, prefix)) = find_prefix(rest) {
         let (before, found) = rest.split_at(at);
         let body = &found[prefix.len()..];
         let end = body.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.~+/=".contains(c))).unwrap_or(body.len());
@@ -181,9 +184,24 @@ pub fn mask_secrets(line: &str) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
+/// What follows the prefix of a secret is this long, in bytes; shorter words only look alike.
+const SHORTEST_SECRET: usize = 16;
+
+/// Finds what a secret may begin with, in one pass: every text of every span comes by here.
+fn find_prefix(text: &str) -> Option<(usize, &'static str)> {
+    const PREFIXES: &[&str] = &["hgk_", "hga_", "hgj_", "hge_", "sk-", "Bearer ", "AIza", "gsk_", "AKIA"];
+    text.as_bytes().windows(2).enumerate().find_map(|(at, pair)| {
+        // The beginnings of all of them; the rest of the list is looked at only then.
+        if !matches!(pair, b"hg" | b"sk" | b"Be" | b"AI" | b"gs" | b"AK") {
+            return None;
+        }
+        let rest = &text.as_bytes()[at..];
+        PREFIXES.iter().find(|prefix| rest.starts_with(prefix.as_bytes())).map(|prefix| (at, *prefix))
+    })
+}
+
 /// How much of the text after `prefix` may be seen: all of a short word that only looks alike, `l1_<kid12>` of our own.
 fn public_length(prefix: &str, body: &str) -> usize {
-    const SHORTEST_SECRET: usize = 16;
     if body.len() < SHORTEST_SECRET {
         return body.len();
     }
@@ -231,21 +249,22 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_secret_is_found_wherever_it_stands() {
+        for prefix in ["hgk_", "hga_", "hgj_", "hge_", "sk-", "Bearer ", "AIza", "gsk_", "AKIA"] {
+            for (before, after) in [("", ""), ("s", " "), ("h", "\n"), ("é", "é"), ("hg sk A B ", "\""), ("sk", "'")]
+            {
+                let line = format!("{before}{prefix}ABCDEFGHIJKLMNOPQRSTUV{after}");
+                assert_eq!(mask_secrets(&line), format!("{before}{prefix}(hidden){after}"));
+            }
+        }
+    }
+
+    #[test]
     fn ordinary_lines_are_untouched() {
         for line in ["listening on 127.0.0.1:7410", "task-list done", "desk-top sk-1", "Bearer of news"] {
             assert_eq!(mask_secrets(line), line);
         }
         assert!(matches!(mask_secrets("nothing here"), Cow::Borrowed(_)));
-    }
-
-    #[test]
-    fn without_a_collector_a_call_has_no_span() {
-        let filter = EnvFilter::builder().parse("debug").expect("a filter");
-        let lines = tracing_subscriber::fmt::layer().with_writer(io::sink).with_filter(filter.and(filter_fn(is_line)));
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
-            assert!(tracing::info_span!(target: "headgate::request", "gateway.request").is_disabled());
-            assert!(!tracing::info_span!("control.request").is_disabled());
-        });
     }
 
     #[tokio::test]
@@ -259,6 +278,11 @@ mod tests {
             ca_file,
             protocol: protocol.map(str::to_owned),
             timeout_ms: None,
+            headers: None,
+            compression: None,
+            every_ms: None,
+            batch: None,
+            waiting: None,
         };
         let settings = Settings {
             filter: "info".to_owned(),
@@ -277,7 +301,7 @@ mod tests {
             (collector("http://127.0.0.1:4318", None, Some("http/json")), "http/protobuf"),
             (collector("https://127.0.0.1:4317", Some(folder.path().join("none.pem")), None), "none.pem"),
             (collector("https://127.0.0.1:4318", Some(folder.path().join("none.pem")), http), "none.pem"),
-            (collector("https://127.0.0.1:4317", Some(junk), None), "tls"),
+            (collector("https://127.0.0.1:4317", Some(junk), None), "certificate"),
             (slow, "milliseconds"),
         ] {
             let refused = exporting_to(&collector, &settings).expect_err("refused");
@@ -290,7 +314,8 @@ mod tests {
         }
         start(&Settings { collector: Some(collector("http://[nowhere", None, None)), ..settings })
             .expect("started")
-            .stop();
+            .stop()
+            .await;
     }
 
     #[test]

@@ -89,7 +89,7 @@ async fn perform_async(invocation: &Invocation, settings: &Resolved, environment
         Task::Config | Task::AuditVerify { .. } => Ok(()),
     };
     if let Some(running) = running {
-        running.stop();
+        running.stop().await;
     }
     done
 }
@@ -147,10 +147,16 @@ fn find_collector(settings: &Resolved, environment: &Environment) -> Option<tele
         (None, Some(exact)) => telemetry::Endpoint::Traces(exact.to_owned()),
         (given, _) => telemetry::Endpoint::Base(given.or_else(|| standard("ENDPOINT"))?.to_owned()),
     };
+    let batches = |name: &str| environment.find(&format!("OTEL_BSP_{name}")).map(str::to_owned);
     Some(telemetry::Collector {
         endpoint,
         ca_file: standard("CERTIFICATE").map(PathBuf::from),
         protocol: standard("PROTOCOL").map(str::to_owned),
         timeout_ms: standard("TIMEOUT").map(str::to_owned),
+        headers: standard("HEADERS").map(telemetry::Headers::new),
+        compression: standard("COMPRESSION").map(str::to_owned),
+        every_ms: batches("SCHEDULE_DELAY"),
+        batch: batches("MAX_EXPORT_BATCH_SIZE"),
+        waiting: batches("MAX_QUEUE_SIZE"),
     })
 }

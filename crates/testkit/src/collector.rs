@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
@@ -67,8 +68,16 @@ impl Collector {
         Ok((Self::serve(server, "https").await?, certificate))
     }
 
-    async fn serve(mut server: Server, scheme: &'static str) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("binding the collector")?;
+    /// Starts one at an address that was free before.
+    pub async fn start_at(address: SocketAddr) -> Result<Self> {
+        Self::serve_on(TcpListener::bind(address).await.context("binding the collector")?, Server::builder(), "http")
+    }
+
+    async fn serve(server: Server, scheme: &'static str) -> Result<Self> {
+        Self::serve_on(TcpListener::bind("127.0.0.1:0").await.context("binding the collector")?, server, scheme)
+    }
+
+    fn serve_on(listener: TcpListener, mut server: Server, scheme: &'static str) -> Result<Self> {
         let port = listener.local_addr()?.port();
         let kept = Kept::default();
         let serving =

@@ -24,7 +24,7 @@ use ingress::admit::Notes;
 use ingress::field::header_value;
 use link::usage::event::OpenedCall;
 use llm::canonical::event::FinishReason;
-use runtime::telemetry::calls;
+use runtime::telemetry::calls::CallSpan;
 use throttle::Standing;
 use throttle::live::Watch;
 use tokio::time::Instant;
@@ -103,7 +103,7 @@ pub(crate) struct Meter {
     pub(crate) waited: Duration,
     overhead: Option<Duration>,
     first_byte: Option<Duration>,
-    span: tracing::Span,
+    span: CallSpan,
     is_settled: bool,
     /// Whether the secret that was shown is being rotated away.
     pub(crate) is_by_old_secret: bool,
@@ -144,7 +144,7 @@ impl Meter {
             waited: Duration::ZERO,
             overhead: None,
             first_byte: None,
-            span: calls::start_call(),
+            span: CallSpan::start(),
             is_settled: false,
             is_by_old_secret: false,
             worker,
@@ -157,8 +157,8 @@ impl Meter {
     }
 
     /// Makes the call's span a child of the client's.
-    pub(crate) fn continue_trace(&self, headers: &http::HeaderMap) {
-        calls::continue_from(&self.span, headers);
+    pub(crate) fn continue_trace(&mut self, headers: &http::HeaderMap) {
+        self.span.continue_from(headers);
     }
 
     /// Holds more of budgets before a further attempt, when those before took something.

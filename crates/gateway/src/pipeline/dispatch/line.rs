@@ -244,7 +244,7 @@ async fn prepare(
     provider: &'static dyn Provider,
     deployment: &DeploymentPolicy,
     until: Instant,
-    meter: &Meter,
+    meter: &mut Meter,
 ) -> Tried<(Origin, Request<Empty<Bytes>>, String)> {
     let misnamed =
         |detail: String| Failed::unsendable(Scope::Deployment, Rejection::new(GatewayCode::RequestInvalid, detail));

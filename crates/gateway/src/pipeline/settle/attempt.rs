@@ -6,7 +6,7 @@ use llm::canonical::event::FinishReason;
 use llm::dialect::Dialect;
 use provider::scan::Scan;
 use provider::skim::answer_id;
-use runtime::telemetry::calls::{self, AttemptSpan};
+use runtime::telemetry::calls::AttemptSpan;
 use tokio::time::Instant;
 use upstream::load::UnderWay;
 
@@ -24,18 +24,20 @@ pub(super) struct Current {
 
 impl Meter {
     /// Returns what tells the upstream at `to` which span its request is part of; `None` while tracing is off.
-    pub(crate) fn traceparent(&self, to: &Uri) -> Option<HeaderValue> {
-        self.current.as_ref()?.span.as_deref()?.traceparent(to)
+    pub(crate) fn traceparent(&mut self, to: &Uri) -> Option<HeaderValue> {
+        Some(self.current.as_mut()?.span.as_deref_mut()?.traceparent(to))
     }
 
     /// Tells whoever listens what the request asks of the model: on the span of the attempt under way, before it on that of the call.
-    pub(crate) fn note_request(&self, scan: &Scan, body: &[u8]) {
-        let attempt = self.current.as_ref().and_then(|current| current.span.as_deref());
-        let span = attempt.map_or(&self.span, AttemptSpan::span);
-        if !span.is_disabled() {
+    pub(crate) fn note_request(&mut self, scan: &Scan, body: &[u8]) {
+        let notes = match self.current.as_mut().and_then(|current| current.span.as_deref_mut()) {
+            Some(attempt) => attempt.notes(),
+            None => self.span.notes(),
+        };
+        if let Some(mut notes) = notes {
             let temperature = scan.number("temperature", "temperature", body);
             let top_p = scan.number("top_p", "topP", body);
-            calls::record_asked(span, scan.output_cap(), temperature, top_p);
+            notes.asked(scan.output_cap(), temperature, top_p);
         }
     }
 
@@ -90,7 +92,7 @@ impl Meter {
         self.is_estimated |= bill.is_estimated;
         self.worker.metrics.attempt(&record.provider, outcome);
         if let Some(span) = span {
-            span.end(&self.span, &record, self.finish.map(FinishReason::as_str));
+            span.end(&mut self.span, &record, self.finish.map(FinishReason::as_str));
         }
         // One attempt is the rule; a vector left alone makes room for four.
         self.attempts.reserve_exact(1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::usage::{AttemptOutcome, Endpoint};
 use ingress::admit::Notes;
 use ingress::field::header_value;
-use runtime::telemetry::calls;
+use runtime::telemetry::calls::CallSpan;
 use tokio::time::Instant;
 
 use super::Meter;
@@ -34,6 +34,7 @@ impl Meter {
         copy.route = self.route;
         copy.model.clone_from(&self.model);
         copy.notes = self.notes.clone();
+        copy.span = CallSpan::start_within(&self.span);
         copy.notes.metadata.push(("headgate.shadow_of".to_owned(), self.request_id.to_string()));
         copy
     }
@@ -56,7 +57,7 @@ impl Meter {
         // The vendor's time and the user's; ours cannot be told apart in it.
         turn.overhead = Some(Duration::ZERO);
         turn.first_byte = Some(Duration::ZERO);
-        turn.span = calls::start_turn(&self.span);
+        turn.span = CallSpan::start_within(&self.span);
         turn
     }
 
@@ -91,7 +92,7 @@ impl Meter {
             waited: Duration::ZERO,
             overhead: None,
             first_byte: None,
-            span: self.span.clone(),
+            span: self.span.beside(),
             is_settled: false,
             is_by_old_secret: self.is_by_old_secret,
         })

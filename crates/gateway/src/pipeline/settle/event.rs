@@ -88,7 +88,7 @@ impl Meter {
             cost_nano_usd: cost.as_nanos(),
             cache: self.cache,
         });
-        trace::end(&self.span, self, outcome, status, usage, cost);
+        trace::end(std::mem::take(&mut self.span), self, outcome, status, usage, cost);
         // A refusal for want of room must not take up the room that is left for calls in flight.
         let is_kept = self.endpoint.is_metered() && code != Some(GatewayCode::UsageFull);
         let caller = self.caller.filter(|_| is_kept)?;
