@@ -2,8 +2,8 @@
 //!
 //! A request never changes threads, so nothing on its way is contended. HTTP/1.1 is spoken by `http1`, HTTP/2 by hyper. Not here:
 //! what a request means (`pipeline`).
-//! Invariants: a connection that sends nothing is closed after `idle_ms`, one that begins a head and does not end it after
-//! `header_read_ms`; a panic in one call answers that call with 500 and touches no other; after a stop every call in flight may
+//! Invariants: a connection that sends nothing is closed after `idle_ms`, one of HTTP/2 without a call after twice that whatever
+//! it sends, one that begins a head and does not end it after `header_read_ms`; a panic in one call answers that call with 500 and touches no other; after a stop every call in flight may
 //! finish until the drain's deadline.
 
 pub(crate) mod body;
@@ -16,7 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -177,10 +177,17 @@ where
         Some(Protocol::Http2) => {
             let bodies = Arc::new(Bodies::default());
             let idle = Duration::from_millis(limits.idle_ms);
-            runtime::tasks::spawn("gateway.http2.stalls", end_stalled(Arc::downgrade(&bodies), idle));
-            let served = Box::pin(http2(limits).serve_connection(TokioIo::new(opening), Shared { calls, bodies }));
+            let shared = Shared { calls, bodies: bodies.clone() };
+            let served = Box::pin(http2(limits).serve_connection(TokioIo::new(opening), shared));
             // GOAWAY loses nothing: streams that were opened before the client has read it are served.
-            drive(served, http2::Connection::graceful_shutdown, Phase::Leaving, &mut patience, &connection).await;
+            let served =
+                drive(served, http2::Connection::graceful_shutdown, Phase::Leaving, &mut patience, &connection);
+            tokio::select! {
+                // First, so that what it finds is acted upon in the same turn.
+                biased;
+                () = watch(&bodies, idle, &connection) => {}
+                () = served => {}
+            }
         }
     }
     metrics.connections.sub(1);
@@ -207,7 +214,7 @@ async fn drive<C: Future>(
             if ends_when == Phase::Leaving && !connection.has_request() {
                 return is_over.map(|_| ());
             }
-            let is_due = ends_when == Phase::Leaving && patience.phase() >= Phase::Leaving;
+            let is_due = ends_when == Phase::Leaving && (patience.phase() >= Phase::Leaving || connection.is_ending());
             match is_over {
                 Poll::Ready(Over::Cut) => return Poll::Ready(()),
                 Poll::Ready(Over::Lingered) if !is_ending => {}
@@ -221,12 +228,21 @@ async fn drive<C: Future>(
     .await;
 }
 
-/// Ends the calls of a connection whose client takes nothing of their answers, for as long as the connection is there.
-async fn end_stalled(bodies: Weak<Bodies<ReplyBody>>, idle: Duration) {
+/// Ends the calls of a connection whose client takes nothing of their answers, and lets one end that has no calls any more:
+/// pings are no reason to keep it. Returns when such a one did not end by itself.
+async fn watch(bodies: &Arc<Bodies<ReplyBody>>, idle: Duration, connection: &Connection) {
     loop {
         sleep(idle).await;
-        let Some(bodies) = bodies.upgrade() else { return };
         bodies.look();
+        // Held by the connection and here; beyond that by each call that has no answer yet.
+        let has_calls = Arc::strong_count(bodies) > 2;
+        if has_calls || !bodies.has_rested() || !connection.has_request() {
+            continue;
+        }
+        if connection.is_ending() {
+            return;
+        }
+        connection.end();
     }
 }
 

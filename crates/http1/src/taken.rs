@@ -15,7 +15,11 @@ use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
 /// The bodies of one connection.
-pub struct Bodies<B>(Mutex<Vec<Weak<Held<B>>>>);
+pub struct Bodies<B> {
+    held: Mutex<Vec<Weak<Held<B>>>>,
+    n_held: AtomicU64,
+    n_held_before: AtomicU64,
+}
 
 /// A body that is dropped when the client takes nothing of it. Asked after that, it breaks off with the error it was given.
 pub struct Taken<B: Body> {
@@ -34,7 +38,7 @@ struct Held<B> {
 
 impl<B> Default for Bodies<B> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self { held: Mutex::default(), n_held: AtomicU64::new(0), n_held_before: AtomicU64::new(u64::MAX) }
     }
 }
 
@@ -47,14 +51,15 @@ impl<B: Body> Bodies<B> {
             n_asked_before: AtomicU64::new(u64::MAX),
             is_waiting: AtomicBool::new(false),
         });
-        self.0.lock().push(Arc::downgrade(&held));
+        self.held.lock().push(Arc::downgrade(&held));
+        self.n_held.fetch_add(1, Ordering::Relaxed);
         Taken { held, broken }
     }
 
     /// Drops bodies of which nothing was taken since the last look, and returns how many.
     pub fn look(&self) -> usize {
         let mut stalled = Vec::new();
-        self.0.lock().retain(|held| {
+        self.held.lock().retain(|held| {
             let Some(held) = held.upgrade() else { return false };
             let n_asked = held.n_asked.load(Ordering::Relaxed);
             let is_same = held.n_asked_before.swap(n_asked, Ordering::Relaxed) == n_asked;
@@ -65,6 +70,13 @@ impl<B: Body> Bodies<B> {
         });
         // Dropped without the lock: what a body does at its end is its own affair.
         stalled.len()
+    }
+
+    /// Says whether no body is there, and none came since this was last asked.
+    pub fn has_rested(&self) -> bool {
+        let n_held = self.n_held.load(Ordering::Relaxed);
+        let is_same = self.n_held_before.swap(n_held, Ordering::Relaxed) == n_held;
+        is_same && self.held.lock().iter().all(|held| held.strong_count() == 0)
     }
 }
 
@@ -137,6 +149,18 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_rests_when_no_body_is_there_and_none_came() {
+        let (bodies, taken, _) = held(&[]);
+        assert!(!bodies.has_rested(), "one is there");
+        assert!(!bodies.has_rested(), "it still is");
+        drop(taken);
+        assert!(bodies.has_rested());
+        drop(bodies.hold(Told(Vec::new(), Arc::default()), Gone));
+        assert!(!bodies.has_rested(), "one came and went");
+        assert!(bodies.has_rested());
+    }
+
+    #[test]
     fn a_body_of_which_nothing_is_taken_is_dropped_at_the_second_look() {
         for n_taken in 0..2 {
             let (bodies, mut taken, is_dropped) = held(&[Poll::Ready("a"), Poll::Ready("b")]);
@@ -160,6 +184,6 @@ mod tests {
         }
         assert_eq!(ask(&mut taken), Poll::Ready(None));
         drop(taken);
-        assert_eq!((bodies.look(), bodies.0.lock().len()), (0, 0));
+        assert_eq!((bodies.look(), bodies.held.lock().len()), (0, 0));
     }
 }
