@@ -3,6 +3,7 @@
 //! What needs real sockets (listeners, drain) is in `listener`. Nothing here sleeps: an upstream hangs by never answering, and
 //! the paused clock moves on to the next deadline by itself.
 
+mod bad;
 mod faults;
 mod harness;
 mod listener;

@@ -1,6 +1,7 @@
 //! A gateway, its policy, its upstreams and its clients, all in one thread.
 
 pub(crate) mod client;
+pub(crate) mod h2;
 pub(crate) mod kept;
 pub(crate) mod policy;
 pub(crate) mod raw;

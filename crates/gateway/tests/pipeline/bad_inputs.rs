@@ -1,5 +1,4 @@
-//! Input that is odd or meant to harm, beyond what cannot be read at all (`hostile`): each has its answer, what is refused
-//! reaches no upstream, and what is let through arrives as it was.
+//! Input that is odd or meant to harm and needs more than one look: beyond what stands in a line of `bad`.
 
 use domain::WorkspaceId;
 use serde_json::{Value, json};
@@ -10,28 +9,6 @@ use crate::harness::policy::{World, token};
 use crate::harness::upstream::{Play, anthropic_whole, json_answer, openai_whole};
 
 const CHAT: &str = "/v1/chat/completions";
-
-#[tokio::test(start_paused = true)]
-async fn numbers_that_are_none() {
-    let bench = Bench::new();
-    for number in
-        ["NaN", "Infinity", "-Infinity", "0x10", "01", "1.", ".5", "+1", "-1", "1.5", "\"7\"", "[]", "{}", "true"]
-    {
-        let body = format!(
-            "{{\"model\":\"gpt\",\"max_tokens\":{number},\"messages\":[{{\"role\":\"user\",\"content\":\"Hi\"}}]}}"
-        );
-        for path in [CHAT, "/v1/messages"] {
-            let answer = bench.ask(Ask::post(path, body.clone())).await;
-            assert_eq!(
-                (answer.status.as_u16(), answer.code().as_str()),
-                (400, "request_invalid"),
-                "{number}: {}",
-                answer.text()
-            );
-        }
-    }
-    assert_eq!(bench.upstreams.n_dials(), 0);
-}
 
 #[tokio::test(start_paused = true)]
 async fn numbers_that_are_only_absurd_go_to_whoever_knows_their_bounds() {
@@ -58,47 +35,6 @@ async fn numbers_that_are_only_absurd_go_to_whoever_knows_their_bounds() {
                 ),
                 status => assert_eq!((status, calls.len()), (400, 0), "{field} {number}: {}", answer.text()),
             }
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_great_many_of_everything() {
-    let message = |n: usize| json!({"role": if n.is_multiple_of(2) { "user" } else { "assistant" }, "content": format!("turn {n}")});
-    let tool =
-        |n: usize| json!({"type": "function", "function": {"name": format!("f{n}"), "parameters": {"type": "object"}}});
-    let many_messages = json!({"model": "M", "messages": (0..10_001).map(message).collect::<Vec<_>>()});
-    let many_tools =
-        json!({"model": "M", "tools": (0..10_000).map(tool).collect::<Vec<_>>(), "messages": [message(0)]});
-    let keys: serde_json::Map<String, Value> = (0..100_000).map(|n| (format!("k{n}"), json!(n))).collect();
-    let many_keys = json!({"model": "M", "metadata": keys, "messages": [message(0)]});
-    let deep =
-        (0..100).fold(json!({"type": "string"}), |inner, _| json!({"type": "object", "properties": {"inner": inner}}));
-    let nested = json!({"model": "M", "messages": [message(0)], "tools": [{"type": "function", "function": {"name": "f", "parameters": deep}}]});
-    let recursive = json!({"$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}}, "$ref": "#/$defs/node"});
-    let recursive = json!({"model": "M", "messages": [message(0)],
-        "tools": [{"type": "function", "function": {"name": "f", "parameters": recursive}}]});
-    for (name, body) in [
-        ("messages", many_messages),
-        ("tools", many_tools),
-        ("keys", many_keys),
-        ("a nested schema", nested),
-        ("a recursive schema", recursive),
-    ] {
-        for model in ["gpt", "claude"] {
-            let bench = Bench::new();
-            bench.upstreams.play("openai.test", openai_whole());
-            bench.upstreams.play("anthropic.test", anthropic_whole());
-            let mut body = body.clone();
-            body["model"] = json!(model);
-            let answer = bench.ask(Ask::post(CHAT, body.to_string())).await;
-            assert!(
-                matches!(answer.status.as_u16(), 200 | 400),
-                "{name} for {model}: {} {}",
-                answer.status,
-                answer.text()
-            );
-            assert_eq!(bench.ask(chat("echo/echo-1")).await.status, 200, "the next caller is served after {name}");
         }
     }
 }
@@ -187,82 +123,4 @@ async fn another_workspaces_models_are_models_that_are_not_there() {
         listed.text()
     );
     assert_eq!(bench.upstreams.n_dials(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn connections_that_play_tricks() {
-    let bench = Bench::new();
-    let key = token().expose().to_owned();
-    let list = format!("GET /v1/models HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\n\r\n");
-    // A thousand requests at once are answered in their order, each once.
-    let pipelined = bench.raw(&[list.repeat(1_000).as_bytes()]).await;
-    assert_eq!(pipelined.matches("HTTP/1.1 200").count(), 1_000);
-    // An upgrade is not granted, and what follows is a request of its own.
-    let upgrade = format!(
-        "GET /v1/models HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
-    );
-    let upgraded = bench
-        .raw(&[format!("{upgrade}GET /v1/nothing HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\n\r\n").as_bytes()])
-        .await;
-    assert!(!upgraded.contains("HTTP/1.1 101"), "{upgraded}");
-    assert_eq!(
-        (upgraded.matches("HTTP/1.1 200").count(), upgraded.matches("HTTP/1.1 404").count()),
-        (1, 1),
-        "{upgraded}"
-    );
-    for (name, request) in [
-        ("two hosts", format!("GET /v1/models HTTP/1.1\r\nhost: a\r\nhost: b\r\nx-api-key: {key}\r\n\r\n")),
-        (
-            "another host in the line",
-            format!("GET http://evil.test/v1/models HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\n\r\n"),
-        ),
-        ("no host", format!("GET /v1/models HTTP/1.1\r\nx-api-key: {key}\r\n\r\n")),
-        ("CONNECT", format!("CONNECT evil.test:443 HTTP/1.1\r\nhost: evil.test:443\r\nx-api-key: {key}\r\n\r\n")),
-        ("TRACE", format!("TRACE /v1/models HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\n\r\n")),
-        (
-            "a long address",
-            format!("GET /v1/models/{} HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\n\r\n", "a".repeat(65_000)),
-        ),
-        ("a header without a colon", format!("GET /v1/models HTTP/1.1\r\nhost: a\r\nx-api-key {key}\r\n\r\n")),
-    ] {
-        let answer = bench.raw(&[request.as_bytes()]).await;
-        assert!(answer.matches("HTTP/1.1 ").count() <= 1, "{name}: {answer}");
-        let is_plain = answer.starts_with("HTTP/1.1 200")
-            || answer.starts_with("HTTP/1.1 4")
-            || answer.starts_with("HTTP/1.1 505");
-        assert!(is_plain || answer.is_empty(), "{name}: {answer}");
-        assert!(!answer.contains(&key), "{name}: the key is not told back: {answer}");
-    }
-    assert_eq!(bench.upstreams.n_dials(), 0);
-    assert_eq!(bench.ask(chat("echo/echo-1")).await.status, 200, "the next caller is served");
-}
-
-#[tokio::test(start_paused = true)]
-async fn keys_count_only_where_they_belong() {
-    let bench = Bench::new();
-    let key = token().expose().to_owned();
-    let get = |path: &str| Ask::new(http::Method::GET, path, "");
-    let swapped: String =
-        key.chars().map(|c| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c }).collect();
-    for (name, ask) in [
-        ("no key", get("/v1/models")),
-        ("a key as a cookie", get("/v1/models").header("cookie", format!("x-api-key={key}"))),
-        ("a key as basic credentials", get("/v1/models").header("authorization", format!("Basic {key}"))),
-        ("half a key", get("/v1/models").header("x-api-key", &key[..key.len() / 2])),
-        ("a key and more", get("/v1/models").header("x-api-key", format!("{key}x"))),
-        ("two keys in one", get("/v1/models").header("x-api-key", format!("{key},{key}"))),
-        ("another case", get("/v1/models").header("x-api-key", swapped)),
-        (
-            "a signed token without a signature",
-            get("/v1/models").header("authorization", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9."),
-        ),
-    ] {
-        let answer = bench.ask(ask).await;
-        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (401, "key_invalid"), "{name}: {}", answer.text());
-        assert!(!answer.text().contains(&key[8..]), "{name}");
-    }
-    for header in ["X-API-KEY", "x-Api-Key"] {
-        let request = format!("GET /v1/models HTTP/1.1\r\nhost: a\r\n{header}: {key}\r\nconnection: close\r\n\r\n");
-        assert!(bench.raw(&[request.as_bytes()]).await.starts_with("HTTP/1.1 200"), "{header}");
-    }
 }

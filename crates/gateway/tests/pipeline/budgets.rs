@@ -157,6 +157,23 @@ async fn as_many_calls_are_served_as_there_is_money_for_and_the_next_is_told_why
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_thousand_choices_are_held_as_a_thousand() {
+    // Enough for a hundred answers of ten tokens.
+    let lent = Lent::new(budget(Measure::Cost), 100 * COST);
+    lent.bench.upstreams.play("openai.test", openai_whole());
+    let many = |n: u64| {
+        let body = json!({"model": "gpt", "n": n, "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}]});
+        Ask::post("/v1/chat/completions", body.to_string())
+    };
+    for n in [1_000, u64::MAX] {
+        let refused = lent.bench.ask(many(n)).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (402, "budget_exhausted"), "{}", refused.text());
+    }
+    assert_eq!(lent.bench.upstreams.n_dials(), 0, "nothing was sent");
+    assert_eq!(lent.bench.ask(many(10)).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_is_said_in_the_dialect_of_the_client() {
     let lent = Lent::new(budget(Measure::Requests), 0);
     let answer = lent.bench.ask(messages("claude")).await;
