@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use serde_json::json;
 use testkit::headgate::{Start, data_dir};
 use testkit::upstream::{Gate, Reply};
@@ -123,6 +124,37 @@ async fn provider_variables_make_credentials_and_models() -> Result<()> {
     for secret in [headgate.field("virtual_key"), headgate.field("access_token"), "sk-upstream-secret-000000"] {
         assert!(!headgate.log().contains(secret), "a secret is in the log");
     }
+    assert!(headgate.stop().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_file_that_variables_name_makes_a_cloud_and_one_that_is_not_there_does_no_harm() -> Result<()> {
+    let (without, folder, keys) = (data_dir()?, data_dir()?, data_dir()?);
+    let file = keys.path().join("key.json");
+    let variables = |start: Start| {
+        let path = file.to_str().expect("a plain path");
+        let start = start.env("GOOGLE_APPLICATION_CREDENTIALS", path);
+        start.env("GOOGLE_CLOUD_PROJECT", "p-1").env("GOOGLE_CLOUD_LOCATION", "europe-west4")
+    };
+    let mut headgate = variables(Start::role("up", without.path())?).ready().await?;
+    assert!(headgate.log().contains("the provider is left out"), "{}", headgate.log());
+    assert!(!models_of(&headgate).await?.iter().any(|name| name.starts_with("gemini")));
+    assert!(headgate.stop().await?.success());
+
+    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?.serialize_pem();
+    let account = json!({"type": "service_account", "project_id": "p-1", "client_email": "gate@p-1.iam.gserviceaccount.com",
+        "private_key": key, "private_key_id": "k1", "token_uri": "https://oauth2.googleapis.com/token"});
+    std::fs::write(&file, account.to_string())?;
+    let mut headgate = variables(Start::role("up", folder.path())?).ready().await?;
+    let names = models_of(&headgate).await?;
+    assert!(names.iter().any(|name| name.starts_with("gemini")), "{names:?}");
+    let path = format!("/api/v1/organizations/{}/credentials", headgate.field("organization_id"));
+    let listed = headgate.as_admin()?.get(&path).await?;
+    let made = listed["items"].as_array().into_iter().flatten().find(|made| made["provider"] == "vertex");
+    let address = "https://europe-west4-aiplatform.googleapis.com/v1/projects/p-1/locations/europe-west4";
+    assert_eq!(made.expect("a credential")["base_url"], address, "{listed}");
+    assert!(!headgate.log().contains("PRIVATE KEY"), "a secret is in the log");
     assert!(headgate.stop().await?.success());
     Ok(())
 }

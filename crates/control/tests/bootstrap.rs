@@ -13,7 +13,8 @@ use http::StatusCode;
 use crate::world::{Secrets, World};
 
 fn variables(pairs: &'static [(&'static str, &'static str)]) -> Vec<FromEnvironment> {
-    bootstrap::variables(|name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+    let get = |name: &str| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    bootstrap::variables(get, |_| None)
 }
 
 async fn credentials(world: &World) -> Vec<CredentialView> {

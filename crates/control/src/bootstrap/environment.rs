@@ -47,12 +47,18 @@ impl FromEnvironment {
     }
 }
 
-/// Reads the variables of every provider through `get`; providers without a key or an address are left out.
+/// Reads the variables of every provider through `get`, and through `open` the files that they name; providers without a key or an
+/// address are left out, and so are those whose file cannot be read.
 #[must_use]
-pub fn variables(get: impl Fn(&str) -> Option<String>) -> Vec<FromEnvironment> {
+pub fn variables(
+    get: impl Fn(&str) -> Option<String>,
+    open: impl Fn(&str) -> Option<Secret<String>>,
+) -> Vec<FromEnvironment> {
     let found = provider::ALL.iter().map(|provider| {
         let found = provider.read_variables(&get);
-        FromEnvironment { provider: provider.spec(), secret: found.secret, base_url: found.base_url, fetch: None }
+        let secret = found.secret.or_else(|| open(found.secret_file.as_deref()?));
+        let base_url = found.base_url.filter(|_| secret.is_some() || found.secret_file.is_none());
+        FromEnvironment { provider: provider.spec(), secret, base_url, fetch: None }
     });
     found.filter(|found| found.secret.is_some() || found.base_url.is_some()).collect()
 }

@@ -30,6 +30,8 @@ pub struct Spec {
     pub key_variable: Option<&'static str>,
     /// Another one, read where the first is not set.
     pub second_key_variable: Option<&'static str>,
+    /// Environment variable that usually names a file with the secret.
+    pub key_file_variable: Option<&'static str>,
     /// Environment variable that usually holds another base address.
     pub base_url_variable: Option<&'static str>,
     /// How another base address is usually told in parts.
@@ -97,6 +99,8 @@ pub(super) fn filled(value: &str) -> Option<String> {
 pub struct FromVariables {
     /// The secret.
     pub secret: Option<Secret<String>>,
+    /// Where the secret is in a file, which whoever may read files reads.
+    pub secret_file: Option<String>,
     /// The base address, where it is not the usual one.
     pub base_url: Option<String>,
 }
@@ -111,9 +115,10 @@ impl Spec {
         let of = |name: Option<&'static str>| filled(&get(name?)?);
         let key = of(self.key_variable).or_else(|| of(self.second_key_variable));
         let secret = key.map(Secret::new).or_else(secret);
+        let secret_file = if secret.is_some() { None } else { of(self.key_file_variable) };
         let parts = self.base_url_parts.filter(|_| secret.is_some());
         let base_url = of(self.base_url_variable).or_else(|| parts?.read(get));
-        FromVariables { secret, base_url }
+        FromVariables { secret, secret_file, base_url }
     }
 }
 
@@ -151,6 +156,7 @@ impl Spec {
         base_url: None,
         key_variable: None,
         second_key_variable: None,
+        key_file_variable: None,
         base_url_variable: None,
         base_url_parts: None,
         needs_credential: true,

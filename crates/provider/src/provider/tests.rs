@@ -613,6 +613,20 @@ fn the_usual_variables_make_a_secret_and_an_address() {
     let (own, shared) = (("GEMINI_API_KEY", "g"), ("GOOGLE_API_KEY", "h"));
     assert_eq!(told("gemini", &[shared, own]).0, some("g"));
     assert_eq!(told("gemini", &[shared, ("GEMINI_API_KEY", "")]).0, some("h"));
+    // Google's cloud names a file, which is read elsewhere, and has an address only together with a project.
+    let file = ("GOOGLE_APPLICATION_CREDENTIALS", "/etc/google/key.json");
+    let (project, location) = (("GOOGLE_CLOUD_PROJECT", "p-1"), ("GOOGLE_CLOUD_LOCATION", "europe-west4"));
+    let cloud = |set: &[(&str, &str)]| {
+        let get = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let found = find("vertex").unwrap().read_variables(&get);
+        (found.secret_file, found.base_url)
+    };
+    let address = "https://europe-west4-aiplatform.googleapis.com/v1/projects/p-1/locations/europe-west4";
+    assert_eq!(cloud(&[file, project, location]), (some(file.1), some(address)));
+    let address = "https://aiplatform.googleapis.com/v1/projects/p-1/locations/global";
+    assert_eq!(cloud(&[file, project]), (some(file.1), some(address)));
+    assert_eq!(cloud(&[file, location]), (None, None), "the file of another service");
+    assert_eq!(cloud(&[project, location]), (None, None), "a project alone is other tools' business");
     // AWS: its own key for this service before the keys of its tools; a region makes the address.
     let (region, keys) = (
         ("AWS_REGION", "eu-west-1"),

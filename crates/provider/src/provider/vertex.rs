@@ -8,11 +8,17 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use llm::dialect::{Dialect, RequestOptions};
 
-use super::{Call, Place, Prefill, Prepared, Provider, Quirks, Spec, Speech, Surface, anthropic, betas, prepare};
+use super::spec::filled;
+use super::{
+    Call, FromVariables, Place, Prefill, Prepared, Provider, Quirks, Spec, Speech, Surface, anthropic, betas, prepare,
+};
 use crate::auth::Scheme;
 use crate::catalog::Model;
 use crate::media::Fetches;
 use crate::task::{PREDICT_EMBED, PREDICT_IMAGE, Task};
+
+/// The location that is none in particular, and the one that the vendor's libraries take when none is named.
+const EVERYWHERE: &str = "global";
 
 /// Vertex AI.
 #[derive(Debug)]
@@ -23,6 +29,7 @@ pub(super) static VERTEX: Vertex = Vertex(Spec {
     name: "vertex",
     title: "Google Vertex AI",
     otel_name: Some("gcp.vertex_ai"),
+    key_file_variable: Some("GOOGLE_APPLICATION_CREDENTIALS"),
     auth: Scheme::GoogleCloud,
     dialects: &[Dialect::Gemini, Dialect::AnthropicMessages, Dialect::OpenAiChat],
     places: &[
@@ -73,6 +80,19 @@ pub(super) static VERTEX: Vertex = Vertex(Spec {
 impl Provider for Vertex {
     fn spec(&self) -> &'static Spec {
         &VERTEX.0
+    }
+
+    /// The variables of the vendor's own libraries. A key file without a project is there for another of its services.
+    fn read_variables(&self, get: &dyn Fn(&str) -> Option<String>) -> FromVariables {
+        let found = self.spec().read_variables(get, || None);
+        let read = |name: &str| filled(&get(name)?);
+        let Some(project) = read("GOOGLE_CLOUD_PROJECT").filter(|_| found.secret_file.is_some()) else {
+            return FromVariables::default();
+        };
+        let location = read("GOOGLE_CLOUD_LOCATION").unwrap_or_else(|| EVERYWHERE.to_owned());
+        let host = if location == EVERYWHERE { String::new() } else { format!("{location}-") };
+        let base_url = format!("https://{host}aiplatform.googleapis.com/v1/projects/{project}/locations/{location}");
+        FromVariables { base_url: Some(base_url), ..found }
     }
 
     fn request_options(&self, upstream_model: &str, model: Option<&Model>) -> RequestOptions {

@@ -120,7 +120,7 @@ impl Running {
         let base = Base::open(settings, data_dir.path(), config, options.may_migrate).await?;
         base.cx.set_courier(Arc::new(courier(settings, options.is_alone)?));
         let fetch = listing::fetch(dial(settings, options.is_alone)?);
-        let variables = bootstrap::variables(|name| environment.find(name).map(str::to_owned));
+        let variables = bootstrap::variables(|name| environment.find(name).map(str::to_owned), read_key_file);
         let variables: Vec<_> = variables.into_iter().map(|found| found.asking(&fetch)).collect();
         let installation = bootstrap::run(&base.cx, &variables)
             .await
@@ -222,6 +222,17 @@ impl Running {
 /// Writes why an act of the control plane failed.
 pub(crate) fn explained(failure: &control::error::Failure) -> anyhow::Error {
     anyhow::anyhow!("{failure}")
+}
+
+/// Reads a provider's key out of a file that a variable names. One that cannot be read keeps nobody from starting.
+fn read_key_file(path: &str) -> Option<Secret<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Some(Secret::new(text)),
+        Err(error) => {
+            tracing::warn!(path, %error, "a file that a provider's variable names cannot be read; the provider is left out");
+            None
+        }
+    }
 }
 
 async fn bind(settings: &Resolved, name: &str) -> Result<TcpListener> {

@@ -61,6 +61,9 @@ fn variables(spec: &Spec) -> String {
     if spec.name == "bedrock" {
         names.push("`AWS_ACCESS_KEY_ID` with `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`".to_owned());
     }
+    if let Some(name) = spec.key_file_variable {
+        names.push(format!("`{name}` with `GOOGLE_CLOUD_PROJECT` and `GOOGLE_CLOUD_LOCATION`"));
+    }
     names.join(", ")
 }
 
