@@ -237,7 +237,7 @@ async fn run(
     meter.dropped = admit::list_unknown(&parts.headers);
     let mut wanted = resolve::resolve(worker, &caller, &head, surface, body, meter).await?;
     let compaction = match surface {
-        Surface::Compact | Surface::CountInput | Surface::Chat(Dialect::OpenAiResponses)
+        Surface::Compact | Surface::CountTokens(Dialect::OpenAiResponses) | Surface::Chat(Dialect::OpenAiResponses)
             if compact::is_wanted(&wanted) =>
         {
             Box::pin(compact::make(worker, &caller, &mut wanted, meter)).await?

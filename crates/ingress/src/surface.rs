@@ -26,8 +26,6 @@ pub enum Surface {
     Chat(Dialect),
     /// A conversation of the responses surface made short; how depends on the targets (`compact`).
     Compact,
-    /// The number of input tokens of a call of the responses surface; counted in Anthropic's form (`compact`).
-    CountInput,
     /// Gemini's content generation, where the address says it.
     GenerateContent {
         /// Whether it asks for a stream.
@@ -64,7 +62,7 @@ impl Surface {
             Endpoint::Completions => Self::Chat(Dialect::OpenAiCompletions),
             Endpoint::Responses => Self::Chat(Dialect::OpenAiResponses),
             Endpoint::Compact => Self::Compact,
-            Endpoint::CountInput => Self::CountInput,
+            Endpoint::CountInput => Self::CountTokens(Dialect::OpenAiResponses),
             Endpoint::Messages => Self::Chat(Dialect::AnthropicMessages),
             Endpoint::GenerateContent { is_stream } => Self::GenerateContent { is_stream },
             Endpoint::CountTokens => Self::CountTokens(Dialect::AnthropicMessages),
@@ -96,7 +94,7 @@ impl Surface {
             }
             Self::Chat(Dialect::AnthropicMessages) => EndpointName::Messages,
             Self::Chat(Dialect::Gemini) | Self::GenerateContent { .. } => EndpointName::GenerateContent,
-            Self::CountTokens(_) | Self::CountInput => EndpointName::CountTokens,
+            Self::CountTokens(_) => EndpointName::CountTokens,
             Self::Embeddings | Self::EmbedContent(_) => EndpointName::Embeddings,
             Self::Task(Task::Rerank) => EndpointName::Rerank,
             Self::Task(Task::Moderation) => EndpointName::Moderations,
@@ -116,7 +114,6 @@ impl Surface {
             Self::GenerateContent { .. } => Operation::Chat(Dialect::Gemini),
             Self::Compact => Operation::Chat(Dialect::OpenAiResponses),
             Self::CountTokens(dialect) => Operation::CountTokens(dialect),
-            Self::CountInput => Operation::CountTokens(Dialect::AnthropicMessages),
             Self::Embeddings | Self::EmbedContent(_) => Operation::Embeddings,
             Self::Task(task) => Operation::Task(task),
         }
@@ -126,7 +123,7 @@ impl Surface {
     pub const fn dialect(self) -> Dialect {
         match self {
             Self::Chat(dialect) | Self::CountTokens(dialect) => dialect,
-            Self::Compact | Self::CountInput => Dialect::OpenAiResponses,
+            Self::Compact => Dialect::OpenAiResponses,
             Self::GenerateContent { .. } | Self::EmbedContent(_) => Dialect::Gemini,
             Self::Embeddings | Self::Task(_) => Dialect::OpenAiChat,
         }
@@ -139,23 +136,24 @@ impl Surface {
             Self::CountTokens(Dialect::Gemini) => ready_gemini(inner_request(&body)?, false, address),
             Self::GenerateContent { is_stream } => ready_gemini(body, is_stream, address),
             Self::Task(task) if task.takes_files() && multipart::is_form(&body) => ready_form(body, address),
-            Self::Chat(_)
-            | Self::Compact
-            | Self::CountInput
-            | Self::CountTokens(_)
-            | Self::Embeddings
-            | Self::Task(_) => ready(body, address),
+            Self::Chat(_) | Self::Compact | Self::CountTokens(_) | Self::Embeddings | Self::Task(_) => {
+                ready(body, address)
+            }
         }
     }
 
     /// Checks that the body has a prompt of the right kind.
     pub fn check_prompt(self, body: &[u8], scan: &Scan) -> Result<(), Rejection> {
-        // Said in the words of responses here, though counted in others'.
-        let operation = if self == Self::CountInput { Self::Compact.operation() } else { self.operation() };
-        let (field, span, starts, kind) = match operation {
+        let (field, span, starts, kind) = match self.operation() {
             // An answer that continues another may need nothing new; the prompt may also be stored upstream.
-            Operation::Chat(Dialect::OpenAiResponses) if scan.input.is_none() => return Ok(()),
-            Operation::Chat(Dialect::OpenAiResponses) => ("input", scan.input, &b"[\"{"[..], "a string or an array"),
+            Operation::Chat(Dialect::OpenAiResponses) | Operation::CountTokens(Dialect::OpenAiResponses)
+                if scan.input.is_none() =>
+            {
+                return Ok(());
+            }
+            Operation::Chat(Dialect::OpenAiResponses) | Operation::CountTokens(Dialect::OpenAiResponses) => {
+                ("input", scan.input, &b"[\"{"[..], "a string or an array")
+            }
             Operation::Chat(Dialect::OpenAiCompletions) => ("prompt", scan.input, &b"[\""[..], "a string or an array"),
             Operation::Chat(Dialect::Gemini) | Operation::CountTokens(Dialect::Gemini) => {
                 ("contents", scan.messages, &b"["[..], "an array of contents")

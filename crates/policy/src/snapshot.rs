@@ -262,6 +262,15 @@ pub struct DeploymentPolicy {
 }
 
 impl DeploymentPolicy {
+    /// Returns the address that its credential leads to; `None` where it has no credential that can be used.
+    #[must_use]
+    pub fn base_url(&self) -> Option<&str> {
+        match &self.credential {
+            CredentialUse::Ready(credential) => Some(&credential.base_url),
+            CredentialUse::None | CredentialUse::Unavailable => None,
+        }
+    }
+
     /// Returns provider and name under which the catalog has what is known of the model.
     #[must_use]
     pub fn known_as(&self) -> (&str, &str) {

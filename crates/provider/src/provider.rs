@@ -242,6 +242,8 @@ pub struct Stamp<'a> {
     pub id: &'a str,
     /// The time of the answer.
     pub now: Timestamp,
+    /// Where the upstream is; `None` where there is none.
+    pub base_url: Option<&'a str>,
 }
 
 /// An answer made without an upstream, in the client's dialect. To be relayed as if an upstream had sent it: status 200,
@@ -325,7 +327,7 @@ pub trait Provider: Sync {
         }
         let speech = match call.operation {
             Operation::Chat(client) => Some(prepare::fullest(spec, call, target, self.speech(client, model))),
-            Operation::CountTokens(client) => Some(self.speech(client, model)),
+            Operation::CountTokens(client) => Some(count::speech(spec, self.speech(client, model))),
             Operation::Embeddings | Operation::Task(_) => None,
         };
         let mut prepared = prepare::prepare(spec, call, target, speech, || {
@@ -435,10 +437,10 @@ pub trait Provider: Sync {
         &self,
         call: &Call<'_>,
         upstream_model: &str,
-        _stamp: &Stamp<'_>,
+        stamp: &Stamp<'_>,
     ) -> Option<Result<LocalAnswer, PrepareError>> {
         let Operation::CountTokens(client) = call.operation else { return None };
-        count::estimated(self.spec(), call, self.speech(client, upstream_model))
+        count::estimated(self.spec(), call, self.speech(client, upstream_model), stamp)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Long conversations of the responses surface made short, and their input counted.
+//! Long conversations of the responses surface made short, and made whole where their input is counted.
 //!
 //! Where every target of a model has its vendor's own operation, the call goes there as it is. Elsewhere the model is asked for a
 //! summary of a transcript, as one call that is booked like any other, and the client gets it in an item of the vendor's kind: as
@@ -13,7 +13,6 @@ use ingress::Rejection;
 use ingress::surface::Surface;
 use llm::canonical::error::DecodeError;
 use llm::dialect::openai_responses::compaction::{self, Compaction};
-use llm::dialect::{Dialect, RequestOptions, Speak as _};
 use policy::Caller;
 use provider::scan;
 use provider::task::Task;
@@ -52,11 +51,7 @@ pub(super) async fn make(
         let expanded = compaction::expand(&body).map_err(|error| refuse(&error))?;
         put(wanted, expanded.unwrap_or(body))?;
     }
-    if wanted.surface == Surface::CountInput {
-        let request = Dialect::OpenAiResponses.decode_request(&wanted.body).map_err(|error| refuse(&error))?;
-        let encoded = Dialect::AnthropicMessages.encode_request(&request, &RequestOptions::STANDARD);
-        let encoded = encoded.map_err(|error| Rejection::new(GatewayCode::RequestInvalid, error.to_string()))?;
-        put(wanted, encoded.body)?;
+    if matches!(wanted.surface, Surface::CountTokens(_)) {
         return Ok(None);
     }
     if is_native {
@@ -104,19 +99,4 @@ pub(super) fn finish(compaction: &Compaction, reply: Reply, meter: &mut Meter) -
         return Ok(Reply::Media(answer, HeaderValue::from_static(EVENTS_TYPE)));
     }
     Ok(Reply::Whole(answer))
-}
-
-/// Writes a count as the responses surface has it.
-pub(super) fn counted(reply: &Reply) -> Result<Reply, Rejection> {
-    let count = |body: &Bytes| serde_json::from_slice::<serde_json::Value>(body).ok()?["input_tokens"].as_u64();
-    let written = |body: &Bytes| {
-        let body = serde_json::json!({"object": "response.input_tokens", "input_tokens": count(body)?});
-        Some(Bytes::from(body.to_string()))
-    };
-    match reply {
-        Reply::Whole(body) => written(body).map(Reply::Whole),
-        Reply::Own(body) => written(body).map(Reply::Own),
-        _ => None,
-    }
-    .ok_or_else(Rejection::internal)
 }

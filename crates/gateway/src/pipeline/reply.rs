@@ -20,7 +20,7 @@ use super::relay::keeper::Keeper;
 use super::relay::stream::Start;
 use super::relay::{ReplyBody, StreamRelay};
 use super::settle::{Meter, micros};
-use super::{again, compact, rates};
+use super::{again, rates};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-headgate-request-id");
 const MODEL: HeaderName = HeaderName::from_static("x-headgate-model");
@@ -80,9 +80,6 @@ impl Reply {
 
     /// Writes the answer of an operation as the surface has it.
     pub(crate) fn finish(self, surface: Surface) -> Result<Self, Rejection> {
-        if surface == Surface::CountInput {
-            return compact::counted(&self);
-        }
         let (Surface::EmbedContent(batch), Self::Whole(body)) = (surface, &self) else { return Ok(self) };
         let answer = openai_embeddings::decode_answer(body).map_err(|_| {
             Rejection::new(GatewayCode::UpstreamError, "the upstream's vectors could not be read; try again shortly")

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Bench;
 use crate::harness::client::{Ask, responses};
-use crate::harness::policy::token;
+use crate::harness::policy::{World, token};
 use crate::harness::upstream::{anthropic_whole, json_answer, responses_whole};
 
 fn post(path: &str, body: &Value) -> Ask {
@@ -94,6 +94,20 @@ async fn input_is_counted_and_a_response_that_is_there_cannot_be_cancelled() {
     let counted = bench.ask(post("/v1/responses/input_tokens", &body)).await;
     assert_eq!(counted.json(), json!({"object": "response.input_tokens", "input_tokens": 17}), "{}", counted.text());
     assert!(bench.upstreams.calls()[0].path.ends_with("/count_tokens"));
+    let mut world = World::empty();
+    world.deployment(1, "gpt", "openai", "http://api.openai.com/v1");
+    let home = Bench::of(&world);
+    home.upstreams
+        .play("api.openai.com", json_answer(200, &json!({"object": "response.input_tokens", "input_tokens": 9})));
+    let body = json!({"model": "gpt", "input": "Hello there"});
+    let counted = home.ask(post("/v1/responses/input_tokens", &body)).await;
+    assert_eq!(counted.json(), json!({"object": "response.input_tokens", "input_tokens": 9}), "{}", counted.text());
+    let asked = &home.upstreams.calls()[0];
+    let sent: Value = serde_json::from_slice(&asked.body).expect("JSON");
+    assert_eq!(
+        (asked.path.as_str(), sent),
+        ("/v1/responses/input_tokens", json!({"model": "up-1", "input": "Hello there"}))
+    );
     // Nobody counts for those that cannot; an estimate is better than none.
     let body = json!({"model": "gpt", "input": "Hello there"});
     let counted = bench.ask(post("/v1/responses/input_tokens", &body)).await.json();

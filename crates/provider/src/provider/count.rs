@@ -1,6 +1,6 @@
 //! Token counts: asked of an upstream that counts, estimated for one that does not.
 //!
-//! A client asks in Anthropic's or Gemini's form, and so does whoever counts; the two need not be the same. Invariant: a
+//! A client asks in Anthropic's, Gemini's or OpenAI's form, and so does whoever counts; the two need not be the same. Invariant: a
 //! count costs nothing and is never a stream.
 
 use bytes::Bytes;
@@ -9,9 +9,10 @@ use llm::canonical::error::DecodeError;
 use llm::canonical::loss::Loss;
 use llm::canonical::request::ChatRequest;
 use llm::dialect::gemini::{self, CountForm};
-use llm::dialect::{Dialect, EncodedRequest, RequestOptions, anthropic_messages};
+use llm::dialect::{Dialect, EncodedRequest, RequestOptions, Speak as _, anthropic_messages, openai_responses};
+use serde_json::json;
 
-use super::{Call, LocalAnswer, Operation, Place, PrepareError, Relay, Spec, Speech, Surface};
+use super::{Call, LocalAnswer, Operation, Place, PrepareError, Relay, Spec, Speech, Stamp, Surface};
 use crate::estimate;
 use crate::scan::Patch;
 
@@ -20,6 +21,9 @@ use crate::scan::Patch;
 pub fn encode_answer(client: Dialect, input_tokens: u64) -> Bytes {
     match client {
         Dialect::Gemini => gemini::encode_count_answer(input_tokens),
+        Dialect::OpenAiResponses => {
+            Bytes::from(json!({"object": "response.input_tokens", "input_tokens": input_tokens}).to_string())
+        }
         _ => anthropic_messages::encode_count_answer(input_tokens),
     }
 }
@@ -28,6 +32,7 @@ pub fn encode_answer(client: Dialect, input_tokens: u64) -> Bytes {
 pub fn decode_answer(upstream: Dialect, body: &[u8]) -> Result<u64, DecodeError> {
     match upstream {
         Dialect::Gemini => gemini::decode_count_answer(body),
+        // Anthropic's and OpenAI's have the same name for the number.
         _ => anthropic_messages::decode_count_answer(body),
     }
 }
@@ -36,6 +41,7 @@ pub fn decode_answer(upstream: Dialect, body: &[u8]) -> Result<u64, DecodeError>
 pub(super) fn decode_request(client: Dialect, body: &[u8]) -> Result<ChatRequest, DecodeError> {
     match client {
         Dialect::Gemini => gemini::decode_count_request(body),
+        Dialect::OpenAiResponses => client.decode_request(body),
         _ => anthropic_messages::decode_count_request(body),
     }
 }
@@ -60,27 +66,54 @@ pub(super) fn body(
         }
         return Ok((patch.apply(call.body), relay));
     }
-    let request = call.decode(client, model)?;
+    let mut request = call.decode(client, model)?;
+    if client == Dialect::OpenAiResponses {
+        losses.extend(openai_responses::as_functions(&mut request));
+    }
     let EncodedRequest { body, losses: lost, .. } = match upstream {
         Dialect::Gemini => {
             let form = if spec.quirks.flat_count { CountForm::Flat } else { CountForm::Wrapped };
             gemini::encode_count_request(&request, options, form)?
         }
+        Dialect::OpenAiResponses => upstream.encode_request(&request, options)?,
         _ => anthropic_messages::encode_count_request(&request, options)?,
     };
     losses.extend(lost);
     Ok((body, relay))
 }
 
+/// Says in which language a model's tokens are counted where it is usually spoken to in this one: OpenAI counts on Responses alone.
+pub(super) fn speech(spec: &Spec, usual: Speech) -> Speech {
+    let counts = |dialect| spec.place(Surface::CountTokens(dialect), false).is_some();
+    match usual {
+        Speech::Dialect(Dialect::OpenAiChat | Dialect::OpenAiCompletions) if counts(Dialect::OpenAiResponses) => {
+            Speech::Dialect(Dialect::OpenAiResponses)
+        }
+        usual => usual,
+    }
+}
+
 /// Answers a count with an estimate when the upstream does not count.
-pub(super) fn estimated(spec: &Spec, call: &Call<'_>, speech: Speech) -> Option<Result<LocalAnswer, PrepareError>> {
+pub(super) fn estimated(
+    spec: &Spec,
+    call: &Call<'_>,
+    usual: Speech,
+    stamp: &Stamp<'_>,
+) -> Option<Result<LocalAnswer, PrepareError>> {
     let Operation::CountTokens(client) = call.operation else { return None };
-    if let Speech::Dialect(upstream) = speech
+    if let Speech::Dialect(upstream) = speech(spec, usual)
         && spec.place(Surface::CountTokens(upstream), false).is_some()
+        && (upstream != Dialect::OpenAiResponses || is_at_home(spec, stamp))
     {
         return None;
     }
     Some(Ok(answer(call, client, true)))
+}
+
+/// Says whether the upstream is the vendor itself. Servers that are like OpenAI's seldom count.
+fn is_at_home(spec: &Spec, stamp: &Stamp<'_>) -> bool {
+    let plain = |url: &'_ str| url.split_once("://").map(|(_, rest)| rest.trim_end_matches('/').to_owned());
+    spec.base_url.and_then(plain) == stamp.base_url.and_then(plain)
 }
 
 /// Makes the answer of a count that is known here.

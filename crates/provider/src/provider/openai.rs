@@ -3,7 +3,7 @@
 use llm::dialect::{Dialect, MaxTokensStyle};
 
 use super::spec::Data;
-use super::{Batches, Place, Quirks, Rule, Spec, When};
+use super::{Batches, Place, Quirks, Rule, Spec, Surface, When};
 use crate::task::Task;
 
 /// Models that reason before every answer, and so take no sampling.
@@ -40,6 +40,22 @@ pub(super) const TOP_P: Rule = Rule::only("top_p", &["1", "1.0"], FIXED).of(REAS
 /// `max` is taken on Responses, where it stands in `reasoning`, and not on Chat.
 pub(super) const EFFORT: Rule = Rule::values("reasoning_effort", &[("\"max\"", "\"xhigh\"")]).of(REASONING);
 
+/// What a response is asked for beside its input, and a count of that is not.
+const NOT_COUNTED: &[&str] = &[
+    "store",
+    "include",
+    "stream",
+    "stream_options",
+    "max_output_tokens",
+    "temperature",
+    "top_p",
+    "top_logprobs",
+    "user",
+    "metadata",
+    "service_tier",
+    "background",
+];
+
 /// The registry's entry.
 pub(super) static OPENAI: Data = Data(&Spec {
     name: "openai",
@@ -51,6 +67,10 @@ pub(super) static OPENAI: Data = Data(&Spec {
     places: &[
         Place::CHAT[0],
         Place::RESPONSES,
+        Place {
+            without: NOT_COUNTED,
+            ..Place::new(Surface::CountTokens(Dialect::OpenAiResponses), "/responses/input_tokens")
+        },
         Place::task(Task::Compaction),
         Place::COMPLETIONS,
         Place::EMBEDDINGS,

@@ -44,7 +44,7 @@ impl Case {
     }
 
     fn local(&self, model: &str) -> Result<LocalAnswer, PrepareError> {
-        let stamp = Stamp { id: "req_1", now: "2026-11-22T10:00:00Z".parse().unwrap() };
+        let stamp = Stamp { id: "req_1", now: "2026-11-22T10:00:00Z".parse().unwrap(), base_url: None };
         find("echo").unwrap().local(&self.call(), model, &stamp).unwrap()
     }
 }
@@ -212,10 +212,17 @@ fn token_counts_go_to_those_who_count_and_are_estimated_for_the_rest() {
     let prepared = case.prepared("anthropic", "https://api.anthropic.com", "claude-haiku-4-5").unwrap();
     assert_eq!(prepared.request.uri(), "https://api.anthropic.com/v1/messages/count_tokens");
     assert_eq!(prepared.relay, Relay::Count { dialect: Dialect::AnthropicMessages });
-    let stamp = Stamp { id: "req_1", now: Timestamp::default() };
+    let stamp = Stamp { id: "req_1", now: Timestamp::default(), base_url: Some("http://127.0.0.1:8000/v1") };
     assert!(find("anthropic").unwrap().local(&case.call(), "m", &stamp).is_none());
     let answer = find("openai").unwrap().local(&case.call(), "m", &stamp).unwrap().unwrap();
     assert!(answer.is_estimated && json_of(&answer.chunks[0])["input_tokens"].as_u64().unwrap() > 3);
+    // OpenAI itself counts, but servers that are like it seldom do.
+    let home = Stamp { base_url: Some("https://api.openai.com/v1/"), ..stamp };
+    assert!(find("openai").unwrap().local(&case.call(), "m", &home).is_none());
+    let prepared = case.prepared("openai", "https://api.openai.com/v1", "gpt-5.4").unwrap();
+    assert_eq!(prepared.request.uri(), "https://api.openai.com/v1/responses/input_tokens");
+    assert_eq!(prepared.relay, Relay::Count { dialect: Dialect::OpenAiResponses });
+    assert!(find("groq").unwrap().local(&case.call(), "m", &home).unwrap().unwrap().is_estimated);
     assert!(find("openai").unwrap().local(&Case::new(CHAT, &chat(&json!({}))).call(), "m", &stamp).is_none());
 }
 

@@ -92,7 +92,7 @@ async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, m
     };
     let making = Making { context, provider, billing, id: meter.id_text.to_str().unwrap_or_default().into() };
     // Made apart: nothing of it is kept while an upstream is waited for.
-    if let Some(answered) = making.local(&deployment.upstream_model, meter) {
+    if let Some(answered) = making.local(deployment, meter) {
         let local = answered.map_err(|error| refuse_prepare(&error))?;
         return answer_locally(&making, local, meter);
     }

@@ -206,6 +206,7 @@ fn run(provider: &dyn Provider, settings: &Value, case: &Path) -> Value {
         Some("speech") => Operation::Task(Task::Speech),
         Some("transcription") => Operation::Task(Task::Transcription),
         Some("embeddings") => Operation::Embeddings,
+        Some("count") => Operation::CountTokens(client),
         Some(other) => panic!("{other}"),
         None if is_vectors => Operation::Embeddings,
         None => Operation::Chat(client),
@@ -282,7 +283,8 @@ fn answer(provider: &dyn Provider, relay: &Relay, case: &Path) -> Value {
     let (dialect, undo) = match relay {
         Relay::Untouched { dialect, .. } => (*dialect, Undo::default()),
         Relay::Translated { dialect, undo } => (*dialect, undo.clone()),
-        Relay::Embeddings | Relay::Count { .. } => {
+        Relay::Count { dialect } => return json!({"input_tokens": count::decode_answer(*dialect, &bytes).unwrap()}),
+        Relay::Embeddings => {
             let found = skim_body(Dialect::OpenAiChat, &bytes);
             return json!({"usage": found.usage, "is_complete": found.is_complete});
         }

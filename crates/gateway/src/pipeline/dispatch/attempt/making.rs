@@ -8,6 +8,7 @@ use llm::canonical::error::AnswerError;
 use llm::canonical::event::FinishReason;
 use llm::canonical::json::Raw;
 use llm::dialect::{AnswerOptions, Dialect, Mode, Speak as _, gemini};
+use policy::snapshot::DeploymentPolicy;
 use provider::count;
 use provider::failure::{self, Failure, FailureKind, Scope};
 use provider::skim::{Skimmed, skim_body};
@@ -38,9 +39,9 @@ impl Making<'_> {
     }
 
     /// Has the provider answer by itself, if it can.
-    pub(super) fn local(&self, upstream_model: &str, meter: &Meter) -> Option<Result<LocalAnswer, PrepareError>> {
-        let stamp = Stamp { id: &self.answer_id(), now: meter.started_at };
-        self.provider.local(&self.context.call, upstream_model, &stamp)
+    pub(super) fn local(&self, to: &DeploymentPolicy, meter: &Meter) -> Option<Result<LocalAnswer, PrepareError>> {
+        let stamp = Stamp { id: &self.answer_id(), now: meter.started_at, base_url: to.base_url() };
+        self.provider.local(&self.context.call, &to.upstream_model, &stamp)
     }
 
     /// The id of an answer that is made here.

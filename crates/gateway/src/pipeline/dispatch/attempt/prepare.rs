@@ -109,7 +109,7 @@ pub(in crate::pipeline::dispatch) fn preview(
     meter: &Meter,
 ) -> Tried<(Option<Sent>, Vec<Loss>)> {
     let provider = find_provider(deployment)?;
-    let stamp = Stamp { id: "", now: meter.started_at };
+    let stamp = Stamp { id: "", now: meter.started_at, base_url: deployment.base_url() };
     if let Some(answered) = provider.local(&context.call, &deployment.upstream_model, &stamp) {
         return answered.map(|_| (None, Vec::new())).map_err(|error| refuse_prepare(&error));
     }
