@@ -7,6 +7,7 @@
 
 mod anthropic;
 mod azure_openai;
+mod bare;
 mod base;
 mod bedrock;
 mod bedrock_mantle;
@@ -64,6 +65,7 @@ use llm::canonical::loss::Loss;
 use llm::canonical::request::ChatRequest;
 use llm::dialect::{Decoder, Dialect, Mode, RequestOptions, Speak as _, Undo};
 
+pub use bare::Refused;
 pub use base::{Base, BaseUrlError, ModelNameError, PathError};
 pub use own::{Counting, Known, count_named, reader, recognise};
 pub use prefill::Prefill;

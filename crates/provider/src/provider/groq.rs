@@ -1,5 +1,6 @@
 //! Groq. Facts: the vendor's SDK types (groq 1.7.0) and API reference, read November 2026.
 
+use super::bare::Refused;
 use super::spec::Data;
 use super::{Batches, Place, Quirks, Rule, Spec};
 use crate::task::Task;
@@ -8,6 +9,9 @@ use llm::dialect::MaxTokensStyle;
 const NO_SUCH: &str = "Groq has no such parameter";
 
 const RULES: &[Rule] = &[
+    // "property … is unsupported", also of `function_call: null` (SimonSchubert/Kai#265); `reasoning` is its own name for thoughts.
+    Rule::bare(&Refused::OF_ANSWERS, NO_SUCH),
+    Rule::only("n", &["1"], "Groq gives one answer to a call"),
     Rule::drop("logit_bias", NO_SUCH),
     Rule::drop("logprobs", NO_SUCH),
     Rule::drop("top_logprobs", NO_SUCH),

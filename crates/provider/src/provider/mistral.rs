@@ -2,12 +2,22 @@
 
 use memchr::memmem;
 
+use super::bare::Refused;
 use super::{Call, Place, Prefill, Provider, Quirks, Rule, Spec};
 use crate::task::Task;
 
 const NO_SUCH: &str = "Mistral has no such parameter";
 
+/// What OpenAI's messages have and Mistral's have not: "Extra inputs are not permitted", `null` or not (mistralai/platform-docs-public#7,
+/// charmbracelet/crush#1590).
+const UNKNOWN: &[Refused] = &{
+    let [refusal, audio, annotations, content, details] = Refused::OF_ANSWERS;
+    let reasoning = Refused::always("reasoning");
+    [Refused { field: "name", but_in: "tool" }, refusal, audio, annotations, content, details, reasoning]
+};
+
 const RULES: &[Rule] = &[
+    Rule::bare(UNKNOWN, "Mistral's messages have no such field"),
     Rule::rename("max_completion_tokens", "max_tokens"),
     Rule::rename("seed", "random_seed"),
     Rule::values("tool_choice", &[("\"required\"", "\"any\"")]),

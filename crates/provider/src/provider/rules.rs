@@ -1,7 +1,7 @@
 //! Parameter rules by model family: what an upstream refuses or names otherwise.
 //!
-//! Rules are data of a provider's `Quirks` and hold for bodies in the upstream's dialect, whoever wrote them. Only top-level
-//! fields; what lies deeper is translation. Invariant: a body that no rule touches is the same buffer, and what a rule takes
+//! Rules are data of a provider's `Quirks` and hold for bodies in the upstream's dialect, whoever wrote them. Top-level
+//! fields, and those of messages; what lies deeper is translation. Invariant: a body that no rule touches is the same buffer, and what a rule takes
 //! away is a [`Loss`].
 
 use std::borrow::Cow;
@@ -10,6 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use llm::canonical::loss::Loss;
 use memchr::memmem;
 
+use super::bare::{self, Refused};
 use super::{Call, Place, prepare};
 use crate::catalog::{Capability, Model, ModelKind};
 use crate::scan::{quote, visit_fields};
@@ -42,6 +43,8 @@ pub enum Action {
     Rename(&'static str),
     /// Sends another value for some, as JSON.
     Values(&'static [(&'static str, &'static str)]),
+    /// Leaves these fields, and those that are `null`, out of each message of a list.
+    Bare(&'static [Refused]),
 }
 
 /// What must be so for a rule to hold, beside the model's name.
@@ -87,6 +90,12 @@ impl Rule {
     #[must_use]
     pub const fn values(field: &'static str, values: &'static [(&'static str, &'static str)]) -> Self {
         Self { action: Action::Values(values), ..Self::drop(field, "the nearest value that the upstream takes") }
+    }
+
+    /// Messages that may have nothing that the upstream does not know.
+    #[must_use]
+    pub const fn bare(refused: &'static [Refused], reason: &'static str) -> Self {
+        Self { action: Action::Bare(refused), ..Self::drop("messages", reason) }
     }
 
     /// The same rule for some models.
@@ -157,7 +166,8 @@ pub(super) fn apply(
         Some(call) => call.scan.has_field(field, call.body) || SPLICED.contains(&field),
         None => has_key(&body, field),
     };
-    let rules: Vec<&Rule> = rules.iter().filter(|rule| has(rule.field) && rule.holds_for(subject)).collect();
+    let is_meant = |rule: &&Rule| has(rule.field) && rule.holds_for(subject) && rule.has_work(&body);
+    let rules: Vec<&Rule> = rules.iter().filter(is_meant).collect();
     let without = place.without.iter().any(|field| has(field));
     if rules.is_empty() && !without && place.with.is_empty() {
         return body;
@@ -226,6 +236,12 @@ fn is_so(when: When, fields: &[(String, Cow<'_, [u8]>)], subject: Subject<'_>) -
 }
 
 impl Rule {
+    /// Says whether there may be anything for it to do.
+    fn has_work(&self, body: &[u8]) -> bool {
+        let Action::Bare(refused) = self.action else { return true };
+        memmem::find(body, b"null").is_some() || refused.iter().any(|it| has_key(body, it.field))
+    }
+
     fn change(&self, fields: &mut Vec<(String, Cow<'_, [u8]>)>, losses: &mut Vec<Loss>) -> bool {
         let Some(at) = fields.iter().position(|(name, _)| name == self.field) else { return false };
         let value = fields[at].1.as_ref();
@@ -241,6 +257,10 @@ impl Rule {
             Action::Omit => drop(fields.remove(at)),
             Action::Rename(to) if fields.iter().any(|(name, _)| name == to) => drop(fields.remove(at)),
             Action::Rename(to) => to.clone_into(&mut fields[at].0),
+            Action::Bare(refused) => {
+                let Some(list) = bare::messages(value, refused, self.reason, losses) else { return false };
+                fields[at].1 = Cow::Owned(list);
+            }
             Action::Values(values) => {
                 let Some((_, sent)) = values.iter().find(|(known, _)| known.as_bytes() == value) else { return false };
                 fields[at].1 = Cow::Borrowed(sent.as_bytes());
