@@ -164,12 +164,19 @@ mod tests {
 
     /// Listens with a certificate for `localhost` of an authority of its own; returns the port and the authority.
     async fn listen() -> (u16, String) {
+        listen_until(2099).await
+    }
+
+    /// The same, with a certificate that is good until this year begins.
+    async fn listen_until(year: i32) -> (u16, String) {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority =
             CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let leaf = params.signed_by(&key, &authority).expect("a certificate");
         let slot = CertificateSlot::from_pem(&leaf.pem(), &key.serialize_pem()).expect("a slot");
         let config = server_config(slot, ClientCertificates::None, &[b"http/1.1"]).expect("a configuration");
@@ -202,6 +209,11 @@ mod tests {
         assert_eq!(dial(port, "localhost", Some(&ca_file)).await, Ok(()));
         let refused = dial(port, "127.0.0.1", Some(&ca_file)).await.expect_err("another name");
         assert!(refused.contains("not valid for name"), "{refused}");
+
+        let (port, authority) = listen_until(2021).await;
+        std::fs::write(&ca_file, authority).expect("writes");
+        let refused = dial(port, "localhost", Some(&ca_file)).await.expect_err("an old certificate");
+        assert!(refused.contains("certificate expired"), "{refused}");
 
         std::fs::write(&ca_file, "not PEM").expect("writes");
         assert!(Network::new(Arc::default(), Some(&ca_file)).is_err());

@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use super::said::{ADVICE, INPUT, INSIDES, Language, OUTPUT};
+use super::said::{ADVICE, Events, INPUT, INSIDES, Language, OUTPUT};
 use crate::harness::raw::{End, Raw, h2_frame};
 use crate::harness::upstream::Trouble;
 
@@ -17,6 +17,8 @@ pub(super) enum Act {
     Raw(Raw),
     /// The same, over HTTP/2.
     H2(Raw),
+    /// What every target does, the other one too.
+    All(Box<Act>),
 }
 
 /// What is expected of every run of a fault, beside what the table says.
@@ -32,6 +34,8 @@ pub(super) enum Promise {
     Ended,
     /// The client had read a part: it is told that the rest is missing.
     Flagged,
+    /// Nobody is left who could answer.
+    Lost,
 }
 
 pub(super) struct Fault {
@@ -49,11 +53,16 @@ pub(super) const USAGE: &str = "Usage";
 
 /// How long nothing is said where a pause is all that is wrong: less than the idle limit.
 pub(super) const BREATH: u32 = 5;
+/// How long an upstream thinks before its first word: less than it may.
+pub(super) const THOUGHT: u32 = 15;
 
 /// Lists what can go wrong for an upstream of this language.
 pub(super) fn list(language: Language, is_stream: bool) -> Vec<Fault> {
     let mut listing = Listing { language, is_stream, group: CONNECTION, faults: Vec::new() };
     listing.connections();
+    listing.certificates();
+    listing.shared_connections();
+    listing.everybody();
     listing.group = STATUS;
     listing.clients_statuses();
     listing.credential_statuses();
@@ -63,9 +72,7 @@ pub(super) fn list(language: Language, is_stream: bool) -> Vec<Fault> {
     listing.bodies();
     if is_stream {
         listing.group = STREAM;
-        listing.streams_that_break();
-        listing.streams_that_say_too_much();
-        listing.streams_that_are_only_odd();
+        listing.streams();
     } else {
         listing.whole_bodies();
         listing.odd_whole_bodies();
@@ -75,9 +82,9 @@ pub(super) fn list(language: Language, is_stream: bool) -> Vec<Fault> {
     listing.faults
 }
 
-struct Listing {
-    language: Language,
-    is_stream: bool,
+pub(super) struct Listing {
+    pub(super) language: Language,
+    pub(super) is_stream: bool,
     group: &'static str,
     faults: Vec<Fault>,
 }
@@ -87,13 +94,13 @@ impl Listing {
         self.faults.push(Fault { group: self.group, name, act, promise });
     }
 
-    fn raw(&mut self, name: &'static str, promise: Promise, raw: Raw) {
+    pub(super) fn raw(&mut self, name: &'static str, promise: Promise, raw: Raw) {
         self.add(name, promise, Act::Raw(raw));
     }
 
     /// A good answer of the way that is asked for.
     fn good(&self) -> Vec<u8> {
-        if self.is_stream { chunked(&self.language.stream()) } else { json_answer(200, &self.language.whole()) }
+        if self.is_stream { self.streamed(&self.language.stream()) } else { json_answer(200, &self.language.whole()) }
     }
 
     fn connections(&mut self) {
@@ -117,6 +124,39 @@ impl Listing {
         self.raw("answers and resets the idle connection", Harmless, Raw::of(good.clone(), End::Reset));
         let twice = Raw::of([good.clone(), good].concat(), End::Hang);
         self.raw("answers twice", Harmless, twice);
+    }
+
+    /// What is wrong with the certificate that an upstream shows, in the words of the TLS library.
+    fn certificates(&mut self) {
+        for (name, said) in [
+            ("shows a certificate that has expired", "invalid peer certificate: certificate expired"),
+            (
+                "shows a certificate for another name",
+                "invalid peer certificate: certificate not valid for name \"faulty.test\"",
+            ),
+            ("shows a certificate of an unknown authority", "invalid peer certificate: UnknownIssuer"),
+        ] {
+            self.add(name, Promise::Replaced, Act::Dial(Trouble::Tls(said)));
+        }
+    }
+
+    fn everybody(&mut self) {
+        let all = |act: Act| Act::All(Box::new(act));
+        self.add("every target refuses the connection", Promise::Lost, all(Act::Dial(Trouble::Refuse)));
+        let silent = Raw::of("", End::Hang);
+        self.add("every target says nothing at all", Promise::Lost, all(Act::Raw(silent)));
+        for (name, status, headers, kind) in [
+            ("every target answers 500", 500, "", "api_error"),
+            ("every target answers 429 with Retry-After: 30", 429, "\r\nretry-after: 30", "rate_limit_error"),
+            ("every target answers 401", 401, "", "authentication_error"),
+        ] {
+            let answer = self.refusal(status, headers, (kind, &Value::Null, INSIDES));
+            self.add(name, Promise::Lost, all(Act::Raw(answer)));
+        }
+    }
+
+    fn shared_connections(&mut self) {
+        use Promise::Replaced;
         let goaway = h2_frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 0]);
         self.add("HTTP/2: says GOAWAY before the answer", Replaced, Act::H2(Raw::of(goaway, End::Close)));
         let refused = h2_frame(3, 0, 1, &[0, 0, 0, 7]);
@@ -124,14 +164,22 @@ impl Listing {
         let reset = Raw::of(self.h2_head(), End::Hang).then(h2_frame(3, 0, 1, &[0, 0, 0, 2]));
         self.add("HTTP/2: resets the stream after the head", Replaced, Act::H2(reset));
         if self.is_stream {
-            let word = h2_frame(0, 0, 1, self.language.opening().as_bytes());
-            let reset = Raw::of(self.h2_head(), End::Hang).then(word).pause(1).then(h2_frame(3, 0, 1, &[0, 0, 0, 2]));
+            let word = h2_frame(0, 0, 1, &self.language.opening().concat());
+            let begun = Raw::of(self.h2_head(), End::Hang).then(word).pause(1);
+            let reset = begun.clone().then(h2_frame(3, 0, 1, &[0, 0, 0, 2]));
             self.add("HTTP/2: resets the stream after the first word", Promise::Flagged, Act::H2(reset));
+            // The stream that is under way is the last one that it serves.
+            let goaway = h2_frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]);
+            let served = begun.clone().then(goaway.clone()).then(h2_frame(0, 1, 1, &self.language.rest().concat()));
+            let name = "HTTP/2: says GOAWAY after the first word, and ends what it began";
+            self.add(name, Promise::Harmless, Act::H2(served));
+            let left = Raw { end: End::Close, ..begun.then(goaway) };
+            self.add("HTTP/2: says GOAWAY after the first word, and closes", Promise::Flagged, Act::H2(left));
         }
     }
 
     fn kind(&self) -> &'static str {
-        if self.is_stream { "text/event-stream" } else { "application/json" }
+        if self.is_stream { self.language.stream_kind() } else { "application/json" }
     }
 
     fn h2_head(&self) -> Vec<u8> {
@@ -144,10 +192,25 @@ impl Listing {
 
     fn status(&mut self, name: &'static str, promise: Promise, status: u16, headers: &str, error: (&str, Value, &str)) {
         let (kind, code, message) = error;
-        let body = self.language.error(kind, &code, message).to_string();
-        let headers = format!("content-length: {}{headers}", body.len());
-        let answer = head(status, "application/json", &headers) + &body;
-        self.raw(name, promise, Raw::of(answer, End::Hang));
+        let refusal = self.refusal(status, headers, (kind, &code, message));
+        self.raw(name, promise, refusal);
+    }
+
+    fn refusal(&self, status: u16, headers: &str, (kind, code, message): (&str, &Value, &str)) -> Raw {
+        let body = self.language.error(kind, code, message).to_string();
+        let headers = format!("content-length: {}{headers}{}", body.len(), self.language.error_headers(kind));
+        Raw::of(head(status, "application/json", &headers) + &body, End::Hang)
+    }
+
+    /// A whole stream, each event in a chunk of its own.
+    pub(super) fn streamed(&self, events: &Events) -> Vec<u8> {
+        let chunks = events.iter().flat_map(|event| one_chunk(event));
+        self.opened().into_iter().chain(chunks).chain(*b"0\r\n\r\n").collect()
+    }
+
+    /// The head of a stream that comes in chunks.
+    pub(super) fn opened(&self) -> Vec<u8> {
+        head(200, self.language.stream_kind(), "transfer-encoding: chunked").into_bytes()
     }
 
     fn clients_statuses(&mut self) {
@@ -199,8 +262,8 @@ impl Listing {
             ("529: overloaded", 529),
         ] {
             // The last target's 404 is the client's to know: its words are about the model.
-            let words = if status == 404 { ADVICE } else { INSIDES };
-            self.status(name, Replaced, status, "", ("api_error", Value::Null, words));
+            let (kind, words) = if status == 404 { ("not_found_error", ADVICE) } else { ("api_error", INSIDES) };
+            self.status(name, Replaced, status, "", (kind, Value::Null, words));
         }
     }
 
@@ -229,23 +292,20 @@ impl Listing {
         self.raw("200 with nothing in the body", Replaced, Raw::of(sized(200, kind, "", ""), End::Hang));
         let garbage = head(200, kind, "content-encoding: gzip\r\ncontent-length: 6") + "\u{1}gzip?";
         self.raw("says gzip, sends garbage", Replaced, Raw::of(garbage, End::Hang));
-        let body = if self.is_stream { self.language.stream() } else { self.language.whole() };
+        let body = if self.is_stream { self.language.stream().concat() } else { self.language.whole().into_bytes() };
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-        packed.write_all(body.as_bytes()).expect("writes to memory");
+        packed.write_all(&body).expect("writes to memory");
         let packed = packed.finish().expect("ends");
         let gzip = head(200, kind, &format!("content-encoding: gzip\r\ncontent-length: {}", packed.len()));
         let gzip = Raw::of([gzip.into_bytes(), packed].concat(), End::Hang);
         self.raw("sends gzip although none was asked for", Replaced, gzip);
         let bad_chunk = head(200, kind, "transfer-encoding: chunked") + "zz\r\n";
         self.raw("sends a chunk without a size", Replaced, Raw::of(bad_chunk, End::Hang));
-        let lengths = head(200, kind, "content-length: 10\r\ncontent-length: 20") + &body;
-        self.raw("declares two lengths", Replaced, Raw::of(lengths, End::Hang));
-        let other = match self.language {
-            Language::OpenAi => Language::Anthropic,
-            Language::Anthropic => Language::OpenAi,
-        };
-        let other = if self.is_stream { chunked(&other.stream()) } else { json_answer(200, &other.whole()) };
-        self.raw("answers in another language", Replaced, Raw::of(other, End::Hang));
+        let lengths = head(200, kind, "content-length: 10\r\ncontent-length: 20").into_bytes();
+        self.raw("declares two lengths", Replaced, Raw::of([lengths, body].concat(), End::Hang));
+        let language = if self.language == Language::OpenAi { Language::Anthropic } else { Language::OpenAi };
+        let other = Self { language, is_stream: self.is_stream, group: self.group, faults: Vec::new() };
+        self.raw("answers in another language", Replaced, Raw::of(other.good(), End::Hang));
     }
 
     fn whole_bodies(&mut self) {
@@ -260,7 +320,7 @@ impl Listing {
         self.raw("stalls in the middle of the body", Replaced, Raw::of(cut.clone(), End::Hang));
         let drip = (0..20).fold(Raw::of(cut, End::Hang), |raw, _| raw.pause(BREATH.into()).then(" "));
         self.raw("drips until the total limit", Promise::Ended, drip);
-        let events = chunked(&self.language.stream());
+        let events = self.streamed(&self.language.stream());
         self.raw("streams although no stream was asked for", Replaced, Raw::of(events, End::Hang));
         let huge = format!("{}{}", " ".repeat(super::MAX_ANSWER), whole);
         self.raw("sends more than the node reads", Replaced, Raw::of(json_answer(200, &huge), End::Hang));
@@ -273,9 +333,8 @@ impl Listing {
         ] {
             self.raw(name, Replaced, Raw::of(json_answer(200, &text), End::Hang));
         }
-        let field = if self.language == Language::OpenAi { "choices" } else { "content" };
         let mut null = self.language.whole_with(&Value::Null);
-        null[field] = Value::Null;
+        null[self.language.answer_field()] = Value::Null;
         self.raw(
             "sends null where the answer belongs",
             Replaced,
@@ -294,123 +353,14 @@ impl Listing {
         let slow =
             Raw::of(head(200, "application/json", &format!("content-length: {}", whole.len())) + start, End::Hang);
         self.raw("pauses within the idle limit", Harmless, slow.pause(BREATH.into()).then(rest.to_owned()));
+        let thought = Raw { bits: Vec::new(), end: End::Hang }.pause(THOUGHT.into()).then(json_answer(200, &whole));
+        self.raw("thinks before its answer", Harmless, thought);
         let plain = sized(200, "text/plain", "", &whole);
         self.raw("calls its JSON plain text", Harmless, Raw::of(plain, End::Hang));
         let closed = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{whole}");
         self.raw("ends the body by closing, without a length", Harmless, Raw::of(closed, End::Close));
         let blank = format!("\r\n \r\n{whole}\r\n");
         self.raw("puts white space around the JSON", Harmless, Raw::of(json_answer(200, &blank), End::Hang));
-    }
-
-    fn broken(&mut self, name: &'static str, promise: Promise, events: &str, end: End) {
-        let body = head(200, "text/event-stream", "transfer-encoding: chunked");
-        let raw = if events.is_empty() {
-            Raw::of(body, end)
-        } else {
-            Raw::of(body + &format!("{:x}\r\n{events}\r\n", events.len()), end)
-        };
-        self.raw(name, promise, raw);
-    }
-
-    fn streams_that_break(&mut self) {
-        use Promise::{Flagged, Harmless, Replaced};
-        let it = self.language;
-        let (opening, finish) = (it.opening(), it.finish());
-        let error = Raw::of(chunked(&it.error_event()), End::Hang);
-        self.raw("an error in place of the first event", Replaced, error);
-        self.raw(
-            "an error after the first word",
-            Flagged,
-            Raw::of(chunked(&(it.opening() + &it.error_event())), End::Hang),
-        );
-        self.broken("resets before the first event", Replaced, "", End::Reset);
-        self.broken("resets after the first word", Flagged, &opening, End::Reset);
-        self.broken("closes after the first word", Flagged, &opening, End::Close);
-        let cut = format!("{opening}{}", &it.word(" there")[..20]);
-        self.broken("resets inside an event", Flagged, &cut, End::Reset);
-        self.broken("stalls before the first event", Replaced, "", End::Hang);
-        self.broken("stalls after the first word", Flagged, &opening, End::Hang);
-        self.raw("ends in order after the first word", Flagged, Raw::of(chunked(&opening), End::Hang));
-        self.raw("ends in order inside an event", Flagged, Raw::of(chunked(&cut), End::Hang));
-        self.raw(
-            "ends in order without an end mark",
-            Harmless,
-            Raw::of(chunked(&(opening.clone() + &it.word(" there") + &finish)), End::Hang),
-        );
-        let all = opening + &it.word(" there") + &finish + &it.end_mark();
-        self.broken("resets after the end mark", Harmless, &all, End::Reset);
-        self.broken("stalls after the end mark", Harmless, &all, End::Hang);
-        self.raw("nothing but the end mark", Replaced, Raw::of(chunked(&it.end_mark()), End::Hang));
-        self.raw("nothing but comments, then the end", Replaced, Raw::of(chunked(": hello\n\n: hello\n\n"), End::Hang));
-        let head = head(200, "text/event-stream", "transfer-encoding: chunked");
-        let alive =
-            (0..20).fold(Raw::of(head, End::Hang), |raw, _| raw.then("b\r\n: waiting\n\n\r\n").pause(BREATH.into()));
-        self.raw("nothing but comments, for ever", Replaced, alive);
-    }
-
-    fn streams_that_say_too_much(&mut self) {
-        use Promise::{Flagged, Replaced};
-        let it = self.language;
-        let opening = it.opening();
-        let line = format!("data: {}", "x".repeat(super::MAX_ANSWER));
-        self.raw("a line without an end, first", Replaced, Raw::of(chunked(&line), End::Hang));
-        self.raw(
-            "a line without an end, after the first word",
-            Flagged,
-            Raw::of(chunked(&(opening.clone() + &line)), End::Hang),
-        );
-        let not_json = "data: {\"choices\": oops\n\n";
-        self.raw(
-            "an event that is no JSON, first",
-            Replaced,
-            Raw::of(chunked(&(not_json.to_owned() + &it.stream())), End::Hang),
-        );
-        let late = opening + not_json + &it.word(" there") + &it.finish() + &it.end_mark();
-        self.raw("an event that is no JSON, after the first word", Flagged, Raw::of(chunked(&late), End::Hang));
-        self.raw(
-            "a whole answer as JSON in place of a stream",
-            Replaced,
-            Raw::of(json_answer(200, &it.whole()), End::Hang),
-        );
-        let drip = (0..20).fold(
-            Raw::of(
-                head(200, "text/event-stream", "transfer-encoding: chunked") + &one_chunk(&it.opening()),
-                End::Hang,
-            ),
-            |raw, _| raw.pause(BREATH.into()).then(one_chunk(&it.word("."))),
-        );
-        self.raw("drips until the total limit", Flagged, drip);
-    }
-
-    fn streams_that_are_only_odd(&mut self) {
-        use Promise::Harmless;
-        let it = self.language;
-        let all = it.stream();
-        let mut bytes = chunked(&all).into_iter();
-        let first = Raw::of(vec![bytes.next().unwrap_or_default()], End::Hang);
-        self.raw("sends one byte at a time", Harmless, bytes.fold(first, |raw, byte| raw.then(vec![byte])));
-        self.raw("ends lines with CR LF", Harmless, Raw::of(chunked(&all.replace('\n', "\r\n")), End::Hang));
-        let commented = format!(": first\n\n{}", all.replace("\n\n", "\n\n: ping\n\n"));
-        self.raw("puts comments between the events", Harmless, Raw::of(chunked(&commented), End::Hang));
-        let unknown =
-            it.opening() + "event: surprise\ndata: {\"type\":\"surprise\"}\n\n" + &it.word(" there") + &it.finish();
-        let unknown = unknown + &it.end_mark();
-        self.raw("an event of an unknown kind", Harmless, Raw::of(chunked(&unknown), End::Hang));
-        self.raw(
-            "goes on after the end mark",
-            Harmless,
-            Raw::of(chunked(&(all.clone() + &it.word("more"))), End::Hang),
-        );
-        self.raw("sends the end mark twice", Harmless, Raw::of(chunked(&(all.clone() + &it.end_mark())), End::Hang));
-        let text = sized(200, "text/plain", "", &all);
-        self.raw("calls its stream plain text", Harmless, Raw::of(text, End::Hang));
-        let filtered = it.opening() + &it.word(" there") + &it.finish_with(it.filtered(), &it.usage(INPUT, OUTPUT));
-        let filtered = filtered + &it.end_mark();
-        self.raw("stops for its content filter", Harmless, Raw::of(chunked(&filtered), End::Hang));
-        let opened = head(200, "text/event-stream", "transfer-encoding: chunked") + &one_chunk(&it.opening());
-        let rest = it.word(" there") + &it.finish() + &it.end_mark();
-        let slow = Raw::of(opened, End::Hang).pause(BREATH.into()).then(one_chunk(&rest) + "0\r\n\r\n");
-        self.raw("pauses within the idle limit", Harmless, slow);
     }
 
     fn usage(&mut self) {
@@ -426,42 +376,36 @@ impl Listing {
             ("usage beyond 2^63", Harmless, it.usage(u64::MAX, u64::MAX)),
         ] {
             let raw = if self.is_stream {
-                let all = it.opening() + &it.word(" there") + &it.finish_with(it.stop(), &usage) + &it.end_mark();
-                chunked(&all)
+                let end = it.finish_with(it.stop(), &usage);
+                self.streamed(&[it.opening(), it.word(" there"), end, it.end_mark()].concat())
             } else {
                 json_answer(200, &it.whole_with(&usage).to_string())
             };
             self.raw(name, promise, Raw::of(raw, End::Hang));
         }
         if self.is_stream {
-            let again = it.opening() + &it.word(" there") + &it.finish_with(it.stop(), &good);
-            let last = it.finish_with(it.stop(), &good);
+            let mut end = it.finish_with(it.stop(), &good);
             // The second time without a second end of the block.
-            let last = last.split_inclusive("\n\n").last().unwrap_or_default().to_owned();
-            let twice = again + &last + &it.end_mark();
-            self.raw("usage twice", Harmless, Raw::of(chunked(&twice), End::Hang));
+            end.extend(end.last().cloned());
+            let twice = [it.opening(), it.word(" there"), end, it.end_mark()].concat();
+            let raw = self.streamed(&twice);
+            self.raw("usage twice", Harmless, Raw::of(raw, End::Hang));
         }
     }
 }
 
-fn head(status: u16, kind: &str, headers: &str) -> String {
+pub(super) fn head(status: u16, kind: &str, headers: &str) -> String {
     format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n{headers}\r\n\r\n")
 }
 
-fn sized(status: u16, kind: &str, more: &str, body: &str) -> String {
+pub(super) fn sized(status: u16, kind: &str, more: &str, body: &str) -> String {
     head(status, kind, &format!("content-length: {}{more}", body.len())) + body
 }
 
-fn json_answer(status: u16, body: &str) -> Vec<u8> {
+pub(super) fn json_answer(status: u16, body: &str) -> Vec<u8> {
     sized(status, "application/json", "", body).into_bytes()
 }
 
-fn one_chunk(text: &str) -> String {
-    format!("{:x}\r\n{text}\r\n", text.len())
-}
-
-/// A whole stream of server-sent events, each in a chunk of its own.
-fn chunked(events: &str) -> Vec<u8> {
-    let chunks: String = events.split_inclusive("\n\n").map(one_chunk).collect();
-    format!("{}{chunks}0\r\n\r\n", head(200, "text/event-stream", "transfer-encoding: chunked")).into_bytes()
+pub(super) fn one_chunk(bytes: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }

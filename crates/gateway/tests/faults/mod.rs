@@ -7,6 +7,7 @@
 mod list;
 mod said;
 mod seen;
+mod streams;
 mod table;
 
 use std::path::Path;
@@ -50,7 +51,9 @@ impl Way {
         let mut ways = Vec::new();
         for is_stream in [false, true] {
             for client in [Client::Chat, Client::Messages] {
-                for upstream in [Language::OpenAi, Language::Anthropic] {
+                // What neither client speaks is read the same way for both: one is enough.
+                let foreign = [Language::Gemini, Language::Converse].into_iter().filter(|_| client == Client::Chat);
+                for upstream in [Language::OpenAi, Language::Anthropic].into_iter().chain(foreign) {
                     ways.push(Self { client, upstream, is_stream });
                 }
             }
@@ -93,6 +96,11 @@ impl Run {
 /// broke off.
 async fn meet(fault: &Fault, way: Way, has_second: bool, goes_on: bool) -> Run {
     let host = if matches!(fault.act, Act::H2(_)) { "h2.faulty.test" } else { "faulty.test" };
+    // What every target does, the healthy one does too.
+    let (act, hosts) = match &fault.act {
+        Act::All(act) => (&**act, vec![host, "healthy.test"]),
+        act => (act, vec![host]),
+    };
     let path = way.upstream.base_path();
     let mut world = World::empty();
     world.deployment(1, "faulty", way.upstream.provider(), &format!("http://{host}{path}"));
@@ -105,11 +113,14 @@ async fn meet(fault: &Fault, way: Way, has_second: bool, goes_on: bool) -> Run {
     }
     let limits = Limits { max_answer_bytes: MAX_ANSWER, ..Limits::default() };
     let bench = Bench::with(GatewayConfig { limits, ..GatewayConfig::default() }, &world);
-    match &fault.act {
-        Act::Dial(trouble) => bench.upstreams.trouble(host, *trouble),
-        Act::Raw(raw) | Act::H2(raw) => bench.upstreams.fault(host, raw.clone()),
-    }
     bench.upstreams.fault("healthy.test", healthy(way));
+    for host in hosts {
+        match act {
+            Act::Dial(trouble) => bench.upstreams.trouble(host, *trouble),
+            Act::Raw(raw) | Act::H2(raw) => bench.upstreams.fault(host, raw.clone()),
+            Act::All(_) => unreachable!("there is nobody beyond all"),
+        }
+    }
     let started = Instant::now();
     let answer = bench.ask(way.ask("m")).await;
     let elapsed = started.elapsed();
@@ -148,6 +159,11 @@ fn list_broken_promises(fault: &Fault, alone: &Run, pair: &Run) -> Vec<&'static 
             (!alone.seen.is_whole, "it is noticed"),
             (pair.seen.is_whole && n_pair == 2, "another target answers in its place"),
             (is_exact && !pair.event.is_estimated, "what the other target used is booked"),
+        ],
+        Promise::Lost => vec![
+            (alone.seen.is_error && !alone.seen.is_whole, "it is noticed"),
+            (pair.seen.is_error && n_pair == 2, "both targets are tried, and the client is told"),
+            (pair.event.cost.as_nanos() == 0, "nothing is paid for"),
         ],
         Promise::Ended => vec![(alone.seen.is_error && !alone.seen.is_whole, "it is noticed")],
         Promise::Flagged => vec![

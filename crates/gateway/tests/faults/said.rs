@@ -1,23 +1,34 @@
-//! What an upstream would say if all were well, in the two languages of the fault table, in pieces that a fault can break.
+//! What an upstream would say if all were well, in the languages of the fault table, in pieces that a fault can break.
 
+use provider::wire::event_stream;
 use serde_json::{Value, json};
 
 /// What every whole answer reports.
 pub(super) const INPUT: u64 = 10;
 pub(super) const OUTPUT: u64 = 5;
 
+/// Events of a stream, each as the bytes that stand for it.
+pub(super) type Events = Vec<Vec<u8>>;
+
 /// A language that an upstream speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
     OpenAi,
     Anthropic,
+    Gemini,
+    /// Bedrock's Converse, whose streams are binary frames.
+    Converse,
 }
 
 impl Language {
+    pub(super) const ALL: [Self; 4] = [Self::OpenAi, Self::Anthropic, Self::Gemini, Self::Converse];
+
     pub(super) const fn provider(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
             Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+            Self::Converse => "bedrock",
         }
     }
 
@@ -25,14 +36,28 @@ impl Language {
         match self {
             Self::OpenAi => "OpenAI",
             Self::Anthropic => "Anthropic",
+            Self::Gemini => "Gemini",
+            Self::Converse => "Bedrock",
         }
     }
 
     pub(super) const fn base_path(self) -> &'static str {
-        match self {
-            Self::OpenAi => "/v1",
-            Self::Anthropic => "",
-        }
+        if matches!(self, Self::OpenAi) { "/v1" } else { "" }
+    }
+
+    /// Whether its streams are server-sent events.
+    pub(super) const fn is_text(self) -> bool {
+        !matches!(self, Self::Converse)
+    }
+
+    /// Whether something stands behind the last event that says so.
+    pub(super) const fn has_end_mark(self) -> bool {
+        matches!(self, Self::OpenAi | Self::Anthropic)
+    }
+
+    /// The media type of its streams.
+    pub(super) const fn stream_kind(self) -> &'static str {
+        if self.is_text() { "text/event-stream" } else { "application/vnd.amazon.eventstream" }
     }
 
     /// A whole answer whose usage is this.
@@ -42,11 +67,30 @@ impl Language {
                 "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello there"}, "finish_reason": "stop"}]}),
             Self::Anthropic => json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "up",
                 "content": [{"type": "text", "text": "Hello there"}], "stop_reason": "end_turn", "stop_sequence": null}),
+            Self::Gemini => piece("Hello there", Some("STOP")),
+            Self::Converse => {
+                json!({"output": {"message": {"role": "assistant", "content": [{"text": "Hello there"}]}},
+                    "stopReason": "end_turn", "metrics": {"latencyMs": 7}})
+            }
         };
         if !usage.is_null() {
-            whole["usage"] = usage.clone();
+            whole[self.usage_field()] = usage.clone();
         }
         whole
+    }
+
+    const fn usage_field(self) -> &'static str {
+        if matches!(self, Self::Gemini) { "usageMetadata" } else { "usage" }
+    }
+
+    /// The field of a whole answer that holds what was said.
+    pub(super) const fn answer_field(self) -> &'static str {
+        match self {
+            Self::OpenAi => "choices",
+            Self::Anthropic => "content",
+            Self::Gemini => "candidates",
+            Self::Converse => "output",
+        }
     }
 
     pub(super) fn whole(self) -> String {
@@ -56,41 +100,37 @@ impl Language {
     /// A usage object of these counts.
     pub(super) fn usage(self, input: impl Into<Value>, output: impl Into<Value>) -> Value {
         let (input, output) = (input.into(), output.into());
+        let total = input.as_i64().unwrap_or(0).saturating_add(output.as_i64().unwrap_or(0));
         match self {
-            Self::OpenAi => {
-                let total = input.as_i64().unwrap_or(0).saturating_add(output.as_i64().unwrap_or(0));
-                json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": total})
-            }
+            Self::OpenAi => json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": total}),
             Self::Anthropic => json!({"input_tokens": input, "output_tokens": output}),
+            Self::Gemini => {
+                json!({"promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": total})
+            }
+            Self::Converse => json!({"inputTokens": input, "outputTokens": output, "totalTokens": total}),
         }
     }
 
     /// The events up to and including the first word.
-    pub(super) fn opening(self) -> String {
+    pub(super) fn opening(self) -> Events {
+        let word = self.word("Hello");
         match self {
-            Self::OpenAi => self.word("Hello"),
+            Self::OpenAi | Self::Gemini => word,
             Self::Anthropic => {
                 let message = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "up", "content": [],
                     "stop_reason": null, "stop_sequence": null, "usage": {"input_tokens": INPUT, "output_tokens": 1}});
+                let block = json!({"type": "text", "text": ""});
                 let start = named("message_start", &json!({"type": "message_start", "message": message}));
-                start + &self.block_start() + &self.word("Hello")
+                let block = json!({"type": "content_block_start", "index": 0, "content_block": block});
+                [vec![start, named("content_block_start", &block)], word].concat()
             }
-        }
-    }
-
-    fn block_start(self) -> String {
-        match self {
-            Self::OpenAi => String::new(),
-            Self::Anthropic => named(
-                "content_block_start",
-                &json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
-            ),
+            Self::Converse => [vec![frame("messageStart", &json!({"role": "assistant"}))], word].concat(),
         }
     }
 
     /// One event with text.
-    pub(super) fn word(self, text: &str) -> String {
-        match self {
+    pub(super) fn word(self, text: &str) -> Events {
+        vec![match self {
             Self::OpenAi => {
                 data(&chunk(&json!([{"index": 0, "delta": {"content": text}, "finish_reason": null}]), &Value::Null))
             }
@@ -98,37 +138,59 @@ impl Language {
                 "content_block_delta",
                 &json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}),
             ),
-        }
+            Self::Gemini => data(&piece(text, None)),
+            Self::Converse => frame("contentBlockDelta", &json!({"contentBlockIndex": 0, "delta": {"text": text}})),
+        }]
     }
 
     /// The events after the last word: the reason to stop and, unless it is null, this usage; not the end mark.
-    pub(super) fn finish_with(self, reason: &str, usage: &Value) -> String {
+    pub(super) fn finish_with(self, reason: &str, usage: &Value) -> Events {
+        let mut events = Vec::new();
         match self {
             Self::OpenAi => {
-                let finish = data(&chunk(&json!([{"index": 0, "delta": {}, "finish_reason": reason}]), &Value::Null));
-                let usage = if usage.is_null() { String::new() } else { data(&chunk(&json!([]), usage)) };
-                finish + &usage
+                events.push(data(&chunk(&json!([{"index": 0, "delta": {}, "finish_reason": reason}]), &Value::Null)));
+                if !usage.is_null() {
+                    events.push(data(&chunk(&json!([]), usage)));
+                }
             }
             Self::Anthropic => {
-                let stop = named("content_block_stop", &json!({"type": "content_block_stop", "index": 0}));
+                events.push(named("content_block_stop", &json!({"type": "content_block_stop", "index": 0})));
                 let delta = json!({"stop_reason": reason, "stop_sequence": null});
                 let mut end = json!({"type": "message_delta", "delta": delta});
                 if !usage.is_null() {
                     end["usage"] = usage.clone();
                 }
-                stop + &named("message_delta", &end)
+                events.push(named("message_delta", &end));
+            }
+            Self::Gemini => {
+                let mut end = piece("", Some(reason));
+                if !usage.is_null() {
+                    end["usageMetadata"] = usage.clone();
+                }
+                events.push(data(&end));
+            }
+            Self::Converse => {
+                events.push(frame("contentBlockStop", &json!({"contentBlockIndex": 0})));
+                events.push(frame("messageStop", &json!({"stopReason": reason})));
+                let mut end = json!({"metrics": {"latencyMs": 7}});
+                if !usage.is_null() {
+                    end["usage"] = usage.clone();
+                }
+                events.push(frame("metadata", &end));
             }
         }
+        events
     }
 
-    pub(super) fn finish(self) -> String {
+    pub(super) fn finish(self) -> Events {
         self.finish_with(self.stop(), &self.usage(INPUT, OUTPUT))
     }
 
     pub(super) const fn stop(self) -> &'static str {
         match self {
             Self::OpenAi => "stop",
-            Self::Anthropic => "end_turn",
+            Self::Anthropic | Self::Converse => "end_turn",
+            Self::Gemini => "STOP",
         }
     }
 
@@ -136,19 +198,27 @@ impl Language {
         match self {
             Self::OpenAi => "content_filter",
             Self::Anthropic => "refusal",
+            Self::Gemini => "SAFETY",
+            Self::Converse => "guardrail_intervened",
         }
     }
 
-    pub(super) fn end_mark(self) -> String {
+    pub(super) fn end_mark(self) -> Events {
         match self {
-            Self::OpenAi => "data: [DONE]\n\n".to_owned(),
-            Self::Anthropic => named("message_stop", &json!({"type": "message_stop"})),
+            Self::OpenAi => vec![b"data: [DONE]\n\n".to_vec()],
+            Self::Anthropic => vec![named("message_stop", &json!({"type": "message_stop"}))],
+            Self::Gemini | Self::Converse => Vec::new(),
         }
+    }
+
+    /// What follows the first word of a whole stream.
+    pub(super) fn rest(self) -> Events {
+        [self.word(" there"), self.finish(), self.end_mark()].concat()
     }
 
     /// A whole stream.
-    pub(super) fn stream(self) -> String {
-        self.opening() + &self.word(" there") + &self.finish() + &self.end_mark()
+    pub(super) fn stream(self) -> Events {
+        [self.opening(), self.rest()].concat()
     }
 
     /// An error body as the vendor writes it.
@@ -156,15 +226,27 @@ impl Language {
         match self {
             Self::OpenAi => json!({"error": {"message": message, "type": kind, "param": null, "code": code}}),
             Self::Anthropic => json!({"type": "error", "error": {"type": kind, "message": message}}),
+            Self::Gemini => json!({"error": {"message": message, "status": google_status(kind)}}),
+            Self::Converse => json!({"message": message}),
         }
     }
 
+    /// What the head of an error says beside its status.
+    pub(super) fn error_headers(self, kind: &str) -> String {
+        if self == Self::Converse { format!("\r\nx-amzn-errortype: {}", aws_error(kind)) } else { String::new() }
+    }
+
     /// An error inside a stream.
-    pub(super) fn error_event(self) -> String {
-        match self {
-            Self::OpenAi => data(&self.error("server_error", &Value::Null, INSIDES)),
-            Self::Anthropic => named("error", &self.error("overloaded_error", &Value::Null, INSIDES)),
-        }
+    pub(super) fn error_event(self) -> Events {
+        let error = |kind| self.error(kind, &Value::Null, INSIDES);
+        vec![match self {
+            Self::OpenAi | Self::Gemini => data(&error("server_error")),
+            Self::Anthropic => named("error", &error("overloaded_error")),
+            Self::Converse => {
+                let headers = [(":exception-type", "internalServerException"), (":message-type", "exception")];
+                event_stream::write(&headers, error("server_error").to_string().as_bytes())
+            }
+        }]
     }
 }
 
@@ -173,14 +255,53 @@ pub(super) const INSIDES: &str = "worker 7 of pool-insides failed for sk-insides
 /// What an upstream says about the client's own request: the client is to read it.
 pub(super) const ADVICE: &str = "this request cannot be served as it is";
 
+fn google_status(kind: &str) -> &'static str {
+    match kind {
+        "authentication_error" => "UNAUTHENTICATED",
+        "not_found_error" => "NOT_FOUND",
+        "permission_error" => "PERMISSION_DENIED",
+        "billing_error" => "FAILED_PRECONDITION",
+        "rate_limit_error" | "insufficient_quota" => "RESOURCE_EXHAUSTED",
+        "api_error" | "server_error" => "INTERNAL",
+        _ => "INVALID_ARGUMENT",
+    }
+}
+
+fn aws_error(kind: &str) -> &'static str {
+    match kind {
+        "authentication_error" => "UnrecognizedClientException",
+        "not_found_error" => "ResourceNotFoundException",
+        "permission_error" | "billing_error" => "AccessDeniedException",
+        "rate_limit_error" => "ThrottlingException",
+        "insufficient_quota" => "ServiceQuotaExceededException",
+        "api_error" | "server_error" => "InternalServerException",
+        _ => "ValidationException",
+    }
+}
+
 fn chunk(choices: &Value, usage: &Value) -> Value {
     json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "up", "choices": choices, "usage": usage})
 }
 
-fn data(event: &Value) -> String {
-    format!("data: {event}\n\n")
+/// A piece of Gemini's answer.
+fn piece(text: &str, reason: Option<&str>) -> Value {
+    let mut candidate = json!({"content": {"parts": [{"text": text}], "role": "model"}, "index": 0});
+    if let Some(reason) = reason {
+        candidate["finishReason"] = json!(reason);
+    }
+    json!({"candidates": [candidate], "modelVersion": "up", "responseId": "g-1"})
 }
 
-fn named(name: &str, event: &Value) -> String {
-    format!("event: {name}\ndata: {event}\n\n")
+pub(super) fn data(event: &Value) -> Vec<u8> {
+    format!("data: {event}\n\n").into_bytes()
+}
+
+fn named(name: &str, event: &Value) -> Vec<u8> {
+    format!("event: {name}\ndata: {event}\n\n").into_bytes()
+}
+
+/// A frame of Bedrock's.
+pub(super) fn frame(kind: &str, event: &Value) -> Vec<u8> {
+    let headers = [(":event-type", kind), (":content-type", "application/json"), (":message-type", "event")];
+    event_stream::write(&headers, event.to_string().as_bytes())
 }

@@ -66,6 +66,8 @@ impl Call {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Trouble {
     Refuse,
+    /// The handshake fails, as the TLS library says.
+    Tls(&'static str),
     Hang,
     Panic,
 }
@@ -250,10 +252,11 @@ impl Dial for Upstreams {
                 state.n_dials += 1;
                 (state.troubles.get(&host).copied(), state.faults.get(&host).cloned())
             };
-            if let Some(raw) = fault {
+            if let (Some(raw), None) = (fault, trouble) {
                 return Ok(raw::link(&this, &host, raw));
             }
             match trouble {
+                Some(Trouble::Tls(said)) => return Err(SendError::Connect { reason: said.to_owned() }),
                 Some(Trouble::Refuse) => return Err(SendError::Connect { reason: "refused".to_owned() }),
                 Some(Trouble::Hang) => std::future::pending().await,
                 Some(Trouble::Panic) => unreachable!("as asked by the test"),
