@@ -173,6 +173,12 @@ impl PartialEq for Asked {
 impl Eq for Asked {}
 
 impl Asked {
+    /// What was asked in OpenAI's own form, of an upstream that takes it so.
+    #[must_use]
+    pub fn plain(task: Task, body: Bytes, model: &str) -> Self {
+        Self { operation: Operation::Task(task), body, model: model.to_owned(), form: &plain::PLAIN }
+    }
+
     /// Reads a whole answer of status 200.
     pub fn read(&self, content_type: &HeaderValue, body: &Bytes) -> Result<Told, DecodeError> {
         let mut told = self.form.read(self, content_type, body)?;

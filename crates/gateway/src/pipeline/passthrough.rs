@@ -23,6 +23,7 @@ use ingress::passage::forwarded;
 use policy::Caller;
 use policy::snapshot::{CredentialPolicy, CredentialUse, DeploymentPolicy};
 use provider::scan::{self, Scan};
+use provider::task::Asked;
 use provider::{Base, Counting, Provider};
 use tokio::time::Instant;
 
@@ -46,6 +47,8 @@ struct Passage<'a> {
     billing: Billing,
     /// How the answer is counted, when that is known.
     counting: Option<Counting>,
+    /// What was asked, where that is a part of the count.
+    asked: Option<Asked>,
     timeouts: Timeouts,
     total_at: Instant,
     /// The client asked for the head alone.
@@ -73,6 +76,10 @@ pub(crate) async fn forward(
         _ => resolve::read_body(worker, head, unread, meter).await?,
     };
     let (counting, deployment, scan) = recognise(provider, &base, &uri, &body, deployment);
+    let asked = match counting {
+        Some(Counting::Task(task)) => Some(Asked::plain(task, body.clone(), &deployment.upstream_model)),
+        _ => None,
+    };
     let mut request = Request::new(body);
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = uri;
@@ -109,6 +116,7 @@ pub(crate) async fn forward(
             tier: None,
         },
         counting,
+        asked,
         timeouts,
         total_at: meter.started + head.timeout.map_or(total, |asked| asked.min(total)),
         is_head: parts.method == Method::HEAD,

@@ -11,7 +11,7 @@ use provider::wire::event_stream;
 use serde_json::{Value, json};
 
 use crate::harness::Bench;
-use crate::harness::client::{Ask, Connection, next};
+use crate::harness::client::{Answer, Ask, Connection, next};
 use crate::harness::policy::{SECRET, World, token};
 use crate::harness::upstream::{OPENAI_WHOLE, Play, Step, Upstreams, json_answer, openai_stream, raw_answer};
 
@@ -333,6 +333,48 @@ async fn a_vendors_own_form_comes_through_untouched_and_is_counted() {
         if is_counted {
             assert_eq!(event.upstream_model.as_deref(), Some(case.model), "{path}");
         }
+    }
+}
+
+/// Units of a passed-through call, and what they cost: $1 a picture, $0.001 a character.
+async fn passed(path: &str, asked: &Value, answer: Play) -> (Answer, domain::usage::UsageEvent) {
+    let mut world = own("openai", "http://openai.test/v1", "m");
+    for content in &mut world.contents {
+        if let Content::Price(price) = content {
+            price.rates.units.image = Some(domain::Price::per_million(1_000_000_000_000_000));
+            price.rates.units.character = Some(domain::Price::per_million(1_000_000_000_000));
+        }
+    }
+    let bench = Bench::of(&world);
+    bench.upstreams.play("openai.test", answer);
+    let answer = bench.ask(ask(Method::POST, &format!("/passthrough/openai/v1/{path}"), &asked.to_string())).await;
+    assert_eq!((answer.status.as_u16(), bench.upstreams.calls()[0].path.clone()), (200, format!("/v1/{path}")));
+    (answer, bench.event().await)
+}
+
+#[tokio::test(start_paused = true)]
+async fn pictures_speech_and_moderation_are_counted_as_anywhere() {
+    let pictures = json!({"created": 1, "data": [{"b64_json": "AA"}, {"b64_json": "AA"}], "x_unknown": 1});
+    let asked = json!({"model": "m", "prompt": "a cat", "n": 2, "size": "1024x1792"});
+    let (answer, event) = passed("images/generations", &asked, json_answer(200, &pictures)).await;
+    assert_eq!(answer.json(), pictures, "untouched");
+    assert_eq!((event.units.images, event.cost.to_string().as_str(), event.is_unmetered), (2, "2", false));
+    assert_eq!(event.attempts[0].image.as_deref().map(ToString::to_string).as_deref(), Some("1024x1792"));
+
+    let asked = json!({"model": "m", "input": "Grüße", "voice": "alloy"});
+    let (answer, event) = passed("audio/speech", &asked, raw_answer(200, "audio/mpeg", "sound")).await;
+    assert_eq!((answer.text(), event.units.characters), ("sound", 5));
+    assert_eq!((event.cost.to_string().as_str(), event.is_unmetered), ("0.005", false));
+
+    let verdict = json!({"id": "modr-1", "model": "m", "results": [{"flagged": false}]});
+    let (answer, event) =
+        passed("moderations", &json!({"model": "m", "input": "Hi"}), json_answer(200, &verdict)).await;
+    assert_eq!((answer.json(), event.is_unmetered, event.cost.as_nanos()), (verdict, false, 0));
+
+    // Without a body that names a model nothing is known of it; forms with files are handed on, and said to be so.
+    for path in ["images/generations", "images/edits", "audio/transcriptions"] {
+        let (_, event) = passed(path, &json!({"prompt": "a cat"}), json_answer(200, &json!({"data": [{}]}))).await;
+        assert!(event.is_unmetered && event.cost.as_nanos() == 0, "{path}: {event:?}");
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Base, Provider, Speech, Surface, WIRE_DIALECT};
 use crate::skim::Skimmed;
+use crate::task::Task;
 use llm::dialect::{Decoder, Dialect, Mode, Undo};
 
 /// How answers are counted.
@@ -21,6 +22,8 @@ pub enum Counting {
     /// They say what they used in one of the ways that vendors have: whole ones as [`count_named`] reads it, streams as the provider's
     /// [`onlooker`](Provider::onlooker) does.
     Named,
+    /// They are of a task in OpenAI's own form, of which the request says a part: [`Asked::plain`](crate::task::Asked::plain).
+    Task(Task),
     /// They cost nothing.
     Free,
 }
@@ -55,7 +58,11 @@ pub fn recognise(provider: &dyn Provider, base: &Base, uri: &Uri, in_body: Optio
             Surface::Wire => Counting::Wire,
             Surface::CountTokens(_) => Counting::Free,
             Surface::Embeddings if form.is_none() => Counting::Dialect(Dialect::OpenAiChat),
-            Surface::Embeddings | Surface::Task(crate::task::Task::Rerank) => Counting::Named,
+            Surface::Embeddings | Surface::Task(Task::Rerank) => Counting::Named,
+            Surface::Task(task @ (Task::ImageGeneration | Task::Moderation | Task::Speech)) if form.is_none() => {
+                Counting::Task(task)
+            }
+            // Forms with files, what only one vendor speaks, and conversations that are no answer.
             Surface::Task(_) | Surface::Realtime { .. } => continue,
         };
         found.get_or_insert(Known { counting, model });
@@ -70,7 +77,7 @@ pub fn reader(provider: &dyn Provider, counting: Counting, mode: Mode) -> Option
         Counting::Dialect(dialect) => dialect,
         Counting::Wire => WIRE_DIALECT,
         Counting::Named if mode == Mode::Stream => return Some((WIRE_DIALECT, provider.onlooker()?)),
-        Counting::Named | Counting::Free => return None,
+        Counting::Named | Counting::Task(_) | Counting::Free => return None,
     };
     Some((dialect, provider.decoder(dialect, mode, Undo::default())))
 }
@@ -177,6 +184,18 @@ mod tests {
         assert_eq!(known("cohere", "https://h.test", "https://h.test/v2/chat", None), None);
         let openai = known("openai", "https://h.test/v1", "https://h.test/v1/embeddings", Some("m"));
         assert_eq!(openai, Some((Counting::Dialect(Dialect::OpenAiChat), m())));
+        let openai = |path: &str| known("openai", "https://h.test/v1", &format!("https://h.test/v1/{path}"), Some("m"));
+        for (path, task) in [
+            ("images/generations", Task::ImageGeneration),
+            ("moderations", Task::Moderation),
+            ("audio/speech", Task::Speech),
+        ] {
+            assert_eq!(openai(path), Some((Counting::Task(task), m())), "{path}");
+        }
+        for path in ["images/edits", "images/variations", "audio/transcriptions", "audio/translations", "files"] {
+            assert_eq!(openai(path), None, "{path}");
+        }
+        assert_eq!(known("elevenlabs", "https://h.test", "https://h.test/v1/text-to-speech/v", Some("m")), None);
         let count = "https://h.test/v1/messages/count_tokens";
         assert_eq!(known("anthropic", "https://h.test", count, Some("m")), Some((Counting::Free, m())));
     }

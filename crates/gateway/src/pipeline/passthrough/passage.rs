@@ -68,10 +68,11 @@ impl Passage<'_> {
         meter.is_stream = is_events || is_framed;
         self.billing.is_stream |= meter.is_stream;
         let head = Passed { status: parts.status, headers: returned(&parts.headers) };
-        let writer = match self.counting {
-            Some(counting) if is_json => return self.whole(counting, head, &mut source, meter).await,
-            Some(Counting::Dialect(dialect)) if is_events => Some(Writer::untouched(dialect, false)),
-            Some(counting) if meter.is_stream => provider::reader(self.provider, counting, Mode::Stream)
+        let writer = match (self.counting, &self.asked) {
+            (Some(counting), _) if is_json => return self.whole(counting, head, &mut source, meter).await,
+            (_, Some(asked)) => Some(Writer::passing(asked.known(), is_events)),
+            (Some(Counting::Dialect(dialect)), _) if is_events => Some(Writer::untouched(dialect, false)),
+            (Some(counting), _) if meter.is_stream => provider::reader(self.provider, counting, Mode::Stream)
                 .map(|reader| Writer::Watched(Box::new(Watch::new(reader)))),
             _ => None,
         };
@@ -148,6 +149,10 @@ impl Passage<'_> {
         match counting {
             Counting::Free => Some(Skimmed::default()),
             Counting::Named => provider::count_named(&head.headers, body),
+            Counting::Task(_) => {
+                let asked = self.asked.as_ref()?;
+                asked.read(head.headers.get(CONTENT_TYPE)?, &Bytes::copy_from_slice(body)).ok().map(|told| told.found)
+            }
             Counting::Dialect(dialect) => Some(skim_body(dialect, body)),
             Counting::Wire => {
                 let mut watch = Watch::new(provider::reader(self.provider, counting, Mode::Whole)?);
