@@ -95,7 +95,9 @@ fn digest_at(cx: &Cx, version: u16, found: &FromEnvironment) -> String {
 /// Asks the server behind a foreign address which models it has; `None` when nobody was asked or the answer is of no use, which the
 /// log says. Before a transaction begins, since a start may wait for others but the database must not.
 pub(super) async fn ask(cx: &Cx, found: &FromEnvironment) -> Option<Listed> {
-    let (true, Some(base_url), Some(fetch)) = (is_foreign(found), &found.base_url, &found.fetch) else { return None };
+    // A vendor without such a list is where it always is, only at an address of the customer's own.
+    let is_asked = is_foreign(found) && found.provider.listing.is_some();
+    let (true, Some(base_url), Some(fetch)) = (is_asked, &found.base_url, &found.fetch) else { return None };
     let provider = provider::find(found.provider.name)?;
     let answer = match listing::question(provider, base_url, found.secret.as_ref(), cx.now()) {
         Some(question) => tokio::time::timeout(ASKED_WITHIN, fetch(question))
