@@ -1,6 +1,7 @@
 mod golden;
 mod page;
 mod priced;
+mod tasks;
 mod usage;
 
 use std::time::Duration;

@@ -39,7 +39,7 @@ const DIALECTS: [Dialect; 5] = [
     Dialect::Gemini,
 ];
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
@@ -49,7 +49,7 @@ fn folders() -> impl Iterator<Item = (&'static dyn Provider, PathBuf)> {
     external.map(|provider| (provider, root().join(provider.spec().name)))
 }
 
-fn read(path: &Path) -> Option<Value> {
+pub(super) fn read(path: &Path) -> Option<Value> {
     std::fs::read(path)
         .ok()
         .map(|bytes| serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
@@ -90,7 +90,7 @@ fn speaks_chat(provider: &dyn Provider) -> bool {
     provider.spec().wire.is_some() || !provider.spec().dialects.is_empty()
 }
 
-fn chat_folders() -> impl Iterator<Item = (&'static dyn Provider, PathBuf)> {
+pub(super) fn chat_folders() -> impl Iterator<Item = (&'static dyn Provider, PathBuf)> {
     folders().filter(|(provider, _)| speaks_chat(*provider))
 }
 
@@ -145,6 +145,7 @@ fn the_table_of_recorded_calls_is_current() {
         table.extend(["rerank", "transcription", "error_400", "error_429"].map(cell));
         table.push('\n');
     }
+    table.push_str(&super::tasks::table());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/recorded-calls.md");
     if is_update() {
         std::fs::write(&path, &table).unwrap();
@@ -194,7 +195,7 @@ pub(super) fn is_update() -> bool {
     std::env::var_os("UPDATE").is_some()
 }
 
-fn run(provider: &dyn Provider, settings: &Value, case: &Path) -> Value {
+pub(super) fn run(provider: &dyn Provider, settings: &Value, case: &Path) -> Value {
     let meta = read(&case.join("case.json")).unwrap_or_else(|| json!({}));
     let setting = |name: &str| meta.get(name).or_else(|| settings.get(name)).and_then(Value::as_str).map(str::to_owned);
     let spec = provider.spec();
@@ -205,6 +206,11 @@ fn run(provider: &dyn Provider, settings: &Value, case: &Path) -> Value {
         Some("rerank") => Operation::Task(Task::Rerank),
         Some("speech") => Operation::Task(Task::Speech),
         Some("transcription") => Operation::Task(Task::Transcription),
+        Some("translation") => Operation::Task(Task::Translation),
+        Some("moderation") => Operation::Task(Task::Moderation),
+        Some("image_generation") => Operation::Task(Task::ImageGeneration),
+        Some("image_edit") => Operation::Task(Task::ImageEdit),
+        Some("image_variation") => Operation::Task(Task::ImageVariation),
         Some("embeddings") => Operation::Embeddings,
         Some("count") => Operation::CountTokens(client),
         Some(other) => panic!("{other}"),
@@ -216,7 +222,7 @@ fn run(provider: &dyn Provider, settings: &Value, case: &Path) -> Value {
     let mut request = read(&case.join("request.json")).unwrap();
     // Gemini's clients say it in the address.
     let is_stream = client == Dialect::Gemini && request.as_object_mut().unwrap().remove("stream").is_some();
-    let is_form = operation == Operation::Task(Task::Transcription);
+    let is_form = matches!(operation, Operation::Task(task) if task.takes_files());
     let body = if is_form { form_of(&request) } else { Bytes::from(request.to_string()) };
     let mut scan = if is_form { multipart::scan(&body).unwrap() } else { scan(&body).unwrap() };
     scan.stream = scan.stream.or(Some(is_stream));
@@ -241,7 +247,11 @@ fn run(provider: &dyn Provider, settings: &Value, case: &Path) -> Value {
 fn form_of(fields: &Value) -> Bytes {
     let mut form = String::new();
     for (name, value) in fields.as_object().unwrap() {
-        let file = if name == "file" { "; filename=\"a.wav\"\r\nContent-Type: audio/wav" } else { "" };
+        let file = match name.as_str() {
+            "file" => "; filename=\"a.wav\"\r\nContent-Type: audio/wav",
+            "image" => "; filename=\"a.png\"\r\nContent-Type: image/png",
+            _ => "",
+        };
         let value = value.as_str().unwrap();
         let _ = write!(form, "--b\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n{value}\r\n");
     }
@@ -289,7 +299,8 @@ fn answer(provider: &dyn Provider, relay: &Relay, case: &Path) -> Value {
             return json!({"usage": found.usage, "is_complete": found.is_complete});
         }
         Relay::Formed(asked) => {
-            let told = asked.read(&http::HeaderValue::from_static("application/json"), &bytes.into()).unwrap();
+            let kind = if case.join("upstream.mp3").exists() { "audio/mpeg" } else { "application/json" };
+            let told = asked.read(&http::HeaderValue::from_static(kind), &bytes.into()).unwrap();
             let found = told.found;
             return json!({"body": shown(&told.body), "usage": found.usage, "units": found.units, "is_guessed": found.is_guessed});
         }
@@ -330,7 +341,7 @@ fn answer(provider: &dyn Provider, relay: &Relay, case: &Path) -> Value {
 /// The bytes an upstream sent, and how.
 fn upstream(case: &Path) -> (Mode, Vec<u8>) {
     let file = |name: &str| std::fs::read(case.join(name)).ok();
-    if let Some(bytes) = file("upstream.json") {
+    if let Some(bytes) = file("upstream.json").or_else(|| file("upstream.mp3")) {
         return (Mode::Whole, bytes);
     }
     if let Some(bytes) = file("upstream.sse").or_else(|| file("upstream.ndjson")) {
