@@ -130,12 +130,12 @@ async fn a_reset_makes_new_secrets_and_ends_the_old_ones() {
 #[tokio::test]
 async fn jobs_run_when_due_and_not_before() {
     let world = World::new().await;
-    assert_eq!(jobs::run_due(&world.cx).await, ["audit_seal", "leases", "ledger", "retention", "price_book"]);
+    assert_eq!(jobs::run_due(&world.cx).await, ["audit_seal", "leases", "nodes", "ledger", "retention", "price_book"]);
     assert!(jobs::run_due(&world.cx).await.is_empty());
     world.advance(10);
-    assert_eq!(jobs::run_due(&world.cx).await, ["audit_seal"]);
+    assert_eq!(jobs::run_due(&world.cx).await, ["audit_seal", "nodes"]);
     world.advance(3_600);
-    assert_eq!(jobs::run_due(&world.cx).await, ["audit_seal", "leases", "ledger", "retention"]);
+    assert_eq!(jobs::run_due(&world.cx).await, ["audit_seal", "leases", "nodes", "ledger", "retention"]);
 }
 
 #[tokio::test]

@@ -44,4 +44,6 @@ mod rotation;
 #[cfg(test)]
 mod usage;
 #[cfg(test)]
+mod watched_nodes;
+#[cfg(test)]
 mod world;

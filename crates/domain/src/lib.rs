@@ -45,6 +45,7 @@ pub mod time;
 pub mod usage;
 pub mod user;
 pub mod virtual_key;
+pub mod watch;
 pub mod workspace;
 
 pub use actor::{Actor, ActorKind, JobName, Permit};

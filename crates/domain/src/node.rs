@@ -79,6 +79,8 @@ pub struct Node {
 pub struct NodeStatus {
     /// Whether its sync stream is open.
     pub is_connected: bool,
+    /// Whether it said that it is about to stop.
+    pub is_draining: bool,
     /// Its build, such as `0.1.0`.
     pub build: String,
     /// The last word from it.

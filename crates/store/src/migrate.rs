@@ -58,6 +58,7 @@ migrations! {
     24 "0024_found_secrets.sql",
     25 "0025_old_secrets.sql",
     26 "0026_base_models.sql",
+    27 "0027_watched_nodes.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

@@ -3,6 +3,8 @@
 //! People administer them inside the owning organization; enrolment, renewal and status come over the node link, which knows a
 //! node before it knows an organization, and so use [`SystemTx`].
 
+pub mod watch;
+
 use std::collections::BTreeMap;
 
 use domain::node::{Drift, Holds, Nack, Node, NodeGroup, NodeStatus};
@@ -350,6 +352,13 @@ struct NackColumn {
     reasons: Vec<(String, String)>,
 }
 
+impl NackColumn {
+    fn read(self) -> Nack {
+        let Self { organization_id, revision, at, reasons } = self;
+        Nack { organization_id, revision, at, reasons }
+    }
+}
+
 #[derive(serde::Serialize, serde::Deserialize)]
 struct DriftColumn {
     organization_id: OrganizationId,
@@ -361,6 +370,7 @@ struct DriftColumn {
 struct StatusRow {
     node_id: String,
     is_connected: bool,
+    is_draining: bool,
     build: String,
     last_contact_at: Option<i64>,
     acknowledged: Json<Vec<(OrganizationId, u64)>>,
@@ -383,12 +393,13 @@ pub async fn set_status(tx: &mut SystemTx, node: &Node, status: &NodeStatus) -> 
     });
     sqlx::query(
         "INSERT INTO node_status (organization_id, node_id, is_connected, build, last_contact_at, acknowledged, last_nack,
-                                  spool_depth, spool_dropped, drift, withheld)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                                  spool_depth, spool_dropped, drift, withheld, is_draining)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (organization_id, node_id) DO UPDATE
             SET is_connected = excluded.is_connected, build = excluded.build, last_contact_at = excluded.last_contact_at,
                 acknowledged = excluded.acknowledged, last_nack = excluded.last_nack, spool_depth = excluded.spool_depth,
-                spool_dropped = excluded.spool_dropped, drift = excluded.drift, withheld = excluded.withheld",
+                spool_dropped = excluded.spool_dropped, drift = excluded.drift, withheld = excluded.withheld,
+                is_draining = excluded.is_draining",
     )
     .bind(node.organization_id.to_string())
     .bind(node.id.to_string())
@@ -401,6 +412,7 @@ pub async fn set_status(tx: &mut SystemTx, node: &Node, status: &NodeStatus) -> 
     .bind(signed(status.spool_dropped))
     .bind(drift)
     .bind(Json(&status.withheld))
+    .bind(status.is_draining)
     .execute(tx.conn())
     .await?;
     Ok(())
@@ -434,7 +446,7 @@ pub async fn list_heard(tx: &mut SystemTx, after: Timestamp) -> Result<Vec<(Node
 pub async fn list_status(tx: &mut Tx, ids: &[NodeId]) -> Result<Vec<(NodeId, NodeStatus)>> {
     let rows: Vec<StatusRow> = sqlx::query_as(
         "SELECT node_id, is_connected, build, last_contact_at, acknowledged, last_nack, drift, withheld, spool_depth,
-                spool_dropped FROM node_status WHERE organization_id = $1 AND node_id = ANY($2) ORDER BY node_id",
+                spool_dropped, is_draining FROM node_status WHERE organization_id = $1 AND node_id = ANY($2) ORDER BY node_id",
     )
     .bind(tx.org())
     .bind(row::texts(Some(ids)))
@@ -443,14 +455,10 @@ pub async fn list_status(tx: &mut Tx, ids: &[NodeId]) -> Result<Vec<(NodeId, Nod
     rows.into_iter()
         .map(|found| {
             let id = Row { table: "node_status", id: &found.node_id }.parse("node_id", &found.node_id)?;
-            let nack = found.last_nack.map(|Json(NackColumn { organization_id, revision, at, reasons })| Nack {
-                organization_id,
-                revision,
-                at,
-                reasons,
-            });
+            let nack = found.last_nack.map(|Json(nack)| nack.read());
             let status = NodeStatus {
                 is_connected: found.is_connected,
+                is_draining: found.is_draining,
                 build: found.build,
                 last_contact_at: time_opt(found.last_contact_at),
                 acknowledged: found.acknowledged.0,

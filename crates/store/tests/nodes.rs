@@ -215,6 +215,7 @@ async fn the_last_report_of_a_node_replaces_the_one_before() {
     tx.commit().await.expect("committed");
     let mut status = NodeStatus {
         is_connected: true,
+        is_draining: true,
         build: "0.1.0".to_owned(),
         last_contact_at: Some(NOON),
         acknowledged: vec![(tenant.id, 4), (OrganizationId::from_uuid(8), u64::from(u32::MAX))],

@@ -6,6 +6,7 @@
 mod audit_seal;
 mod leases;
 mod ledger;
+mod nodes;
 mod price_book;
 mod retention;
 
@@ -40,6 +41,12 @@ const JOBS: &[Job] = &[
         every: Duration::from_secs(30),
         hold: Duration::from_secs(60),
         run: |cx| Box::pin(leases::run(cx)),
+    },
+    Job {
+        name: "nodes",
+        every: Duration::from_secs(10),
+        hold: Duration::from_secs(60),
+        run: |cx| Box::pin(nodes::run(cx)),
     },
     Job {
         name: "ledger",

@@ -141,6 +141,7 @@ impl Session {
             status.last_contact_at = Some(now);
             status.spool_depth = report.spool_events;
             status.spool_dropped = report.lost_events;
+            status.is_draining = report.draining;
         });
         for it in &report.held {
             let Some(organization) = self.named(&it.organization_id) else { continue };
