@@ -69,10 +69,10 @@ pub(super) fn request(resource: &[u8], scope: &str, spans: &[u8]) -> Vec<u8> {
     let in_resource = resource.len() + length_of_bytes(2, in_scope);
     let mut out = Vec::with_capacity(length_of_bytes(1, in_resource));
     encode_key(1, WireType::LengthDelimited, &mut out);
-    encode_varint(length(in_resource), &mut out);
+    write_length(&mut out, in_resource);
     out.extend_from_slice(resource);
     encode_key(2, WireType::LengthDelimited, &mut out);
-    encode_varint(length(in_scope), &mut out);
+    write_length(&mut out, in_scope);
     out.extend_from_slice(&head);
     out.extend_from_slice(spans);
     out
@@ -85,11 +85,11 @@ fn write_attribute(out: &mut Vec<u8>, field: u32, attribute: &KeyValue) {
         _ => "".into(),
     };
     let in_value = length_of_value(&attribute.value, &text);
-    encode_key(field, WireType::LengthDelimited, out);
-    encode_varint(length(length_of_bytes(1, key.len()) + length_of_bytes(2, in_value)), out);
+    write_key(out, field, WireType::LengthDelimited);
+    write_length(out, length_of_bytes(1, key.len()) + length_of_bytes(2, in_value));
     write_bytes(out, 1, key.as_bytes());
-    encode_key(2, WireType::LengthDelimited, out);
-    encode_varint(length(in_value), out);
+    write_key(out, 2, WireType::LengthDelimited);
+    write_length(out, in_value);
     write_value(out, &attribute.value, &text);
 }
 
@@ -126,7 +126,7 @@ fn elements(array: &Array) -> Vec<u8> {
             _ => "".into(),
         };
         encode_key(1, WireType::LengthDelimited, &mut out);
-        encode_varint(length(length_of_value(value, &text)), &mut out);
+        write_length(&mut out, length_of_value(value, &text));
         write_value(&mut out, value, &text);
     };
     match array {
@@ -170,18 +170,32 @@ fn nanos_of(time: SystemTime) -> u64 {
 }
 
 fn write_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
-    encode_key(field, WireType::LengthDelimited, out);
-    encode_varint(length(bytes.len()), out);
+    write_key(out, field, WireType::LengthDelimited);
+    write_length(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
+/// Writes the key of a field below 16, which is one byte.
+fn write_key(out: &mut Vec<u8>, field: u32, kind: WireType) {
+    debug_assert!(field < 16, "field {field}");
+    out.push(field.to_le_bytes()[0] << 3 | kind as u8);
+}
+
+fn write_length(out: &mut Vec<u8>, n: usize) {
+    // Nearly all of them are short, and the general way asks for room byte by byte.
+    match u8::try_from(n) {
+        Ok(short) if short < 0x80 => out.push(short),
+        _ => encode_varint(length(n), out),
+    }
+}
+
 fn write_number(out: &mut Vec<u8>, field: u32, number: u64) {
-    encode_key(field, WireType::Varint, out);
+    write_key(out, field, WireType::Varint);
     encode_varint(number, out);
 }
 
 fn write_fixed64(out: &mut Vec<u8>, field: u32, bits: u64) {
-    encode_key(field, WireType::SixtyFourBit, out);
+    write_key(out, field, WireType::SixtyFourBit);
     out.extend_from_slice(&bits.to_le_bytes());
 }
 
