@@ -186,7 +186,7 @@ fn cases(effort: &Effort) -> Vec<Case> {
     vec![
         case("whole, 1 KB", whole(MODEL, 1_024), 64, effort.n_requests, (2.0, 1.5)),
         case("stream, 100 chunks", stream(MODEL), 200, effort.n_streams, (1.5, 1.25)),
-        traced(case("whole, 1 KB, all traces exported", whole(MODEL, 1_024), 64, effort.n_requests, (2.5, 2.0))),
+        traced(case("whole, 1 KB, all traces exported", whole(MODEL, 1_024), 64, effort.n_requests, (2.25, 2.0))),
         traced(case("stream, all traces exported", stream(MODEL), 200, effort.n_streams, (1.5, 1.25))),
         case("whole, 100 KB", whole(MODEL, 100 * 1_024), 64, effort.n_requests / 4, (2.0, 1.3)),
         case("routed over three, whole", whole(ROUTE, 1_024), 64, effort.n_requests, (2.0, 1.5)),
