@@ -10,12 +10,12 @@ use domain::secret::Secret;
 use domain::{Email, JobName, Permit, Scope, Timestamp};
 use store::users::NewPassword;
 
-use crate::auth::password;
 use crate::bootstrap::record;
-use crate::commands::audit::Subject;
 use crate::commands::members::one_time_end;
-use crate::cx::Cx;
-use crate::error::{Failure, Outcome};
+use operation::auth::password;
+use operation::cx::Cx;
+use operation::error::{Failure, Outcome};
+use operation::trail::Subject;
 
 /// A password to tell somebody.
 #[derive(Debug)]

@@ -7,10 +7,11 @@ use runtime::health::Readiness;
 use runtime::tasks::Group;
 use tokio::net::TcpListener;
 
-use crate::cx::Cx;
-use crate::http::mount::TableMismatch;
 use crate::http::{Assets, router};
-use crate::{jobs, server};
+use crate::jobs;
+use operation::cx::Cx;
+use operation::http::mount::TableMismatch;
+use operation::server;
 
 /// What the control plane is started from.
 #[derive(Debug)]

@@ -4,8 +4,9 @@ use api::ops::OrganizationPath;
 use api::ops::audit::{AuditQuery, AuditVerificationView, ExportAudit, ListAuditEntries, VerifyAudit};
 use api::ops::workspaces::{CreateWorkspace, NewWorkspace};
 use api::{Empty, NoQuery};
-use control::{audit_log, jobs};
+use control::jobs;
 use http::StatusCode;
+use operation::audit_log;
 
 use crate::world::{Actor, World};
 

@@ -5,10 +5,10 @@ use api::NoQuery;
 use api::ops::auth::{ChangePassword, ListSessions, Me, PasswordChange};
 use api::ops::members::{AddMember, NewMember};
 use api::ops::{NoPath, OrganizationPath, PageQuery};
-use control::ControlConfig;
 use domain::Role;
 use domain::id::IdMint as _;
 use http::{StatusCode, header};
+use operation::ControlConfig;
 
 use crate::world::{Actor, Answer, World};
 

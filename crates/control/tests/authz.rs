@@ -380,7 +380,7 @@ fn the_table_is_mounted_whole_and_a_gap_is_refused() {
     let first = api::ops::all().next().expect("an operation").name;
     let error = table::mount().finish(api::ops::all().skip(1)).expect_err("a surplus handler");
     assert!(error.to_string().contains(first), "{error}");
-    let error = control::http::mount::Mount::default().finish(api::ops::all()).expect_err("missing handlers");
+    let error = operation::http::mount::Mount::default().finish(api::ops::all()).expect_err("missing handlers");
     assert!(error.to_string().contains(first), "{error}");
 }
 

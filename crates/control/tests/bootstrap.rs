@@ -7,8 +7,9 @@ use api::ops::deployments::ListDeployments;
 use api::ops::{OrganizationPath, PageQuery, WorkspacePath};
 use api::{Empty, NoQuery};
 use control::bootstrap::{self, FromEnvironment};
-use control::{ControlConfig, jobs};
+use control::jobs;
 use http::StatusCode;
+use operation::ControlConfig;
 
 use crate::world::{Secrets, World};
 
@@ -146,6 +147,6 @@ async fn retention_forgets_sessions_and_answers_that_have_passed_their_time() {
     world.advance(8 * 24 * 3_600);
     jobs::run_due(&world.cx).await;
     let mut tx = world.cx.store.system().await.expect("a transaction");
-    let hash = control::auth::cookie::digest(cookie.split_once('=').expect("a pair").1);
+    let hash = operation::auth::cookie::digest(cookie.split_once('=').expect("a pair").1);
     assert!(store::sessions::find_by_secret(&mut tx, &hash).await.expect("a look-up").is_none());
 }

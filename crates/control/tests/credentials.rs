@@ -7,9 +7,9 @@ use api::ops::credentials::{
 };
 use api::ops::deployments::{CreateDeployment, NewDeployment};
 use api::{Client, Empty, NoQuery};
-use control::keyring;
 use domain::credential::{Credential, seal_context};
 use domain::{CredentialId, Role, Scope};
+use operation::keyring;
 
 use crate::world::World;
 

@@ -11,12 +11,12 @@ use api::ops::virtual_keys::{
     VirtualKeyView,
 };
 use api::{Empty, NoQuery};
-use control::ControlConfig;
 use domain::alert::{AlertKind, Severity};
 use domain::secret::{RevocationCause, TokenKind, TokenSecret};
 use domain::virtual_key::KeyStatus;
 use domain::{Role, Scope};
 use http::StatusCode;
+use operation::ControlConfig;
 use runtime::rng::SystemEntropy;
 use serde_json::json;
 

@@ -8,12 +8,13 @@ use api::ops::credentials::{CreateCredential, NewCredential};
 use api::ops::virtual_keys::{IssueVirtualKey, NewVirtualKey};
 use api::ops::{OrganizationPath, WorkspacePath};
 use api::{Empty, NoQuery};
-use control::keyring::{KeyError, Keyring};
-use control::rotation::{self, Rotated, Work};
-use control::{Assets, ControlConfig, Cx, LocalKey, Ports, jobs};
+use control::{Assets, jobs};
 use domain::credential::seal_context;
 use domain::secret::TokenMac;
 use http::{StatusCode, header};
+use operation::keyring::{KeyError, Keyring};
+use operation::rotation::{self, Rotated, Work};
+use operation::{ControlConfig, Cx, LocalKey, Ports};
 use runtime::health::Readiness;
 use runtime::rng::SystemEntropy;
 
@@ -63,7 +64,7 @@ async fn open_secret(world: &World, keyring: &Keyring, id: domain::CredentialId)
     let key = keys.iter().find(|key| key.version == sealed.key_version).expect("its data key");
     let key = keyring.data_key(world.organization(), &key.sealed).ok()?;
     let place = seal_context(world.organization(), id, credential.secret_version);
-    let plain = control::keyring::open(&key, &place, &sealed.ciphertext).ok()?;
+    let plain = operation::keyring::open(&key, &place, &sealed.ciphertext).ok()?;
     Some(String::from_utf8(plain.to_vec()).expect("text"))
 }
 
@@ -121,7 +122,7 @@ async fn after_a_rotation_everything_made_before_still_works() {
     let export = world.as_owner().send("GET", &export, None).await.body;
     assert!(export.contains("root_key.rotate"));
     let pinned = world.cx.audit_signer.public_key();
-    assert!(control::audit_log::verify(export.as_bytes(), Some(&pinned)).expect("a whole log").is_pinned);
+    assert!(operation::audit_log::verify(export.as_bytes(), Some(&pinned)).expect("a whole log").is_pinned);
 
     // What is made from now on is out of the old keyring's reach.
     let new_credential = world.as_owner().call::<CreateCredential>(org, NoQuery {}, credential("new")).await.unwrap();
@@ -144,7 +145,7 @@ async fn the_old_root_key_opens_nothing_any_more() {
     assert!(matches!(refused, KeyError::OtherRootKey { .. }));
     let mut tx = world.cx.store.system().await.expect("a transaction");
     for secret in store::root_secrets::list(&mut tx).await.expect("secrets") {
-        use control::root_key::KeyProvider as _;
+        use operation::root_key::KeyProvider as _;
         let place = format!("v1|root-secret|{}", secret.version);
         assert!(LocalKey::new(ROOT_KEY).unwrap(&place, &secret.sealed).is_err());
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use api::{Client, ClientError, Method, Operation, Problem};
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use control::Assets;
 use control::bootstrap::{self, FirstSecrets, FromEnvironment, Installation};
-use control::{Assets, ControlConfig, Cx, Keyring, LocalKey, Ports};
 use domain::access_token::AccessToken;
 use domain::id::IdMint as _;
 use domain::member::{Member, RoleBinding};
@@ -20,6 +20,7 @@ use domain::{
     Scope, Timestamp, UserId, WorkspaceId,
 };
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use operation::{ControlConfig, Cx, Keyring, LocalKey, Ports};
 use runtime::health::Readiness;
 use runtime::rng::SystemEntropy;
 use store::AuditDraft;
@@ -184,7 +185,7 @@ impl World {
             user_id,
             name: DisplayName::parse("test").expect("a name"),
             kid: secret.kid(),
-            mac: secret.mac(&self.cx.keyring.token_pepper(1), control::auth::TOKEN_SCOPE),
+            mac: secret.mac(&self.cx.keyring.token_pepper(1), operation::auth::TOKEN_SCOPE),
             pepper_version: 1,
             old_secret: None,
             created_at: now,

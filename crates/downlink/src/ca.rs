@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use control::keyring::{KeyError, Keyring};
-use control::signing_keys::{NODE_CA, load_or_make};
 use domain::{Entropy, NodeGroupId, NodeId, Timestamp};
+use operation::keyring::{KeyError, Keyring};
+use operation::signing_keys::{NODE_CA, load_or_make};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, SerialNumber,

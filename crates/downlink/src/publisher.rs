@@ -17,12 +17,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use control::cx::Cx;
-use control::keyring::KeyError;
-use control::resources::{self, PublishError};
-use control::signing_keys::{POLICY, load_or_make};
 use domain::change::Change;
 use domain::{NodeGroupId, OrganizationId, Timestamp};
+use operation::cx::Cx;
+use operation::keyring::KeyError;
+use operation::resources::{self, PublishError};
+use operation::signing_keys::{POLICY, load_or_make};
 use parking_lot::{Mutex, RwLock};
 use policy::sign::{FLAG_SHRINK, Revision, Signed, is_shrink};
 use policy::{Kind, ResourceSet, Signer};

@@ -42,7 +42,7 @@ use crate::leases::Lending;
 use crate::publisher::{PolicySigner, Publisher};
 use crate::remotes::Remotes;
 use crate::sync_service::{Enrolment, SyncService};
-use control::cx::Cx;
+use operation::cx::Cx;
 
 /// Connections that wait for a free place; more are refused by the pipe or the listener's backlog.
 const WAITING: usize = 64;

@@ -27,7 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::ca::Issued;
 use crate::sync::{Plane, about, printable};
-use control::auth::JOIN_SCOPE;
+use operation::auth::JOIN_SCOPE;
 
 /// A stream must begin with its hello within this.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use control::cx::Cx;
-use control::metrics::Metrics;
+use operation::cx::Cx;
+use operation::metrics::Metrics;
 
 /// Counts one thing under way for as long as it lives.
 pub(crate) struct UnderWay {

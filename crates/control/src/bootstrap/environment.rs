@@ -20,9 +20,9 @@ use store::{Constraint, StoreError, WriteTx};
 use super::{ASKED_WITHIN, Fetch, insert_model, model_name, record};
 use crate::commands::credentials::{self, Change, Draft, record_changed, record_created};
 use crate::commands::deployments;
-use crate::cx::Cx;
-use crate::error::{Failure, Outcome};
 use crate::queries;
+use operation::cx::Cx;
+use operation::error::{Failure, Outcome};
 
 /// A provider's variables as they were found.
 pub struct FromEnvironment {

@@ -25,14 +25,14 @@ use store::users::NewPassword;
 use store::{AuditDraft, WriteTx};
 use zeroize::Zeroizing;
 
-use crate::auth::password;
-use crate::commands::audit::Subject;
 use crate::commands::deployments::{self, Draft};
 use crate::commands::organizations::{displayed, found, join, named};
 use crate::commands::{access_tokens, nodes, virtual_keys};
-use crate::cx::Cx;
-use crate::error::{Failure, Outcome};
 use crate::queries;
+use operation::auth::password;
+use operation::cx::Cx;
+use operation::error::{Failure, Outcome};
+use operation::trail::Subject;
 
 pub use environment::{FromEnvironment, variables};
 pub use provider::listing::MAX_BYTES;
@@ -235,7 +235,7 @@ pub async fn describe(cx: &Cx) -> Outcome<Installation> {
     let organization =
         store::organizations::list_all(&mut tx).await?.into_iter().next().ok_or_else(|| missing("organization"))?;
     drop(tx);
-    let one = queries::limit(Some(1))?;
+    let one = operation::page::limit(Some(1))?;
     let mut tx = cx.store.read(organization.id).await?;
     let workspace =
         store::workspaces::list(&mut tx, None, None, one).await?.items.pop().ok_or_else(|| missing("workspace"))?;
@@ -324,7 +324,7 @@ async fn ensure_owner(cx: &Cx, tx: &mut WriteTx, permit: &Permit, admin: &User) 
 
 async fn revoke_first_tokens(cx: &Cx, tx: &mut WriteTx, permit: &Permit, admin: &User) -> Outcome<()> {
     let name: DisplayName = displayed(TOKEN_NAME)?;
-    let page = store::access_tokens::list(tx, Some(admin.id), None, queries::limit(Some(200))?).await?;
+    let page = store::access_tokens::list(tx, Some(admin.id), None, operation::page::limit(Some(200))?).await?;
     for token in page.items.into_iter().filter(|token| token.name == name && token.revoked_at.is_none()) {
         store::access_tokens::revoke(tx, permit, token.id, cx.now()).await?;
         record(cx, tx, permit, Subject::new("access_token", token.id, &token.name).act("access_token.revoke"));

@@ -9,12 +9,12 @@ use domain::id::IdMint as _;
 use domain::secret::{TokenKind, TokenMac, TokenSecret};
 use domain::{AccessTokenId, DisplayName, OrganizationId, Permission, Scope, Timestamp, UserId};
 
-use crate::auth::TOKEN_SCOPE;
-use crate::call::{Call, Reply};
-use crate::commands::audit::Subject;
-use crate::cx::Cx;
-use crate::error::{Failure, Outcome};
 use crate::queries::access_tokens::view;
+use operation::auth::TOKEN_SCOPE;
+use operation::call::{Call, Reply};
+use operation::cx::Cx;
+use operation::error::{Failure, Outcome};
+use operation::trail::Subject;
 
 /// The most live tokens one person may have in an organization.
 const MAX_LIVE: usize = 50;
@@ -28,7 +28,7 @@ pub async fn create(call: Call<CreateAccessToken>) -> Outcome<Reply<IssuedAccess
     let mut write = call.write().await?;
     let permit = write.permit();
     let user = store::users::get(&mut *write, call.user()?).await?;
-    let page = store::access_tokens::list(&mut write, Some(user.id), None, crate::queries::limit(Some(200))?).await?;
+    let page = store::access_tokens::list(&mut write, Some(user.id), None, operation::page::limit(Some(200))?).await?;
     if page.items.iter().filter(|token| token.is_live(now)).count() >= MAX_LIVE {
         return Err(Failure::conflict(format!("You have {MAX_LIVE} access tokens here; revoke one first.")));
     }

@@ -15,16 +15,16 @@ use domain::user::User;
 use domain::{Actor, ActorKind, Email, OrganizationId, Permit, SessionId};
 use store::users::NewPassword;
 
-use crate::auth::device::{self, Device};
-use crate::auth::password::{self, Verdict};
-use crate::auth::throttle::{Attempt, TryAgainIn};
-use crate::auth::{Caller, cookie};
-use crate::call::{Call, Head, Reply, Write};
-use crate::commands::audit::Subject;
-use crate::cx::Cx;
-use crate::error::{Failure, Outcome};
-use crate::http::mount::SET_COOKIE;
 use crate::queries;
+use operation::auth::device::{self, Device};
+use operation::auth::password::{self, Verdict};
+use operation::auth::throttle::{Attempt, TryAgainIn};
+use operation::auth::{Caller, cookie};
+use operation::call::{Call, Head, Reply, Write};
+use operation::cx::Cx;
+use operation::error::{Failure, Outcome};
+use operation::http::mount::SET_COOKIE;
+use operation::trail::Subject;
 
 /// Signs in.
 pub async fn login(mut call: Call<Login>) -> Outcome<Reply<MeView>> {
@@ -35,8 +35,8 @@ pub async fn login(mut call: Call<Login>) -> Outcome<Reply<MeView>> {
             "Signing in over plain http works on this machine only. Put https in front and set public_url to it.",
         ));
     }
-    let device = known_device(&call.head, &call.body.email);
-    let attempt = begin_attempt(&call.head, &call.body.email, device)?;
+    let device = known_device(&call, &call.body.email);
+    let attempt = begin_attempt(&call, &call.body.email, device)?;
     let user = find_user(&cx, &call.body.email).await?;
     let user = match verify(&cx, user, &call.body.password).await {
         Ok(user) if !is_member(&cx, &user).await? => Err(Refused::Wrong(Some(user))),
@@ -47,7 +47,7 @@ pub async fn login(mut call: Call<Login>) -> Outcome<Reply<MeView>> {
         Err(Refused::Failed(failure)) => return Err(failure),
         Err(Refused::Wrong(user)) => {
             if let Some(user) = user {
-                record_failed_login(&call.head, &user).await;
+                record_failed_login(&call, &user).await;
             }
             return Err(Failure::of(ProblemCode::LoginFailed, "Check the address and the password, and try again."));
         }
@@ -68,10 +68,10 @@ pub async fn login(mut call: Call<Login>) -> Outcome<Reply<MeView>> {
     let grants = store::members::list_grants(&mut tx, user.id).await?;
     drop(tx);
     let actor = Actor { kind: ActorKind::Session(user.id, session.id), grants, organization: None };
-    call.head.caller =
-        Caller { name: user.email.to_string(), actor: actor.clone(), session: Some(session.id), ..Caller::anonymous() };
+    let name = user.email.to_string();
+    call.act_as(Caller { name, actor: actor.clone(), session: Some(session.id), ..Caller::anonymous() });
     let audit = Subject::new("session", session.id, &user.email).act("session.create");
-    if let Some(mut write) = write_everywhere(&call.head, &audit).await? {
+    if let Some(mut write) = write_everywhere(&call, &audit).await? {
         store::sessions::insert(&mut *write, &session, &cookie::digest(&value)).await?;
         write.commit(Empty {}).await?;
     } else {
@@ -167,7 +167,10 @@ async fn record_failed_login(head: &Head, user: &User) {
         Ok::<_, store::StoreError>(())
     };
     if let Err(error) = written.await {
-        tracing::warn!(error = crate::error::chain(&error), "a failed sign-in could not be written to the audit log");
+        tracing::warn!(
+            error = operation::error::chain(&error),
+            "a failed sign-in could not be written to the audit log"
+        );
     }
 }
 
@@ -192,13 +195,13 @@ fn own_permit(actor: &Actor, organization: OrganizationId) -> Outcome<Permit> {
 /// Signs out.
 pub async fn logout(call: Call<Logout>) -> Outcome<Reply<Empty>> {
     let session = call.caller.session.ok_or_else(queries::auth::session_needed)?;
-    end_session(&call.head, session, "session.end").await?;
+    end_session(&call, session, "session.end").await?;
     Ok(Reply::new(Empty {}).with_header(SET_COOKIE, call.cx.config.reach().clear()))
 }
 
 /// Ends one of one's own sessions.
 pub async fn revoke_session(call: Call<RevokeSession>) -> Outcome<Reply<Empty>> {
-    end_session(&call.head, call.path.session_id, "session.revoke").await?;
+    end_session(&call, call.path.session_id, "session.revoke").await?;
     Ok(Reply::new(Empty {}))
 }
 
@@ -230,7 +233,7 @@ pub async fn change_password(call: Call<ChangePassword>) -> Outcome<Reply<Empty>
     let hash = store::users::find_password_hash(&mut tx, id, call.now()).await?;
     drop(tx);
     // Counted by the person who is signed in, so that what strangers try at the sign-in does not matter here.
-    let attempt = begin_attempt(&call.head, &user.id.to_string(), None)?;
+    let attempt = begin_attempt(&call, &user.id.to_string(), None)?;
     let user = verify(cx, Some((user, hash)), &call.body.current_password).await.map_err(|refused| match refused {
         Refused::Failed(failure) => failure,
         Refused::Wrong(_) => Failure::unacceptable("/current_password", "is not the password that holds now"),
@@ -245,7 +248,7 @@ pub async fn change_password(call: Call<ChangePassword>) -> Outcome<Reply<Empty>
     let hash = cx.passwords.hash(new, cx.entropy.as_ref()).await?;
 
     let audit = Subject::new("user", user.id, &user.email).act("user.change_password");
-    let Some(mut write) = write_everywhere(&call.head, &audit).await? else {
+    let Some(mut write) = write_everywhere(&call, &audit).await? else {
         return Err(Failure::conflict("You are no longer a member of any organization; ask to be added again."));
     };
     let permit = write.permit();

@@ -11,13 +11,14 @@ use domain::{CredentialId, DisplayName, OrganizationId, Permit};
 use provider::{Base, Provider, Spec};
 use serde::Serialize;
 use store::{Tx, WriteTx};
+use treasury::commands::models::provider;
 
-use crate::call::{Call, Reply};
-use crate::commands::audit::{self, Subject};
-use crate::cx::Cx;
-use crate::error::{Failure, Outcome};
-use crate::keyring;
 use crate::queries::credentials::view;
+use operation::call::{Call, Reply};
+use operation::cx::Cx;
+use operation::error::{Failure, Outcome};
+use operation::keyring;
+use operation::trail::{self, Subject};
 
 /// A credential to be stored.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ pub(crate) fn record_created(
     view: &CredentialView,
     secret: Option<&str>,
 ) -> domain::audit::Audit {
-    let secret_digest = secret.map(|secret| audit::digest(cx, organization, secret.trim()));
+    let secret_digest = secret.map(|secret| trail::digest(cx, organization, secret.trim()));
     Subject::new("credential", view.id, &view.name).created("credential.create", &Recorded { view, secret_digest })
 }
 
@@ -101,14 +102,6 @@ pub(crate) async fn insert(cx: &Cx, tx: &mut WriteTx, permit: &Permit, draft: Dr
     }
     store::credentials::insert(tx, permit, &credential).await?;
     Ok(credential)
-}
-
-/// Finds a provider by the name in a body.
-pub(crate) fn provider(name: &str) -> Outcome<&'static dyn Provider> {
-    provider::find(name).ok_or_else(|| {
-        let known: Vec<_> = provider::ALL.iter().map(|provider| provider.spec().name).collect();
-        Failure::unacceptable("/provider", format!("is not a provider; use one of {}", known.join(", ")))
-    })
 }
 
 fn address(spec: &Spec, given: Option<&str>) -> Outcome<String> {
@@ -179,7 +172,7 @@ pub(crate) fn record_changed(
     (before, after): (&CredentialView, &CredentialView),
     secret: Option<&str>,
 ) -> domain::audit::Audit {
-    let secret_digest = secret.map(|secret| audit::digest(cx, organization, secret.trim()));
+    let secret_digest = secret.map(|secret| trail::digest(cx, organization, secret.trim()));
     Subject::new("credential", after.id, &after.name).changed(
         "credential.update",
         before,

@@ -12,12 +12,12 @@ use provider::Spec;
 use provider::catalog::Model;
 use store::{StoreError, Tx, WriteTx};
 
-use crate::call::{Call, Reply};
-use crate::commands::audit::Subject;
-use crate::commands::credentials::provider;
-use crate::cx::Cx;
-use crate::error::{Failure, Outcome};
 use crate::queries::deployments::{live, view};
+use operation::call::{Call, Reply};
+use operation::cx::Cx;
+use operation::error::{Failure, Outcome};
+use operation::trail::Subject;
+use treasury::commands::models::provider;
 
 /// A deployment to be created.
 #[derive(Debug)]

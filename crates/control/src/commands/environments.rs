@@ -7,10 +7,10 @@ use domain::id::IdMint as _;
 use domain::{EnvironmentId, WorkspaceId};
 use store::Tx;
 
-use crate::call::{Call, Reply};
-use crate::commands::audit::Subject;
-use crate::error::{Failure, Outcome};
 use crate::queries::environments::view;
+use operation::call::{Call, Reply};
+use operation::error::{Failure, Outcome};
+use operation::trail::Subject;
 
 /// The most environments a workspace may have.
 const MAX: usize = 20;

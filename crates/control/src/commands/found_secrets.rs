@@ -5,7 +5,6 @@
 //! new one.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use api::Empty;
 use api::ops::found_secrets::{FoundSecret, MAX_SECRETS, ReportFoundSecrets};
@@ -16,22 +15,16 @@ use domain::secret::{TokenKind, TokenMac, TokenSecret};
 use domain::virtual_key::KeySecret;
 use domain::{OrganizationId, Permit, Timestamp, WorkspaceId};
 
-use crate::auth::throttle::network;
-use crate::auth::{JOIN_SCOPE, TOKEN_SCOPE};
-use crate::call::{Call, Head, Reply, Write};
-use crate::commands::audit::Subject;
-use crate::cx::Cx;
-use crate::error::{Failure, Outcome};
-use crate::http::rate::RateLimits;
 use crate::queries::{access_tokens, virtual_keys};
+use operation::auth::throttle::network;
+use operation::auth::{JOIN_SCOPE, TOKEN_SCOPE};
+use operation::call::{Call, Head, Reply, Write};
+use operation::cx::Cx;
+use operation::error::{Failure, Outcome};
+use operation::trail::Subject;
 
 /// Longest web address that is passed on.
 const MAX_URL: usize = 500;
-
-/// How many secrets of the right form an address may show: a whole report at once, then one every two seconds.
-pub(crate) fn rate() -> RateLimits {
-    RateLimits::new(100, Duration::from_secs(2))
-}
 
 /// A text of the form of our tokens, with a right checksum.
 struct Shown<'a> {
@@ -68,9 +61,9 @@ pub async fn report(call: Call<ReportFoundSecrets>) -> Outcome<Reply<Empty>> {
     call.cx.finds.take_many(who, n, call.now()).map_err(|wait| Failure::Wait(ProblemCode::RateLimited, wait))?;
     for one in &shown {
         match one.kind {
-            TokenKind::VirtualKey => end_virtual_key(&call.head, one).await?,
-            TokenKind::AccessToken => end_access_token(&call.head, one).await?,
-            TokenKind::JoinToken => end_join_token(&call.head, one).await?,
+            TokenKind::VirtualKey => end_virtual_key(&call, one).await?,
+            TokenKind::AccessToken => end_access_token(&call, one).await?,
+            TokenKind::JoinToken => end_join_token(&call, one).await?,
         }
     }
     Ok(Reply::new(Empty {}))

@@ -19,12 +19,12 @@ use store::users::NewPassword;
 use store::{Tx, WriteTx};
 use zeroize::Zeroizing;
 
-use crate::auth::password;
-use crate::call::{Call, Head, Reply, Write};
-use crate::commands::audit::Subject;
 use crate::commands::organizations::member;
-use crate::error::{Failure, Outcome};
 use crate::queries::members::{binding_view, view};
+use operation::auth::password;
+use operation::call::{Call, Head, Reply, Write};
+use operation::error::{Failure, Outcome};
+use operation::trail::Subject;
 
 /// Adds a person with a first role.
 pub async fn add(call: Call<AddMember>) -> Outcome<Reply<AddedMemberView>> {
@@ -55,7 +55,7 @@ pub async fn add(call: Call<AddMember>) -> Outcome<Reply<AddedMemberView>> {
     };
     let member = member(cx, organization, &user, call.now());
     store::members::insert(&mut write, &permit, &member).await?;
-    let binding = new_binding(&call.head, member.id, call.body.role, scope);
+    let binding = new_binding(&call, member.id, call.body.role, scope);
     store::members::bind(&mut write, &permit, &binding).await?;
     let view = view(member, &[binding]);
     write.audit(Subject::new("member", view.id, &view.email).created("member.add", &view));
@@ -113,11 +113,11 @@ pub(crate) fn one_time_end(now: Timestamp) -> Timestamp {
 pub async fn disable(call: Call<DisableMember>) -> Outcome<Reply<MemberView>> {
     let mut write = call.write().await?;
     let permit = write.permit();
-    let (member, bindings) = subordinate(&call.head, &mut write, call.path.member_id).await?;
+    let (member, bindings) = subordinate(&call, &mut write, call.path.member_id).await?;
     if member.disabled_at.is_some() {
         return Ok(Reply::new(view(member, &bindings)));
     }
-    refuse_self(&call.head, &member, "Nobody disables themself; ask another owner or admin.")?;
+    refuse_self(&call, &member, "Nobody disables themself; ask another owner or admin.")?;
     keep_an_owner(&mut write, |binding| binding.member_id != member.id).await?;
     end_access(&mut write, &member, call.now()).await?;
     store::members::disable(&mut write, &permit, member.id, call.now()).await?;
@@ -131,7 +131,7 @@ pub async fn disable(call: Call<DisableMember>) -> Outcome<Reply<MemberView>> {
 pub async fn enable(call: Call<EnableMember>) -> Outcome<Reply<MemberView>> {
     let mut write = call.write().await?;
     let permit = write.permit();
-    let (member, bindings) = subordinate(&call.head, &mut write, call.path.member_id).await?;
+    let (member, bindings) = subordinate(&call, &mut write, call.path.member_id).await?;
     if member.disabled_at.is_none() {
         return Ok(Reply::new(view(member, &bindings)));
     }
@@ -153,8 +153,8 @@ pub async fn reset_password(call: Call<ResetMemberPassword>) -> Outcome<Reply<On
     let expires_at = one_time_end(call.now());
     let mut write = call.write().await?;
     let permit = write.permit();
-    let (member, _) = subordinate(&call.head, &mut write, call.path.member_id).await?;
-    refuse_self(&call.head, &member, "Change your own password under your account.")?;
+    let (member, _) = subordinate(&call, &mut write, call.path.member_id).await?;
+    refuse_self(&call, &member, "Change your own password under your account.")?;
     if store::members::count_elsewhere(&mut write, member.user_id).await?.all > 0 {
         return Err(Failure::conflict(
             "This person belongs to other organizations, too. They change their password themself, or whoever runs the \
@@ -171,7 +171,7 @@ pub async fn reset_password(call: Call<ResetMemberPassword>) -> Outcome<Reply<On
 pub async fn remove(call: Call<RemoveMember>) -> Outcome<Reply<Empty>> {
     let mut write = call.write().await?;
     let permit = write.permit();
-    let (member, bindings) = subordinate(&call.head, &mut write, call.path.member_id).await?;
+    let (member, bindings) = subordinate(&call, &mut write, call.path.member_id).await?;
     keep_an_owner(&mut write, |binding| binding.member_id != member.id).await?;
     end_access(&mut write, &member, call.now()).await?;
     store::members::delete(&mut write, &permit, member.id).await?;
@@ -215,7 +215,7 @@ pub async fn bind(call: Call<BindRole>) -> Outcome<Reply<RoleBindingView>> {
         store::StoreError::NotFound(_) => Failure::unacceptable("/member_id", "is not a member of this organization"),
         other => other.into(),
     })?;
-    let binding = new_binding(&call.head, member.id, call.body.role, scope);
+    let binding = new_binding(&call, member.id, call.body.role, scope);
     store::members::bind(&mut write, &permit, &binding).await?;
     let view = binding_view(&binding);
     write.audit(subject(&view, member.email.as_str()).created("role_binding.bind", &view));

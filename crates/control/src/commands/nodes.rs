@@ -13,12 +13,12 @@ use domain::node::{Holds, JoinToken, NodeGroup};
 use domain::secret::{TokenKind, TokenSecret};
 use domain::{JoinTokenId, NodeGroupId, OrganizationId, Permission, Scope};
 
-use crate::auth::JOIN_SCOPE;
-use crate::call::{Call, Head, Reply};
-use crate::commands::audit::Subject;
-use crate::cx::Cx;
-use crate::error::{Failure, Outcome};
 use crate::queries::nodes::{get, group_view, join_token_view};
+use operation::auth::JOIN_SCOPE;
+use operation::call::{Call, Head, Reply};
+use operation::cx::Cx;
+use operation::error::{Failure, Outcome};
+use operation::trail::Subject;
 
 /// Characters of a region.
 const MAX_REGION: usize = 80;

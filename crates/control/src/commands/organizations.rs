@@ -16,11 +16,11 @@ use domain::{
 use store::WriteTx;
 use store::credentials::SealedDataKey;
 
-use crate::call::{Call, Reply};
-use crate::commands::audit::Subject;
-use crate::cx::Cx;
-use crate::error::{Failure, Outcome};
 use crate::queries;
+use operation::call::{Call, Reply};
+use operation::cx::Cx;
+use operation::error::{Failure, Outcome};
+use operation::trail::Subject;
 
 /// The workspace that a new organization begins with.
 pub const FIRST_WORKSPACE: (&str, &str) = ("main", "Main");

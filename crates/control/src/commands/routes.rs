@@ -7,10 +7,10 @@ use domain::RouteId;
 use domain::id::IdMint as _;
 use domain::route::Route;
 
-use crate::call::{Call, Reply};
-use crate::commands::audit::Subject;
-use crate::error::Outcome;
 use crate::queries::routes::{check, live, view};
+use operation::call::{Call, Reply};
+use operation::error::Outcome;
+use operation::trail::Subject;
 
 /// Creates a route.
 pub async fn create(call: Call<CreateRoute>) -> Outcome<Reply<RouteView>> {

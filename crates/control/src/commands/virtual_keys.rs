@@ -11,12 +11,12 @@ use domain::secret::{TokenKind, TokenSecret};
 use domain::virtual_key::{KeySecret, KeyStatus, VirtualKey};
 use domain::{DisplayName, ModelPattern, OrganizationId, Timestamp, UserId, VirtualKeyId};
 
-use crate::call::{Call, Reply};
-use crate::commands::audit::Subject;
 use crate::commands::environments;
-use crate::cx::Cx;
-use crate::error::{Failure, Outcome};
 use crate::queries::virtual_keys::{find, named, view};
+use operation::call::{Call, Reply};
+use operation::cx::Cx;
+use operation::error::{Failure, Outcome};
+use operation::trail::Subject;
 
 /// The most patterns of an allow-list.
 const MAX_PATTERNS: usize = 100;

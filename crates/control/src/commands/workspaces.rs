@@ -6,11 +6,11 @@ use domain::WorkspaceId;
 use domain::id::IdMint as _;
 use domain::workspace::Workspace;
 
-use crate::call::{Call, Reply};
-use crate::commands::audit::Subject;
 use crate::commands::organizations::insert_environments;
-use crate::error::Outcome;
 use crate::queries::workspaces::view;
+use operation::call::{Call, Reply};
+use operation::error::Outcome;
+use operation::trail::Subject;
 
 /// Creates a workspace with its environments.
 pub async fn create(call: Call<CreateWorkspace>) -> Outcome<Reply<WorkspaceView>> {

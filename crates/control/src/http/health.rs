@@ -14,7 +14,7 @@ use axum::routing::get;
 use http::{HeaderValue, StatusCode, header};
 use runtime::health::Readiness;
 
-use crate::cx::Cx;
+use operation::cx::Cx;
 
 /// How long the database may take to answer the readiness question.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,12 +1,7 @@
 //! The HTTP face of the control plane: the API, the console, the documentation, health.
 
 pub mod console;
-pub mod csrf;
-pub mod edge;
 pub mod health;
-pub mod idempotency;
-pub mod mount;
-pub mod rate;
 pub mod scanning;
 pub mod table;
 
@@ -22,9 +17,9 @@ use domain::code::ProblemCode;
 use http::{HeaderValue, Method, header};
 use runtime::health::Readiness;
 
-use crate::cx::Cx;
 use crate::http::console::{Console, ConsoleFiles};
-use crate::http::mount::TableMismatch;
+use operation::cx::Cx;
+use operation::http::mount::TableMismatch;
 
 /// Files that the executable brings along.
 #[derive(Clone)]
@@ -59,14 +54,14 @@ pub fn router(cx: Arc<Cx>, assets: Assets, readiness: Arc<Readiness>) -> Result<
             let response = console.respond(request.method(), uri.path(), request.headers());
             std::future::ready(response)
         })
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&cx), edge::wrap))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&cx), operation::http::edge::wrap))
         .with_state(cx);
     Ok(router)
 }
 
 async fn unknown_path(State(_): State<Arc<Cx>>, method: Method) -> Response {
     let detail = format!("There is no such operation for {method}; see /docs.");
-    crate::error::render(&Problem::new(ProblemCode::NotFound).with_detail(detail))
+    operation::error::render(&Problem::new(ProblemCode::NotFound).with_detail(detail))
 }
 
 fn typed(media: &'static str, text: &'static str) -> Response {

@@ -1,18 +1,17 @@
 //! The one place where operations meet their handlers.
 
 use api::ops::{
-    access_tokens as tokens, alerts, audit, auth, billing, budgets, credentials, deployments, environments,
-    found_secrets, kill_switches, ledger, members, models, nodes, organizations, rate_limits, reconciliations, reports,
-    routes, usage, virtual_keys as keys, workspaces,
+    access_tokens as tokens, audit, auth, credentials, deployments, environments, found_secrets, members, nodes,
+    organizations, routes, virtual_keys as keys, workspaces,
 };
 
-use crate::http::mount::Mount;
 use crate::{commands, queries};
+use operation::http::mount::Mount;
 
 /// Mounts every operation of the management API.
 #[must_use]
 pub fn mount() -> Mount {
-    watch(limits(money(traffic(tenancy(Mount::default())))))
+    treasury::table::mount(traffic(tenancy(Mount::default())))
 }
 
 fn tenancy(mount: Mount) -> Mount {
@@ -63,10 +62,6 @@ fn traffic(mount: Mount) -> Mount {
         .operation::<credentials::GetCredential, _, _>(queries::credentials::get)
         .operation::<credentials::UpdateCredential, _, _>(commands::credentials::update)
         .operation::<credentials::ArchiveCredential, _, _>(commands::credentials::archive)
-        .operation::<models::ListProviders, _, _>(queries::models::providers)
-        .operation::<models::ListModels, _, _>(queries::models::models)
-        .operation::<models::ListPrices, _, _>(queries::models::prices)
-        .operation::<models::SetPrice, _, _>(commands::models::set_price)
         .operation::<deployments::ListDeployments, _, _>(queries::deployments::list)
         .operation::<deployments::CreateDeployment, _, _>(commands::deployments::create)
         .operation::<deployments::GetDeployment, _, _>(queries::deployments::get)
@@ -84,13 +79,6 @@ fn traffic(mount: Mount) -> Mount {
         .operation::<keys::UpdateVirtualKey, _, _>(commands::virtual_keys::update)
         .operation::<keys::RotateVirtualKey, _, _>(commands::virtual_keys::rotate)
         .operation::<keys::RevokeVirtualKey, _, _>(commands::virtual_keys::revoke)
-        .operation::<usage::WorkspaceUsage, _, _>(queries::usage::of_workspace)
-        .operation::<usage::OrganizationUsage, _, _>(queries::usage::of_organization)
-        .operation::<usage::ExportWorkspaceUsage, _, _>(queries::usage::export_workspace)
-        .operation::<usage::ExportOrganizationUsage, _, _>(queries::usage::export_organization)
-        .operation::<usage::OrganizationAttempts, _, _>(queries::usage::attempts)
-        .operation::<usage::ListRequests, _, _>(queries::usage::requests)
-        .operation::<usage::GetRequest, _, _>(queries::usage::request)
         .operation::<nodes::ListNodeGroups, _, _>(queries::nodes::list_groups)
         .operation::<nodes::CreateNodeGroup, _, _>(commands::nodes::create_group)
         .operation::<nodes::UpdateNodeGroup, _, _>(commands::nodes::update_group)
@@ -99,68 +87,4 @@ fn traffic(mount: Mount) -> Mount {
         .operation::<nodes::ListJoinTokens, _, _>(queries::nodes::list_join_tokens)
         .operation::<nodes::CreateJoinToken, _, _>(commands::nodes::create_join_token)
         .operation::<nodes::RevokeJoinToken, _, _>(commands::nodes::revoke_join_token)
-}
-
-fn money(mount: Mount) -> Mount {
-    mount
-        .operation::<ledger::ListPostings, _, _>(queries::ledger::postings)
-        .operation::<ledger::LedgerInvariants, _, _>(queries::ledger::invariants)
-        .operation::<ledger::Rerate, _, _>(commands::ledger::rerate)
-        .operation::<reports::MakeReport, _, _>(queries::reports::make)
-        .operation::<reports::ReportTable, _, _>(queries::reports::as_table)
-        .operation::<reports::ReportLines, _, _>(queries::reports::as_lines)
-        .operation::<reports::WhatIf, _, _>(queries::what_if::what_if)
-        .operation::<billing::ListEntries, _, _>(queries::billing::entries)
-        .operation::<billing::EnterIntoLedger, _, _>(commands::billing::enter)
-        .operation::<billing::GetBalance, _, _>(queries::billing::balance)
-        .operation::<billing::ListMarkups, _, _>(queries::billing::markups)
-        .operation::<billing::SetMarkup, _, _>(commands::billing::set_markup)
-        .operation::<billing::GetInvoice, _, _>(queries::billing::invoice)
-        .operation::<reconciliations::ListReconciliations, _, _>(queries::reconciliations::list)
-        .operation::<reconciliations::Reconcile, _, _>(commands::reconciliations::create)
-        .operation::<reconciliations::GetReconciliation, _, _>(queries::reconciliations::get)
-        .operation::<budgets::ListBudgets, _, _>(queries::budgets::list)
-        .operation::<budgets::CreateBudget, _, _>(commands::budgets::create)
-        .operation::<budgets::GetBudget, _, _>(queries::budgets::get)
-        .operation::<budgets::UpdateBudget, _, _>(commands::budgets::update)
-        .operation::<budgets::ArchiveBudget, _, _>(commands::budgets::archive)
-        .operation::<budgets::ListBudgetAccounts, _, _>(queries::budgets::accounts)
-        .operation::<budgets::ListOrganizationBudgets, _, _>(queries::budgets::list_all)
-        .operation::<budgets::CreateOrganizationBudget, _, _>(commands::budgets::create_for_all)
-        .operation::<budgets::GetOrganizationBudget, _, _>(queries::budgets::get_any)
-        .operation::<budgets::UpdateOrganizationBudget, _, _>(commands::budgets::update_any)
-        .operation::<budgets::ArchiveOrganizationBudget, _, _>(commands::budgets::archive_any)
-        .operation::<budgets::ListOrganizationBudgetAccounts, _, _>(queries::budgets::accounts_of_any)
-}
-
-fn limits(mount: Mount) -> Mount {
-    mount
-        .operation::<rate_limits::ListRateLimits, _, _>(queries::rate_limits::list)
-        .operation::<rate_limits::CreateRateLimit, _, _>(commands::rate_limits::create)
-        .operation::<rate_limits::GetRateLimit, _, _>(queries::rate_limits::get)
-        .operation::<rate_limits::UpdateRateLimit, _, _>(commands::rate_limits::update)
-        .operation::<rate_limits::ArchiveRateLimit, _, _>(commands::rate_limits::archive)
-        .operation::<rate_limits::ListOrganizationRateLimits, _, _>(queries::rate_limits::list_all)
-        .operation::<rate_limits::CreateOrganizationRateLimit, _, _>(commands::rate_limits::create_for_all)
-        .operation::<rate_limits::GetOrganizationRateLimit, _, _>(queries::rate_limits::get_any)
-        .operation::<rate_limits::UpdateOrganizationRateLimit, _, _>(commands::rate_limits::update_any)
-        .operation::<rate_limits::ArchiveOrganizationRateLimit, _, _>(commands::rate_limits::archive_any)
-        .operation::<kill_switches::ListKillSwitches, _, _>(queries::kill_switches::list)
-        .operation::<kill_switches::ThrowKillSwitch, _, _>(commands::kill_switches::throw)
-        .operation::<kill_switches::GetKillSwitch, _, _>(queries::kill_switches::get)
-        .operation::<kill_switches::LiftKillSwitch, _, _>(commands::kill_switches::lift)
-}
-
-fn watch(mount: Mount) -> Mount {
-    mount
-        .operation::<alerts::ListAlerts, _, _>(queries::alerts::list)
-        .operation::<alerts::ListAlertDestinations, _, _>(queries::alerts::list_destinations)
-        .operation::<alerts::CreateAlertDestination, _, _>(commands::alerts::create)
-        .operation::<alerts::GetAlertDestination, _, _>(queries::alerts::get_destination)
-        .operation::<alerts::UpdateAlertDestination, _, _>(commands::alerts::update)
-        .operation::<alerts::ArchiveAlertDestination, _, _>(commands::alerts::archive)
-        .operation::<alerts::RotateAlertDestinationSecret, _, _>(commands::alerts::rotate)
-        .operation::<alerts::TestAlertDestination, _, _>(commands::alerts::test)
-        .operation::<alerts::ListAlertDeliveries, _, _>(queries::alerts::list_deliveries)
-        .operation::<alerts::RedeliverAlert, _, _>(commands::alerts::redeliver)
 }

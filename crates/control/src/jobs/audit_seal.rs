@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use store::audit::Checkpoint;
 
-use crate::cx::Cx;
-use crate::error::{Failure, Outcome};
+use operation::cx::Cx;
+use operation::error::{Failure, Outcome};
 
 pub(super) async fn run(cx: &Cx) -> Outcome<()> {
     let mut tx = cx.store.system().await?;

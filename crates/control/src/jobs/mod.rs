@@ -4,8 +4,6 @@
 //! One file per job; every job may be run again at any time without harm.
 
 mod audit_seal;
-mod leases;
-mod ledger;
 mod nodes;
 mod price_book;
 mod retention;
@@ -17,8 +15,8 @@ use futures_util::future::BoxFuture;
 use store::StoreError;
 use tokio_util::sync::CancellationToken;
 
-use crate::cx::Cx;
-use crate::error::{Outcome, chain};
+use operation::cx::Cx;
+use operation::error::{Outcome, chain};
 
 /// A piece of recurring work.
 struct Job {
@@ -40,7 +38,7 @@ const JOBS: &[Job] = &[
         name: "leases",
         every: Duration::from_secs(30),
         hold: Duration::from_secs(60),
-        run: |cx| Box::pin(leases::run(cx)),
+        run: |cx| Box::pin(treasury::jobs::leases::run(cx)),
     },
     Job {
         name: "nodes",
@@ -52,7 +50,7 @@ const JOBS: &[Job] = &[
         name: "ledger",
         every: Duration::from_secs(3_600),
         hold: Duration::from_secs(600),
-        run: |cx| Box::pin(ledger::run(cx)),
+        run: |cx| Box::pin(treasury::jobs::ledger::run(cx)),
     },
     Job {
         name: "retention",

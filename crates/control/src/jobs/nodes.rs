@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use domain::watch::told;
 
-use crate::cx::Cx;
-use crate::error::Outcome;
+use operation::cx::Cx;
+use operation::error::Outcome;
 
 /// A node that is silent for longer is nobody's surprise any more: it was told of, or it was gone before anybody looked.
 const LOOKS_BACK: Duration = Duration::from_secs(7 * 24 * 3_600);

@@ -7,10 +7,10 @@ use domain::id::IdMint as _;
 use domain::{AuditEntryId, JobName, OrganizationId, Permit, Scope};
 use store::AuditDraft;
 
-use crate::commands::audit::Subject;
 use crate::commands::deployments::{copy_prices, lacks_prices};
-use crate::cx::Cx;
-use crate::error::Outcome;
+use operation::cx::Cx;
+use operation::error::Outcome;
+use operation::trail::Subject;
 
 pub(super) async fn run(cx: &Cx) -> Outcome<()> {
     let mut tx = cx.store.system().await?;

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use crate::auth::cookie;
-use crate::cx::Cx;
-use crate::error::Outcome;
-use crate::http::idempotency;
+use operation::auth::cookie;
+use operation::cx::Cx;
+use operation::error::Outcome;
+use operation::http::idempotency;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// How many revisions of changes are kept; a node that is further behind gets the whole set.

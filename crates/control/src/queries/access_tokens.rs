@@ -7,12 +7,12 @@ use api::ops::access_tokens::{AccessTokenView, ListAccessTokens};
 use domain::access_token::AccessToken;
 use domain::{Email, Page, Permission, Scope, Timestamp};
 
-use crate::call::{Call, Reply};
-use crate::error::Outcome;
+use operation::call::{Call, Reply};
+use operation::error::Outcome;
 
 /// Lists one's own tokens, or everybody's with the permission to see them.
 pub async fn list(call: Call<ListAccessTokens>) -> Outcome<Reply<Page<AccessTokenView>>> {
-    let (limit, now) = (super::limit(call.query.limit)?, call.now());
+    let (limit, now) = (operation::page::limit(call.query.limit)?, call.now());
     let here = Scope::Organization(call.organization()?);
     let only = if call.caller.actor.may(Permission::AccessTokensRead, here) { None } else { Some(call.user()?) };
     let mut tx = call.read().await?;

@@ -12,17 +12,17 @@ use domain::audit::{AuditEntry, ChainError, hex32, verify_chain};
 use store::Tx;
 use store::audit::Filter;
 
-use crate::audit_log::{Checkpoint, Line, Signer};
-use crate::call::{Call, Reply};
-use crate::error::{Failure, Outcome};
-use crate::http::mount::CONTENT_DISPOSITION;
+use operation::audit_log::{Checkpoint, Line, Signer};
+use operation::call::{Call, Reply};
+use operation::error::{Failure, Outcome};
+use operation::http::mount::CONTENT_DISPOSITION;
 
 /// Entries read at once.
 const CHUNK: u16 = 500;
 
 /// Lists audit entries, newest first.
 pub async fn list(call: Call<ListAuditEntries>) -> Outcome<Reply<Page<AuditEntryView>>> {
-    let limit = super::limit(call.query.limit)?;
+    let limit = operation::page::limit(call.query.limit)?;
     let query = &call.query;
     let filter = Filter {
         from: query.from,
@@ -159,7 +159,7 @@ fn from_stored(stored: store::audit::Checkpoint) -> Checkpoint {
 pub async fn export(call: Call<ExportAudit>) -> Outcome<Reply<Jsonl>> {
     let organization = call.organization()?;
     let mut write = call.write().await?;
-    let subject = crate::commands::audit::Subject::new("organization", organization, "audit log");
+    let subject = operation::trail::Subject::new("organization", organization, "audit log");
     write.audit(subject.act("audit.export"));
     write.commit(api::Empty {}).await?;
     let tx = call.read().await?;
@@ -177,7 +177,7 @@ pub async fn export(call: Call<ExportAudit>) -> Outcome<Reply<Jsonl>> {
 
 struct Export {
     tx: Tx,
-    cx: std::sync::Arc<crate::cx::Cx>,
+    cx: std::sync::Arc<operation::cx::Cx>,
     after: u64,
     stage: Stage,
 }

@@ -4,9 +4,9 @@ use api::ops::auth::{ListSessions, Me, MeView, MembershipView, SessionView, User
 use domain::user::User;
 use domain::{Actor, Limit, OrganizationId, Page, Permission, Scope};
 
-use crate::call::{Call, Reply};
-use crate::cx::Cx;
-use crate::error::{Failure, Outcome};
+use operation::call::{Call, Reply};
+use operation::cx::Cx;
+use operation::error::{Failure, Outcome};
 
 /// Tells who is asking.
 pub async fn me(call: Call<Me>) -> Outcome<Reply<MeView>> {
@@ -93,8 +93,8 @@ pub async fn list_sessions(call: Call<ListSessions>) -> Outcome<Reply<Page<Sessi
         user_agent: session.user_agent,
         is_current: current == Some(session.id),
     });
-    let limit = super::limit(call.query.limit)?;
-    let page = super::slice(views.collect(), call.query.cursor.as_ref(), limit, |view| view.id.to_string())?;
+    let limit = operation::page::limit(call.query.limit)?;
+    let page = operation::page::slice(views.collect(), call.query.cursor.as_ref(), limit, |view| view.id.to_string())?;
     Ok(Reply::new(page))
 }
 

@@ -5,12 +5,12 @@ use domain::Page;
 use domain::credential::Credential;
 use store::Tx;
 
-use crate::call::{Call, Reply};
-use crate::error::{Failure, Outcome};
+use operation::call::{Call, Reply};
+use operation::error::{Failure, Outcome};
 
 /// Lists credentials, newest first.
 pub async fn list(call: Call<ListCredentials>) -> Outcome<Reply<Page<CredentialView>>> {
-    let limit = super::limit(call.query.limit)?;
+    let limit = operation::page::limit(call.query.limit)?;
     let mut tx = call.read().await?;
     let page = store::credentials::list(&mut tx, call.query.cursor.as_ref(), limit).await?;
     let mut items = Vec::with_capacity(page.items.len());

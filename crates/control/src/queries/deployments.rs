@@ -5,12 +5,12 @@ use domain::deployment::Deployment;
 use domain::{DeploymentId, Page, WorkspaceId};
 use store::Tx;
 
-use crate::call::{Call, Reply};
-use crate::error::{Failure, Outcome};
+use operation::call::{Call, Reply};
+use operation::error::{Failure, Outcome};
 
 /// Lists deployments, newest first.
 pub async fn list(call: Call<ListDeployments>) -> Outcome<Reply<Page<DeploymentView>>> {
-    let limit = super::limit(call.query.limit)?;
+    let limit = operation::page::limit(call.query.limit)?;
     let mut tx = call.read().await?;
     let page = store::deployments::list(&mut tx, call.workspace()?, call.query.cursor.as_ref(), limit).await?;
     Ok(Reply::new(page.map(view)))

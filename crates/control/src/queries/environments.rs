@@ -4,15 +4,16 @@ use api::ops::environments::{EnvironmentView, ListEnvironments};
 use domain::Page;
 use domain::environment::Environment;
 
-use crate::call::{Call, Reply};
-use crate::error::Outcome;
+use operation::call::{Call, Reply};
+use operation::error::Outcome;
 
 /// Lists environments in order of promotion.
 pub async fn list(call: Call<ListEnvironments>) -> Outcome<Reply<Page<EnvironmentView>>> {
-    let limit = super::limit(call.query.limit)?;
+    let limit = operation::page::limit(call.query.limit)?;
     let mut tx = call.read().await?;
     let all = store::environments::list(&mut tx, call.workspace()?).await?;
-    let page = super::slice(all, call.query.cursor.as_ref(), limit, |environment| environment.id.to_string())?;
+    let page =
+        operation::page::slice(all, call.query.cursor.as_ref(), limit, |environment| environment.id.to_string())?;
     Ok(Reply::new(page.map(view)))
 }
 

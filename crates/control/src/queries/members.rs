@@ -5,12 +5,12 @@ use domain::member::{Member, RoleBinding};
 use domain::{MemberId, Page, Role, Scope};
 use store::Tx;
 
-use crate::call::{Call, Reply};
-use crate::error::Outcome;
+use operation::call::{Call, Reply};
+use operation::error::Outcome;
 
 /// Lists members with their role bindings.
 pub async fn list(call: Call<ListMembers>) -> Outcome<Reply<Page<MemberView>>> {
-    let limit = super::limit(call.query.limit)?;
+    let limit = operation::page::limit(call.query.limit)?;
     let mut tx = call.read().await?;
     let page = store::members::list(&mut tx, call.query.cursor.as_ref(), limit).await?;
     Ok(Reply::new(views(&mut tx, page, None).await?))
@@ -18,7 +18,7 @@ pub async fn list(call: Call<ListMembers>) -> Outcome<Reply<Page<MemberView>>> {
 
 /// Lists the members who can see a workspace, with the bindings that reach it.
 pub async fn list_of_workspace(call: Call<ListWorkspaceMembers>) -> Outcome<Reply<Page<MemberView>>> {
-    let limit = super::limit(call.query.limit)?;
+    let limit = operation::page::limit(call.query.limit)?;
     let mut tx = call.read().await?;
     let cursor = call.query.cursor.as_ref();
     let page = store::members::list_reaching(&mut tx, call.workspace()?, cursor, limit).await?;
@@ -64,5 +64,5 @@ pub async fn roles(call: Call<ListRoles>) -> Outcome<Reply<Page<RoleView>>> {
         about: role.about().to_owned(),
         permissions: role.permissions().collect(),
     });
-    std::future::ready(Ok(Reply::new(super::whole(views.collect())))).await
+    std::future::ready(Ok(Reply::new(operation::page::whole(views.collect())))).await
 }

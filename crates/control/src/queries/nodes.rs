@@ -10,15 +10,15 @@ use domain::node::{Holds, JoinToken, Nack, Node, NodeGroup, NodeStatus};
 use domain::{NodeId, OrganizationId, Page, Timestamp};
 use store::Tx;
 
-use crate::call::{Call, Reply};
-use crate::error::Outcome;
+use operation::call::{Call, Reply};
+use operation::error::Outcome;
 
 /// A connected node says something every few seconds, and what it said last is written down as often; a silent one is cut after 35.
 const HEARD_WITHIN: Duration = Duration::from_secs(60);
 
 /// Lists the node groups that the organization administers.
 pub async fn list_groups(call: Call<ListNodeGroups>) -> Outcome<Reply<Page<NodeGroupView>>> {
-    let limit = super::limit(call.query.limit)?;
+    let limit = operation::page::limit(call.query.limit)?;
     let mut tx = call.read().await?;
     let page = store::nodes::list_groups(&mut tx, call.query.cursor.as_ref(), limit).await?;
     Ok(Reply::new(page.map(group_view)))
@@ -42,7 +42,7 @@ pub(crate) fn group_view(group: NodeGroup) -> NodeGroupView {
 
 /// Lists nodes, newest first.
 pub async fn list(call: Call<ListNodes>) -> Outcome<Reply<Page<NodeView>>> {
-    let limit = super::limit(call.query.limit)?;
+    let limit = operation::page::limit(call.query.limit)?;
     let (organization, now) = (call.organization()?, call.now());
     let mut tx = call.read().await?;
     let page = store::nodes::list(&mut tx, call.query.cursor.as_ref(), limit).await?;
@@ -98,7 +98,7 @@ fn nack_view(nack: Nack) -> NackView {
 
 /// Lists join tokens that still work.
 pub async fn list_join_tokens(call: Call<ListJoinTokens>) -> Outcome<Reply<Page<JoinTokenView>>> {
-    let (limit, now) = (super::limit(call.query.limit)?, call.now());
+    let (limit, now) = (operation::page::limit(call.query.limit)?, call.now());
     let mut tx = call.read().await?;
     let page = store::join_tokens::list_live(&mut tx, now, call.query.cursor.as_ref(), limit).await?;
     Ok(Reply::new(page.map(|token| join_token_view(&token))))

@@ -5,8 +5,8 @@ use domain::Page;
 use domain::organization::Organization;
 use store::Tx;
 
-use crate::call::{Call, Reply};
-use crate::error::Outcome;
+use operation::call::{Call, Reply};
+use operation::error::Outcome;
 
 /// Lists the organizations one belongs to.
 pub async fn list(call: Call<ListOrganizations>) -> Outcome<Reply<Page<OrganizationView>>> {
@@ -16,8 +16,8 @@ pub async fn list(call: Call<ListOrganizations>) -> Outcome<Reply<Page<Organizat
         let organization = store::organizations::get(&mut tx).await?;
         views.push(view(&mut tx, organization).await?);
     }
-    let limit = super::limit(call.query.limit)?;
-    Ok(Reply::new(super::slice(views, call.query.cursor.as_ref(), limit, |view| view.id.to_string())?))
+    let limit = operation::page::limit(call.query.limit)?;
+    Ok(Reply::new(operation::page::slice(views, call.query.cursor.as_ref(), limit, |view| view.id.to_string())?))
 }
 
 /// Shows an organization.

@@ -10,14 +10,14 @@ use domain::route::{Document, Route};
 use domain::{DeploymentId, Page, RouteId, WorkspaceId};
 use store::Tx;
 
-use crate::call::{Call, Reply};
-use crate::error::{Failure, Outcome};
+use operation::call::{Call, Reply};
+use operation::error::{Failure, Outcome};
 
 pub use dry_run::dry_run;
 
 /// Lists routes, newest first.
 pub async fn list(call: Call<ListRoutes>) -> Outcome<Reply<Page<RouteView>>> {
-    let limit = super::limit(call.query.limit)?;
+    let limit = operation::page::limit(call.query.limit)?;
     let mut tx = call.read().await?;
     let page = store::routes::list(&mut tx, call.workspace()?, call.query.cursor.as_ref(), limit).await?;
     Ok(Reply::new(page.map(view)))

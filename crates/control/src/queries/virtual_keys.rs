@@ -7,12 +7,12 @@ use domain::virtual_key::VirtualKey;
 use domain::{Page, Timestamp, UserId, VirtualKeyId, WorkspaceId};
 use store::Tx;
 
-use crate::call::{Call, Reply};
-use crate::error::{Failure, Outcome};
+use operation::call::{Call, Reply};
+use operation::error::{Failure, Outcome};
 
 /// Lists virtual keys, newest first.
 pub async fn list(call: Call<ListVirtualKeys>) -> Outcome<Reply<Page<VirtualKeyView>>> {
-    let (limit, now) = (super::limit(call.query.limit)?, call.now());
+    let (limit, now) = (operation::page::limit(call.query.limit)?, call.now());
     let mut tx = call.read().await?;
     let (workspace, query) = (call.workspace()?, &call.query);
     let page =

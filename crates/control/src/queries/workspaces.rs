@@ -4,12 +4,12 @@ use api::ops::workspaces::{GetWorkspace, ListWorkspaces, WorkspaceView};
 use domain::Page;
 use domain::workspace::Workspace;
 
-use crate::call::{Call, Reply};
-use crate::error::Outcome;
+use operation::call::{Call, Reply};
+use operation::error::Outcome;
 
 /// Lists the workspaces one sees.
 pub async fn list(call: Call<ListWorkspaces>) -> Outcome<Reply<Page<WorkspaceView>>> {
-    let limit = super::limit(call.query.limit)?;
+    let limit = operation::page::limit(call.query.limit)?;
     let mut tx = call.read().await?;
     let seen = call.caller.actor.visible_workspaces(call.organization()?);
     let page = store::workspaces::list(&mut tx, seen.as_deref(), call.query.cursor.as_ref(), limit).await?;

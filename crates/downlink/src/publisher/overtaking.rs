@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use control::resources::Loaded;
 use domain::{OrganizationId, Timestamp};
+use operation::resources::Loaded;
 use policy::resource::{Content, Credential, KeyStatus, VirtualKey};
 use policy::set::Location;
 use policy::sign::{Signed, Urgent};

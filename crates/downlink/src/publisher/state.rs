@@ -9,7 +9,7 @@ use policy::wire::frame;
 use policy::{Resource, ResourceSet};
 use proto::v1;
 
-use control::keyring::Key;
+use operation::keyring::Key;
 
 /// Steps that are kept; a node that is further behind gets a full set.
 const MAX_STEPS: usize = 256;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use store::{AuditDraft, Revision, Store, StoreError};
 
 use crate::ca::Peer;
-use control::cx::Cx;
+use operation::cx::Cx;
 
 const SETTING: &str = "restored";
 /// Revisions that are skipped beyond the highest one known: more than were lost between backup and failure. A node that is still

@@ -16,7 +16,7 @@ use tonic::transport::server::Connected;
 
 use crate::ca::{Peer, read_peer};
 use crate::under_way::UnderWay;
-use control::cx::Cx;
+use operation::cx::Cx;
 
 /// A handshake must end within this.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ use crate::output;
 /// Checks a file; an error names the first bad entry.
 pub(crate) fn verify(file: &Path, public_key: Option<&str>, is_json: bool) -> Result<()> {
     let opened = File::open(file).with_context(|| format!("opening {}", file.display()))?;
-    let checked = control::audit_log::verify(BufReader::new(opened), public_key);
+    let checked = operation::audit_log::verify(BufReader::new(opened), public_key);
     match (&checked, is_json) {
         (Ok(verified), true) => output::line(&json!({ "is_valid": true, "verified": verified }).to_string())?,
         (Ok(verified), false) => output::line(&format!("{} verifies: {verified}", file.display()))?,

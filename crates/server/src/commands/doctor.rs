@@ -7,9 +7,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use control::keyring::KeyError;
-use control::root_key::{KeyProvider as _, LocalKey};
-use control::rotation;
+use operation::keyring::KeyError;
+use operation::root_key::{KeyProvider as _, LocalKey};
+use operation::rotation;
 use runtime::config::Resolved;
 use runtime::telemetry::chain;
 use rustix::fs::Access;

@@ -9,10 +9,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use control::Keyring;
-use control::root_key::{KeyProvider as _, LocalKey};
-use control::rotation::{self, Rotated, Work};
 use domain::{Clock as _, Entropy, Secret};
+use operation::Keyring;
+use operation::root_key::{KeyProvider as _, LocalKey};
+use operation::rotation::{self, Rotated, Work};
 use runtime::clock::SystemClock;
 use runtime::config::Resolved;
 use runtime::rng::SystemEntropy;
@@ -121,7 +121,7 @@ async fn go_over(store: &Store, source: &Source, next_path: &Path, entropy: &dyn
         bail!("{} holds the root key that is in use already; delete it to make another", next_path.display());
     }
     let clock: std::sync::Arc<dyn domain::Clock> = std::sync::Arc::new(SystemClock);
-    let mint = control::cx::Mint::new(clock, std::sync::Arc::new(SystemEntropy));
+    let mint = operation::cx::Mint::new(clock, std::sync::Arc::new(SystemEntropy));
     let work = Work { store, entropy, mint: &mint, now };
     rotation::rotate(&work, &old, &new).await.context("rotating; the same command goes on where it stopped")
 }

@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use control::Assets;
 use control::bootstrap::{self, FirstSecrets, Installation};
-use control::rotation;
-use control::{Assets, ControlConfig, Cx, Keyring};
 use domain::{Clock as _, Entropy, Secret};
 use downlink::sync::{self, SyncHandle, SyncServerConfig};
 use link::sync::TokenSource;
 use notify::Courier;
 use notify::smtp::Smtp;
+use operation::rotation;
+use operation::{ControlConfig, Cx, Keyring};
 use runtime::clock::SystemClock;
 use runtime::config::{Environment, Resolved};
 use runtime::health::Readiness;
@@ -64,7 +65,7 @@ impl Base {
         };
         let keyring = Keyring::open(&root_key, &store, entropy.as_ref(), SystemClock.now()).await;
         let keyring = keyring.context("opening what the root key seals")?;
-        let ports = control::Ports { store, clock: Arc::new(SystemClock), entropy, keyring };
+        let ports = operation::Ports { store, clock: Arc::new(SystemClock), entropy, keyring };
         let cx = Cx::new(ports, config).context("preparing keys")?;
         Ok(Self { cx, opened })
     }
@@ -141,7 +142,7 @@ impl Running {
         let listener = bind(settings, "control_admin_addr").await?;
         let address = listener.local_addr()?;
         let router = control::http::health::admin_router(Arc::clone(&self.base.cx), Arc::new(readiness));
-        self.group.spawn("control.admin", |stop| control::server::serve(listener, router, stop));
+        self.group.spawn("control.admin", |stop| operation::server::serve(listener, router, stop));
         Ok(address)
     }
 
@@ -220,7 +221,7 @@ impl Running {
 }
 
 /// Writes why an act of the control plane failed.
-pub(crate) fn explained(failure: &control::error::Failure) -> anyhow::Error {
+pub(crate) fn explained(failure: &operation::error::Failure) -> anyhow::Error {
     anyhow::anyhow!("{failure}")
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::bootstrap::{self, Installation};
-use control::{ControlConfig, Cx, Keyring, LocalKey, Ports};
 use domain::audit::Audit;
 use domain::id::IdMint as _;
 use domain::secret::{TokenKind, TokenSecret};
@@ -15,6 +14,7 @@ use domain::{AuditEntryId, Clock, DisplayName, JobName, OrganizationId, Permit, 
 use downlink::sync::{SyncHandle, SyncServerConfig};
 use link::sync::transport::ControlAddress;
 use link::sync::{Link, Load, StartError, SyncConfig};
+use operation::{ControlConfig, Cx, Keyring, LocalKey, Ports};
 use policy::KeyRefusal;
 use runtime::clock::SystemClock;
 use runtime::health::Readiness;

@@ -167,7 +167,7 @@ async fn a_bad_object_is_named_while_the_good_ones_of_its_revision_apply_and_it_
         credential.secret_version = 2;
         let place = seal_context(organization_id, credential.id, 2);
         let ciphertext =
-            control::keyring::seal(&data_key, &place, b"sk-canary", bed.cx.entropy.as_ref()).expect("a seal");
+            operation::keyring::seal(&data_key, &place, b"sk-canary", bed.cx.entropy.as_ref()).expect("a seal");
         credential.secret = Some(SealedSecret { key_version: keys[0].version, ciphertext });
         store::credentials::update(tx, permit, &credential).await
     })

@@ -64,15 +64,30 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // `upstream` to call what tenants name within the egress rules, `provider` for when an answer says to come back.
     ("notify", &["domain", "provider", "store", "upstream"]),
+    // What every operation goes through, and no operation.
+    ("operation", &["domain", "api", "notify", "policy", "store", "runtime"]),
+    // `provider` for the names of providers and the model catalog.
+    ("treasury", &["api", "books", "domain", "notify", "operation", "provider", "store"]),
     // `provider` for the model catalog and its prices, which control copies into an organization.
-    ("control", &["domain", "api", "books", "notify", "policy", "provider", "store", "runtime"]),
-    // Above `control`: whoever serves people and tools can know no message of a node.
-    ("downlink", &["control", "domain", "policy", "proto", "runtime", "store"]),
+    ("control", &["domain", "api", "notify", "operation", "policy", "provider", "store", "runtime", "treasury"]),
+    // Beside `control`: whoever serves people and tools can know no message of a node.
+    ("downlink", &["domain", "operation", "policy", "proto", "runtime", "store"]),
     (
         "server",
         &[
-            "control", "domain", "downlink", "gateway", "link", "notify", "policy", "purse", "runtime", "state",
-            "store", "upstream",
+            "control",
+            "domain",
+            "downlink",
+            "gateway",
+            "link",
+            "notify",
+            "operation",
+            "policy",
+            "purse",
+            "runtime",
+            "state",
+            "store",
+            "upstream",
         ],
     ),
     ("console-ui", &["domain"]),
@@ -95,9 +110,9 @@ const EDGES: &[(&str, &[&str])] = &[
 const RESERVED: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("redis", &["state"]),
-    ("axum", &["gateway", "control"]),
-    ("hyper", &["runtime", "upstream", "gateway", "control", "testkit", "tests"]),
-    ("hyper-util", &["runtime", "upstream", "link", "gateway", "control", "testkit", "tests"]),
+    ("axum", &["gateway", "control", "operation", "treasury"]),
+    ("hyper", &["runtime", "upstream", "gateway", "operation", "testkit", "tests"]),
+    ("hyper-util", &["runtime", "upstream", "link", "gateway", "operation", "testkit", "tests"]),
     ("tonic-prost-build", &["xtask"]),
     ("leptos", &["console-kit", "console-money", "console-ui", "web"]),
 ];

@@ -23,8 +23,8 @@ use provider::pricing;
 use store::Tx;
 use store::usage::RequestFilter;
 
-use crate::call::{Call, Reply};
-use crate::error::{Failure, Outcome};
+use operation::call::{Call, Reply};
+use operation::error::{Failure, Outcome};
 
 /// How many requests are looked at unless told, and at most.
 const USUAL: u16 = 200;
