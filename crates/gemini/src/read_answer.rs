@@ -92,6 +92,15 @@ impl Decoder for StreamDecoder {
         self.state.end(events);
         Ok(())
     }
+
+    fn is_said(&self) -> bool {
+        let is_between = match &self.reader {
+            Reader::Unknown => false,
+            Reader::Events(reader) => !reader.is_inside(),
+            Reader::Array(reader) => !reader.is_inside(),
+        };
+        is_between && self.state.is_said
+    }
 }
 
 #[derive(Default)]
@@ -99,6 +108,8 @@ struct State {
     undo: Undo,
     is_started: bool,
     is_over: bool,
+    /// The last event left no choice open and counted what was used.
+    is_said: bool,
     answer_id: Box<str>,
     next_block: u32,
     n_calls: u32,
@@ -143,6 +154,7 @@ impl State {
         self.start(&object, events)?;
         let candidates = object.find("candidates");
         let candidates = candidates.as_ref().map(Node::array).transpose()?;
+        let mut is_counted = self.is_said;
         if let Some(usage) = object.find("usageMetadata").and_then(|usage| usage.object().ok()) {
             let usage = usage.camel();
             // Before the content, because some clients are told the tokens of the prompt first.
@@ -152,6 +164,7 @@ impl State {
             let mut usage = super::read_usage(&usage, self.n_queries.is_some());
             usage.units.searches = super::searches(&self.model, self.n_queries.unwrap_or(0));
             events.push(Event::Usage(usage));
+            is_counted = true;
         }
         for (position, node) in candidates.iter().flat_map(|candidates| candidates.iter().enumerate()) {
             self.take_candidate(&node, position, events)?;
@@ -159,6 +172,8 @@ impl State {
         if let Some(node) = object.find("promptFeedback") {
             self.take_feedback(&node)?;
         }
+        self.is_said =
+            is_counted && !self.choices.is_empty() && self.choices.iter().all(|choice| choice.word.is_some());
         Ok(())
     }
 

@@ -134,6 +134,8 @@ pub struct StreamSkim {
     cuts: Vec<(usize, bool)>,
     /// Where in this chunk the first event begins that is no JSON.
     garbled_at: Option<usize>,
+    /// Where in this chunk the end mark ends: what follows is not the answer's.
+    ended_at: Option<usize>,
     /// The end of a very long event, of a dialect that says there what matters.
     tail: Vec<u8>,
     /// What is known of a stream of Gemini's.
@@ -157,6 +159,7 @@ impl StreamSkim {
             is_picture: false,
             cuts: Vec::new(),
             garbled_at: None,
+            ended_at: None,
             tail: Vec::new(),
             gemini: gemini::State::default(),
             held: BytesMut::new(),
@@ -169,6 +172,12 @@ impl StreamSkim {
         self.found.n_bytes += chunk.len() as u64;
         self.cuts.clear();
         self.garbled_at = None;
+        self.ended_at = None;
+        if self.is_over() {
+            let is_line_end = std::mem::take(&mut self.after_cr) && chunk.starts_with(b"\n");
+            self.ended_at = Some(usize::from(is_line_end));
+            return;
+        }
         if self.dialect == Dialect::Gemini && self.gemini.take_array(chunk, &mut self.found) {
             return;
         }
@@ -187,6 +196,12 @@ impl StreamSkim {
                 self.keep_tail(&chunk[..end]);
                 let is_withheld = self.dispatch(chunk, whole.take());
                 self.cuts.push((end + 1, is_withheld));
+                if self.is_over() {
+                    let is_pair = self.after_cr && chunk.get(end + 1) == Some(&b'\n');
+                    self.after_cr &= !is_pair;
+                    self.ended_at = Some(end + 1 + usize::from(is_pair));
+                    return;
+                }
             } else if self.line.is_empty() {
                 self.take_line(chunk, at..end, &mut whole);
             } else {
@@ -226,6 +241,13 @@ impl StreamSkim {
         self.keep_tail(chunk);
     }
 
+    /// Says whether the end mark has come, in a dialect where nothing can follow it.
+    fn is_over(&self) -> bool {
+        let has_mark =
+            matches!(self.dialect, Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::AnthropicMessages);
+        has_mark && self.found.is_complete
+    }
+
     /// Keeps the last bytes of a very long event, for a dialect that needs them.
     fn keep_tail(&mut self, bytes: &[u8]) {
         if !self.is_oversize || !matches!(self.dialect, Dialect::OpenAiResponses | Dialect::Gemini) {
@@ -236,10 +258,10 @@ impl StreamSkim {
         self.tail.drain(..surplus);
     }
 
-    /// Looks at the next bytes and returns those to relay: all, up to an event that no client could read.
+    /// Looks at the next bytes and returns those to relay: all, up to an event that no client could read, or to the end mark.
     pub fn pass(&mut self, chunk: Bytes) -> Bytes {
         self.push(&chunk);
-        match self.garbled_at {
+        match self.garbled_at.or(self.ended_at) {
             Some(at) => chunk.slice(..at),
             None => chunk,
         }
@@ -267,8 +289,10 @@ impl StreamSkim {
             }
             at = end;
         }
-        if limit == usize::MAX {
-            self.held.extend_from_slice(&chunk[at..]);
+        match self.ended_at {
+            Some(end) => out.extend_from_slice(chunk.get(at..end).unwrap_or_default()),
+            None if limit == usize::MAX => self.held.extend_from_slice(&chunk[at..]),
+            None => {}
         }
         if self.held.len() > MAX_EVENT {
             out.extend_from_slice(&self.held.split());

@@ -6,6 +6,7 @@
 //! what is known and its meter settles once.
 
 mod billing;
+mod broken;
 pub(crate) mod keeper;
 pub(crate) mod stream;
 pub(crate) mod watch;

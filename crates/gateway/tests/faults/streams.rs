@@ -1,6 +1,7 @@
 //! Faults inside of a stream: it breaks, says too much, or is only odd.
 
 use provider::wire::event_stream;
+use serde_json::Value;
 
 use super::list::{BREATH, Listing, Promise, THOUGHT, json_answer, one_chunk, sized};
 use super::said::{Events, INPUT, Language, OUTPUT, frame};
@@ -51,10 +52,20 @@ impl Listing {
         self.ended("ends in order after the first word", Flagged, &it.opening());
         self.ended("ends in order inside an event", Flagged, &[it.opening(), vec![begun]].concat());
         let all = it.stream().concat();
-        // Behind Gemini's last event may come another: that it was the last, only the end of the body says.
-        let promise = if it == Language::Gemini { Flagged } else { Harmless };
-        self.broken("resets after the last event", promise, &all, End::Reset);
-        self.broken("stalls after the last event", promise, &all, End::Hang);
+        self.broken("resets after the last event", Harmless, &all, End::Reset);
+        self.broken("stalls after the last event", Harmless, &all, End::Hang);
+        let last = it.stream().last().map_or(0, Vec::len);
+        // Nobody goes on with an answer whose reason to stop was said, which OpenAI does before the last event.
+        let promise = if it == Language::OpenAi { Promise::Ended } else { Flagged };
+        self.broken("resets before the last event", promise, &all[..all.len() - last], End::Reset);
+        self.broken("resets inside the last event", promise, &all[..all.len() - last / 2], End::Reset);
+        if it == Language::Gemini {
+            // Behind its last event may come another, which is part of the answer as soon as it has begun.
+            let uncounted = [it.opening(), it.finish_with(it.stop(), &Value::Null)].concat().concat();
+            self.broken("resets before the counts", Flagged, &uncounted, End::Reset);
+            let more = [all, it.word("more").concat()[..20].to_vec()].concat();
+            self.broken("resets inside an event after the last", Flagged, &more, End::Reset);
+        }
     }
 
     fn streams_that_say_too_much(&mut self) {
@@ -123,6 +134,14 @@ impl Listing {
         self.ended("ends in order without an end mark", Harmless, &unmarked);
         self.ended("nothing but the end mark", Replaced, &it.end_mark());
         self.ended("goes on after the end mark", Harmless, &[it.stream(), it.word("more")].concat());
+        self.ended("an error after the end mark", Harmless, &[it.stream(), it.error_event()].concat());
+        let garbage = vec![b"data: {\"choices\": oops\n\n".to_vec()];
+        self.ended("an event that is no JSON, after the end mark", Harmless, &[it.stream(), garbage.clone()].concat());
+        let one = [it.stream(), garbage, it.error_event()].concat().concat();
+        self.ended("all of that in one chunk with the answer", Harmless, &vec![one]);
+        let first = Raw::of([self.opened(), one_chunk(&it.stream().concat())].concat(), End::Hang);
+        let drip = (0..20).fold(first, |raw, _| raw.pause(BREATH.into()).then(one_chunk(&it.word(".").concat())));
+        self.raw("drips after the end mark", Harmless, drip);
         self.ended("sends the end mark twice", Harmless, &[it.stream(), it.end_mark()].concat());
     }
 
@@ -158,6 +177,9 @@ impl Listing {
         );
         let surprise = vec![frame("surprise", &serde_json::json!({"x": 1}))];
         self.ended("a frame of an unknown kind", Harmless, &[it.opening(), surprise, it.rest()].concat());
+        let after = damaged(|length| length - 6);
+        self.ended("a damaged frame after the last", Harmless, &[it.stream(), after].concat());
+        self.ended("an error after the last frame", Harmless, &[it.stream(), it.error_event()].concat());
         let unstopped = vec![frame("metadata", &serde_json::json!({"usage": it.usage(INPUT, OUTPUT)}))];
         self.ended("a count without a reason to stop", Flagged, &[it.opening(), unstopped].concat());
     }

@@ -102,6 +102,12 @@ impl Reader {
         self.keep(borrowed)
     }
 
+    /// Says whether a line or an event has begun and not ended.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        self.has_data || !self.line.is_empty()
+    }
+
     /// The stream is over: hands out the event that lacks only its blank line, if any.
     pub fn finish(&mut self, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
         let line = std::mem::take(&mut self.line);

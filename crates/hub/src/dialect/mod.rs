@@ -167,6 +167,12 @@ pub trait Decoder: Send {
 
     /// The body is over: appends what is left, or says that something is missing.
     fn finish(&mut self, events: &mut Vec<Event>) -> Result<(), DecodeError>;
+
+    /// Says whether all that an answer must say has come in a dialect that has no end mark: more may follow, but nothing has to,
+    /// so [`Self::finish`] is right however the body ends. Where there is a mark, [`Event::Done`] says it.
+    fn is_said(&self) -> bool {
+        false
+    }
 }
 
 /// Turns events into response bytes, one at a time.

@@ -322,6 +322,29 @@ fn a_chunk_of_whole_events_is_relayed_as_the_same_buffer() {
 }
 
 #[test]
+fn nothing_after_the_end_mark_is_read_or_relayed() {
+    let error = "data: {\"error\":{\"message\":\"no\"}}\n\ndata: oops\n\n";
+    let openai = ("data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\ndata: [DONE]\n\n", Dialect::OpenAiChat);
+    let anthropic = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+    for (said, dialect) in [openai, (anthropic, Dialect::AnthropicMessages)] {
+        for line_end in ["\n", "\r\n", "\r"] {
+            let (said, all) = (said.replace('\n', line_end), [said, error].concat().replace('\n', line_end));
+            for (cut, withholds) in (0..=all.len()).flat_map(|cut| [(cut, false), (cut, true)]) {
+                let mut skim = StreamSkim::new(dialect);
+                let mut out = Vec::new();
+                for part in [&all[..cut], &all[cut..]] {
+                    let chunk = Bytes::copy_from_slice(part.as_bytes());
+                    out.extend_from_slice(&if withholds { skim.relay(chunk) } else { skim.pass(chunk) });
+                }
+                assert_eq!(String::from_utf8_lossy(&out), said, "cut at {cut}, withholds: {withholds}");
+                let found = skim.finish();
+                assert!(found.is_complete && found.error.is_none() && !found.is_garbled, "cut at {cut}");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_event_that_is_no_json_is_told_by_its_ends_and_not_relayed() {
     let good = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
     for bad in

@@ -10,12 +10,12 @@ use domain::usage::{AttemptOutcome, Endpoint, Outcome, TokenUsage};
 use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use ingress::Rejection;
-use llm::canonical::error::{AnswerError, ErrorKind};
 use provider::failure::{Failure, FailureKind, classify_in_band};
 use tokio::time::{Instant, Sleep};
 use upstream::client::{Answer, ReadError};
 
 use super::billing::{Billing, End};
+use super::broken::Break;
 use super::writer::Writer;
 use crate::pipeline::again::Recorder;
 use crate::pipeline::dispatch::{Continuation, Continued};
@@ -39,26 +39,6 @@ const AFTER_END: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(15);
 /// A comment, which readers of events pass over.
 const STILL_HERE: &[u8] = b": ping\n\n";
-
-/// Why a stream broke off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Break {
-    Idle,
-    Total,
-    Upstream,
-    Unreadable,
-    /// The upstream said so.
-    Told,
-}
-
-impl Break {
-    const fn outcome(self) -> AttemptOutcome {
-        match self {
-            Self::Idle | Self::Total => AttemptOutcome::Timeout,
-            Self::Upstream | Self::Unreadable | Self::Told => AttemptOutcome::Broken,
-        }
-    }
-}
 
 /// What a relay starts with.
 pub(crate) struct Start {
@@ -209,7 +189,8 @@ impl StreamRelay {
             let out = match self.source.poll_chunk(cx) {
                 _ if self.rehearses_cut && self.writer.found().has_output() => self.break_off(Break::Upstream),
                 Poll::Ready(Some(Ok(chunk))) => {
-                    self.is_armed = false;
+                    // What comes after the end mark gives nobody more time.
+                    self.is_armed &= self.writer.is_said();
                     match self.writer.push(chunk) {
                         Ok(out) if self.writer.found().is_garbled => {
                             [out, self.break_off(Break::Unreadable)].concat().into()
@@ -277,7 +258,7 @@ impl StreamRelay {
     }
 
     fn finish(&mut self) -> Bytes {
-        let Ok(rest) = self.writer.finish() else { return self.break_off(Break::Upstream) };
+        let Ok(rest) = self.writer.finish() else { return self.lose(Break::Upstream) };
         self.record(&rest);
         if self.writer.has_held_error() {
             return self.heed(rest);
@@ -302,6 +283,12 @@ impl StreamRelay {
             self.settle(End::Complete, AttemptOutcome::Success, GatewayCode::UpstreamError);
             return Bytes::new();
         }
+        if why.is_silent() && self.writer.may_end() { self.finish() } else { self.lose(why) }
+    }
+
+    /// A part of the answer is missing.
+    fn lose(&mut self, why: Break) -> Bytes {
+        self.recorder = None;
         if self.ask_on(why).is_some() { Bytes::new() } else { self.give_up(why) }
     }
 
@@ -349,25 +336,7 @@ impl StreamRelay {
     /// Ends the stream with an error.
     fn give_up(&mut self, why: Break) -> Bytes {
         self.is_over = true;
-        let (code, kind, text) = match why {
-            Break::Idle => (
-                GatewayCode::UpstreamTimeout,
-                ErrorKind::Timeout,
-                "the upstream sent nothing for too long in the middle of its answer; ask again",
-            ),
-            Break::Total => (
-                GatewayCode::UpstreamTimeout,
-                ErrorKind::Timeout,
-                "the answer took longer than this model's time limit; ask for less, or have the limit raised",
-            ),
-            Break::Upstream | Break::Unreadable | Break::Told => (
-                GatewayCode::UpstreamError,
-                ErrorKind::Server,
-                "the upstream broke off in the middle of its answer; ask again",
-            ),
-        };
-        let mut error = AnswerError::new(code.status(), code.as_str(), text);
-        error.kind = kind;
+        let (code, mut error) = why.tell();
         error.request_id = self.meter.as_ref().map(|meter| meter.request_id.to_string().into());
         let event = self.writer.break_off(error);
         self.is_cut = event.is_empty();

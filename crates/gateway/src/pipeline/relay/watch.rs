@@ -6,9 +6,7 @@
 use llm::canonical::error::DecodeError;
 use llm::canonical::event::Event;
 use llm::dialect::{Decoder, Dialect};
-use provider::skim::{Skimmed, tier_in_events};
-
-use super::writer::note;
+use provider::skim::{InBandError, Skimmed, tier_in_events};
 
 /// The onlooker.
 pub(crate) struct Watch {
@@ -50,5 +48,24 @@ impl Watch {
 
     fn note(&mut self) {
         self.events.drain(..).for_each(|event| note(&event, &mut self.found));
+    }
+}
+
+/// Notes what an event says about the answer.
+pub(super) fn note(event: &Event, found: &mut Skimmed) {
+    found.has_begun |= !matches!(event, Event::Done | Event::Error(_));
+    match event {
+        Event::Delta { .. } => found.n_output_events += 1,
+        Event::Usage(usage) => found.note_usage(usage),
+        Event::Finish(finish) if finish.choice == 0 => found.finish = Some(finish.reason),
+        Event::Error(error) => {
+            found.error = Some(InBandError {
+                kind: error.native_type.clone().unwrap_or_default(),
+                code: error.code.clone().unwrap_or_default(),
+                message: error.message.clone(),
+            });
+        }
+        Event::Done => found.is_complete = true,
+        _ => {}
     }
 }

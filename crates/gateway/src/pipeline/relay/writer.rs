@@ -9,10 +9,10 @@ use llm::canonical::error::{AnswerError, DecodeError};
 use llm::canonical::event::Event;
 use llm::canonical::json::Raw;
 use llm::dialect::{Decoder, Dialect, Encoder, Speak as _};
-use provider::skim::{InBandError, Skimmed, StreamSkim, tier_in_events};
+use provider::skim::{Skimmed, StreamSkim, tier_in_events};
 use remote::read::Lines;
 
-use super::watch::Watch;
+use super::watch::{Watch, note};
 
 /// Writes one answer for one client.
 pub(crate) enum Writer {
@@ -285,6 +285,14 @@ impl Writer {
         }
     }
 
+    /// Says whether nothing has to follow, in a dialect whose end only the connection's end tells.
+    pub(crate) fn may_end(&self) -> bool {
+        match self {
+            Self::Translated(translation) => translation.reading.decoder.is_said(),
+            Self::Untouched { .. } | Self::Passing(_) | Self::Watched(_) | Self::Lines(_) | Self::Later(_) => false,
+        }
+    }
+
     /// Returns what is known of the answer.
     pub(crate) fn found(&self) -> &Skimmed {
         match self {
@@ -356,24 +364,5 @@ const fn end_mark(dialect: Dialect) -> &'static [u8] {
         Dialect::OpenAiChat | Dialect::OpenAiCompletions => b"data: [DONE]\n\n",
         Dialect::AnthropicMessages => b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
         Dialect::OpenAiResponses | Dialect::Gemini => b"",
-    }
-}
-
-/// Notes what an event says about the answer.
-pub(super) fn note(event: &Event, found: &mut Skimmed) {
-    found.has_begun |= !matches!(event, Event::Done | Event::Error(_));
-    match event {
-        Event::Delta { .. } => found.n_output_events += 1,
-        Event::Usage(usage) => found.note_usage(usage),
-        Event::Finish(finish) if finish.choice == 0 => found.finish = Some(finish.reason),
-        Event::Error(error) => {
-            found.error = Some(InBandError {
-                kind: error.native_type.clone().unwrap_or_default(),
-                code: error.code.clone().unwrap_or_default(),
-                message: error.message.clone(),
-            });
-        }
-        Event::Done => found.is_complete = true,
-        _ => {}
     }
 }
