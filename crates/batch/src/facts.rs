@@ -35,6 +35,12 @@ pub struct Facts {
     pub lines: u64,
     /// The file that a batch was made of.
     pub input: Option<RemoteId>,
+    /// Answers have to be read and written anew.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_translated: bool,
+    /// Tools that the upstream knows by another name: as sent, as the client named them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub renamed: Vec<(String, String)>,
 }
 
 /// Most models in one batch.

@@ -212,11 +212,20 @@ pub fn field(name: &str, value: &str) -> String {
     format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{}\"\r\n\r\n{value}\r\n", plain(name))
 }
 
+/// Writes a part of a form that is JSON.
+#[must_use]
+pub fn json(name: &str, value: &str) -> String {
+    let name = plain(name);
+    format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\nContent-Type: application/json; charset=utf-8\r\n\r\n{value}\r\n"
+    )
+}
+
 /// Writes the head of the file; its bytes follow, then [`file_end`].
 #[must_use]
-pub fn file_start(file_name: &str) -> String {
+pub fn file_start(file_name: &str, media_type: &str) -> String {
     format!(
-        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{}\"\r\nContent-Type: application/octet-stream\r\n\r\n",
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{}\"\r\nContent-Type: {media_type}\r\n\r\n",
         plain(file_name)
     )
 }
@@ -239,8 +248,15 @@ pub fn content_type() -> String {
     format!("multipart/form-data; boundary={BOUNDARY}")
 }
 
-/// What ends a quoted name, or a line, has no place in one.
-fn plain(name: &str) -> String {
+/// Returns the media type of such parts that are no form.
+#[must_use]
+pub fn related_type() -> String {
+    format!("multipart/related; boundary={BOUNDARY}")
+}
+
+/// Takes out what ends a quoted name, or a line.
+#[must_use]
+pub fn plain(name: &str) -> String {
     name.chars().map(|letter| if letter.is_control() || matches!(letter, '"' | '\\') { '_' } else { letter }).collect()
 }
 
@@ -290,7 +306,7 @@ mod tests {
     fn what_is_written_reads_back() {
         let text = [
             field("purpose", "batch").as_str(),
-            &file_start("a\"\r\nx: y.jsonl"),
+            &file_start("a\"\r\nx: y.jsonl", "application/jsonl"),
             "{}\n",
             file_end(),
             &field("later", "1"),

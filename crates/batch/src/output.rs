@@ -1,14 +1,19 @@
 //! The output of a batch on its way to whoever reads it: each line's usage is counted, its model named as the client named it.
 //!
-//! A line that cannot be read goes on untouched and counts nothing. Invariant: what is counted is what went by, each line once.
+//! Lines of another form than OpenAI's are written in OpenAI's. A line that cannot be read goes on untouched and counts nothing.
+//! Invariant: what is counted is what went by, each line once.
 
 use bytes::{Bytes, BytesMut};
+use domain::Timestamp;
 use domain::price::ServiceTier;
-use llm::dialect::Dialect;
+use llm::dialect::{Dialect, Speak as _};
+use provider::BatchForm;
 use provider::scan::{Span, quote, visit_fields};
 use provider::skim::{Skimmed, skim_body};
+use serde_json::{Value, json};
 
 use crate::facts::Facts;
+use crate::line::Rewrite;
 use crate::split::{Lines, SplitError};
 
 /// Longest line of an output: an answer with pictures in it.
@@ -23,6 +28,20 @@ pub enum Form {
     OpenAi,
     /// `{"custom_id", "result": {"type", "message"}}`.
     Anthropic,
+    /// `{"key", "response"}`, or `error` in place of the response.
+    Gemini,
+}
+
+impl Form {
+    /// Returns the form of a vendor's outputs.
+    #[must_use]
+    pub const fn of(form: BatchForm) -> Self {
+        match form {
+            BatchForm::OpenAi | BatchForm::Together | BatchForm::Mistral => Self::OpenAi,
+            BatchForm::Anthropic => Self::Anthropic,
+            BatchForm::Gemini => Self::Gemini,
+        }
+    }
 }
 
 /// One answer of an output.
@@ -40,20 +59,24 @@ pub struct Output {
     form: Form,
     facts: Facts,
     dialect: Dialect,
+    rewrite: Option<Rewrite>,
     lines: Lines,
+    n_lines: u64,
 }
 
 impl Output {
-    /// Starts at an output's first byte.
+    /// Starts at an output's first byte. `at` is when answers are said to be made that do not say it.
     #[must_use]
-    pub fn new(form: Form, facts: Facts) -> Self {
+    pub fn new(form: Form, facts: Facts, at: Timestamp) -> Self {
         let dialect = match form {
             Form::Anthropic => Dialect::AnthropicMessages,
+            Form::Gemini => Dialect::Gemini,
             Form::Calls | Form::OpenAi if facts.endpoint.ends_with("/responses") => Dialect::OpenAiResponses,
             // Vectors and the like are counted in the same form.
             Form::Calls | Form::OpenAi => Dialect::OpenAiChat,
         };
-        Self { form, facts, dialect, lines: Lines::new(MAX_LINE) }
+        let rewrite = Rewrite::of(&facts, dialect, at).filter(|_| form != Form::Calls);
+        Self { form, facts, dialect, rewrite, lines: Lines::new(MAX_LINE), n_lines: 0 }
     }
 
     /// Takes the next bytes and returns those to hand on; `count` is told of each answer.
@@ -76,7 +99,14 @@ impl Output {
         out.freeze()
     }
 
-    fn take(&self, line: &Bytes, out: &mut BytesMut, count: &mut dyn FnMut(Answer)) {
+    fn take(&mut self, line: &Bytes, out: &mut BytesMut, count: &mut dyn FnMut(Answer)) {
+        self.n_lines += 1;
+        if self.form == Form::Gemini {
+            let written = self.translate(line, count);
+            out.extend_from_slice(written.as_ref().unwrap_or(line));
+            return;
+        }
+        let line = &self.addressed(line);
         let Some(place) = find(self.form, line) else {
             out.extend_from_slice(line);
             return;
@@ -88,7 +118,16 @@ impl Output {
             found.tier = Some(ServiceTier::Batch);
             count(Answer { model: model.unwrap_or(0), found });
         }
-        match model.and_then(|at| self.facts.models.get(at)).filter(|_| said.is_some()) {
+        let model = model.and_then(|at| self.facts.models.get(at)).filter(|_| said.is_some());
+        let name = model.map(|model| model.name.as_str());
+        let rewrite = self.rewrite.as_ref().filter(|_| place.is_good);
+        if let Some(body) = rewrite.and_then(|it| it.write(place.body.of(line), &self.line_id(), name)) {
+            out.extend_from_slice(&line[..place.body.start]);
+            out.extend_from_slice(&body);
+            out.extend_from_slice(&line[place.body.end..]);
+            return;
+        }
+        match model {
             Some(model) => {
                 out.extend_from_slice(&line[..place.model.start]);
                 out.extend_from_slice(&quote(&model.name));
@@ -96,6 +135,76 @@ impl Output {
             }
             None => out.extend_from_slice(line),
         }
+    }
+}
+
+impl Output {
+    fn line_id(&self) -> String {
+        format!("batch_req_{}", self.n_lines)
+    }
+
+    /// Puts the address back into a call whose vendor takes none in lines.
+    fn addressed(&self, line: &Bytes) -> Bytes {
+        let whole = Span { start: 0, end: line.len() };
+        let is_bare = self.form == Form::Calls && field(line, whole, "body").is_some();
+        if !is_bare || field(line, whole, "url").is_some() {
+            return line.clone();
+        }
+        let Some(at) = memchr::memchr(b'{', line) else { return line.clone() };
+        let address = format!("\"method\":\"POST\",\"url\":{},", Value::from(self.facts.endpoint.as_str()));
+        [&line[..=at], address.as_bytes(), &line[at + 1..]].concat().into()
+    }
+
+    /// Writes a line of Gemini's form in OpenAI's.
+    fn translate(&self, line: &Bytes, count: &mut dyn FnMut(Answer)) -> Option<Bytes> {
+        let whole = Span { start: 0, end: line.len() };
+        let key: Value = serde_json::from_slice(field(line, whole, "key")?.of(line)).ok()?;
+        let there = |name: &str| field(line, whole, name).filter(|span| span.of(line) != b"null");
+        let id = self.line_id();
+        let mut written = json!({ "id": id, "custom_id": key, "response": null, "error": null });
+        if let Some(span) = there("response") {
+            let body = span.of(line);
+            let said = field(line, span, "modelVersion");
+            let said = said.and_then(|span| serde_json::from_slice::<String>(span.of(line)).ok());
+            let model = said.and_then(|said| self.facts.find_model(&said)).unwrap_or(0);
+            let mut found = skim_body(self.dialect, body);
+            found.tier = Some(ServiceTier::Batch);
+            count(Answer { model, found });
+            let name = self.facts.models.get(model).map(|model| model.name.as_str());
+            let answer = self.rewrite.as_ref().and_then(|it| it.write(body, &id, name));
+            if let Some(answer) = answer.and_then(|answer| serde_json::from_slice::<Value>(&answer).ok()) {
+                written["response"] = json!({ "status_code": 200, "request_id": answer["id"], "body": answer });
+            } else {
+                let message = "the upstream's answer could not be read";
+                written["error"] = json!({ "code": "upstream_error", "message": message });
+            }
+        } else {
+            let error: Value = serde_json::from_slice(there("error")?.of(line)).ok()?;
+            let status = http_status(error["code"].as_u64().unwrap_or_default());
+            let error = self.dialect.decode_error(status, json!({ "error": error }).to_string().as_bytes());
+            let body: Value = serde_json::from_slice(&Dialect::OpenAiChat.encode_error(&error)).ok()?;
+            written["response"] = json!({ "status_code": status, "request_id": id, "body": body });
+        }
+        let end = if line.ends_with(b"\n") { "\n" } else { "" };
+        Some(format!("{written}{end}").into())
+    }
+}
+
+/// Returns the status of a code of Google's (google/rpc/code.proto).
+fn http_status(code: u64) -> u16 {
+    match code {
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        400..=599 => u16::try_from(code).unwrap_or(500),
+        _ => 500,
     }
 }
 
@@ -120,6 +229,7 @@ fn find(form: Form, line: &[u8]) -> Option<Place> {
             let result = field(line, whole, "result")?;
             (field(line, result, "message")?, true)
         }
+        Form::Gemini => return None,
     };
     let model = field(line, body, "model").unwrap_or_default();
     Some(Place { body, model, is_good })
@@ -149,6 +259,8 @@ mod tests {
     use super::*;
     use crate::facts::Model;
 
+    const AT: Timestamp = Timestamp::from_micros(1_795_348_800_000_000);
+
     fn facts() -> Facts {
         let model = |name: &str, upstream: &str| Model {
             name: name.to_owned(),
@@ -171,7 +283,7 @@ mod tests {
     );
 
     fn read(chunks: &[&[u8]]) -> (String, Vec<(usize, u64, u64)>) {
-        let mut output = Output::new(Form::OpenAi, facts());
+        let mut output = Output::new(Form::OpenAi, facts(), AT);
         let (mut text, mut counted) = (Vec::new(), Vec::new());
         let mut count = |answer: Answer| {
             let usage = answer.found.usage.expect("a count");
@@ -197,7 +309,7 @@ mod tests {
         let line = r#"{"custom_id":"a","result":{"type":"succeeded","message":{"id":"msg","type":"message","role":"assistant","model":"gpt-5","content":[],"stop_reason":"end_turn","usage":{"input_tokens":10,"cache_read_input_tokens":3,"output_tokens":5}}}}
 {"custom_id":"b","result":{"type":"errored","error":{"type":"error"}}}
 "#;
-        let mut output = Output::new(Form::Anthropic, facts());
+        let mut output = Output::new(Form::Anthropic, facts(), AT);
         let mut counted = Vec::new();
         let text = output.push(line.as_bytes(), &mut |answer| counted.push(answer.found.usage.unwrap())).unwrap();
         assert_eq!(text, line.replace("gpt-5", "mine"));
@@ -206,11 +318,59 @@ mod tests {
     }
 
     #[test]
+    fn geminis_results_are_written_as_chat_completions_and_counted() {
+        let lines = concat!(
+            r#"{"key":"a","response":{"candidates":[{"content":{"parts":[{"text":"Hi"}],"role":"model"},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":5,"totalTokenCount":15},"modelVersion":"gpt-5","responseId":"r1"}}"#,
+            "\n",
+            r#"{"error":{"code":3,"message":"no such thing"},"key":"b"}"#,
+            "\n",
+            r#"{"key":"c","response":[]}"#,
+            "\n",
+            "no JSON",
+        );
+        let facts = Facts { is_translated: true, ..facts() };
+        let mut output = Output::new(Form::Gemini, facts, AT);
+        let mut counted = Vec::new();
+        let mut count =
+            |answer: Answer| counted.push((answer.model, answer.found.usage.map(|it| (it.input, it.output))));
+        let mut text = output.push(lines.as_bytes(), &mut count).unwrap().to_vec();
+        text.extend_from_slice(&output.finish(&mut count));
+        assert_eq!(
+            counted[0],
+            (0, Some((10, 5))),
+            "the unreadable one may have cost something, the refused one has not"
+        );
+        assert_eq!(counted.len(), 2);
+        let text = String::from_utf8(text).unwrap();
+        let (read, last) = text.rsplit_once('\n').unwrap();
+        assert_eq!(last, "no JSON", "goes on as it is");
+        let read: Vec<Value> = read.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let body = &read[0]["response"]["body"];
+        assert_eq!((&read[0]["custom_id"], &read[0]["response"]["status_code"]), (&json!("a"), &json!(200)));
+        assert_eq!((&body["object"], &body["model"]), (&json!("chat.completion"), &json!("mine")));
+        assert_eq!(body["choices"][0]["message"]["content"], "Hi");
+        assert_eq!((&body["usage"]["prompt_tokens"], &body["created"]), (&json!(10), &json!(1_795_348_800)));
+        assert_eq!((&read[1]["custom_id"], &read[1]["response"]["status_code"]), (&json!("b"), &json!(400)));
+        assert_eq!(read[1]["response"]["body"]["error"]["message"], "no such thing");
+        assert_eq!((&read[2]["response"], &read[2]["error"]["code"]), (&Value::Null, &json!("upstream_error")));
+    }
+
+    #[test]
+    fn a_call_whose_vendor_takes_no_address_gets_it_back() {
+        let facts = Facts { endpoint: "/v1/embeddings".to_owned(), ..facts() };
+        let mut output = Output::new(Form::Calls, facts, AT);
+        let text = output.push(b"{\"custom_id\":\"a\",\"body\":{\"model\":\"gpt-5\"}}\n", &mut |_| ()).unwrap();
+        let expected = r#"{"method":"POST","url":"/v1/embeddings","custom_id":"a","body":{"model":"mine"}}"#;
+        assert_eq!(text, format!("{expected}\n"));
+    }
+
+    #[test]
     fn calls_get_their_names_back_and_count_nothing() {
-        let mut output = Output::new(Form::Calls, facts());
-        let text =
-            output.push(b"{\"body\":{\"model\":\"gpt-5\"}}\n", &mut |_| unreachable!("nothing to count")).unwrap();
-        assert_eq!(text, "{\"body\":{\"model\":\"mine\"}}\n");
+        let mut output = Output::new(Form::Calls, facts(), AT);
+        let text = output
+            .push(b"{\"url\":\"/x\",\"body\":{\"model\":\"gpt-5\"}}\n", &mut |_| unreachable!("nothing to count"))
+            .unwrap();
+        assert_eq!(text, "{\"url\":\"/x\",\"body\":{\"model\":\"mine\"}}\n");
     }
 
     proptest! {

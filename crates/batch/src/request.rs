@@ -36,6 +36,8 @@ pub struct Call {
     pub url: Option<String>,
     /// The model that it names.
     pub model: String,
+    /// What answers to it are known by, with its quotes.
+    custom_id: Option<Span>,
     body: Span,
     scan: Scan,
 }
@@ -46,13 +48,16 @@ pub fn read(form: Form, line: &[u8]) -> Result<Call, CallError> {
         Form::OpenAi => "body",
         Form::Anthropic => "params",
     };
-    let (mut body, mut url, mut twice) = (None::<Span>, None::<Span>, None);
+    let (mut body, mut url, mut custom_id, mut twice) = (None::<Span>, None::<Span>, None::<Span>, None);
     scan::visit_fields(line, |key, span| {
         if key == field && body.replace(span).is_some() {
             twice = Some(field);
         }
         if key == "url" && url.replace(span).is_some() {
             twice = Some("url");
+        }
+        if key == "custom_id" && custom_id.replace(span).is_some() {
+            twice = Some("custom_id");
         }
     })?;
     if let Some(twice) = twice {
@@ -68,10 +73,21 @@ pub fn read(form: Form, line: &[u8]) -> Result<Call, CallError> {
             Some(url.ok_or(CallError::Missing("url"))?)
         }
     };
-    Ok(Call { url, model, body, scan })
+    Ok(Call { url, model, custom_id, body, scan })
 }
 
 impl Call {
+    /// Returns what answers to it are known by, as it was written.
+    pub fn custom_id<'l>(&self, line: &'l [u8]) -> Result<&'l [u8], CallError> {
+        self.custom_id.map(|span| span.of(line)).ok_or(CallError::Missing("custom_id"))
+    }
+
+    /// Returns its request, and what was read in it.
+    #[must_use]
+    pub fn body(&self, line: &Bytes) -> (Bytes, &Scan) {
+        (line.slice(self.body.range()), &self.scan)
+    }
+
     /// Returns the call with another model.
     #[must_use]
     pub fn with_model(&self, line: &Bytes, model: &str) -> Bytes {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use batch::facts::Facts;
 use batch::object::{Progress, event_id};
 use batch::output::{Answer, Form, Output};
+use batch::shape::{self, What};
 use domain::price::ServiceTier;
 use domain::remote::{RemoteKind, RemoteObject};
 use domain::usage::{
@@ -23,7 +24,7 @@ use tokio::time::timeout;
 
 use crate::calls::{Trouble, Upstream};
 use crate::port::Host;
-use crate::{Asking, Found, look};
+use crate::{Asking, Found};
 
 /// After what time an event that was handed to the spool is surely on its disk: the mark that it is booked comes later, so that a
 /// node that dies in between leaves the batch to be read again.
@@ -218,15 +219,12 @@ pub(crate) async fn read_through(
         tally.book();
         return Ok(());
     };
-    let (below, form) = match object.kind {
-        RemoteKind::MessageBatch => {
-            (look::place(upstream, object.kind, &object.upstream_id, "/results"), Form::Anthropic)
-        }
-        RemoteKind::File | RemoteKind::Batch => {
-            (look::place(upstream, RemoteKind::File, output, "/content"), Form::OpenAi)
-        }
+    let what = match object.kind {
+        RemoteKind::MessageBatch => What::Results(&object.upstream_id),
+        RemoteKind::File | RemoteKind::Batch => What::Content(output),
     };
-    let mut lines = Output::new(form, tally.facts.clone());
+    let below = shape::path(upstream.form(), what);
+    let mut lines = Output::new(Form::of(upstream.form()), tally.facts.clone(), tally.ended_at);
     let (_, mut answer) = upstream.open(Method::GET, &below, &HeaderMap::new(), None).await?.into_parts();
     loop {
         let chunk = timeout(PATIENCE, poll_fn(|cx| answer.poll_chunk(cx))).await.map_err(|_| Trouble::TimedOut)?;

@@ -7,6 +7,8 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use batch::line::Destination;
+use batch::shape;
 use bytes::{Bytes, BytesMut};
 use domain::code::GatewayCode;
 use domain::remote::RemoteObject;
@@ -87,10 +89,21 @@ impl Upstream {
         self.batches.form
     }
 
+    /// Says whether all calls of a batch have to name the same model.
+    pub(crate) const fn is_of_one_model(&self) -> bool {
+        self.batches.one_model
+    }
+
+    /// Says where calls go, to whoever writes them.
+    pub(crate) fn destination(&self) -> Destination<'_> {
+        Destination { provider: self.provider, form: self.form(), base: &self.base }
+    }
+
     /// Makes a request. `below` is put below the provider's place for batches.
     fn request<B>(&self, method: Method, below: &str, headers: &HeaderMap, body: B) -> Result<Request<B>, Trouble> {
         let root = if self.base.is_dated() { self.batches.dated_root } else { self.batches.root };
-        let uri = self.base.below(&format!("{root}{below}"), None);
+        let (below, query) = below.split_once('?').map_or((below, None), |(below, query)| (below, Some(query)));
+        let uri = self.base.below(&format!("{root}{below}"), query);
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() =
@@ -169,6 +182,9 @@ impl Upstream {
         let mut request = self.request(Method::POST, below, headers, Bytes::new())?;
         let content_type = HeaderValue::from_str(content_type).map_err(|_| Trouble::Broken)?;
         request.headers_mut().insert(CONTENT_TYPE, content_type);
+        for (name, value) in shape::upload_headers(self.form()) {
+            request.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
         self.sign(&mut request, Instant::now() + ANSWER).await?;
         let request = request.map(|_| body);
         let response = self.host.client().upload(request, CONNECT).await.map_err(|error| trouble(&error))?;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use batch::facts::Facts;
 use batch::ids::Named;
 use batch::object::Object;
+use batch::shape::{self, What};
 use domain::RemoteId;
 use domain::remote::{RemoteKind, RemoteObject};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, Method, StatusCode};
-use provider::BatchForm;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -27,14 +27,9 @@ const BETWEEN: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 8;
 
 /// Where an object is below the upstream's place for batches.
-pub(crate) fn place(upstream: &Upstream, kind: RemoteKind, upstream_id: &str, more: &str) -> String {
-    // An id is one segment; the address is checked when it is made.
-    let id = upstream_id.replace('/', "%2F");
-    match (upstream.form(), kind) {
-        (BatchForm::Anthropic, _) => format!("/{id}{more}"),
-        (BatchForm::OpenAi, RemoteKind::File) => format!("files/{id}{more}"),
-        (BatchForm::OpenAi, RemoteKind::Batch | RemoteKind::MessageBatch) => format!("batches/{id}{more}"),
-    }
+fn place(upstream: &Upstream, kind: RemoteKind, upstream_id: &str) -> String {
+    let what = if kind == RemoteKind::File { What::File(upstream_id) } else { What::Batch(upstream_id) };
+    shape::path(upstream.form(), what)
 }
 
 /// Notes what was just made at the upstream. What cannot be noted is taken back there: nobody would ever find or pay it.
@@ -57,8 +52,11 @@ pub(crate) async fn note(
     };
     meter.wait(since.elapsed());
     let Some(error) = error else { return Ok(()) };
-    let (method, more) = if kind == RemoteKind::File { (Method::DELETE, "") } else { (Method::POST, "/cancel") };
-    let undone = upstream.call(method, &place(upstream, kind, &upstream_id, more), &HeaderMap::new(), None).await;
+    let (method, what) = match kind {
+        RemoteKind::File => (Method::DELETE, What::File(&upstream_id)),
+        RemoteKind::Batch | RemoteKind::MessageBatch => (Method::POST, What::Cancel(&upstream_id)),
+    };
+    let undone = upstream.call(method, &shape::path(upstream.form(), what), &HeaderMap::new(), None).await;
     if let Err(trouble) = undone {
         tracing::error!(
             ?trouble,
@@ -79,11 +77,12 @@ fn unreadable() -> Refusal {
 
 // === Batches ===
 
-/// Asks the upstream for a batch.
-pub(crate) async fn ask(upstream: &Upstream, object: &RemoteObject) -> Result<Object, Trouble> {
-    let below = place(upstream, object.kind, &object.upstream_id, "");
+/// Asks the upstream for a batch; returns it in the form of the client's family.
+pub(crate) async fn ask(upstream: &Upstream, object: &RemoteObject, facts: &Facts) -> Result<Object, Trouble> {
+    let below = place(upstream, object.kind, &object.upstream_id);
     let body = upstream.call(Method::GET, &below, &HeaderMap::new(), None).await?;
-    Object::read(&body).ok_or(Trouble::Broken)
+    let shown = Object::read(&body).ok_or(Trouble::Broken)?;
+    Ok(shape::batch(upstream.form(), shown, facts))
 }
 
 fn show(object: &RemoteObject, input: Option<RemoteId>, shown: Object) -> Value {
@@ -110,7 +109,7 @@ pub(crate) async fn batch(
 ) -> Result<Given, Refusal> {
     let Found { object, facts, upstream } = find(asking, (kind, id), meter).await?;
     let since = Instant::now();
-    let shown = ask(&upstream, &object).await;
+    let shown = ask(&upstream, &object, &facts).await;
     meter.wait(since.elapsed());
     let shown = shown.map_err(|trouble| trouble.said(&ids(&object, id)))?;
     Ok(Given::Json(show(&object, facts.input, shown).to_string().into()))
@@ -123,12 +122,18 @@ pub(crate) async fn cancel(
     meter: &mut dyn Meter,
 ) -> Result<Given, Refusal> {
     let Found { object, facts, upstream } = find(asking, (kind, id), meter).await?;
-    let below = place(&upstream, object.kind, &object.upstream_id, "/cancel");
+    let below = shape::path(upstream.form(), What::Cancel(&object.upstream_id));
     let since = Instant::now();
-    let body = upstream.call(Method::POST, &below, asking.headers, None).await;
+    let done = async {
+        let body = upstream.call(Method::POST, &below, asking.headers, None).await?;
+        let shown = Object::read(&body).ok_or(Trouble::Broken)?;
+        let shown = shape::batch(upstream.form(), shown, &facts);
+        // Some answer with nothing.
+        if shown.text("id").is_some() { Ok(shown) } else { ask(&upstream, &object, &facts).await }
+    };
+    let done = done.await;
     meter.wait(since.elapsed());
-    let body = body.map_err(|trouble| trouble.said(&ids(&object, id)))?;
-    let shown = Object::read(&body).ok_or_else(unreadable)?;
+    let shown = done.map_err(|trouble| trouble.said(&ids(&object, id)))?;
     Ok(Given::Json(show(&object, facts.input, shown).to_string().into()))
 }
 
@@ -137,9 +142,9 @@ pub(crate) async fn delete_batch(asking: &Asking<'_>, id: &str, meter: &mut dyn 
     let found = find(asking, (RemoteKind::MessageBatch, id), meter).await?;
     let since = Instant::now();
     let done = async {
-        let progress = ask(&found.upstream, &found.object).await?.message_progress();
+        let progress = ask(&found.upstream, &found.object, &found.facts).await?.message_progress();
         book::surely(asking, &found, &progress).await?;
-        let below = place(&found.upstream, found.object.kind, &found.object.upstream_id, "");
+        let below = place(&found.upstream, found.object.kind, &found.object.upstream_id);
         found.upstream.call(Method::DELETE, &below, asking.headers, None).await
     };
     let done = done.await;
@@ -173,7 +178,7 @@ pub(crate) async fn find_file(asking: &Asking<'_>, id: &str, meter: &mut dyn Met
     let (Named::Output(of) | Named::Errors(of)) = named else { return Err(unknown()) };
     let found = asking.find(of, RemoteKind::Batch, meter).await?;
     let since = Instant::now();
-    let batch = ask(&found.upstream, &found.object).await;
+    let batch = ask(&found.upstream, &found.object, &found.facts).await;
     meter.wait(since.elapsed());
     let progress = batch.map_err(|trouble| trouble.said(&ids(&found.object, id)))?.progress();
     let upstream_id = if matches!(named, Named::Output(_)) { &progress.output } else { &progress.errors };
@@ -185,12 +190,12 @@ pub(crate) async fn find_file(asking: &Asking<'_>, id: &str, meter: &mut dyn Met
 pub(crate) async fn file(asking: &Asking<'_>, id: &str, meter: &mut dyn Meter) -> Result<Given, Refusal> {
     let file = find_file(asking, id, meter).await?;
     let upstream = &file.found.upstream;
-    let below = place(upstream, RemoteKind::File, &file.upstream_id, "");
+    let below = place(upstream, RemoteKind::File, &file.upstream_id);
     let since = Instant::now();
     let body = upstream.call(Method::GET, &below, asking.headers, None).await;
     meter.wait(since.elapsed());
     let body = body.map_err(|trouble| trouble.said(&[(&file.upstream_id, id)]))?;
-    let mut shown = Object::read(&body).ok_or_else(unreadable)?;
+    let mut shown = shape::file(upstream.form(), Object::read(&body).ok_or_else(unreadable)?);
     shown.put("id", id);
     Ok(Given::Json(shown.write().to_string().into()))
 }
@@ -199,7 +204,7 @@ pub(crate) async fn file(asking: &Asking<'_>, id: &str, meter: &mut dyn Meter) -
 pub(crate) async fn delete_file(asking: &Asking<'_>, id: &str, meter: &mut dyn Meter) -> Result<Given, Refusal> {
     let file = find_file(asking, id, meter).await?;
     let upstream = &file.found.upstream;
-    let below = place(upstream, RemoteKind::File, &file.upstream_id, "");
+    let below = place(upstream, RemoteKind::File, &file.upstream_id);
     let since = Instant::now();
     let done = async {
         if let Some(progress) = file.progress.as_ref().filter(|of| of.output.as_ref() == Some(&file.upstream_id)) {
@@ -330,7 +335,7 @@ async fn show_all(
             RemoteKind::MessageBatch => Named::MessageBatch(object.id),
             RemoteKind::File | RemoteKind::Batch => Named::Batch(object.id),
         };
-        let shown = ask(&upstream, &object).await;
+        let shown = ask(&upstream, &object, &facts).await;
         let shown = shown.map_err(|trouble| trouble.said(&ids(&object, &id.to_string())))?;
         Ok(show(&object, facts.input, shown))
     });

@@ -3,6 +3,7 @@
 use batch::facts::Facts;
 use batch::ids::Named;
 use batch::object::Object;
+use batch::shape::{self, What};
 use domain::code::GatewayCode;
 use domain::remote::RemoteKind;
 use http::Method;
@@ -12,7 +13,7 @@ use crate::{Asking, Found, invalid, look};
 
 /// Serves `POST /v1/batches`.
 pub(crate) async fn batch(asking: &Asking<'_>, body: &[u8], meter: &mut dyn Meter) -> Result<Given, Refusal> {
-    let mut wish = Object::read(body).ok_or_else(|| invalid("the body must be a JSON object"))?;
+    let wish = Object::read(body).ok_or_else(|| invalid("the body must be a JSON object"))?;
     let input = wish.text("input_file_id").map(str::to_owned);
     let input = input.ok_or_else(|| invalid("\"input_file_id\" is required").with_param("input_file_id"))?;
     let Some(Named::File(input_id)) = Named::parse(&input) else {
@@ -25,11 +26,15 @@ pub(crate) async fn batch(asking: &Asking<'_>, body: &[u8], meter: &mut dyn Mete
         return Err(invalid(detail).with_param("endpoint"));
     }
     check(asking, &facts)?;
-    wish.put("input_file_id", file.upstream_id.as_str());
-    let body = wish.write().to_string().into();
-    let made = upstream.call(Method::POST, "batches", asking.headers, Some(body)).await;
+    let form = upstream.form();
+    let mut dropped = Vec::new();
+    let body = shape::wish(form, wish, &file.upstream_id, &facts, &mut dropped).to_string().into();
+    meter.drop_fields(&mut dropped);
+    let below = shape::path(form, What::Make(facts.models.first().map_or("", |model| model.upstream.as_str())));
+    let made = upstream.call(Method::POST, &below, asking.headers, Some(body)).await;
     let made = made.map_err(|trouble| trouble.said(&[(&file.upstream_id, &input)]))?;
-    let shown = Object::read(&made).filter(|shown| shown.text("id").is_some());
+    let shown = Object::read(&made).map(|made| shape::batch(form, made, &facts));
+    let shown = shown.filter(|shown| shown.text("id").is_some());
     let shown = shown.ok_or_else(|| {
         Refusal::new(GatewayCode::UpstreamError, "the upstream's answer could not be read; try again shortly")
     })?;

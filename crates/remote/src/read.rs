@@ -1,6 +1,7 @@
 //! Hands on the content of files and the results of batches, line by line; what goes by for the first time is booked.
 
 use batch::output::{Form, Output};
+use batch::shape::{self, What};
 use batch::split::SplitError;
 use bytes::Bytes;
 use domain::DeploymentId;
@@ -11,7 +12,7 @@ use provider::skim::Skimmed;
 use tokio::time::Instant;
 use upstream::client::Answer;
 
-use crate::book::Tally;
+use crate::book::{Tally, ended_at};
 use crate::look::{self, FoundFile};
 use crate::port::{Given, Meter, Refusal};
 use crate::{Asking, Found, named, unknown};
@@ -77,14 +78,16 @@ impl Lines {
 /// Serves `GET /v1/files/{id}/content`.
 pub(crate) async fn content(asking: &Asking<'_>, id: &str, meter: &mut dyn Meter) -> Result<Given, Refusal> {
     let FoundFile { found, upstream_id, progress } = look::find_file(asking, id, meter).await?;
-    let below = look::place(&found.upstream, RemoteKind::File, &upstream_id, "/content");
-    let form = if progress.is_some() { Form::OpenAi } else { Form::Calls };
+    let vendor = found.upstream.form();
+    let below = shape::path(vendor, What::Content(&upstream_id));
+    let form = if progress.is_some() { Form::of(vendor) } else { Form::Calls };
+    let at = progress.as_ref().map_or(found.object.created_at, |progress| ended_at(&found.object, progress));
     // Of errors nothing is billed.
     let output = progress.filter(|progress| progress.output.as_ref() == Some(&upstream_id));
     let tally = output.filter(|progress| progress.is_over && found.object.booked_at.is_none());
     let of = (&found.object, &found.facts);
     let tally = tally.map(|progress| Tally::new(asking.host, asking.caller.organization, of, &progress));
-    let lines = Lines::new(Output::new(form, found.facts.clone()), tally);
+    let lines = Lines::new(Output::new(form, found.facts.clone(), at), tally);
     hand_on(asking, &found, (&below, &[(&upstream_id, id)]), lines, meter).await
 }
 
@@ -94,14 +97,14 @@ pub(crate) async fn results(asking: &Asking<'_>, id: &str, meter: &mut dyn Meter
     let found = asking.find(of, RemoteKind::MessageBatch, meter).await?;
     let ids = [(found.object.upstream_id.as_str(), id)];
     let since = Instant::now();
-    let progress = look::ask(&found.upstream, &found.object).await;
+    let progress = look::ask(&found.upstream, &found.object, &found.facts).await;
     meter.wait(since.elapsed());
     let progress = progress.map_err(|trouble| trouble.said(&ids))?.message_progress();
-    let below = look::place(&found.upstream, found.object.kind, &found.object.upstream_id, "/results");
+    let below = shape::path(found.upstream.form(), What::Results(&found.object.upstream_id));
     let is_new = progress.is_over && found.object.booked_at.is_none();
     let of = (&found.object, &found.facts);
     let tally = is_new.then(|| Tally::new(asking.host, asking.caller.organization, of, &progress));
-    let lines = Lines::new(Output::new(Form::Anthropic, found.facts.clone()), tally);
+    let lines = Lines::new(Output::new(Form::Anthropic, found.facts.clone(), asking.at), tally);
     hand_on(asking, &found, (&below, &ids), lines, meter).await
 }
 

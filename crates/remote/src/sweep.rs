@@ -71,7 +71,7 @@ async fn look_after(host: &Arc<dyn Host>, object: &RemoteObject) -> Option<Times
         tracing::warn!(batch = %object.id, credential.id = %object.credential, "a batch cannot be booked: its credential is gone");
         return later;
     };
-    let Some(progress) = ask(&upstream, object).await else { return later };
+    let Some(progress) = ask(&upstream, object, &facts).await else { return later };
     if !progress.is_over {
         return Some(now.plus(AGAIN));
     }
@@ -90,8 +90,8 @@ async fn look_after(host: &Arc<dyn Host>, object: &RemoteObject) -> Option<Times
 }
 
 /// Asks the upstream how far a batch is.
-async fn ask(upstream: &Upstream, object: &RemoteObject) -> Option<Progress> {
-    match look::ask(upstream, object).await {
+async fn ask(upstream: &Upstream, object: &RemoteObject, facts: &Facts) -> Option<Progress> {
+    match look::ask(upstream, object, facts).await {
         Ok(shown) if object.kind == RemoteKind::MessageBatch => Some(shown.message_progress()),
         Ok(shown) => Some(shown.progress()),
         Err(Trouble::Refused(StatusCode::NOT_FOUND, _)) => {

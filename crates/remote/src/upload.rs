@@ -10,15 +10,17 @@ use std::time::Duration;
 use batch::facts::{Facts, MAX_MODELS, Model};
 use batch::form::{self, Form, Piece};
 use batch::ids::Named;
+use batch::line;
 use batch::object::Object;
 use batch::request::{self, Call};
+use batch::shape::{self, What};
 use batch::split::{Elements, Lines, SplitError};
 use bytes::Bytes;
 use domain::code::GatewayCode;
 use domain::remote::RemoteKind;
 use http_body_util::BodyExt as _;
 use policy::snapshot::{CredentialPolicy, CredentialUse};
-use provider::{BatchForm, Provider};
+use provider::{BatchForm, Provider, Spec};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use upstream::upload::{Chunks, Part};
@@ -45,11 +47,13 @@ struct Targets<'a> {
     chosen: Option<Upstream>,
     facts: Facts,
     known: HashMap<String, usize>,
+    /// What of the calls does not go on.
+    dropped: Vec<String>,
 }
 
 impl<'a> Targets<'a> {
     fn new(asking: &'a Asking<'a>, form: BatchForm) -> Self {
-        Self { asking, form, chosen: None, facts: Facts::default(), known: HashMap::new() }
+        Self { asking, form, chosen: None, facts: Facts::default(), known: HashMap::new(), dropped: Vec::new() }
     }
 
     /// Checks a call and returns it under the upstream's name.
@@ -61,15 +65,15 @@ impl<'a> Targets<'a> {
                 format!("there are more than {MAX_CALLS} calls; make several batches of them"),
             ));
         }
-        let form = match self.form {
-            BatchForm::OpenAi => request::Form::OpenAi,
-            BatchForm::Anthropic => request::Form::Anthropic,
-        };
+        let form = if self.form.is_of_files() { request::Form::OpenAi } else { request::Form::Anthropic };
         let call = request::read(form, line).map_err(|error| invalid(format!("call {n}: {error}")))?;
         self.check_endpoint(&call, n)?;
         let at = self.model(&call.model).map_err(|refusal| at_call(n, refusal))?;
         self.facts.lines = n;
-        Ok(call.with_model(line, &self.facts.models[at].upstream))
+        let upstream = self.chosen.as_ref().ok_or_else(Refusal::internal)?;
+        let model = self.facts.models[at].clone();
+        let written = line::write(&upstream.destination(), (&call, line), &model, &mut self.facts, &mut self.dropped);
+        written.map_err(|error| invalid(format!("call {n}: {error}")))
     }
 
     fn check_endpoint(&mut self, call: &Call, n: u64) -> Result<(), Refusal> {
@@ -99,7 +103,7 @@ impl<'a> Targets<'a> {
         let able = model.targets.iter().filter_map(|target| {
             let deployment = &target.deployment;
             let provider = provider::find(&deployment.provider)?;
-            let takes = provider.spec().batches.is_some_and(|batches| batches.form == self.form);
+            let takes = provider.spec().batches.is_some_and(|it| it.form.is_of_files() == self.form.is_of_files());
             match &deployment.credential {
                 CredentialUse::Ready(credential) if takes && deployment.is_usable() => {
                     Some((deployment, provider, credential))
@@ -114,6 +118,9 @@ impl<'a> Targets<'a> {
         let Some((deployment, provider, credential)) = able.iter().find(|(_, _, credential)| fits(credential)) else {
             return Err(if able.is_empty() { no_batches(name, self.form) } else { mixed(name) });
         };
+        if self.chosen.as_ref().is_some_and(Upstream::is_of_one_model) {
+            return Err(another(name));
+        }
         if self.chosen.is_none() {
             self.chosen = Some(Upstream::new(self.asking.host, *provider, credential)?);
         }
@@ -135,11 +142,21 @@ fn at_call(n: u64, mut refusal: Refusal) -> Refusal {
 }
 
 fn no_batches(name: &str, form: BatchForm) -> Refusal {
-    let way = match form {
-        BatchForm::OpenAi => "files and batches in OpenAI's form: OpenAI, Azure OpenAI and Groq do",
-        BatchForm::Anthropic => "batches of messages: Anthropic does",
-    };
-    let detail = format!("nothing that serves the model `{name}` takes {way}; ask for a model that lies there");
+    let takes = |spec: &Spec| spec.batches.is_some_and(|it| it.form.is_of_files() == form.is_of_files());
+    let titles: Vec<&str> =
+        provider::ALL.iter().map(|it| it.spec()).filter(|it| takes(it)).map(|it| it.title).collect();
+    let way = if form.is_of_files() { "files and batches in OpenAI's form" } else { "batches of messages" };
+    let detail = format!(
+        "nothing that serves the model `{name}` takes {way}; ask for a model that lies where they are taken: {}",
+        titles.join(", ")
+    );
+    invalid(detail).with_param("model")
+}
+
+fn another(name: &str) -> Refusal {
+    let detail = format!(
+        "the model `{name}` is another than that of the calls before, and its provider takes one model in a batch; put its calls into a batch of their own"
+    );
     invalid(detail).with_param("model")
 }
 
@@ -254,6 +271,8 @@ const FORWARDED: &str = "expires_after[";
 struct Fields {
     purpose: Option<String>,
     forwarded: Vec<(String, String)>,
+    /// The upstream takes them.
+    is_forwarded: bool,
     dropped: Vec<String>,
 }
 
@@ -273,6 +292,18 @@ impl Fields {
             self.dropped.push(name);
         }
         Ok(())
+    }
+}
+
+impl Fields {
+    /// Takes what goes on; what the upstream has no place for is dropped.
+    fn take_forwarded(&mut self) -> Vec<(String, String)> {
+        let forwarded = std::mem::take(&mut self.forwarded);
+        if self.is_forwarded {
+            return forwarded;
+        }
+        self.dropped.extend(forwarded.into_iter().map(|(name, _)| name));
+        Vec::new()
     }
 }
 
@@ -321,12 +352,10 @@ pub(crate) async fn file(asking: &Asking<'_>, body: Body, meter: &mut dyn Meter)
     };
     let upstream = targets.chosen.clone().ok_or_else(Refusal::internal)?;
     serve_from(&upstream, &targets.facts, meter);
-    let body = run(&upstream, asking, "files", &form::content_type(), async |outlet| {
-        outlet.put(form::field("purpose", PURPOSE)).await?;
-        for (name, value) in fields.forwarded.drain(..) {
-            outlet.put(form::field(&name, &value)).await?;
-        }
-        outlet.put(form::file_start(&file_name)).await?;
+    fields.is_forwarded = shape::takes_fields(upstream.form());
+    let below = shape::path(upstream.form(), What::Upload);
+    let body = run(&upstream, asking, &below, &shape::upload_type(upstream.form()), async |outlet| {
+        outlet.put(shape::preamble(upstream.form(), &file_name, &fields.take_forwarded())).await?;
         outlet.put(first).await?;
         if !is_over {
             feed_lines(&mut form, &mut arriving, (&mut lines, &mut targets), &outlet).await?;
@@ -339,7 +368,8 @@ pub(crate) async fn file(asking: &Asking<'_>, body: Body, meter: &mut dyn Meter)
     meter.wait(arriving.waited);
     let body = body?;
     meter.drop_fields(&mut fields.dropped);
-    let mut shown = Object::read(&body).ok_or_else(unreadable)?;
+    meter.drop_fields(&mut targets.dropped);
+    let mut shown = shape::file(upstream.form(), Object::read(&body).ok_or_else(unreadable)?);
     let upstream_id = shown.text("id").map(str::to_owned).ok_or_else(unreadable)?;
     targets.facts.bytes = shown.number("bytes").unwrap_or(0);
     let facts = targets.facts.named(&file_name);
@@ -412,7 +442,7 @@ async fn feed_fields(
     if fields.purpose.is_none() {
         return Err(invalid("the form has no \"purpose\"; it is required").with_param("purpose"));
     }
-    for (name, value) in fields.forwarded.drain(..) {
+    for (name, value) in fields.take_forwarded() {
         outlet.put(form::field(&name, &value)).await?;
     }
     outlet.put(form::end()).await

@@ -1,4 +1,4 @@
-"""An upstream that runs batches: OpenAI's files and batches, Anthropic's message batches, each done at once.
+"""An upstream that runs batches: OpenAI's files and batches, Anthropic's message batches, Gemini's of a file, each done at once.
 
 Every line uses 1,000 tokens in and 100 out. Prints one line of JSON when ready: {"url"}. `GET /__record` gives what arrived. Ends
 with its standard input.
@@ -10,7 +10,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-FILES, BATCHES, MESSAGE_BATCHES, RECORD = {}, {}, {}, []
+FILES, BATCHES, MESSAGE_BATCHES, GEMINI_BATCHES, RECORD = {}, {}, {}, {}, []
 TIME = 1_795_390_000
 
 
@@ -57,6 +57,11 @@ class Upstream(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def gemini_batch(self, name):
+        at = "2026-11-22T20:00:00Z"
+        metadata = {"model": "models/" + GEMINI_BATCHES[name], "state": "BATCH_STATE_SUCCEEDED", "createTime": at, "endTime": at}
+        return {"name": f"batches/{name}", "metadata": metadata, "done": True, "response": {"responsesFile": f"files/{name}-out"}}
+
     def message_batch(self, name):
         requests = MESSAGE_BATCHES[name]
         counts = {"processing": 0, "succeeded": len(requests), "errored": 0, "canceled": 0, "expired": 0}
@@ -69,12 +74,14 @@ class Upstream(BaseHTTPRequestHandler):
     def do_POST(self):
         body, path = self.read(), self.path.split("?")[0]
         RECORD.append({"path": path, "headers": dict(self.headers.items()), "body": body.decode()})
-        if path == "/v1/files":
+        if path in ("/v1/files", "/upload/v1beta/files"):
             head = b"content-type: " + self.headers["content-type"].encode() + b"\r\n\r\n"
             parts = email.message_from_bytes(head + body).get_payload()
             held = [part for part in parts if part.get_param("name", header="content-disposition") == "file"]
             name = f"file-up{len(FILES)}"
             FILES[name] = held[0].get_payload(decode=True)
+            if path.startswith("/upload"):
+                return self.give({"file": {"name": f"files/{name}", "sizeBytes": str(len(FILES[name])), "state": "ACTIVE"}})
             return self.give(file_object(name))
         wanted = json.loads(body)
         if path == "/v1/batches":
@@ -92,13 +99,32 @@ class Upstream(BaseHTTPRequestHandler):
             name = f"msgbatch_up{len(MESSAGE_BATCHES)}"
             MESSAGE_BATCHES[name] = wanted["requests"]
             return self.give(self.message_batch(name))
+        if path.endswith(":batchGenerateContent"):
+            name, source = f"b-up{len(GEMINI_BATCHES)}", wanted["batch"]["input_config"]["file_name"].removeprefix("files/")
+            GEMINI_BATCHES[name] = path.split("/")[-1].split(":")[0]
+            lines = [json.loads(line) for line in FILES[source].splitlines() if line]
+            FILES[f"{name}-out"] = jsonl(self.generated(name, line) for line in lines)
+            return self.give(self.gemini_batch(name))
         self.give({"error": {"message": f"nothing is at {path}"}}, 404)
+
+    @staticmethod
+    def generated(batch, line):
+        said = line["request"]["contents"][0]["parts"][0]["text"]
+        content = {"role": "model", "parts": [{"text": f"{said} yourself"}]}
+        usage = {"promptTokenCount": 1000, "candidatesTokenCount": 100, "totalTokenCount": 1100}
+        answer = {"candidates": [{"content": content, "finishReason": "STOP", "index": 0}], "usageMetadata": usage,
+                  "modelVersion": GEMINI_BATCHES[batch], "responseId": "r-up"}
+        return {"key": line["key"], "response": answer}
 
     def do_GET(self):
         path = self.path.split("?")[0]
         match path.split("/")[1:]:
             case ["__record"]:
                 self.give(RECORD)
+            case ["v1beta", "batches", name] if name in GEMINI_BATCHES:
+                self.give(self.gemini_batch(name))
+            case ["download", "v1beta", "files", name] if name.removesuffix(":download") in FILES:
+                self.give(FILES[name.removesuffix(":download")])
             case ["v1", "files", name, "content"] if name in FILES:
                 self.give(FILES[name])
             case ["v1", "files", name] if name in FILES:

@@ -17,7 +17,11 @@ use crate::harness::upstream::{json_answer, raw_answer};
 
 /// The standard world at half price in batches.
 fn world() -> World {
-    let mut world = World::standard();
+    at_half_price(World::standard())
+}
+
+/// A world with half of its prices in batches.
+pub(super) fn at_half_price(mut world: World) -> World {
     for content in &mut world.contents {
         if let Content::Price(price) = content {
             let half = Rates {
@@ -31,12 +35,12 @@ fn world() -> World {
     world
 }
 
-fn call(id: &str, model: &str) -> String {
+pub(super) fn call(id: &str, model: &str) -> String {
     json!({"custom_id": id, "method": "POST", "url": "/v1/chat/completions", "body": {"model": model, "messages": []}})
         .to_string()
 }
 
-fn form(purpose: &str, lines: &str, is_file_first: bool) -> String {
+pub(super) fn form(purpose: &str, lines: &str, is_file_first: bool) -> String {
     let purpose = format!("--b0\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\n{purpose}\r\n");
     let file =
         format!("--b0\r\nContent-Disposition: form-data; name=\"file\"; filename=\"in.jsonl\"\r\n\r\n{lines}\r\n");
@@ -44,15 +48,15 @@ fn form(purpose: &str, lines: &str, is_file_first: bool) -> String {
     format!("{}--b0--\r\n", parts.concat())
 }
 
-fn of(method: Method, path: &str, body: String) -> Ask {
+pub(super) fn of(method: Method, path: &str, body: String) -> Ask {
     Ask::new(method, path, body).header("x-api-key", token().expose())
 }
 
-fn get(path: &str) -> Ask {
+pub(super) fn get(path: &str) -> Ask {
     of(Method::GET, path, String::new())
 }
 
-fn upload(body: String) -> Ask {
+pub(super) fn upload(body: String) -> Ask {
     of(Method::POST, "/v1/files", body).header("content-type", "multipart/form-data; boundary=b0")
 }
 
@@ -101,7 +105,7 @@ async fn read(bench: &Bench, batch: &str) -> Answer {
     bench.ask(get(&format!("/v1/files/{}-output/content", batch.replace("batch_", "file-")))).await
 }
 
-fn booked(events: &[UsageEvent]) -> Vec<UsageEvent> {
+pub(super) fn booked(events: &[UsageEvent]) -> Vec<UsageEvent> {
     events.iter().filter(|event| !event.metadata.is_empty()).cloned().collect()
 }
 
@@ -143,7 +147,7 @@ async fn what_does_not_fit_is_refused_and_says_which_call() {
     let elsewhere = good.replace("/v1/chat/completions", "/v1/embeddings");
     for (bench, lines, status, code, said) in [
         (&bench, call("a", "nobody"), 404, "model_unknown", "call 1: there is no model `nobody`"),
-        (&bench, call("a", "claude"), 400, "request_invalid", "OpenAI, Azure OpenAI and Groq"),
+        (&bench, call("a", "claude"), 400, "request_invalid", "lies where they are taken: Azure OpenAI, "),
         (
             &bench,
             format!("{good}\n{}", call("b", "chain-a")),
@@ -454,7 +458,7 @@ async fn batches_of_messages_that_do_not_fit_are_refused() {
     let bench = Bench::of(&world());
     for (body, said) in [
         (json!({"requests": []}), "is empty"),
-        (json!({"requests": [{"custom_id": "a", "params": {"model": "gpt"}}]}), "Anthropic does"),
+        (json!({"requests": [{"custom_id": "a", "params": {"model": "gpt"}}]}), "they are taken: Anthropic"),
         (json!({"requests": [{"custom_id": "a"}]}), "no \\\"params\\\""),
         (json!([1]), "must be a JSON object"),
     ] {

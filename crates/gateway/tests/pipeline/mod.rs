@@ -6,6 +6,7 @@ mod attempts;
 mod bad_inputs;
 mod base_models;
 mod basics;
+mod batch_forms;
 mod batches;
 mod budgets;
 mod cache;

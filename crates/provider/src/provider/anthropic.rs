@@ -47,6 +47,7 @@ pub(super) static ANTHROPIC: Data = Data(&Spec {
         form: BatchForm::Anthropic,
         root: "v1/messages/batches",
         dated_root: "v1/messages/batches",
+        one_model: false,
     }),
     quirks: Quirks { prefill: Prefill::CLAUDE, rules: RULES, ..Quirks::NONE },
     listing: Some("v1/models"),

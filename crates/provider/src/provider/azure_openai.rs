@@ -51,7 +51,7 @@ pub(super) static AZURE_OPENAI: Data = Data(&Spec {
     ],
     base_query: Some("api-version"),
     request_id_header: "apim-request-id",
-    batches: Some(Batches { form: BatchForm::OpenAi, root: "openai/v1/", dated_root: "openai/" }),
+    batches: Some(Batches { form: BatchForm::OpenAi, root: "openai/v1/", dated_root: "openai/", one_model: false }),
     quirks: Quirks {
         max_tokens: MaxTokensStyle::MaxCompletionTokens,
         // Earlier versions answer 400 to it: "Unrecognized request argument".

@@ -3,7 +3,7 @@
 use llm::dialect::Dialect;
 
 use super::spec::Data;
-use super::{Place, Quirks, Spec};
+use super::{Batches, Place, Quirks, Spec};
 use crate::task::Task;
 
 /// The registry's entry.
@@ -22,6 +22,8 @@ pub(super) static DEEPINFRA: Data = Data(&Spec {
         Place::task(Task::Transcription),
         Place::task(Task::Translation),
     ],
+    // docs.deepinfra.com/batch/introduction, read November 2026: as OpenAI's, "all requests must use the same model".
+    batches: Some(Batches::OF_ONE_MODEL),
     quirks: Quirks { replay_reasoning: true, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE
 });

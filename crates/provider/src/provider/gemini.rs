@@ -3,7 +3,7 @@
 use llm::dialect::Dialect;
 
 use super::spec::Data;
-use super::{Place, Quirks, Spec, Surface};
+use super::{BatchForm, Batches, Place, Quirks, Spec, Surface};
 use crate::auth::Scheme;
 use crate::task::{PREDICT_IMAGE, TEXTS_EMBED, Task};
 
@@ -28,6 +28,8 @@ pub(super) static GEMINI: Data = Data(&Spec {
         Place::new(Surface::Embeddings, "/v1beta/models/{model}:batchEmbedContents").in_form(&TEXTS_EMBED),
         Place::new(Surface::Task(Task::ImageGeneration), "/v1beta/models/{model}:predict").in_form(&PREDICT_IMAGE),
     ],
+    // ai.google.dev/gemini-api/docs/batch-api and ai.google.dev/api/batch-mode, read November 2026.
+    batches: Some(Batches { form: BatchForm::Gemini, ..Batches::OF_ONE_MODEL }),
     tier_header: Some("x-gemini-service-tier"),
     quirks: Quirks::NONE,
     listing: Some("v1beta/models"),

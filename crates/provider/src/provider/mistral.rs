@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use super::bare::Refused;
-use super::{Call, Place, Prefill, Provider, Quirks, Rule, Spec};
+use super::{BatchForm, Batches, Call, Place, Prefill, Provider, Quirks, Rule, Spec};
 use crate::task::Task;
 
 const NO_SUCH: &str = "Mistral has no such parameter";
@@ -41,6 +41,8 @@ pub(super) static MISTRAL: Mistral = Mistral(Spec {
     base_url: Some("https://api.mistral.ai/v1"),
     key_variable: Some("MISTRAL_API_KEY"),
     places: &[Place::CHAT[0], Place::EMBEDDINGS, Place::task(Task::Moderation), Place::task(Task::Transcription)],
+    // docs.mistral.ai/capabilities/batch and the SDK's `BatchJobOut`, read November 2026.
+    batches: Some(Batches { form: BatchForm::Mistral, ..Batches::OF_ONE_MODEL }),
     request_id_header: "mistral-correlation-id",
     // The last chunk of a stream has the usage without being asked; `stream_options` is an unknown field.
     quirks: Quirks { stream_options: false, prefill: Prefill::Prefix, rules: RULES, ..Quirks::OPENAI_LIKE },

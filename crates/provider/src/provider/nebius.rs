@@ -3,7 +3,7 @@
 use llm::dialect::Dialect;
 
 use super::spec::Data;
-use super::{Place, Spec};
+use super::{Batches, Place, Spec};
 use crate::task::Task;
 
 /// The registry's entry.
@@ -14,5 +14,7 @@ pub(super) static NEBIUS: Data = Data(&Spec {
     key_variable: Some("NEBIUS_API_KEY"),
     dialects: &[Dialect::OpenAiChat, Dialect::OpenAiCompletions],
     places: &[Place::CHAT[0], Place::COMPLETIONS, Place::EMBEDDINGS, Place::task(Task::ImageGeneration)],
+    // docs.tokenfactory.nebius.com/ai-models-inference/batch-inference, read November 2026: one model in a file.
+    batches: Some(Batches::OF_ONE_MODEL),
     ..Spec::OPENAI_LIKE
 });

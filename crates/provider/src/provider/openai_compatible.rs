@@ -6,7 +6,7 @@
 use llm::dialect::{Dialect, MaxTokensStyle};
 
 use super::spec::Data;
-use super::{Place, Quirks, Spec};
+use super::{Batches, Place, Quirks, Spec};
 use crate::task::Task;
 
 /// The registry's entry.
@@ -29,6 +29,8 @@ pub(super) static OPENAI_COMPATIBLE: Data = Data(&Spec {
         Place::REALTIME,
         Place::REALTIME_TRANSCRIPTION,
     ],
+    // Some have them (AIBrix and Parasail document theirs, read November 2026); those that have not say so themselves.
+    batches: Some(Batches::OPENAI),
     forwarded: &["openai-beta", "idempotency-key"],
     // Many chat templates know no `developer` role. Nothing is renamed in a body that already speaks the dialect: what stands
     // behind the address is unknown.

@@ -131,20 +131,38 @@ pub struct Batches {
     pub root: &'static str,
     /// The same where the base address has the query `base_query`.
     pub dated_root: &'static str,
+    /// All calls of a batch have to name the same model.
+    pub one_model: bool,
 }
 
-/// How a provider takes many calls at once.
+/// How a provider takes many calls at once, by the vendor that had it first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchForm {
     /// A file of lines, and a batch made of it.
     OpenAi,
     /// A batch made of its calls, with results in lines.
     Anthropic,
+    /// As OpenAI's, but lines are `custom_id` and `body`, files go to an address of their own, and a batch has capitals and dates.
+    Together,
+    /// A file of such lines, and a job with a model, an endpoint and files.
+    Mistral,
+    /// A file of lines with `key` and `request` in Gemini's dialect, and a long-running operation of a model.
+    Gemini,
+}
+
+impl BatchForm {
+    /// Says whether clients come to it by OpenAI's files and batches.
+    #[must_use]
+    pub const fn is_of_files(self) -> bool {
+        !matches!(self, Self::Anthropic)
+    }
 }
 
 impl Batches {
     /// As OpenAI has them.
-    pub const OPENAI: Self = Self { form: BatchForm::OpenAi, root: "", dated_root: "" };
+    pub const OPENAI: Self = Self { form: BatchForm::OpenAi, root: "", dated_root: "", one_model: false };
+    /// As OpenAI has them, for one model at a time.
+    pub const OF_ONE_MODEL: Self = Self { one_model: true, ..Self::OPENAI };
 }
 
 impl Spec {

@@ -3,7 +3,7 @@
 use llm::dialect::Dialect;
 
 use super::spec::Data;
-use super::{Place, Quirks, Rule, Spec};
+use super::{BatchForm, Batches, Place, Quirks, Rule, Spec};
 use crate::task::Task;
 
 const RULES: &[Rule] = &[
@@ -38,6 +38,8 @@ pub(super) static TOGETHER: Data = Data(&Spec {
         Place::task(Task::Transcription),
         Place::task(Task::Translation),
     ],
+    // docs.together.ai: reference/upload-file, reference/batch-create and docs/inference/batch, read November 2026.
+    batches: Some(Batches { form: BatchForm::Together, ..Batches::OPENAI }),
     quirks: Quirks { rules: RULES, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE
 });
