@@ -243,9 +243,13 @@ impl StreamSkim {
 
     /// Says whether the end mark has come, in a dialect where nothing can follow it.
     fn is_over(&self) -> bool {
-        let has_mark =
-            matches!(self.dialect, Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::AnthropicMessages);
-        has_mark && self.found.is_complete
+        self.found.is_complete
+            && match self.dialect {
+                Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::AnthropicMessages => true,
+                // A picture or a recording is whole without a reason to stop, and another may follow.
+                Dialect::OpenAiResponses => self.found.finish.is_some(),
+                Dialect::Gemini => false,
+            }
     }
 
     /// Keeps the last bytes of a very long event, for a dialect that needs them.

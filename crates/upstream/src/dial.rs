@@ -3,6 +3,7 @@
 //! The port exists because a node's upstream may also be reached without a network; pooling and HTTP are the client's. The
 //! addresses that were checked are the ones that are connected, so a name cannot change in between.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -62,9 +63,19 @@ pub trait Dial: Send + Sync {
     }
 }
 
+/// Finds the addresses of a name, anew for every connection: what was found is kept nowhere.
+type Resolve = dyn Fn(&str, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync;
+
+/// Asks the system.
+fn resolve(host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+    let host = host.to_owned();
+    Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+}
+
 /// Opens connections over the network.
 pub struct Network {
     rules: Arc<Rules>,
+    resolve: Arc<Resolve>,
     proxy: Option<Proxy>,
     tls: TlsConnector,
     /// Offers HTTP/1.1 and nothing else.
@@ -79,7 +90,7 @@ impl Network {
             Ok::<_, TlsError>(TlsConnector::from(Arc::new(config)))
         };
         let (tls, tls_http1) = (connector(&[b"h2", b"http/1.1"])?, connector(&[b"http/1.1"])?);
-        Ok(Self { rules, proxy: None, tls, tls_http1 })
+        Ok(Self { rules, resolve: Arc::new(resolve), proxy: None, tls, tls_http1 })
     }
 
     /// Goes through a proxy, which then resolves names in place of this node.
@@ -103,14 +114,14 @@ impl Dial for Network {
 impl Network {
     fn open(&self, origin: &Origin, tls: &TlsConnector) -> BoxFuture<'static, Result<Link, SendError>> {
         let (rules, tls, origin) = (self.rules.clone(), tls.clone(), origin.clone());
-        let proxy = self.proxy.clone();
+        let (proxy, resolve) = (self.proxy.clone(), self.resolve.clone());
         Box::pin(async move {
             let tcp = match proxy {
                 Some(proxy) => {
                     check_literal(&rules, &origin)?;
                     proxy.connect(&origin).await?
                 }
-                None => connect(&rules, &origin).await?,
+                None => connect(&rules, &*resolve, &origin).await?,
             };
             if !origin.is_tls {
                 return Ok(Link { stream: Box::new(tcp), is_h2: false });
@@ -131,11 +142,10 @@ fn check_literal(rules: &Rules, origin: &Origin) -> Result<(), SendError> {
     checked.map(|_| ()).map_err(|denied| SendError::Denied { reason: denied.to_string() })
 }
 
-async fn connect(rules: &Rules, origin: &Origin) -> Result<TcpStream, SendError> {
-    let resolved = tokio::net::lookup_host((&*origin.host, origin.port)).await.map_err(|error| SendError::Connect {
+async fn connect(rules: &Rules, resolve: &Resolve, origin: &Origin) -> Result<TcpStream, SendError> {
+    let resolved = resolve(&origin.host, origin.port).await.map_err(|error| SendError::Connect {
         reason: format!("the name `{}` could not be resolved: {error}", origin.host),
     })?;
-    let resolved: Vec<SocketAddr> = resolved.collect();
     let allowed = rules
         .filter(&origin.host, resolved.into_iter())
         .map_err(|denied| SendError::Denied { reason: denied.to_string() })?;
@@ -155,6 +165,7 @@ async fn connect(rules: &Rules, origin: &Origin) -> Result<TcpStream, SendError>
 
 #[cfg(test)]
 mod tests {
+    use parking_lot::Mutex;
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     use runtime::tls::{CertificateSlot, ClientCertificates, server_config};
     use tokio::net::TcpListener;
@@ -217,6 +228,29 @@ mod tests {
 
         std::fs::write(&ca_file, "not PEM").expect("writes");
         assert!(Network::new(Arc::default(), Some(&ca_file)).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_moves_is_followed_and_its_new_address_is_checked() {
+        let (first, second) = (TcpListener::bind("127.0.0.1:0").await, TcpListener::bind("127.0.0.2:0").await);
+        let [first, second] = [first, second].map(|listener| listener.expect("binds"));
+        let [at_first, at_second] = [&first, &second].map(|listener| listener.local_addr().expect("an address"));
+        let leads_to = Arc::new(Mutex::new(at_first));
+        let named = leads_to.clone();
+        let mut network = Network::new(Arc::new(Rules::new(Rules::loopback())), None).expect("a dialler");
+        network.resolve = Arc::new(move |_, _| {
+            let address = *named.lock();
+            Box::pin(async move { Ok(vec![address]) })
+        });
+        let origin = Origin { host: "moves.test".into(), port: 80, is_tls: false };
+        network.dial(&origin).await.map(|_| ()).expect("reaches the first");
+        first.accept().await.expect("was reached");
+        *leads_to.lock() = at_second;
+        network.dial(&origin).await.map(|_| ()).expect("reaches the second");
+        second.accept().await.expect("was reached");
+        *leads_to.lock() = "169.254.169.254:80".parse().expect("an address");
+        let refused = network.dial(&origin).await.map(|_| ()).expect_err("a private address");
+        assert!(matches!(refused, SendError::Denied { .. }), "{refused:?}");
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use serde_json::{Value, json};
 
 use super::said::{ADVICE, Events, INPUT, INSIDES, Language, OUTPUT};
@@ -293,12 +293,18 @@ impl Listing {
         let garbage = head(200, kind, "content-encoding: gzip\r\ncontent-length: 6") + "\u{1}gzip?";
         self.raw("says gzip, sends garbage", Replaced, Raw::of(garbage, End::Hang));
         let body = if self.is_stream { self.language.stream().concat() } else { self.language.whole().into_bytes() };
-        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-        packed.write_all(&body).expect("writes to memory");
-        let packed = packed.finish().expect("ends");
-        let gzip = head(200, kind, &format!("content-encoding: gzip\r\ncontent-length: {}", packed.len()));
-        let gzip = Raw::of([gzip.into_bytes(), packed].concat(), End::Hang);
-        self.raw("sends gzip although none was asked for", Replaced, gzip);
+        for (name, coding, packed) in [
+            ("sends gzip although none was asked for", "gzip", gzip(&body)),
+            ("sends deflate although none was asked for", "deflate", deflate(&body)),
+            ("sends brotli although none was asked for", "br", stored_brotli(&body)),
+        ] {
+            let headers = format!("content-encoding: {coding}\r\ncontent-length: {}", packed.len());
+            let raw = Raw::of([head(200, kind, &headers).into_bytes(), packed].concat(), End::Hang);
+            self.raw(name, Replaced, raw);
+        }
+        let named = format!("content-encoding: identity\r\ncontent-length: {}", body.len());
+        let named = [head(200, kind, &named).into_bytes(), body.clone()].concat();
+        self.raw("says that nothing is packed", Promise::Harmless, Raw::of(named, End::Hang));
         let bad_chunk = head(200, kind, "transfer-encoding: chunked") + "zz\r\n";
         self.raw("sends a chunk without a size", Replaced, Raw::of(bad_chunk, End::Hang));
         let lengths = head(200, kind, "content-length: 10\r\ncontent-length: 20").into_bytes();
@@ -354,7 +360,7 @@ impl Listing {
             Raw::of(head(200, "application/json", &format!("content-length: {}", whole.len())) + start, End::Hang);
         self.raw("pauses within the idle limit", Harmless, slow.pause(BREATH.into()).then(rest.to_owned()));
         let thought = Raw { bits: Vec::new(), end: End::Hang }.pause(THOUGHT.into()).then(json_answer(200, &whole));
-        self.raw("thinks before its answer", Harmless, thought);
+        self.raw("thinks before its answer, for most of the limit", Harmless, thought);
         let plain = sized(200, "text/plain", "", &whole);
         self.raw("calls its JSON plain text", Harmless, Raw::of(plain, End::Hang));
         let closed = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{whole}");
@@ -392,6 +398,28 @@ impl Listing {
             self.raw("usage twice", Harmless, Raw::of(raw, End::Hang));
         }
     }
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(body).expect("writes to memory");
+    packed.finish().expect("ends")
+}
+
+fn deflate(body: &[u8]) -> Vec<u8> {
+    let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(body).expect("writes to memory");
+    packed.finish().expect("ends")
+}
+
+/// Brotli that stores what it is given, as it does with what cannot be made smaller (RFC 7932 §9.2): whoever does not heed the
+/// header finds most of the answer in it.
+fn stored_brotli(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() - 1).expect("a short body");
+    // A window of 16 bits, one block that is not the last: four nibbles of length, stored.
+    let [a, b, c, _] = (length << 4 | 1 << 20).to_le_bytes();
+    // The last block is empty.
+    [&[a, b, c], body, &[3]].concat()
 }
 
 pub(super) fn head(status: u16, kind: &str, headers: &str) -> String {

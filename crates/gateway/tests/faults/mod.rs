@@ -7,6 +7,7 @@
 mod list;
 mod said;
 mod seen;
+mod storms;
 mod streams;
 mod table;
 
@@ -15,6 +16,7 @@ use std::path::Path;
 use domain::route::{StreamFailure, Timeouts};
 use domain::usage::{AttemptOutcome, Outcome, UsageEvent};
 use gateway::{GatewayConfig, Limits};
+use serde_json::json;
 use tokio::time::Instant;
 
 use self::list::{Act, Fault, Promise};
@@ -36,6 +38,7 @@ const MAX_ANSWER: usize = 256 * 1024;
 enum Client {
     Chat,
     Messages,
+    Responses,
 }
 
 /// One way of asking.
@@ -52,11 +55,14 @@ impl Way {
         for is_stream in [false, true] {
             for client in [Client::Chat, Client::Messages] {
                 // What neither client speaks is read the same way for both: one is enough.
-                let foreign = [Language::Gemini, Language::Converse].into_iter().filter(|_| client == Client::Chat);
+                let foreign = [Language::Gemini, Language::Converse, Language::Cohere, Language::Ollama];
+                let foreign = foreign.into_iter().filter(|_| client == Client::Chat);
                 for upstream in [Language::OpenAi, Language::Anthropic].into_iter().chain(foreign) {
                     ways.push(Self { client, upstream, is_stream });
                 }
             }
+            // Only its own clients are answered in it.
+            ways.push(Self { client: Client::Responses, upstream: Language::Responses, is_stream });
         }
         ways
     }
@@ -64,7 +70,9 @@ impl Way {
     const fn is_same_language(self) -> bool {
         matches!(
             (self.client, self.upstream),
-            (Client::Chat, Language::OpenAi) | (Client::Messages, Language::Anthropic)
+            (Client::Chat, Language::OpenAi)
+                | (Client::Messages, Language::Anthropic)
+                | (Client::Responses, Language::Responses)
         )
     }
 
@@ -74,6 +82,10 @@ impl Way {
             (Client::Chat, true) => chat_stream(model),
             (Client::Messages, false) => messages(model),
             (Client::Messages, true) => messages_stream(model),
+            (Client::Responses, _) => {
+                let body = json!({"model": model, "input": "Hi", "store": false, "stream": self.is_stream});
+                Ask::post("/v1/responses", body.to_string())
+            }
         }
     }
 }
@@ -216,5 +228,5 @@ async fn the_fault_table_is_what_happens() {
     }
     assert!(wrong.is_empty(), "{} runs are not as they must be:\n{}", wrong.len(), wrong.join("\n"));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/faults.md");
-    testkit::golden::check(&path, &table::render(&rows));
+    testkit::golden::check(&path, &(table::render(&rows) + &storms::render().await));
 }

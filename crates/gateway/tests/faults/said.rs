@@ -18,17 +18,33 @@ pub(super) enum Language {
     Gemini,
     /// Bedrock's Converse, whose streams are binary frames.
     Converse,
+    /// OpenAI's Responses.
+    Responses,
+    Cohere,
+    /// Its streams are lines of JSON.
+    Ollama,
+}
+
+/// How the events of a stream are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Events,
+    Frames,
+    Lines,
 }
 
 impl Language {
-    pub(super) const ALL: [Self; 4] = [Self::OpenAi, Self::Anthropic, Self::Gemini, Self::Converse];
+    pub(super) const ALL: [Self; 7] =
+        [Self::OpenAi, Self::Anthropic, Self::Gemini, Self::Converse, Self::Responses, Self::Cohere, Self::Ollama];
 
     pub(super) const fn provider(self) -> &'static str {
         match self {
-            Self::OpenAi => "openai",
+            Self::OpenAi | Self::Responses => "openai",
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
             Self::Converse => "bedrock",
+            Self::Cohere => "cohere",
+            Self::Ollama => "ollama",
         }
     }
 
@@ -38,16 +54,22 @@ impl Language {
             Self::Anthropic => "Anthropic",
             Self::Gemini => "Gemini",
             Self::Converse => "Bedrock",
+            Self::Responses => "Responses",
+            Self::Cohere => "Cohere",
+            Self::Ollama => "Ollama",
         }
     }
 
     pub(super) const fn base_path(self) -> &'static str {
-        if matches!(self, Self::OpenAi) { "/v1" } else { "" }
+        if matches!(self, Self::OpenAi | Self::Responses) { "/v1" } else { "" }
     }
 
-    /// Whether its streams are server-sent events.
-    pub(super) const fn is_text(self) -> bool {
-        !matches!(self, Self::Converse)
+    pub(super) const fn form(self) -> Form {
+        match self {
+            Self::Converse => Form::Frames,
+            Self::Ollama => Form::Lines,
+            _ => Form::Events,
+        }
     }
 
     /// Whether something stands behind the last event that says so.
@@ -57,7 +79,11 @@ impl Language {
 
     /// The media type of its streams.
     pub(super) const fn stream_kind(self) -> &'static str {
-        if self.is_text() { "text/event-stream" } else { "application/vnd.amazon.eventstream" }
+        match self.form() {
+            Form::Events => "text/event-stream",
+            Form::Frames => "application/vnd.amazon.eventstream",
+            Form::Lines => "application/x-ndjson",
+        }
     }
 
     /// A whole answer whose usage is this.
@@ -72,11 +98,26 @@ impl Language {
                 json!({"output": {"message": {"role": "assistant", "content": [{"text": "Hello there"}]}},
                     "stopReason": "end_turn", "metrics": {"latencyMs": 7}})
             }
+            Self::Responses => response("completed", "Hello there"),
+            Self::Cohere => json!({"id": "c-1", "finish_reason": "COMPLETE",
+                "message": {"role": "assistant", "content": [{"type": "text", "text": "Hello there"}]}}),
+            Self::Ollama => line("Hello there", Some("stop")),
         };
-        if !usage.is_null() {
-            whole[self.usage_field()] = usage.clone();
-        }
+        self.count(&mut whole, usage);
         whole
+    }
+
+    /// Puts a usage where the language has it.
+    fn count(self, told: &mut Value, usage: &Value) {
+        match (self, usage) {
+            (_, Value::Null) => {}
+            // Its counts stand among the other fields.
+            (Self::Ollama, Value::Object(counts)) => {
+                counts.iter().for_each(|(name, count)| told[name] = count.clone());
+            }
+            (Self::Ollama, other) => told["prompt_eval_count"] = other.clone(),
+            _ => told[self.usage_field()] = usage.clone(),
+        }
     }
 
     const fn usage_field(self) -> &'static str {
@@ -89,7 +130,8 @@ impl Language {
             Self::OpenAi => "choices",
             Self::Anthropic => "content",
             Self::Gemini => "candidates",
-            Self::Converse => "output",
+            Self::Converse | Self::Responses => "output",
+            Self::Cohere | Self::Ollama => "message",
         }
     }
 
@@ -104,6 +146,10 @@ impl Language {
         match self {
             Self::OpenAi => json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": total}),
             Self::Anthropic => json!({"input_tokens": input, "output_tokens": output}),
+            Self::Responses => json!({"input_tokens": input, "output_tokens": output, "total_tokens": total}),
+            Self::Cohere => json!({"billed_units": {"input_tokens": input, "output_tokens": output},
+                "tokens": {"input_tokens": input, "output_tokens": output}}),
+            Self::Ollama => json!({"prompt_eval_count": input, "eval_count": output}),
             Self::Gemini => {
                 json!({"promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": total})
             }
@@ -115,7 +161,30 @@ impl Language {
     pub(super) fn opening(self) -> Events {
         let word = self.word("Hello");
         match self {
-            Self::OpenAi | Self::Gemini => word,
+            Self::OpenAi | Self::Gemini | Self::Ollama => word,
+            Self::Responses => {
+                let item = json!({"id": "msg_up", "type": "message", "status": "in_progress", "role": "assistant", "content": []});
+                let part = json!({"type": "output_text", "text": "", "annotations": []});
+                let before = [
+                    ("response.created", json!({"sequence_number": 0, "response": response("in_progress", "")})),
+                    ("response.output_item.added", json!({"sequence_number": 1, "output_index": 0, "item": item})),
+                    (
+                        "response.content_part.added",
+                        json!({"sequence_number": 2, "item_id": "msg_up", "output_index": 0, "content_index": 0, "part": part}),
+                    ),
+                ];
+                [before.map(|(name, event)| typed(name, event)).to_vec(), word].concat()
+            }
+            Self::Cohere => {
+                let message =
+                    json!({"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []});
+                let content = json!({"message": {"content": {"type": "text", "text": ""}}});
+                let before = [
+                    ("message-start", json!({"id": "c-1", "delta": {"message": message}})),
+                    ("content-start", json!({"index": 0, "delta": content})),
+                ];
+                [before.map(|(name, event)| typed(name, event)).to_vec(), word].concat()
+            }
             Self::Anthropic => {
                 let message = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "up", "content": [],
                     "stop_reason": null, "stop_sequence": null, "usage": {"input_tokens": INPUT, "output_tokens": 1}});
@@ -140,6 +209,14 @@ impl Language {
             ),
             Self::Gemini => data(&piece(text, None)),
             Self::Converse => frame("contentBlockDelta", &json!({"contentBlockIndex": 0, "delta": {"text": text}})),
+            Self::Responses => typed(
+                "response.output_text.delta",
+                json!({"sequence_number": 3, "item_id": "msg_up", "output_index": 0, "content_index": 0, "delta": text}),
+            ),
+            Self::Cohere => {
+                typed("content-delta", json!({"index": 0, "delta": {"message": {"content": {"text": text}}}}))
+            }
+            Self::Ollama => json_line(&line(text, None)),
         }]
     }
 
@@ -178,6 +255,25 @@ impl Language {
                 }
                 events.push(frame("metadata", &end));
             }
+            Self::Responses => {
+                let mut whole = response(reason, "Hello there");
+                if reason == self.filtered() {
+                    whole["incomplete_details"] = json!({"reason": "content_filter"});
+                }
+                self.count(&mut whole, usage);
+                events.push(typed(&format!("response.{reason}"), json!({"sequence_number": 9, "response": whole})));
+            }
+            Self::Cohere => {
+                events.push(typed("content-end", json!({"index": 0})));
+                let mut delta = json!({"finish_reason": reason});
+                self.count(&mut delta, usage);
+                events.push(typed("message-end", json!({"delta": delta})));
+            }
+            Self::Ollama => {
+                let mut end = line("", Some(reason));
+                self.count(&mut end, usage);
+                events.push(json_line(&end));
+            }
         }
         events
     }
@@ -188,9 +284,11 @@ impl Language {
 
     pub(super) const fn stop(self) -> &'static str {
         match self {
-            Self::OpenAi => "stop",
+            Self::OpenAi | Self::Ollama => "stop",
             Self::Anthropic | Self::Converse => "end_turn",
             Self::Gemini => "STOP",
+            Self::Responses => "completed",
+            Self::Cohere => "COMPLETE",
         }
     }
 
@@ -200,6 +298,10 @@ impl Language {
             Self::Anthropic => "refusal",
             Self::Gemini => "SAFETY",
             Self::Converse => "guardrail_intervened",
+            Self::Responses => "incomplete",
+            Self::Cohere => "ERROR_TOXIC",
+            // It has no filter, and so no word for one.
+            Self::Ollama => "length",
         }
     }
 
@@ -207,7 +309,7 @@ impl Language {
         match self {
             Self::OpenAi => vec![b"data: [DONE]\n\n".to_vec()],
             Self::Anthropic => vec![named("message_stop", &json!({"type": "message_stop"}))],
-            Self::Gemini | Self::Converse => Vec::new(),
+            Self::Gemini | Self::Converse | Self::Responses | Self::Cohere | Self::Ollama => Vec::new(),
         }
     }
 
@@ -224,10 +326,13 @@ impl Language {
     /// An error body as the vendor writes it.
     pub(super) fn error(self, kind: &str, code: &Value, message: &str) -> Value {
         match self {
-            Self::OpenAi => json!({"error": {"message": message, "type": kind, "param": null, "code": code}}),
+            Self::OpenAi | Self::Responses => {
+                json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
+            }
             Self::Anthropic => json!({"type": "error", "error": {"type": kind, "message": message}}),
             Self::Gemini => json!({"error": {"message": message, "status": google_status(kind)}}),
-            Self::Converse => json!({"message": message}),
+            Self::Converse | Self::Cohere => json!({"message": message}),
+            Self::Ollama => json!({"error": message}),
         }
     }
 
@@ -246,6 +351,13 @@ impl Language {
                 let headers = [(":exception-type", "internalServerException"), (":message-type", "exception")];
                 event_stream::write(&headers, error("server_error").to_string().as_bytes())
             }
+            Self::Responses => {
+                typed("error", json!({"sequence_number": 4, "code": "server_error", "message": INSIDES, "param": null}))
+            }
+            Self::Cohere => {
+                typed("message-end", json!({"delta": {"finish_reason": "ERROR", "error": INSIDES, "usage": null}}))
+            }
+            Self::Ollama => json_line(&error("server_error")),
         }]
     }
 }
@@ -290,6 +402,37 @@ fn piece(text: &str, reason: Option<&str>) -> Value {
         candidate["finishReason"] = json!(reason);
     }
     json!({"candidates": [candidate], "modelVersion": "up", "responseId": "g-1"})
+}
+
+/// An answer of OpenAI's Responses.
+fn response(status: &str, text: &str) -> Value {
+    let content = json!([{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]);
+    let message =
+        json!({"id": "msg_up", "type": "message", "status": "completed", "role": "assistant", "content": content});
+    let output = if text.is_empty() { json!([]) } else { json!([message]) };
+    json!({"id": "resp_up", "object": "response", "created_at": 1, "status": status, "error": null,
+        "incomplete_details": null, "model": "up", "output": output, "parallel_tool_calls": true, "tool_choice": "auto",
+        "tools": [], "metadata": {}})
+}
+
+/// A line of Ollama's, the last one when there is a reason.
+fn line(text: &str, reason: Option<&str>) -> Value {
+    let mut line = json!({"model": "up", "created_at": "2026-11-22T12:00:00Z",
+        "message": {"role": "assistant", "content": text}, "done": reason.is_some()});
+    if let Some(reason) = reason {
+        line["done_reason"] = json!(reason);
+    }
+    line
+}
+
+pub(super) fn json_line(event: &Value) -> Vec<u8> {
+    format!("{event}\n").into_bytes()
+}
+
+/// An event whose data repeat its name.
+fn typed(name: &str, mut event: Value) -> Vec<u8> {
+    event["type"] = json!(name);
+    named(name, &event)
 }
 
 pub(super) fn data(event: &Value) -> Vec<u8> {

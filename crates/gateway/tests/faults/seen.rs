@@ -52,6 +52,7 @@ impl Seen {
         let (text, reason) = match client {
             Client::Chat => (&body["choices"][0]["message"]["content"], &body["choices"][0]["finish_reason"]),
             Client::Messages => (&body["content"][0]["text"], &body["stop_reason"]),
+            Client::Responses => (&body["output"][0]["content"][0]["text"], &body["status"]),
         };
         self.said.push_str(text.as_str().unwrap_or_default());
         self.is_whole = reason.is_string();
@@ -68,22 +69,24 @@ impl Seen {
                 self.n_unreadable += usize::from(!data.is_empty());
                 continue;
             };
-            if event["error"].is_object() {
+            if event["error"].is_object() || client == Client::Responses && event["type"] == "error" {
                 self.read_error(&event, client);
             }
-            let text = match client {
-                Client::Chat => &event["choices"][0]["delta"]["content"],
-                Client::Messages => &event["delta"]["text"],
+            let (text, last) = match client {
+                Client::Chat => (&event["choices"][0]["delta"]["content"], &[][..]),
+                Client::Messages => (&event["delta"]["text"], &["message_stop"][..]),
+                Client::Responses => (&event["delta"], &["response.completed", "response.incomplete"][..]),
             };
             self.said.push_str(text.as_str().unwrap_or_default());
-            self.is_whole |= event["type"] == "message_stop" && client == Client::Messages;
+            self.is_whole |= last.iter().any(|last| event["type"] == *last);
         }
     }
 
     fn read_error(&mut self, body: &Value, client: Client) {
-        let error = &body["error"];
+        let is_event = client == Client::Responses && body["type"] == "error";
+        let error = if is_event { body } else { &body["error"] };
         let is_shaped = match client {
-            Client::Chat => error.as_object().is_some_and(|error| error.contains_key("param")),
+            Client::Chat | Client::Responses => error.as_object().is_some_and(|error| error.contains_key("param")),
             Client::Messages => body["type"] == "error",
         };
         self.is_error = is_shaped && error["message"].is_string() && error["type"].is_string();

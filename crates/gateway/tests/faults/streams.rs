@@ -4,7 +4,7 @@ use provider::wire::event_stream;
 use serde_json::Value;
 
 use super::list::{BREATH, Listing, Promise, THOUGHT, json_answer, one_chunk, sized};
-use super::said::{Events, INPUT, Language, OUTPUT, frame};
+use super::said::{Events, Form, INPUT, Language, OUTPUT, frame};
 use crate::harness::raw::{End, Raw};
 
 impl Listing {
@@ -12,13 +12,19 @@ impl Listing {
         self.streams_that_break();
         self.streams_that_say_too_much();
         self.streams_that_are_only_odd();
-        if self.language.is_text() {
-            self.lines();
-        } else {
-            self.frames();
+        match self.language.form() {
+            Form::Events => self.events(),
+            Form::Frames => self.frames(),
+            Form::Lines => self.lines(),
         }
         if self.language.has_end_mark() {
             self.end_marks();
+        }
+        // Behind Gemini's last event another may come.
+        if self.language == Language::Gemini {
+            self.one_array();
+        } else {
+            self.what_comes_after_the_end();
         }
     }
 
@@ -90,17 +96,19 @@ impl Listing {
         self.ended("sends all events in one chunk", Harmless, &vec![it.stream().concat()]);
         let filtered = it.finish_with(it.filtered(), &it.usage(INPUT, OUTPUT));
         let filtered = [it.opening(), it.word(" there"), filtered, it.end_mark()].concat();
-        self.ended("stops for its content filter", Harmless, &filtered);
+        if it != Language::Ollama {
+            self.ended("stops for its content filter", Harmless, &filtered);
+        }
         let opened = Raw::of([self.opened(), one_chunk(&it.opening().concat())].concat(), End::Hang);
         let rest = [one_chunk(&it.rest().concat()), b"0\r\n\r\n".to_vec()].concat();
         self.raw("pauses within the idle limit", Harmless, opened.pause(BREATH.into()).then(rest));
         let thought = Raw::of(self.opened(), End::Hang).pause(THOUGHT.into());
         let all = [one_chunk(&it.stream().concat()), b"0\r\n\r\n".to_vec()].concat();
-        self.raw("thinks before its first word", Harmless, thought.then(all));
+        self.raw("thinks before its first word, for most of the limit", Harmless, thought.then(all));
     }
 
     /// What only server-sent events can have wrong.
-    fn lines(&mut self) {
+    fn events(&mut self) {
         use Promise::{Flagged, Harmless, Replaced};
         let it = self.language;
         let text = |events: &Events| String::from_utf8(events.concat()).expect("text");
@@ -133,16 +141,51 @@ impl Listing {
         let unmarked = [it.opening(), it.word(" there"), it.finish()].concat();
         self.ended("ends in order without an end mark", Harmless, &unmarked);
         self.ended("nothing but the end mark", Replaced, &it.end_mark());
-        self.ended("goes on after the end mark", Harmless, &[it.stream(), it.word("more")].concat());
-        self.ended("an error after the end mark", Harmless, &[it.stream(), it.error_event()].concat());
+        self.ended("sends the end mark twice", Harmless, &[it.stream(), it.end_mark()].concat());
+    }
+
+    /// What follows the last event is not the answer's, whatever it is.
+    fn what_comes_after_the_end(&mut self) {
+        use Promise::Harmless;
+        let it = self.language;
+        self.ended("goes on after the end", Harmless, &[it.stream(), it.word("more")].concat());
+        self.ended("an error after the end", Harmless, &[it.stream(), it.error_event()].concat());
         let garbage = vec![b"data: {\"choices\": oops\n\n".to_vec()];
-        self.ended("an event that is no JSON, after the end mark", Harmless, &[it.stream(), garbage.clone()].concat());
+        self.ended("what cannot be read, after the end", Harmless, &[it.stream(), garbage.clone()].concat());
         let one = [it.stream(), garbage, it.error_event()].concat().concat();
         self.ended("all of that in one chunk with the answer", Harmless, &vec![one]);
         let first = Raw::of([self.opened(), one_chunk(&it.stream().concat())].concat(), End::Hang);
         let drip = (0..20).fold(first, |raw, _| raw.pause(BREATH.into()).then(one_chunk(&it.word(".").concat())));
-        self.raw("drips after the end mark", Harmless, drip);
-        self.ended("sends the end mark twice", Harmless, &[it.stream(), it.end_mark()].concat());
+        self.raw("drips after the end", Harmless, drip);
+    }
+
+    /// Gemini's stream as it comes to those who do not ask for events: one JSON array.
+    fn one_array(&mut self) {
+        let events = self.language.stream();
+        let items: Vec<&[u8]> = events.iter().map(|event| event["data: ".len()..].trim_ascii()).collect();
+        let array = String::from_utf8([b"[", &*items.join(&b",\r\n"[..]), b"]"].concat()).expect("text");
+        let answer = Raw::of(json_answer(200, &array), End::Hang);
+        self.raw("one JSON array in place of events", Promise::Replaced, answer);
+    }
+
+    /// What only lines of JSON can have wrong.
+    fn lines(&mut self) {
+        use Promise::{Flagged, Harmless, Replaced};
+        let it = self.language;
+        let blank = |every: &[u8]| it.stream().join(every);
+        self.ended("nothing but blank lines, then the end", Replaced, &vec![b"\n\n\n".to_vec()]);
+        let no_json = vec![b"{\"message\": oops\n".to_vec()];
+        self.ended("a line that is no JSON, first", Replaced, &[no_json.clone(), it.stream()].concat());
+        let late = [it.opening(), no_json, it.rest()].concat();
+        self.ended("a line that is no JSON, after the first word", Flagged, &late);
+        self.ended("puts blank lines between its lines", Harmless, &vec![blank(b"\n \n")]);
+        let all = String::from_utf8(it.stream().concat()).expect("text");
+        self.ended("ends its lines with CR LF", Harmless, &vec![all.replace('\n', "\r\n").into_bytes()]);
+        self.ended("ends its last line without a line end", Harmless, &vec![all.trim_end().as_bytes().to_vec()]);
+        let surprise = vec![b"{\"surprise\":1}\n".to_vec()];
+        self.ended("a line of an unknown kind", Harmless, &[it.opening(), surprise, it.rest()].concat());
+        let event = vec![b"data: ".to_vec()];
+        self.ended("events in place of lines", Replaced, &[event, it.stream()].concat());
     }
 
     /// What only binary frames can have wrong.
@@ -177,9 +220,7 @@ impl Listing {
         );
         let surprise = vec![frame("surprise", &serde_json::json!({"x": 1}))];
         self.ended("a frame of an unknown kind", Harmless, &[it.opening(), surprise, it.rest()].concat());
-        let after = damaged(|length| length - 6);
-        self.ended("a damaged frame after the last", Harmless, &[it.stream(), after].concat());
-        self.ended("an error after the last frame", Harmless, &[it.stream(), it.error_event()].concat());
+        self.ended("a damaged frame after the last", Harmless, &[it.stream(), damaged(|length| length - 6)].concat());
         let unstopped = vec![frame("metadata", &serde_json::json!({"usage": it.usage(INPUT, OUTPUT)}))];
         self.ended("a count without a reason to stop", Flagged, &[it.opening(), unstopped].concat());
     }

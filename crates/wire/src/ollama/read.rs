@@ -18,7 +18,8 @@ pub(super) struct LineDecoder {
 
 impl LineDecoder {
     pub(super) fn new(mode: Mode, undo: Undo) -> Self {
-        Self { line: Vec::new(), is_whole: mode == Mode::Whole, state: State { undo, ..State::default() } }
+        let is_whole = mode == Mode::Whole;
+        Self { line: Vec::new(), is_whole, state: State { undo, is_whole, ..State::default() } }
     }
 
     fn hold(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
@@ -56,6 +57,8 @@ impl Decoder for LineDecoder {
 #[derive(Default)]
 struct State {
     undo: Undo,
+    /// One line has it all; of a stream the last one may do without a message.
+    is_whole: bool,
     has_begun: bool,
     is_over: bool,
     n_blocks: u32,
@@ -82,6 +85,8 @@ impl State {
         }
         if let Some(message) = object.find("message") {
             self.take_message(&message.object()?, events)?;
+        } else if self.is_whole {
+            return Err(DecodeError::Missing { path: "message".into() });
         }
         if object.find_bool("done")? == Some(true) {
             self.close(events);

@@ -25,11 +25,6 @@ impl Break {
         }
     }
 
-    /// Says whether nothing that came was wrong: it was only too little.
-    pub(super) const fn is_silent(self) -> bool {
-        matches!(self, Self::Idle | Self::Total | Self::Upstream)
-    }
-
     /// Returns the code and the words for the client.
     pub(super) fn tell(self) -> (GatewayCode, AnswerError) {
         let (code, kind, text) = match self {

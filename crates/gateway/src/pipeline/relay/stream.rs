@@ -283,7 +283,8 @@ impl StreamRelay {
             self.settle(End::Complete, AttemptOutcome::Success, GatewayCode::UpstreamError);
             return Bytes::new();
         }
-        if why.is_silent() && self.writer.may_end() { self.finish() } else { self.lose(why) }
+        let is_wrong = matches!(why, Break::Unreadable | Break::Told);
+        if !is_wrong && self.writer.may_end() { self.finish() } else { self.lose(why) }
     }
 
     /// A part of the answer is missing.

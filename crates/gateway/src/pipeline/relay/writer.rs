@@ -79,6 +79,8 @@ impl Passing {
 /// Makes the `x_headgate` object of a stream's last event.
 pub(crate) type Annotate = Box<dyn FnOnce(&Skimmed) -> Option<Raw> + Send>;
 
+type Read<'a> = &'a mut dyn FnMut(&mut dyn Decoder, &mut Vec<Event>) -> Result<(), DecodeError>;
+
 /// An upstream's answer on its way into the hub model.
 pub(crate) struct Reading {
     /// The upstream's.
@@ -96,17 +98,19 @@ impl Reading {
     fn push(&mut self, chunk: &[u8]) -> Result<(), DecodeError> {
         self.found.n_bytes += chunk.len() as u64;
         self.found.tier = tier_in_events(self.dialect, chunk).or(self.found.tier);
-        let n_before = self.events.len();
-        let read = self.decoder.push(chunk, &mut self.events);
-        self.events[n_before..].iter().for_each(|event| note(event, &mut self.found));
-        read
+        self.read(&mut |decoder, events| decoder.push(chunk, events))
     }
 
     fn finish(&mut self) -> Result<(), DecodeError> {
+        self.read(&mut |decoder, events| decoder.finish(events))
+    }
+
+    /// Notes what is read. Behind the end nothing is, nor is it the answer's that it could not be.
+    fn read(&mut self, read: Read<'_>) -> Result<(), DecodeError> {
         let n_before = self.events.len();
-        let read = self.decoder.finish(&mut self.events);
+        let read = if self.found.is_complete { Ok(()) } else { read(&mut *self.decoder, &mut self.events) };
         self.events[n_before..].iter().for_each(|event| note(event, &mut self.found));
-        read
+        if self.found.is_complete { Ok(()) } else { read }
     }
 
     /// Says that there is something, once the model has said something or the answer is over.
@@ -287,10 +291,7 @@ impl Writer {
 
     /// Says whether nothing has to follow, in a dialect whose end only the connection's end tells.
     pub(crate) fn may_end(&self) -> bool {
-        match self {
-            Self::Translated(translation) => translation.reading.decoder.is_said(),
-            Self::Untouched { .. } | Self::Passing(_) | Self::Watched(_) | Self::Lines(_) | Self::Later(_) => false,
-        }
+        matches!(self, Self::Translated(translation) if translation.reading.decoder.is_said())
     }
 
     /// Returns what is known of the answer.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use domain::usage::AttemptOutcome;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 use ingress::rejection;
@@ -65,6 +65,9 @@ impl Exchange<'_, '_> {
         self.making.billing.tier = self.making.provider.spec().tier(&parts.headers);
         if !parts.status.is_success() {
             return Err(self.refused(&parts, source).await);
+        }
+        if is_packed(&parts.headers) {
+            return Err(failed(FailureKind::Malformed));
         }
         if let Relay::Formed(asked) = relay {
             return self.formed(&asked, &parts, source, (sent_at, deadline), meter).await;
@@ -248,6 +251,12 @@ fn is_in_form(client: Dialect, body: &[u8]) -> bool {
         Dialect::AnthropicMessages => said["type"] == "error" && said["error"].is_object(),
         _ => said["error"].is_object() || said.is_array(),
     }
+}
+
+/// Says whether a body is packed, which nobody asked for. A packing may leave most of the text as it is: without the header's word
+/// the rest would pass for the answer.
+fn is_packed(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
