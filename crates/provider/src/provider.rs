@@ -354,6 +354,12 @@ pub trait Provider: Sync {
     }
 
     /// Says whether an answer in the client's dialect can be relayed as it comes.
+    /// Says whether a count that is refused may only not be offered for that model, in that region or to that key, so that an
+    /// estimate stands in.
+    fn may_not_count(&self) -> bool {
+        false
+    }
+
     fn relays_untouched(&self, _call: &Call<'_>, _upstream_model: &str) -> bool {
         true
     }

@@ -2,11 +2,12 @@
 
 use domain::usage::{Endpoint, Outcome};
 use http::Method;
+use policy::Content;
 use serde_json::{Value, json};
 
 use crate::harness::Bench;
 use crate::harness::client::{Answer, Ask, chat_stream, gemini, messages, responses};
-use crate::harness::policy::token;
+use crate::harness::policy::{World, token};
 use crate::harness::upstream::{
     Play, Step, anthropic_stream, anthropic_whole, chunk, gemini_piece, gemini_stream, json_answer, openai_error,
     openai_stream, openai_whole, responses_stream, responses_whole, stream,
@@ -299,6 +300,45 @@ async fn tokens_are_counted_by_whoever_can() {
     let estimated = bench.ask(count("gpt", &wrapped)).await.json();
     assert!(estimated["totalTokens"].as_u64().is_some_and(|tokens| tokens > 0), "{estimated}");
     assert_eq!(bench.upstreams.n_dials(), 0, "nobody counts there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cloud_that_does_not_count_a_model_gives_an_estimate() {
+    let mut world = World::standard();
+    world.deployment(21, "aws", "bedrock", "http://bedrock.test");
+    for content in &mut world.contents {
+        if let Content::Deployment(deployment) = content
+            && deployment.provider == "bedrock"
+        {
+            "eu.anthropic.claude-sonnet-4-5-20250929-v1:0".clone_into(&mut deployment.upstream_model);
+        }
+    }
+    let body = json!({"model": "aws", "system": "Be brief.", "messages": [{"role": "user", "content": "Hi"}]});
+    let refusal = |message: &str| json!({"message": message});
+    for (status, answer, expected) in [
+        (200, json!({"inputTokens": 34}), Some(34)),
+        (400, refusal("The provided model doesn't support counting tokens."), None),
+        (403, refusal("not authorized to perform: bedrock:CountTokens"), None),
+    ] {
+        let bench = Bench::of(&world);
+        bench.upstreams.play("bedrock.test", json_answer(status, &answer));
+        let counted = bench.ask(Ask::post("/v1/messages/count_tokens", body.to_string())).await;
+        assert_eq!(counted.status, 200, "{}", counted.text());
+        let tokens = counted.json()["input_tokens"].as_u64().expect("a number");
+        assert!(expected.map_or(tokens > 0 && tokens != 34, |expected| tokens == expected), "{}", counted.text());
+        let path = &bench.upstreams.calls()[0].path;
+        assert_eq!(
+            path, "/model/anthropic.claude-sonnet-4-5-20250929-v1%3A0/count-tokens",
+            "without the region's part"
+        );
+        assert_eq!(used(&bench).await, (Endpoint::CountTokens, Outcome::Success, 0, 0));
+    }
+    // What fails otherwise is not hidden.
+    let bench = Bench::of(&world);
+    for _ in 0..3 {
+        bench.upstreams.play("bedrock.test", json_answer(503, &refusal("busy")));
+    }
+    assert!(bench.ask(Ask::post("/v1/messages/count_tokens", body.to_string())).await.status.is_server_error());
 }
 
 // === Embeddings ===

@@ -60,6 +60,12 @@ pub(super) static BEDROCK: Bedrock = Bedrock(Spec {
                 "/model/{model}/invoke-with-response-stream",
             )
         },
+        // What is counted is a call as it would be made; one has to say a cap.
+        Place {
+            without: &["model", "stream"],
+            with: &[("anthropic_version", "\"bedrock-2023-05-31\""), ("max_tokens", "1024")],
+            ..Place::new(Surface::CountTokens(Dialect::AnthropicMessages), "/model/{model}/count-tokens")
+        },
         Place::new(Surface::Chat(Dialect::OpenAiResponses), "/openai/v1/responses"),
     ],
     stream_type: "application/vnd.amazon.eventstream",
@@ -135,6 +141,17 @@ impl Provider for Bedrock {
         Fetches::NOTHING
     }
 
+    /// Only the model itself is counted for, not the profile by which regions share it.
+    fn counted<'m>(&self, upstream_model: &'m str) -> &'m str {
+        upstream_model.find("anthropic.").map_or(upstream_model, |at| &upstream_model[at..])
+    }
+
+    /// Newer models are counted by `bedrock_mantle` alone, and a key may be allowed to call and not to count (the user guide,
+    /// `count-tokens`).
+    fn may_not_count(&self) -> bool {
+        true
+    }
+
     /// The switches of Claude's own form stand in the body.
     fn adorn(&self, call: &Call<'_>, upstream_model: &str, prepared: &mut Prepared) {
         if is_gpt(upstream_model) {
@@ -143,6 +160,12 @@ impl Provider for Bedrock {
                 prepared.request.headers_mut().insert(ACCEPT, EVENTS);
             }
             return;
+        }
+        if matches!(prepared.relay, Relay::Count { .. }) {
+            let switched = betas::write_known(call.headers, betas::BEDROCK, prepared.request.body());
+            let body = switched.as_ref().unwrap_or(prepared.request.body());
+            let counted = json!({ "input": { "invokeModel": { "body": STANDARD.encode(body) } } });
+            *prepared.request.body_mut() = counted.to_string().into();
         }
         if call.operation == Operation::Chat(Dialect::AnthropicMessages)
             && matches!(

@@ -8,12 +8,13 @@ use domain::usage::{TokenUsage, UnitUsage};
 use llm::canonical::error::DecodeError;
 use llm::canonical::loss::Loss;
 use llm::canonical::request::ChatRequest;
+use llm::codec::json;
 use llm::dialect::gemini::{self, CountForm};
 use llm::dialect::{Dialect, EncodedRequest, RequestOptions, Speak as _, anthropic_messages, openai_responses};
-use serde_json::json;
 
-use super::{Call, LocalAnswer, Operation, Place, PrepareError, Relay, Spec, Speech, Stamp, Surface};
+use super::{Call, LocalAnswer, Operation, Place, PrepareError, Provider, Relay, Spec, Speech, Stamp, Surface, rules};
 use crate::estimate;
+use crate::failure::FailureKind;
 use crate::scan::Patch;
 
 /// Writes the answer of a count in a client's form.
@@ -21,9 +22,9 @@ use crate::scan::Patch;
 pub fn encode_answer(client: Dialect, input_tokens: u64) -> Bytes {
     match client {
         Dialect::Gemini => gemini::encode_count_answer(input_tokens),
-        Dialect::OpenAiResponses => {
-            Bytes::from(json!({"object": "response.input_tokens", "input_tokens": input_tokens}).to_string())
-        }
+        Dialect::OpenAiResponses => Bytes::from(
+            serde_json::json!({"object": "response.input_tokens", "input_tokens": input_tokens}).to_string(),
+        ),
         _ => anthropic_messages::encode_count_answer(input_tokens),
     }
 }
@@ -32,9 +33,27 @@ pub fn encode_answer(client: Dialect, input_tokens: u64) -> Bytes {
 pub fn decode_answer(upstream: Dialect, body: &[u8]) -> Result<u64, DecodeError> {
     match upstream {
         Dialect::Gemini => gemini::decode_count_answer(body),
-        // Anthropic's and OpenAI's have the same name for the number.
+        // Amazon names the number in its own way, whatever is counted.
+        _ if rules::has_key(body, "inputTokens") => json::root(body)?.object()?.get("inputTokens")?.u64(),
+        // Anthropic's and OpenAI's have the same name for it.
         _ => anthropic_messages::decode_count_answer(body),
     }
+}
+
+/// Turns the answer of a count into a client's form. One that is in it already goes on as it came.
+pub fn relay_answer(upstream: Dialect, client: Dialect, body: Bytes) -> Result<Bytes, DecodeError> {
+    let input_tokens = decode_answer(upstream, &body)?;
+    let is_theirs = upstream == client && !rules::has_key(&body, "inputTokens");
+    Ok(if is_theirs { body } else { encode_answer(client, input_tokens) })
+}
+
+/// Returns an estimate in place of a count that was refused, where that may only mean that the model is not counted there.
+#[must_use]
+pub fn in_place_of(provider: &dyn Provider, call: &Call<'_>, refused: Option<FailureKind>) -> Option<LocalAnswer> {
+    use FailureKind::{Forbidden, InvalidRequest, NotFound};
+    let Operation::CountTokens(client) = call.operation else { return None };
+    let is_refused = matches!(refused, Some(InvalidRequest | NotFound | Forbidden));
+    (is_refused && provider.may_not_count()).then(|| answer(call, client, true))
 }
 
 /// Reads what a client wants counted.

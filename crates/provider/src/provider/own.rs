@@ -170,7 +170,7 @@ mod tests {
         let nova = "amazon.nova-pro-v1:0";
         assert_eq!(bedrock(&format!("{nova}/invoke")), Some((Counting::Named, nova.to_owned())));
         assert_eq!(bedrock(&format!("{nova}/invoke-with-response-stream")), Some((Counting::Named, nova.to_owned())));
-        assert_eq!(bedrock(&format!("{nova}/count-tokens")), None);
+        assert_eq!(bedrock(&format!("{nova}/count-tokens")), Some((Counting::Free, nova.to_owned())));
     }
 
     #[test]

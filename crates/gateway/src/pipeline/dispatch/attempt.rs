@@ -100,9 +100,13 @@ async fn try_target(context: &Context<'_>, deployment: &Arc<DeploymentPolicy>, m
     let given = short_lived(context, provider, deployment, meter).await?;
     let extra = Extra { given, media };
     let Prepared { request, relay, .. } = prepare(context, provider, deployment, &extra, meter)?;
-    let request = Box::new(request);
     let mut exchange = Exchange { making, extra, clock: pin!(sleep_until(context.terms.clocks.total_at)) };
-    exchange.run(request, relay, meter).await
+    let tried = exchange.run(Box::new(request), relay, meter).await;
+    let refused = tried.as_ref().err().map(|failed| failed.failure.kind);
+    match provider::count::in_place_of(provider, &context.call, refused) {
+        Some(estimate) => answer_locally(&exchange.making, estimate, meter),
+        None => tried,
+    }
 }
 
 pub(super) fn timed_out() -> Box<Failed> {

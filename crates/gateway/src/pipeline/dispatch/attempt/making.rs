@@ -82,10 +82,9 @@ impl Making<'_> {
             // Read elsewhere.
             Relay::Formed(_) => return Err(failed(FailureKind::Malformed)),
             Relay::Count { dialect } => {
-                let Ok(tokens) = count::decode_answer(dialect, &body) else {
+                let Ok(body) = count::relay_answer(dialect, client, body) else {
                     return Err(failed(FailureKind::Malformed));
                 };
-                let body = if dialect == client { body } else { count::encode_answer(client, tokens) };
                 (body, Skimmed { is_complete: true, ..Skimmed::default() })
             }
             Relay::Translated { dialect, undo } => {
