@@ -23,6 +23,7 @@ mod deepseek;
 mod echo;
 mod elevenlabs;
 mod fireworks;
+mod fit;
 mod gemini;
 mod groq;
 mod huggingface;

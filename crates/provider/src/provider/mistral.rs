@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use super::bare::Refused;
-use super::{BatchForm, Batches, Call, Place, Prefill, Provider, Quirks, Rule, Spec};
+use super::{BatchForm, Batches, Call, Operation, Place, Prefill, Prepared, Provider, Quirks, Rule, Spec, fit};
 use crate::task::Task;
 
 const NO_SUCH: &str = "Mistral has no such parameter";
@@ -52,6 +52,16 @@ pub(super) static MISTRAL: Mistral = Mistral(Spec {
 impl Provider for Mistral {
     fn spec(&self) -> &'static Spec {
         &MISTRAL.0
+    }
+
+    /// "Tool call id was … but must be a-z, A-Z, 0-9, with a length of 9" (langchain-ai/langchain#24668, openclaw/openclaw#57672 of March
+    /// 2026), and `$schema` and `$id` in tools make "failed to compile JSON schema" (BerriAI/litellm#13389).
+    fn adorn(&self, call: &Call<'_>, _: &str, prepared: &mut Prepared) {
+        if matches!(call.operation, Operation::Chat(_))
+            && let Some(body) = fit::body(prepared.request.body())
+        {
+            *prepared.request.body_mut() = body;
+        }
     }
 
     /// Thinking comes as blocks in `content`, where OpenAI's clients expect a string, so such an answer is written anew.
