@@ -354,13 +354,13 @@ pub trait Provider: Sync {
         upstream_model
     }
 
-    /// Says whether an answer in the client's dialect can be relayed as it comes.
     /// Says whether a count that is refused may only not be offered for that model, in that region or to that key, so that an
     /// estimate stands in.
     fn may_not_count(&self) -> bool {
         false
     }
 
+    /// Says whether an answer in the client's dialect can be relayed as it comes.
     fn relays_untouched(&self, _call: &Call<'_>, _upstream_model: &str) -> bool {
         true
     }

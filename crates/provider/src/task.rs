@@ -29,7 +29,7 @@ use llm::canonical::loss::Loss;
 pub use audio::Sound;
 pub(crate) use audio::wave;
 pub use embed::{COHERE_EMBED, INVOKE_EMBED, OLLAMA_EMBED, PREDICT_EMBED, TEXTS_EMBED};
-pub use image::PREDICT_IMAGE;
+pub use image::{PIXELS, PREDICT_IMAGE, SHAPES};
 pub use likely::{Likely, most_units};
 pub use rerank::{RERANK, RERANK_TOP_K};
 pub(crate) use rerank::{answer as rerank_answer, rank, tell as tell_ranked};

@@ -4,7 +4,7 @@ use llm::dialect::Dialect;
 
 use super::spec::Data;
 use super::{BatchForm, Batches, Place, Quirks, Rule, Spec};
-use crate::task::Task;
+use crate::task::{PIXELS, Task};
 
 const RULES: &[Rule] = &[
     Rule::rename("max_completion_tokens", "max_tokens"),
@@ -33,7 +33,7 @@ pub(super) static TOGETHER: Data = Data(&Spec {
         Place::COMPLETIONS,
         Place::EMBEDDINGS,
         Place::task(Task::Rerank),
-        Place::task(Task::ImageGeneration),
+        Place::task(Task::ImageGeneration).in_form(&PIXELS),
         Place::task(Task::Speech),
         Place::task(Task::Transcription),
         Place::task(Task::Translation),

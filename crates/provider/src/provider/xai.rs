@@ -2,7 +2,7 @@
 
 use super::spec::Data;
 use super::{Place, Quirks, Rule, Spec};
-use crate::task::Task;
+use crate::task::{SHAPES, Task};
 use llm::dialect::MaxTokensStyle;
 
 const FIXED: &str = "reasoning models sample in their own way";
@@ -32,7 +32,7 @@ pub(super) static XAI: Data = Data(&Spec {
     otel_name: Some("x_ai"),
     base_url: Some("https://api.x.ai/v1"),
     key_variable: Some("XAI_API_KEY"),
-    places: &[Place::CHAT[0], Place::task(Task::ImageGeneration)],
+    places: &[Place::CHAT[0], Place::task(Task::ImageGeneration).in_form(&SHAPES)],
     quirks: Quirks { max_tokens: MaxTokensStyle::MaxCompletionTokens, rules: RULES, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE
 });

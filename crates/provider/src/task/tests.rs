@@ -181,6 +181,34 @@ fn pictures_are_counted_by_the_piece() {
 }
 
 #[test]
+fn a_size_becomes_what_the_vendor_knows_instead() {
+    let asked = |size: &str| format!(r#"{{"model":"m","prompt":"a cat","size":"{size}"}}"#);
+    let xai = |size: &str| body_of(&sent("xai", "https://x.test/v1", DRAWING, "grok", &asked(size)).unwrap());
+    for (size, shape) in [
+        ("1024x1024", "1:1"),
+        ("1536x1024", "3:2"),
+        ("1024x1536", "2:3"),
+        ("1792x1024", "16:9"),
+        ("1024x1792", "9:16"),
+        ("640x480", "4:3"),
+        ("1x9999", "9:20"),
+    ] {
+        assert_eq!(xai(size), json!({"model": "grok", "prompt": "a cat", "aspect_ratio": shape}), "{size}");
+    }
+    assert_eq!(xai("auto"), json!({"model": "grok", "prompt": "a cat"}));
+    let own = r#"{"prompt":"a cat","size":"1024x1024","aspect_ratio":"2:1","quality":"standard"}"#;
+    let own = body_of(&sent("xai", "https://x.test/v1", DRAWING, "grok", own).unwrap());
+    assert_eq!(own, json!({"prompt": "a cat", "aspect_ratio": "2:1", "model": "grok"}), "the vendor's own field wins");
+    let together = |size: &str| sent("together", "https://t.test/v1", DRAWING, "flux", &asked(size));
+    let expected = json!({"model": "flux", "prompt": "a cat", "width": 1792, "height": 1024});
+    assert_eq!(body_of(&together("1792x1024").unwrap()), expected);
+    for bad in ["large", "0x1024", "1024x", "99999x1", "1024x1024x1"] {
+        let refused = together(bad).unwrap_err();
+        assert!(matches!(refused, PrepareError::Invalid { field: "size", .. }), "{bad}: {refused}");
+    }
+}
+
+#[test]
 fn vectors_come_back_as_the_client_wants_them() {
     let numbers = r#"{"model":"m","input":["a","b"],"dimensions":2}"#;
     let two = json!([[0.5, 0.25], [0.125, 0.75]]);
