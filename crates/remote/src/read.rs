@@ -1,5 +1,7 @@
 //! Hands on the content of files and the results of batches, line by line; what goes by for the first time is booked.
 
+use std::sync::Arc;
+
 use batch::output::{Form, Output};
 use batch::shape::{self, What};
 use batch::split::SplitError;
@@ -8,6 +10,7 @@ use domain::DeploymentId;
 use domain::remote::RemoteKind;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
+use policy::snapshot::{CredentialUse, DeploymentPolicy};
 use provider::skim::Skimmed;
 use tokio::time::Instant;
 use upstream::client::Answer;
@@ -25,10 +28,8 @@ pub struct Passing {
     pub content_type: HeaderValue,
     /// What it has to go through.
     pub lines: Box<Lines>,
-    /// The upstream's provider.
-    pub provider: String,
-    /// What served the first of the calls.
-    pub deployment: DeploymentId,
+    /// What served the first of the calls. Of the answer itself nothing is billed.
+    pub deployment: Arc<DeploymentPolicy>,
 }
 
 /// An output on its way to the client.
@@ -120,11 +121,20 @@ async fn hand_on(
     meter.wait(since.elapsed());
     let (head, answer) = opened.map_err(|trouble| trouble.said(ids))?.into_parts();
     let usual = HeaderValue::from_static("application/octet-stream");
+    let deployment = DeploymentPolicy {
+        id: found.facts.models.first().map_or(DeploymentId::from_uuid(0), |model| model.deployment),
+        name: String::new(),
+        provider: found.object.provider.clone(),
+        upstream_model: String::new(),
+        base_model: None,
+        // Nothing is sent with it.
+        credential: CredentialUse::None,
+        is_enabled: true,
+    };
     Ok(Given::Lines(Box::new(Passing {
         answer,
         content_type: head.headers.get(CONTENT_TYPE).cloned().unwrap_or(usual),
         lines,
-        provider: found.object.provider.clone(),
-        deployment: found.facts.models.first().map_or(DeploymentId::from_uuid(0), |model| model.deployment),
+        deployment: Arc::new(deployment),
     })))
 }

@@ -103,19 +103,9 @@ fn open(head: &Head<'_>, unread: &mut Option<Incoming>) -> Result<port::Body, Re
 }
 
 fn hand_on(caller: &Caller<'_>, passing: Passing) -> Reply {
-    let Passing { answer, content_type, lines, provider, deployment } = passing;
+    let Passing { answer, content_type, lines, deployment } = passing;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, content_type);
-    // Of the answer itself nothing is billed.
-    let deployment = DeploymentPolicy {
-        id: deployment,
-        name: String::new(),
-        provider,
-        upstream_model: String::new(),
-        base_model: None,
-        credential: CredentialUse::None,
-        is_enabled: true,
-    };
     Reply::Stream(Box::new(Start {
         source: Source::Upstream(answer),
         first: Bytes::new(),
@@ -126,7 +116,7 @@ fn hand_on(caller: &Caller<'_>, passing: Passing) -> Reply {
         known_usage: None,
         billing: Billing {
             organization: caller.organization.clone(),
-            deployment: Arc::new(deployment),
+            deployment,
             input_guess: 0,
             tier: None,
             is_stream: true,

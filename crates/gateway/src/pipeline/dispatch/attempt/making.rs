@@ -82,9 +82,7 @@ impl Making<'_> {
             // Read elsewhere.
             Relay::Formed(_) => return Err(failed(FailureKind::Malformed)),
             Relay::Count { dialect } => {
-                let Ok(body) = count::relay_answer(dialect, client, body) else {
-                    return Err(failed(FailureKind::Malformed));
-                };
+                let body = count::relay_answer(dialect, client, body).map_err(|_| failed(FailureKind::Malformed))?;
                 (body, Skimmed { is_complete: true, ..Skimmed::default() })
             }
             Relay::Translated { dialect, undo } => {
