@@ -428,6 +428,10 @@ const CONTENT_POLICY: &[&str] = &[
     "flagged by moderation",
     "the response was blocked",
     "produced invalid content",
+    // Mistral's guardrails (docs.mistral.ai/studio/safety-moderation) and those of Databricks' gateway, whose message is JSON.
+    "content blocked by guardrail",
+    "\"input_guardrail\":",
+    "\"output_guardrail\":",
 ];
 /// How they say that the account is empty.
 const BILLING: &[&str] = &["credit balance is too low", "exceeded your current quota", "billing hard limit"];
