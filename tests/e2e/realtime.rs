@@ -90,3 +90,39 @@ async fn the_vendors_sdk_holds_sessions_that_are_billed_by_turns_and_end_with_th
     assert_eq!(told?, json!({"code": "key_revoked", "close": 1008}));
     Ok(())
 }
+
+#[tokio::test]
+async fn the_vendors_sdk_talks_with_a_model_of_geminis() -> Result<()> {
+    let aimock = Aimock::start().await?;
+    let control = Control::start(&[]).await?;
+    let gateway = Gateway::join(&control, control.sync_address()).await?;
+    let admin = control.as_admin()?;
+    let credentials = format!("/api/v1/organizations/{}/credentials", control.first("organization_id"));
+    let body =
+        json!({"provider": "gemini", "name": "gemini", "base_url": aimock.url(), "secret": "AIza-upstream-000000"});
+    let credential = admin.post(&credentials, &body).await?;
+    let deployments = format!("/api/v1/workspaces/{}/deployments", control.first("workspace_id"));
+    let body = json!({"name": "talk", "provider": "gemini", "upstream_model": "gemini-3.8-live", "credential_id": credential["id"]});
+    admin.post(&deployments, &body).await?;
+    let (_, key) = control.issue_key("voice").await?;
+    let client = gateway.as_client(&key)?;
+    until("the node knows the model", Duration::from_secs(10), || async {
+        let listed = client.get("/v1/models").await;
+        Ok(listed.is_ok_and(|listed| listed.to_string().contains("\"talk\"")).then_some(()))
+    })
+    .await?;
+
+    let said = script(&gateway, &key, "talk", "main")?.run().await?;
+    assert_eq!(said["texts"], json!(["Hello from the upstream.", "Hello from the upstream."]), "{said}");
+    let calls = aimock.calls().await?;
+    let path = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
+    let reached = calls.iter().find(|call| call["path"] == path).expect("it was reached");
+    assert_eq!(reached["headers"]["x-goog-api-key"], "AIza-upstream-000000");
+    assert!(!json!(calls).to_string().contains(&key), "the virtual key was forwarded");
+    // This upstream never says what it used.
+    for turn in booked(&control, "realtime", 2).await? {
+        let facts = (&turn["outcome"], &turn["upstream_model"], &turn["is_estimated"]);
+        assert_eq!(facts, (&json!("success"), &json!("gemini-3.8-live"), &json!(true)), "{turn}");
+    }
+    Ok(())
+}

@@ -127,7 +127,7 @@ pub fn find_endpoint<'a>(method: &Method, path: &'a str) -> Result<Found<'a>, Mi
 fn unserved(path: &str) -> Option<&'static str> {
     if path.starts_with("/ws/google.ai.generativelanguage.") {
         return Some(
-            "Gemini Live is not spoken here; for sessions in which both sides speak use OpenAI's realtime events, GET /v1/realtime?model=",
+            "Gemini Live's own messages are not spoken here; its models are reached with OpenAI's realtime events, GET /v1/realtime?model=",
         );
     }
     let rest =

@@ -7,7 +7,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::{Io, Socket, to_client};
+use crate::{Io, LOCAL_ROOM, Socket, to_client};
 
 /// Largest message that is read.
 const MAX_MESSAGE: usize = 1024 * 1024;
@@ -15,6 +15,12 @@ const MAX_MESSAGE: usize = 1024 * 1024;
 const MAX_ITEMS: usize = 1_000;
 /// Pieces of an answer at most; longer answers have longer pieces.
 const MAX_PIECES: usize = 64;
+
+/// Makes the near end of a session with it, and what serves the far one.
+pub fn connect(model: String) -> (Box<dyn Io>, impl Future<Output = ()>) {
+    let (near, far) = tokio::io::duplex(LOCAL_ROOM);
+    (Box::new(near), serve(Box::new(far), model))
+}
 
 /// Serves one session over a connection on which the handshake is done.
 pub async fn serve(io: Box<dyn Io>, model: String) {

@@ -120,6 +120,14 @@ pub struct Transcribed {
     pub is_counted: bool,
 }
 
+impl Transcribed {
+    /// Says whether the upstream said that it used nothing.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.is_counted && self.usage.total() == 0 && self.units == UnitUsage::default()
+    }
+}
+
 /// An upstream's complaint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UpstreamError {

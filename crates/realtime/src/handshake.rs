@@ -49,6 +49,8 @@ pub struct AnswerError(&'static str);
 pub struct Offer {
     accept: HeaderValue,
     protocols: Vec<Box<str>>,
+    /// The older SDKs' header says so.
+    is_beta: bool,
 }
 
 impl Offer {
@@ -77,13 +79,14 @@ impl Offer {
             .flat_map(|list| list.split(','))
             .map(|name| name.trim().into())
             .take(MAX_PROTOCOLS);
-        Ok(Self { accept, protocols: protocols.collect() })
+        let is_beta = headers.get("openai-beta").is_some_and(|value| value == "realtime=v1");
+        Ok(Self { accept, protocols: protocols.collect(), is_beta })
     }
 
     /// Says whether events in the form before general availability are asked for.
     #[must_use]
     pub fn is_beta(&self) -> bool {
-        self.protocols.iter().any(|name| **name == *BETA)
+        self.is_beta || self.protocols.iter().any(|name| **name == *BETA)
     }
 
     /// Writes the headers of the answer that opens the session.

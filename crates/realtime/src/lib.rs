@@ -22,6 +22,7 @@ pub mod client_secret;
 pub mod echo;
 pub mod event;
 pub mod handshake;
+pub mod live;
 pub mod session;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -44,6 +45,9 @@ pub type Socket = WebSocketStream<Box<dyn Io>>;
 
 /// Most bytes that are read from a peer at once: enough for a few events, little enough for many sessions.
 const READ_BUFFER: usize = 16 * 1024;
+
+/// Room between a session and an upstream that is served here.
+const LOCAL_ROOM: usize = 64 * 1024;
 
 /// Makes a socket to a client, after the handshake.
 pub async fn to_client(io: Box<dyn Io>, max_message_bytes: usize) -> Socket {

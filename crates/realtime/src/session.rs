@@ -514,7 +514,10 @@ fn book(event: FromUpstream<'_>, host: &mut impl Host, open: &mut Vec<Box<str>>,
             open.retain(|id| *id != done.id);
             host.done(&done);
         }
-        FromUpstream::Transcribed(transcribed) => host.transcribed(&transcribed, transcription),
+        // What says that it used nothing is a part of the turn that says it did.
+        FromUpstream::Transcribed(transcribed) if !transcribed.is_free() => {
+            host.transcribed(&transcribed, transcription);
+        }
         _ => {}
     }
 }

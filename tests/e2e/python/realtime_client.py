@@ -40,7 +40,7 @@ def main(base_url, api_key, model):
         refused = f"{type(error).__name__}: {error}"
     else:
         refused = None
-    usages = [{"input": usage.input_tokens, "output": usage.output_tokens} for _, usage in turns]
+    usages = [{"input": usage.input_tokens, "output": usage.output_tokens} for _, usage in turns if usage]
     print(json.dumps({"texts": [text for text, _ in turns], "usages": usages, "refused": refused}))
 
 

@@ -22,6 +22,7 @@ mod headers;
 mod hostile;
 mod http2;
 mod keys;
+mod live;
 mod media;
 mod own;
 mod passthrough;

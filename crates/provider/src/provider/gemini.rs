@@ -27,6 +27,8 @@ pub(super) static GEMINI: Data = Data(&Spec {
         Place::new(Surface::CountTokens(Dialect::Gemini), "/v1beta/models/{model}:countTokens"),
         Place::new(Surface::Embeddings, "/v1beta/models/{model}:batchEmbedContents").in_form(&TEXTS_EMBED),
         Place::new(Surface::Task(Task::ImageGeneration), "/v1beta/models/{model}:predict").in_form(&PREDICT_IMAGE),
+        // The model is said in the first message (https://ai.google.dev/api/live, read 24 November 2026).
+        Place::new(Surface::Live, "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"),
     ],
     // ai.google.dev/gemini-api/docs/batch-api and ai.google.dev/api/batch-mode, read November 2026.
     batches: Some(Batches { form: BatchForm::Gemini, ..Batches::OF_ONE_MODEL }),

@@ -63,7 +63,7 @@ pub fn recognise(provider: &dyn Provider, base: &Base, uri: &Uri, in_body: Optio
                 Counting::Task(task)
             }
             // Forms with files, what only one vendor speaks, and conversations that are no answer.
-            Surface::Task(_) | Surface::Realtime { .. } => continue,
+            Surface::Task(_) | Surface::Realtime { .. } | Surface::Live => continue,
         };
         found.get_or_insert(Known { counting, model });
     }

@@ -215,6 +215,22 @@ impl Spec {
         places.iter().find(|place| place.surface == surface)
     }
 
+    /// Returns what a realtime session is asked for as; `is_transcription` says that it only writes down what is heard.
+    #[must_use]
+    pub fn session_surface(&self, is_transcription: bool) -> Surface {
+        let is_live = !is_transcription && self.place(Surface::Live, false).is_some();
+        if is_live { Surface::Live } else { Surface::Realtime { is_transcription } }
+    }
+
+    /// Says that the provider holds no realtime sessions, or none of the kind that was asked for.
+    #[must_use]
+    pub fn no_sessions(&self) -> String {
+        format!(
+            "{} has no realtime sessions of this kind, or none that Headgate speaks; ask for a model of a provider that has",
+            self.title
+        )
+    }
+
     /// Returns the forms of secret that the provider takes.
     #[must_use]
     pub const fn secret_form(&self) -> SecretForm {
@@ -245,6 +261,8 @@ pub enum Surface {
         /// It only writes down what is heard.
         is_transcription: bool,
     },
+    /// A realtime session in Gemini's messages, into which OpenAI's events are turned.
+    Live,
 }
 
 /// Where an operation is below the base, and what its body must have.

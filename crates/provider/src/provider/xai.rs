@@ -32,7 +32,9 @@ pub(super) static XAI: Data = Data(&Spec {
     otel_name: Some("x_ai"),
     base_url: Some("https://api.x.ai/v1"),
     key_variable: Some("XAI_API_KEY"),
-    places: &[Place::CHAT[0], Place::task(Task::ImageGeneration).in_form(&SHAPES)],
+    // Sessions are "API compatible with OpenAI's Realtime API" (https://docs.livekit.io/agents/integrations/xai), at
+    // wss://api.x.ai/v1/realtime (the vendor's guide `voice/agent`, as litellm's page xai_realtime has it), read 24 November 2026.
+    places: &[Place::CHAT[0], Place::task(Task::ImageGeneration).in_form(&SHAPES), Place::REALTIME],
     quirks: Quirks { max_tokens: MaxTokensStyle::MaxCompletionTokens, rules: RULES, ..Quirks::OPENAI_LIKE },
     ..Spec::OPENAI_LIKE
 });

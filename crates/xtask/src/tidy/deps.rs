@@ -32,7 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
     // Apart from `control`: money is divided and compared where nothing else can happen.
     ("books", &["domain"]),
     ("runtime", &["domain"]),
-    ("realtime", &["domain"]),
+    ("realtime", &["domain", "gemini"]),
     ("http1", &["domain"]),
     // Apart from `state`: what is held here is counted money, and may not be lost.
     ("purse", &["domain"]),

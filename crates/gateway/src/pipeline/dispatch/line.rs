@@ -24,7 +24,7 @@ use policy::snapshot::{CredentialUse, DeploymentPolicy, ModelPolicy, Organizatio
 use provider::failure::{self, Failure, FailureKind, MAX_ERROR_BODY, Scope};
 use provider::scan::Scan;
 use provider::{Provider, Surface};
-use realtime::{Io, Message, Socket, handshake};
+use realtime::{Io, Message, Socket, handshake, live};
 use tokio::time::{Instant, timeout, timeout_at};
 use upstream::client::SendError;
 use upstream::dial::Origin;
@@ -39,8 +39,6 @@ use crate::pipeline::settle::{Meter, Served, micros};
 
 /// How long the first word of an upstream is waited for. Some say nothing before they are spoken to.
 const FIRST_WORD: Duration = Duration::from_secs(2);
-/// Room between a session and the upstream that is built in.
-const LOCAL_ROOM: usize = 64 * 1024;
 /// Says which form of events is wanted.
 const OPENAI_BETA: HeaderName = HeaderName::from_static("openai-beta");
 const BETA: HeaderValue = HeaderValue::from_static("realtime=v1");
@@ -163,12 +161,21 @@ async fn reach(
 ) -> Tried<Line> {
     let provider = find_provider(deployment)?;
     let max_bytes = calling.worker.shared.config.realtime.max_message_bytes;
+    let model = deployment.upstream_model.clone();
     let io: Box<dyn Io> = if provider.holds_sessions() {
-        let (near, far) = tokio::io::duplex(LOCAL_ROOM);
-        runtime::tasks::spawn("gateway.echo", realtime::echo::serve(Box::new(far), deployment.upstream_model.clone()));
-        Box::new(near)
+        let (near, serving) = realtime::echo::connect(model);
+        runtime::tasks::spawn("gateway.echo", serving);
+        near
     } else {
-        shake_hands(calling, provider, deployment, total_at, meter).await?
+        let io = shake_hands(calling, provider, deployment, total_at, meter).await?;
+        if provider.spec().session_surface(calling.is_transcription) == Surface::Live {
+            let options = live::Options { model, name: meter.request_id.to_string(), is_beta: calling.is_beta };
+            let (near, serving) = live::connect(io, options, max_bytes);
+            runtime::tasks::spawn("gateway.realtime.live", serving);
+            near
+        } else {
+            io
+        }
     };
     let mut socket = realtime::to_upstream(io, max_bytes).await;
     let first = timeout(FIRST_WORD, socket.next()).await;
@@ -254,9 +261,9 @@ async fn prepare(
             "this deployment's base address cannot be used; an administrator has to correct it",
         )
     })?;
-    let surface = Surface::Realtime { is_transcription: calling.is_transcription };
+    let surface = provider.spec().session_surface(calling.is_transcription);
     let uri = base.uri(surface, &deployment.upstream_model, false).map_err(|error| misnamed(error.to_string()))?;
-    let uri = uri.ok_or_else(|| misnamed(no_realtime(provider)))?;
+    let uri = uri.ok_or_else(|| misnamed(provider.spec().no_sessions()))?;
     let mut request = Request::new(Bytes::new());
     *request.uri_mut() = uri;
     for name in provider.spec().forwarded {
@@ -294,13 +301,6 @@ async fn prepare(
     *request.uri_mut() = Uri::from(path);
     let key = handshake::ask(request.headers_mut());
     Ok((origin, request.map(|_| Empty::new()), key))
-}
-
-fn no_realtime(provider: &dyn Provider) -> String {
-    format!(
-        "{} has no realtime sessions in OpenAI's events, or none that Headgate speaks; ask for a model of a provider that has",
-        provider.spec().title
-    )
 }
 
 /// Reads what an upstream says in place of a WebSocket.

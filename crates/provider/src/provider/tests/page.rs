@@ -92,7 +92,7 @@ fn others(spec: &Spec) -> String {
             Surface::CountTokens(_) => put("token counts"),
             Surface::Embeddings => put("vectors"),
             Surface::Task(task) => put(task.what()),
-            Surface::Realtime { .. } => put("realtime"),
+            Surface::Realtime { .. } | Surface::Live => put("realtime"),
         }
     }
     if spec.batches.is_some() {

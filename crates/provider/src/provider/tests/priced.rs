@@ -31,6 +31,7 @@ const UNPRICED: &[(&str, ModelKind, &str)] = &[
     ("together", ModelKind::Speech, "the tables read have its chat and vectors alone"),
     ("together", ModelKind::Transcription, "the tables read have its chat and vectors alone"),
     ("vertex", ModelKind::Image, "Imagen left the vendor's list; what draws now is chat, priced by tokens of pictures"),
+    ("xai", ModelKind::Realtime, "sold by the minute that a session lasts, and what is booked are its turns"),
 ];
 
 fn kind(surface: Surface) -> Option<ModelKind> {
@@ -43,7 +44,7 @@ fn kind(surface: Surface) -> Option<ModelKind> {
         Surface::Task(Task::ImageGeneration | Task::ImageEdit | Task::ImageVariation) => ModelKind::Image,
         Surface::Task(Task::Speech) => ModelKind::Speech,
         Surface::Task(Task::Transcription | Task::Translation) => ModelKind::Transcription,
-        Surface::Realtime { .. } => ModelKind::Realtime,
+        Surface::Realtime { .. } | Surface::Live => ModelKind::Realtime,
     })
 }
 
