@@ -6,6 +6,7 @@
 
 #![deny(missing_docs)]
 
+pub mod fuzz;
 pub mod pricing;
 
 use std::collections::HashMap;
