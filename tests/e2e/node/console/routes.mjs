@@ -86,6 +86,67 @@ await told(async ({ page, ready, step, look, axe, workspace, organization, go, s
     });
   });
 
+  await step("its rules are set by hand, and are what the API has", async () => {
+    const ruled = `ruled-${NAME.slice(6)}`;
+    await go(`${workspace}/routes?new=1`, "Routes");
+    const dialog = page.getByRole("dialog", { name: "New route" });
+    await dialog.getByLabel("Model name").fill(ruled);
+    const editor = dialog.getByTestId("tree-editor");
+    await editor.getByLabel("Deployment").first().locator("option", { hasText: /^gpt-4o \(/ }).waitFor({ state: "attached" });
+    await editor.getByLabel("Deployment").first().selectOption({ label: "gpt-4o (openai)" });
+    await editor.getByRole("button", { name: "Add a target" }).click();
+    await editor.getByLabel("Strategy").selectOption("lowest_latency");
+    await editor.getByLabel("Fastest by").selectOption("per_token");
+    await editor.getByRole("button", { name: "Add a group" }).click();
+    await editor.getByLabel("Strategy").nth(1).selectOption("consistent_hash");
+    await editor.getByLabel("Sticky by").selectOption("conversation");
+    await editor.getByLabel("Sticky by").selectOption("header");
+    await editor.getByLabel("Name of the header").fill("X-Customer");
+    await editor.getByLabel("Name of the header").press("Tab");
+    for (const target of [1, 2]) await editor.getByLabel("Deployment").nth(target).selectOption({ label: "gpt-4o-mini (openai)" });
+    const open = (fold) => dialog.getByText(fold, { exact: true }).click();
+    const set = async (label, value) => {
+      await dialog.getByLabel(label).fill(value);
+      await dialog.getByLabel(label).press("Tab");
+    };
+    await open("After a failure");
+    await dialog.getByLabel("After a timeout").selectOption({ label: "gpt-4o (openai)" });
+    await dialog.getByLabel("When the content is refused").selectOption({ label: "End the call" });
+    await open("Streams, hedges and retries");
+    await dialog.getByLabel("When a stream breaks off").selectOption("continue");
+    await set("Hedge after (ms)", "800");
+    await set("Retries at once", "7");
+    await set("Retries a second", "3");
+    await set("Sign of life every (ms)", "30000");
+    await set("Slow start (ms)", "5000");
+    await open("Copies and cache");
+    await dialog.getByLabel("Copies of calls go to").selectOption({ label: "gpt-4o-mini (openai)" });
+    await set("Percent of calls copied", "25");
+    await dialog.getByLabel("The same answer again").selectOption("on_request");
+    await set("For how long (s)", "60");
+    await dialog.getByLabel("Who shares answers").selectOption("environment");
+    await open("Requests");
+    await dialog.getByLabel("What keeps a call on one deployment").selectOption("prefix");
+    await dialog.getByLabel("Requests may choose a target").selectOption("refused");
+    await look("route-rules-form");
+    await dialog.getByRole("button", { name: "Create route" }).click();
+    await page.getByRole("region", { name: `Route ${ruled}` }).waitFor();
+    const routes = await list(`/workspaces/${ready.workspace_id}/routes`);
+    const { tree, rules } = routes.items.find((route) => route.name === ruled);
+    assert.equal(tree.measure, "per_token");
+    assert.deepEqual(tree.children[2].by, { kind: "header", name: "x-customer" });
+    const of = (kind) => rules.fallbacks.find((fallback) => fallback.on === kind);
+    assert.equal(of("timeout").to.length, 1);
+    assert.equal(of("content_filter").stop, true);
+    assert.equal(rules.on_stream_failure, "continue");
+    assert.deepEqual(rules.hedge, { after_ms: 800 });
+    assert.deepEqual(rules.retry_budget, { burst: 7, per_second: 3 });
+    assert.deepEqual([rules.probe_interval_ms, rules.slow_start_ms], [30000, 5000]);
+    assert.equal(rules.shadow.percent, 25);
+    assert.deepEqual([rules.cache.mode, rules.cache.ttl_s, rules.cache.scope], ["on_request", 60, "environment"]);
+    assert.deepEqual([rules.affinity, rules.overrides], ["prefix", "refused"]);
+  });
+
   await step("a change of it is tried on the last requests, then saved", async () => {
     await go(`${workspace}/routes`, "Routes");
     await card.getByRole("button", { name: "Edit" }).click();
@@ -120,7 +181,7 @@ await told(async ({ page, ready, step, look, axe, workspace, organization, go, s
     await go(`${workspace}/routes?new=1`, "Routes");
     const dialog = page.getByRole("dialog", { name: "New route" });
     await dialog.getByLabel("Model name").fill(`${NAME}-unheard`);
-    const target = dialog.getByLabel("Deployment");
+    const target = dialog.getByLabel("Deployment", { exact: true });
     await target.locator("option", { hasText: /^gpt-4o \(/ }).waitFor({ state: "attached" });
     const dry = dialog.getByRole("region", { name: "Dry run" });
     await dry.getByRole("button", { name: "Try it" }).click();

@@ -5,6 +5,7 @@ mod deployments;
 mod dry_run;
 mod picture;
 mod route_form;
+mod rules_form;
 mod tree_editor;
 
 use std::time::Duration;

@@ -10,7 +10,7 @@ use domain::route::{Document, Flaw, Node, Route, Rules, Timeouts};
 use leptos::prelude::*;
 
 use super::dry_run::{DryRun, is_allowed};
-use super::{Switchboard, picture, tree_editor};
+use super::{Switchboard, picture, rules_form, tree_editor};
 use kit::api::{Command, use_command};
 use model::tree::{short_form, tree_of};
 use ui::button::{Button, Weight};
@@ -119,7 +119,7 @@ fn CodeTwin(draft: Draft, errors: FormErrors) -> impl IntoView {
     view! {
         <details class="more">
             <summary>"As code"</summary>
-            <Frame id label="Tree and rules" hint="Conditions, fallbacks, hedges and copies are written here; the drawing follows when you leave the field." error>
+            <Frame id label="Tree and rules" hint="Conditions are written here; drawing and form follow when you leave the field." error>
                 <textarea id=control_id class="input input-code tree-code" rows="14" spellcheck="false" prop:value=text on:change=change></textarea>
             </Frame>
         </details>
@@ -143,6 +143,7 @@ fn fields(board: Switchboard, draft: Draft, errors: FormErrors) -> AnyView {
             {move || targets_error.get().map(|text| view! { <p class="field-error">{text}</p> })}
         </fieldset>
         {preview}
+        {rules_form::view_of(board, draft.rules)}
         <CodeTwin draft errors />
         <details class="more">
             <summary>"Attempts and timeouts"</summary>

@@ -19,10 +19,10 @@ const KINDS: [(&str, &str); 9] = [
     ("weighted", "By weight"),
     ("round_robin", "In turn"),
     ("least_busy", "Least busy"),
-    ("lowest_latency", "Fastest first token"),
+    ("lowest_latency", "Fastest"),
     ("lowest_cost", "Cheapest"),
     ("usage_based", "Least used"),
-    ("consistent_hash", "Sticky by end user"),
+    ("consistent_hash", "Sticky"),
     ("canary", "Canary"),
 ];
 
@@ -270,12 +270,79 @@ fn kind_select(place: &Place, node: &Node) -> AnyView {
     .into_any()
 }
 
+/// What an answer's speed is, at the fastest of several.
+const MEASURES: [(&str, &str, LatencyMeasure); 2] = [
+    ("first_token", "Time to the first token", LatencyMeasure::FirstToken),
+    ("per_token", "Time per token", LatencyMeasure::PerToken),
+];
+
+fn measure_select(place: &Place, measure: LatencyMeasure) -> AnyView {
+    let options = MEASURES.map(|(key, text, of)| view! { <option value=key selected={of == measure}>{text}</option> });
+    let own = place.clone();
+    let change = move |event: leptos::ev::Event| {
+        let chosen = event_target_value(&event);
+        let Some((_, _, to)) = MEASURES.into_iter().find(|known| known.0 == chosen) else { return };
+        own.change("measure", |node| {
+            if let Node::LowestLatency { measure, .. } = node {
+                *measure = to;
+            }
+        });
+    };
+    view! { <select id=place.id("measure") class="input select select-inline" aria-label="Fastest by" on:change=change>{options}</select> }
+        .into_any()
+}
+
+/// What calls have in common that go to the same target.
+const KEYS: [(&str, &str); 3] = [("user", "End user"), ("conversation", "Conversation"), ("header", "Header")];
+
+/// The header that is offered first.
+const FIRST_HEADER: &str = "x-tenant-id";
+
+fn set_key(node: &mut Node, key: HashKey) {
+    if let Node::ConsistentHash { by, .. } = node {
+        *by = key;
+    }
+}
+
+fn key_select(place: &Place, key: &HashKey) -> AnyView {
+    let is_chosen = match key {
+        HashKey::User => "user",
+        HashKey::Conversation => "conversation",
+        HashKey::Header { .. } => "header",
+    };
+    let options = KEYS.map(|(key, text)| view! { <option value=key selected={key == is_chosen}>{text}</option> });
+    let own = place.clone();
+    let change = move |event: leptos::ev::Event| {
+        let key = match event_target_value(&event).as_str() {
+            "conversation" => HashKey::Conversation,
+            "header" => HashKey::Header { name: FIRST_HEADER.to_owned() },
+            _ => HashKey::User,
+        };
+        own.change("by", |node| set_key(node, key));
+    };
+    let header = match key {
+        HashKey::Header { name } => {
+            let own = place.clone();
+            let change = move |event: leptos::ev::Event| {
+                let name = event_target_value(&event).trim().to_ascii_lowercase();
+                own.change("header", |node| set_key(node, HashKey::Header { name }));
+            };
+            Some(
+                view! { <input id=place.id("header") class="input input-code" aria-label="Name of the header" spellcheck="false" value=name.clone() on:change=change /> },
+            )
+        }
+        HashKey::User | HashKey::Conversation => None,
+    };
+    view! { <select id=place.id("by") class="input select select-inline" aria-label="Sticky by" on:change=change>{options}</select> {header} }
+        .into_any()
+}
+
 fn node_view(place: &Place, node: &Node) -> AnyView {
     if let Node::Deployment { deployment_id } = node {
         return view! { <div class="row nowrap">{deployment_select(place, *deployment_id)} {weight_input(place)} {remove_button(place)}</div> }.into_any();
     }
     let is_open = !matches!(node, Node::Conditional { .. } | Node::Canary { .. });
-    let percent = match node {
+    let more = match node {
         Node::Canary { percent, .. } => {
             let set = |node: &mut Node, value: u32| {
                 if let Node::Canary { percent, .. } = node {
@@ -283,9 +350,11 @@ fn node_view(place: &Place, node: &Node) -> AnyView {
                 }
             };
             Some(
-                view! { <label class="row nowrap small muted">"Percent" {number_input(place, "percent", "Percent of calls", u32::from(*percent), set)}</label> },
+                view! { <label class="row nowrap small muted">"Percent" {number_input(place, "percent", "Percent of calls", u32::from(*percent), set)}</label> }.into_any(),
             )
         }
+        Node::LowestLatency { measure, .. } => Some(measure_select(place, *measure)),
+        Node::ConsistentHash { by, .. } => Some(key_select(place, by)),
         _ => None,
     };
     let children = branches(node).into_iter().enumerate().map(|(at, branch)| {
@@ -299,7 +368,7 @@ fn node_view(place: &Place, node: &Node) -> AnyView {
     });
     view! {
         <div class="edit-node">
-            <div class="row nowrap">{kind_select(place, node)} {percent} {weight_input(place)} {remove_button(place)}</div>
+            <div class="row nowrap">{kind_select(place, node)} {more} {weight_input(place)} {remove_button(place)}</div>
             <ul class="edit-branches">{children.collect_view()}</ul>
             {is_open.then(|| view! {
                 <div class="row" id=place.id("add") tabindex="-1">
