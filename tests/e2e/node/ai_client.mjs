@@ -118,6 +118,18 @@ const scenarios = {
     assert.ok(kinds.includes("text-delta"), `nothing came: ${kinds}`);
     assert.ok(kinds.includes("error"), `the stream ended as if it were whole: ${[...new Set(kinds)]}`);
   },
+
+  async disconnect(at) {
+    const leaving = new AbortController();
+    const stream = streamText(ask(at, { prompt: PROMPTS.disconnect, abortSignal: leaving.signal, onError: () => {} }));
+    let text = "";
+    for await (const delta of stream.textStream) {
+      text += delta;
+      if (text.length > 30) leaving.abort();
+    }
+    assert.match(text, /^Sentence number 0/);
+    assert.ok(text.length < 2000, "the story was read to its end");
+  },
 };
 // What this package's chat models say of their thoughts is not in OpenAI's own API, and so not in theirs.
 if (variant === "chat") delete scenarios.reasoning;

@@ -115,4 +115,20 @@ await run({
   async cut(at) {
     await interrupted(await connect(at).generateContentStream({ model: at.model, contents: PROMPTS.cut }));
   },
+
+  async disconnect(at) {
+    const leaving = new AbortController();
+    const config = { abortSignal: leaving.signal };
+    let text = "";
+    try {
+      for await (const chunk of await connect(at).generateContentStream({ model: at.model, contents: PROMPTS.disconnect, config })) {
+        text += chunk.text ?? "";
+        if (text.length > 30) leaving.abort();
+      }
+    } catch (error) {
+      assert.ok(leaving.signal.aborted, `${error.name}: ${error.message}`);
+    }
+    assert.match(text, /^Sentence number 0/);
+    assert.ok(text.length < 2000, "the story was read to its end");
+  },
 });

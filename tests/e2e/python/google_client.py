@@ -29,6 +29,9 @@ THINK = types.GenerateContentConfig(
 
 KEPT, LOCK = {}, threading.Lock()
 
+# What the upstream counts, or where it does not count, what is a sound guess.
+COUNTED = {"anthropic": (4242, 4242), "openai": (1, 50)}
+
 
 def connect(base_url, api_key):
     """A client closes its connections when nothing holds it any more, so each is kept."""
@@ -141,6 +144,14 @@ def error(base_url, api_key, model):
     expect((nowhere.code, nowhere.status), (404, "NOT_FOUND"))
 
 
+def tokens(base_url, api_key, model):
+    if model not in COUNTED:
+        return
+    counted = connect(base_url, api_key).models.count_tokens(model=model, contents=PROMPTS["chat"])
+    low, high = COUNTED[model]
+    assert low <= counted.total_tokens <= high, counted
+
+
 def cut(base_url, api_key, model):
     client = connect(base_url, api_key)
     interrupted(lambda: client.models.generate_content_stream(model=model, contents=PROMPTS["cut"]))
@@ -157,4 +168,4 @@ def disconnect(base_url, api_key, model):
     assert text.startswith("Sentence number 0"), text
 
 
-run([chat, stream, tools, tools_stream, schema, image, reasoning, error, cut, disconnect])
+run([chat, stream, tools, tools_stream, schema, image, reasoning, error, tokens, cut, disconnect])

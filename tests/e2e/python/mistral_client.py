@@ -120,4 +120,15 @@ def cut(base_url, api_key, model):
     interrupted(lambda: client.chat.stream(model=model, messages=user(PROMPTS["cut"])))
 
 
-run([chat, stream, tools, tools_stream, schema, image, error, cut])
+def disconnect(base_url, api_key, model):
+    text = ""
+    with connect(base_url, api_key).chat.stream(model=model, messages=user(PROMPTS["disconnect"])) as events:
+        for event in events:
+            for choice in event.data.choices:
+                text += choice.delta.content or ""
+            if len(text) > 30:
+                break
+    assert text.startswith("Sentence number 0"), text
+
+
+run([chat, stream, tools, tools_stream, schema, image, error, cut, disconnect])

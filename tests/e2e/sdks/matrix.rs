@@ -26,8 +26,6 @@ pub(super) enum Rows {
     Of(&'static [Group]),
     /// The one whose own API it is.
     Own(&'static str),
-    /// Some, where the others would say nothing new.
-    Some(&'static [&'static str]),
 }
 
 impl Rows {
@@ -35,7 +33,6 @@ impl Rows {
         PROVIDERS.iter().filter(|provider| match self {
             Self::Of(groups) => groups.contains(&provider.group),
             Self::Own(name) => provider.name == *name,
-            Self::Some(names) => names.contains(&provider.name),
         })
     }
 }
@@ -52,8 +49,7 @@ const SCENARIOS: &[(&str, &str)] = &[
     ("cut", "cut"),
     ("client leaves", "disconnect"),
 ];
-const CHATS: Table = Table { rows: Rows::Of(&[Group::Chat]), columns: SCENARIOS };
-const CHATS_AND_CLAUDE: Table = Table { rows: Rows::Of(&[Group::Chat, Group::Claude]), columns: SCENARIOS };
+const CHATS: Table = Table { rows: Rows::Of(&[Group::Chat, Group::Claude]), columns: SCENARIOS };
 const OLDER: Table = Table {
     rows: Rows::Of(&[Group::Chat, Group::Claude]),
     columns: &[("whole", "chat"), ("stream", "stream"), ("error", "error"), ("cut", "cut")],
@@ -66,10 +62,8 @@ const RANKING: Table = Table {
     rows: Rows::Of(&[Group::Ranking]),
     columns: &[("ranking", "rank"), ("objects, returned", "documents"), ("error", "error")],
 };
-// What an SDK sends to Azure's addresses is what it sends elsewhere: one upstream that is handed it on, and one that is not.
-const AZURES: Table = Table { rows: Rows::Some(&["openai", "anthropic"]), columns: SCENARIOS };
 const KEPT: Table = Table {
-    rows: Rows::Of(&[Group::Chat]),
+    rows: Rows::Of(&[Group::Chat, Group::Claude]),
     columns: &[
         ("continued", "continued"),
         ("continued, streamed", "continued_stream"),
@@ -174,23 +168,17 @@ const LANGCHAIN: &[&str] = &["frameworks langchain-openai", "frameworks openai"]
 const INSTRUCTOR: &[&str] = &["frameworks instructor", "frameworks openai"];
 
 pub(super) const CLIENTS: &[Client] = &[
-    client("openai, Python", &["pypi openai"], CHAT, ("python/openai_client.py", ""), CHATS_AND_CLAUDE),
-    client("AzureOpenAI, Python", &["pypi openai"], CHAT, ("python/openai_client.py", "azure"), AZURES),
+    client("openai, Python", &["pypi openai"], CHAT, ("python/openai_client.py", ""), CHATS),
+    client("AzureOpenAI, Python", &["pypi openai"], CHAT, ("python/openai_client.py", "azure"), CHATS),
     client("openai, Python", &["pypi openai"], RESPONSES, ("python/responses_client.py", ""), CHATS),
     client("openai, Python", &["pypi openai"], "Responses, kept", ("python/responses_client.py", "kept"), KEPT),
-    client("anthropic, Python", &["pypi anthropic"], MESSAGES, ("python/anthropic_client.py", ""), CHATS_AND_CLAUDE),
+    client("anthropic, Python", &["pypi anthropic"], MESSAGES, ("python/anthropic_client.py", ""), CHATS),
     client("google-genai, Python", &["pypi google-genai"], GEMINI, ("python/google_client.py", ""), CHATS),
     client("mistralai, Python", &["pypi mistralai"], CHAT, ("python/mistral_client.py", ""), CHATS),
     client("langchain-openai", LANGCHAIN, CHAT, ("python/frameworks/langchain_client.py", ""), CHATS),
     client("instructor", INSTRUCTOR, CHAT, ("python/frameworks/instructor_client.py", ""), CHATS),
     client("openai, JavaScript", &["npm openai"], CHAT, ("node/openai_client.mjs", ""), CHATS),
-    client(
-        "@anthropic-ai/sdk",
-        &["npm @anthropic-ai/sdk"],
-        MESSAGES,
-        ("node/anthropic_client.mjs", ""),
-        CHATS_AND_CLAUDE,
-    ),
+    client("@anthropic-ai/sdk", &["npm @anthropic-ai/sdk"], MESSAGES, ("node/anthropic_client.mjs", ""), CHATS),
     client("@google/genai", &["npm @google/genai"], GEMINI, ("node/google_client.mjs", ""), CHATS),
     client("ai + @ai-sdk/openai", AI_OPENAI, CHAT, (AI, "chat"), CHATS),
     client("ai + @ai-sdk/openai", AI_OPENAI, RESPONSES, (AI, "responses"), CHATS),
@@ -240,8 +228,20 @@ const NO_TRANSLATIONS: &str = "The vendor translates no speech; the call is refu
 const WHISPER: &str =
     "Whisper answers whole, whatever is asked, and what is in OpenAI's own form is handed on as it is.";
 const SPEECH_ONLY: &[&str] = &["elevenlabs-recordings", "deepgram-recordings"];
-const IN_PIECES: &[&str] =
-    &["openai", "anthropic", "gemini", "vertex", "bedrock", "azure", "cohere", "ollama", "openrouter", "compatible"];
+const IN_PIECES: &[&str] = &[
+    "openai",
+    "anthropic",
+    "gemini",
+    "vertex",
+    "bedrock",
+    "azure",
+    "cohere",
+    "ollama",
+    "openrouter",
+    "compatible",
+    "bedrock-claude",
+    "vertex-claude",
+];
 const MISTRAL_PIECES: &str = "Mistral's SDK reads a call in a stream only when it comes whole, as Mistral's own do; of other \
                               vendors' it comes in OpenAI's pieces, and the SDK raises.";
 
@@ -327,7 +327,8 @@ tried with this client: often because its API has no such thing, not always.
 Every whole answer of these runs is in the ledger with exactly the tokens that the upstream counted; every provider got the
 picture, the schema, the tool and its result in its own language, its own secret, and never the client's key.
 
-OpenAI's and Anthropic's SDKs also list the models, page by page, show one, and Anthropic's count tokens, over both vendors.
+OpenAI's and Anthropic's SDKs also list the models, page by page, show one, and Anthropic's and Google's (Python) count tokens,
+over OpenAI and Anthropic. instructor's **stream** is an object that fills up, field by field.
 
 The SDKs of AWS and Cohere (`boto3`, `cohere`) speak their vendors' own APIs and reach those through `/passthrough/…`: signed
 here, untouched on the way, counted. boto3 sends a key as `AWS_BEARER_TOKEN_BEDROCK`. What aimock lacks (vectors and rankings with

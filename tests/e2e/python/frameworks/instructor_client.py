@@ -29,6 +29,19 @@ def schema(base_url, api_key, model):
     expect(person.model_dump(), {"name": "Ada", "age": 36})
 
 
+def stream(base_url, api_key, model):
+    people = connect(base_url, api_key).chat.completions.create_partial(
+        model=model,
+        messages=[{"role": "user", "content": PROMPTS["schema"]}],
+        response_model=Person,
+        max_tokens=50,
+        max_retries=0,
+    )
+    seen = [person.model_dump() for person in people]
+    expect(seen[-1], {"name": "Ada", "age": 36})
+    assert any(person["age"] is None for person in seen), f"the object came whole: {seen}"
+
+
 def error(base_url, api_key, model):
     def ask():
         connect(base_url, api_key).chat.completions.create(
@@ -41,4 +54,4 @@ def error(base_url, api_key, model):
     assert "malformed" in str(rejected(Exception, ask))
 
 
-run([schema, error])
+run([schema, stream, error])

@@ -92,4 +92,15 @@ def cut(base_url, api_key, model):
     interrupted(lambda: connect(base_url, api_key, model).stream(PROMPTS["cut"]))
 
 
-run([chat, stream, tools, tools_stream, schema, image, error, cut])
+def disconnect(base_url, api_key, model):
+    chunks = connect(base_url, api_key, model).stream(PROMPTS["disconnect"])
+    text = ""
+    for chunk in chunks:
+        text += chunk.content
+        if len(text) > 30:
+            break
+    chunks.close()
+    assert text.startswith("Sentence number 0"), text
+
+
+run([chat, stream, tools, tools_stream, schema, image, error, cut, disconnect])
