@@ -116,7 +116,7 @@ fn link_python(folder: &str) -> Result<()> {
 /// Fetches the archive of PostgreSQL that `headgate up` fetches where none is installed into the cache, once per version, and links
 /// its folder: stories serve it from a registry of their own.
 fn link_archive() -> Result<()> {
-    let list = root().join("crates/store/src/embedded/archives.json");
+    let list = root().join("crates/postgres/src/archives.json");
     let pinned: Value = serde_json::from_slice(&fs::read(&list)?).with_context(|| list.display().to_string())?;
     let version = pinned["version"].as_str().context("the pinned version")?;
     let packages = pinned["packages"].as_array().context("the pinned packages")?;

@@ -25,7 +25,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("policy", &["domain", "proto"]),
     // `books` for the arithmetic of leases.
-    ("store", &["books", "domain"]),
+    ("store", &["books", "domain", "postgres"]),
+    // The programs alone: no SQL, nothing of ours.
+    ("postgres", &[]),
     ("batch", &["domain", "llm", "provider"]),
     // `throttle` for its port: counting in common is what Redis does for it.
     ("state", &["domain", "throttle"]),

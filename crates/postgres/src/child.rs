@@ -9,11 +9,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::ClusterError;
+use crate::ClusterError;
 
 /// The operating system user of the child; `None` inside means ourselves.
 #[derive(Debug, Clone)]
-pub(super) struct Identity(Option<Account>);
+pub struct Identity(Option<Account>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Account {
@@ -24,7 +24,7 @@ struct Account {
 
 impl Identity {
     /// Chooses the user: ourselves; as root the owner of an existing cluster at `data`, else `postgres`, else `nobody`.
-    pub(super) fn choose(data: &Path) -> Result<Self, ClusterError> {
+    pub fn choose(data: &Path) -> Result<Self, ClusterError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self(None));
         }
@@ -40,17 +40,17 @@ impl Identity {
     }
 
     /// Whether another user than ourselves runs the child.
-    pub(super) const fn is_other(&self) -> bool {
+    pub const fn is_other(&self) -> bool {
         self.0.is_some()
     }
 
     /// The user's name for messages.
-    pub(super) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.0.as_ref().map_or("the current user", |account| &account.name)
     }
 
     /// Makes `command` run in the child's name, outside our process group, so that a terminal's Ctrl-C reaches only us.
-    pub(super) fn apply(&self, command: &mut Command) {
+    pub fn apply(&self, command: &mut Command) {
         command.process_group(0).current_dir("/");
         if let Some(account) = &self.0 {
             command.uid(account.uid).gid(account.gid);
@@ -58,7 +58,7 @@ impl Identity {
     }
 
     /// Runs a program to its end and returns its standard output.
-    pub(super) fn run<S: AsRef<OsStr>>(&self, program: &Path, args: &[S]) -> Result<String, ClusterError> {
+    pub fn run<S: AsRef<OsStr>>(&self, program: &Path, args: &[S]) -> Result<String, ClusterError> {
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::null()).env("LC_ALL", "C");
         self.apply(&mut command);
@@ -71,20 +71,20 @@ impl Identity {
     }
 
     /// Whether the child can enter `folder`.
-    pub(super) fn can_enter(&self, folder: &Path) -> bool {
+    pub fn can_enter(&self, folder: &Path) -> bool {
         let script = OsStr::new("cd \"$1\" && ls . >/dev/null");
         self.run(Path::new("/bin/sh"), &[OsStr::new("-c"), script, OsStr::new("sh"), folder.as_os_str()]).is_ok()
     }
 
     /// Creates `folder` (and its parents) with mode 0700, owned by the child.
-    pub(super) fn own_folder(&self, folder: &Path) -> Result<(), ClusterError> {
+    pub fn own_folder(&self, folder: &Path) -> Result<(), ClusterError> {
         std::fs::create_dir_all(folder).map_err(|source| ClusterError::io("create", folder, source))?;
         set_mode(folder, 0o700)?;
         self.own(folder)
     }
 
     /// Gives `path` to the child.
-    pub(super) fn own(&self, path: &Path) -> Result<(), ClusterError> {
+    pub fn own(&self, path: &Path) -> Result<(), ClusterError> {
         let Some(account) = &self.0 else { return Ok(()) };
         std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid))
             .map_err(|source| ClusterError::io("give away", path, source))
@@ -92,13 +92,13 @@ impl Identity {
 }
 
 /// Sets the mode bits of `path`.
-pub(super) fn set_mode(path: &Path, mode: u32) -> Result<(), ClusterError> {
+pub fn set_mode(path: &Path, mode: u32) -> Result<(), ClusterError> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
         .map_err(|source| ClusterError::io("set the mode of", path, source))
 }
 
 /// Returns `path` without symbolic links.
-pub(super) fn real(path: &Path) -> Result<PathBuf, ClusterError> {
+pub fn real(path: &Path) -> Result<PathBuf, ClusterError> {
     std::fs::canonicalize(path).map_err(|source| ClusterError::io("resolve", path, source))
 }
 

@@ -14,11 +14,11 @@ use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha512};
 
-use super::ClusterError;
-use super::child::{self, Identity};
+use crate::ClusterError;
+use crate::child::{self, Identity};
 
 /// The oldest server whose features the schema uses.
-pub(super) const OLDEST_MAJOR: u32 = 15;
+pub const OLDEST_MAJOR: u32 = 15;
 /// Says that the pinned archive shall be used, whatever is installed.
 const PINNED: &str = "pinned";
 /// Where a root process keeps the unpacked archive when the child cannot enter the given cache folder.
@@ -59,30 +59,35 @@ const USUAL: &[(&str, &str, &str)] = &[
 
 /// One set of programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Binaries {
+pub struct Binaries {
     folder: PathBuf,
     /// The major version of `postgres`.
-    pub(super) major: u32,
+    pub major: u32,
 }
 
 impl Binaries {
-    pub(super) fn program(&self, name: &str) -> PathBuf {
+    /// Returns where a program is.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 }
 
 /// Where to look.
-pub(super) struct Search<'a> {
-    pub(super) given: Option<&'a Path>,
-    pub(super) cache: &'a Path,
-    pub(super) identity: &'a Identity,
+pub struct Search<'a> {
+    /// The folder that was named.
+    pub given: Option<&'a Path>,
+    /// Where archives are kept.
+    pub cache: &'a Path,
+    /// As whom they run.
+    pub identity: &'a Identity,
     /// The major version of an existing cluster; only that version can open it.
-    pub(super) wanted: Option<u32>,
+    pub wanted: Option<u32>,
 }
 
 impl Search<'_> {
     /// Returns the first usable programs in the documented order.
-    pub(super) fn run(&self) -> Result<Binaries, ClusterError> {
+    pub fn run(&self) -> Result<Binaries, ClusterError> {
         if self.given == Some(Path::new(PINNED)) {
             let is_other = self.wanted.is_some_and(|wanted| wanted != ARCHIVE.major);
             return if is_other { Err(self.mismatch_of(vec![ARCHIVE.major])) } else { self.archive() };
