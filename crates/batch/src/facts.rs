@@ -2,6 +2,9 @@
 //!
 //! JSON that a later build reads too: fields are only ever added, each with a default.
 
+use std::sync::Arc;
+
+use domain::model::ModelFacts;
 use domain::{BaseModel, DeploymentId, RemoteId};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +20,9 @@ pub struct Model {
     /// The model of the catalog that it really is, where that name does not say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<BaseModel>,
+    /// What its organization says of it. Only while its calls are written; never noted.
+    #[serde(skip)]
+    pub facts: Option<Arc<ModelFacts>>,
 }
 
 /// What is known of a file or a batch.
@@ -92,6 +98,7 @@ mod tests {
             deployment: DeploymentId::from_uuid(1),
             upstream: upstream.to_owned(),
             base: None,
+            facts: None,
         }
     }
 

@@ -92,7 +92,8 @@ fn prepare(
     if !to.provider.needs(call, &model.upstream).is_empty() {
         return Err(LineError::Address(title));
     }
-    let target = Target { base: to.base, upstream_model: &model.upstream, base_model: model.base.as_ref() };
+    let (base_model, facts_of) = (model.base.as_ref(), model.facts.as_deref());
+    let target = Target { base: to.base, upstream_model: &model.upstream, base_model, facts: facts_of };
     let prepared = to.provider.prepare(call, &target)?;
     if let Relay::Translated { undo, .. } = prepared.relay {
         facts.is_translated = true;

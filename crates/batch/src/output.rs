@@ -267,6 +267,7 @@ mod tests {
             deployment: DeploymentId::from_uuid(1),
             upstream: upstream.to_owned(),
             base: None,
+            facts: None,
         };
         Facts { models: vec![model("mine", "gpt-5"), model("small", "gpt-5-mini")], ..Facts::default() }
     }

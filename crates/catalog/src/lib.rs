@@ -16,63 +16,7 @@ use domain::image::{ImageKind, ImageRate};
 use domain::price::{LongContextRates, ModalRates, Rates, ServiceTier, TierRates, UnitRates};
 use domain::{NanoUsd, Price, Timestamp};
 
-/// What a model is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelKind {
-    /// Chat and completion.
-    Chat,
-    /// Text into vectors.
-    Embedding,
-    /// Documents by how well they answer a query.
-    Rerank,
-    /// Whether content is fit.
-    Moderation,
-    /// Pictures.
-    Image,
-    /// Text into speech.
-    Speech,
-    /// Speech into text.
-    Transcription,
-    /// Sessions in which both sides speak.
-    Realtime,
-}
-
-/// What a model can do beyond plain text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Capability {
-    /// Calls tools.
-    Tools,
-    /// Obeys a JSON schema natively.
-    JsonSchema,
-    /// Thinks before it answers.
-    Reasoning,
-    /// Decides itself how much to think (Anthropic's `adaptive` with an effort).
-    AdaptiveThinking,
-    /// Bills repeated prompts at the cached rate.
-    PromptCache,
-    /// Takes `temperature`, `top_p` and their like.
-    Sampling,
-}
-
-/// What goes in or comes out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Modality {
-    /// Text.
-    Text,
-    /// Images.
-    Image,
-    /// Documents such as PDF.
-    Document,
-    /// Sound.
-    Audio,
-    /// Moving pictures.
-    Video,
-    /// Vectors.
-    Vector,
-}
+pub use domain::model::{Capability, Modality, ModelFacts, ModelKind};
 
 /// One model of one provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,20 +27,8 @@ pub struct Model {
     pub name: String,
     /// Other names of the same model at the same price: dated snapshots.
     pub aliases: Vec<String>,
-    /// What it is for.
-    pub kind: ModelKind,
-    /// Tokens that prompt and answer may have together.
-    pub context_tokens: u64,
-    /// Tokens an answer may have; `None` when the vendor states none.
-    pub max_output_tokens: Option<u64>,
-    /// What it can do.
-    pub capabilities: Vec<Capability>,
-    /// What it reads.
-    pub input: Vec<Modality>,
-    /// What it writes.
-    pub output: Vec<Modality>,
-    /// Length of its vectors.
-    pub dimensions: Option<u32>,
+    /// What is known of it.
+    pub facts: ModelFacts,
     /// When the vendor switches it off.
     pub retires_at: Option<Timestamp>,
     /// Its prices, ascending by date; empty where no source states one.
@@ -131,12 +63,6 @@ impl CatalogPrice {
 }
 
 impl Model {
-    /// Says whether the model has an ability.
-    #[must_use]
-    pub fn can(&self, capability: Capability) -> bool {
-        self.capabilities.contains(&capability)
-    }
-
     /// Returns the price that holds at an instant.
     #[must_use]
     pub fn price_at(&self, at: Timestamp) -> Option<&CatalogPrice> {
@@ -349,13 +275,15 @@ fn read(text: &str) -> Result<Vec<Model>, CatalogError> {
             provider: file.provider.clone(),
             name: entry.name,
             aliases: entry.aliases,
-            kind: entry.kind,
-            context_tokens: entry.context_tokens,
-            max_output_tokens: entry.max_output_tokens,
-            capabilities: entry.capabilities,
-            input: entry.input,
-            output: entry.output,
-            dimensions: entry.dimensions,
+            facts: ModelFacts {
+                kind: entry.kind,
+                context_tokens: entry.context_tokens,
+                max_output_tokens: entry.max_output_tokens,
+                capabilities: entry.capabilities,
+                input: entry.input,
+                output: entry.output,
+                dimensions: entry.dimensions,
+            },
             retires_at: entry.retires_on.as_deref().map(day).transpose()?,
             prices: entry.prices.iter().map(price).collect::<Result<_, _>>()?,
             prices_source: file.prices_source.clone(),

@@ -32,7 +32,7 @@ fn names_are_unique_and_prices_ascend() {
         assert!(model.prices.is_sorted_by(|a, b| a.effective_at < b.effective_at), "{}", model.name);
         let first = model.prices.first().map(|price| price.effective_at);
         assert_eq!(first.unwrap_or_default(), Timestamp::default(), "{}", model.name);
-        assert!(model.max_output_tokens.unwrap_or(0) <= model.context_tokens, "{}", model.name);
+        assert!(model.facts.max_output_tokens.unwrap_or(0) <= model.facts.context_tokens, "{}", model.name);
         for price in &model.prices {
             assert!(price.long_context.is_sorted_by(|a, b| a.above_input_tokens < b.above_input_tokens));
             let is_dearer = |tier: &LongContextRates| tier.rates.input >= price.rates.input;
@@ -129,6 +129,6 @@ fn dated_names_find_their_model() {
 #[test]
 fn the_built_in_provider_has_a_price() {
     let echo = find("echo", "echo-1").unwrap();
-    assert!(echo.can(Capability::Tools) && echo.can(Capability::JsonSchema));
-    assert_eq!(find("echo", "echo-embed").unwrap().dimensions, Some(256));
+    assert!(echo.facts.can(Capability::Tools) && echo.facts.can(Capability::JsonSchema));
+    assert_eq!(find("echo", "echo-embed").unwrap().facts.dimensions, Some(256));
 }

@@ -102,6 +102,7 @@ fn random_id(parameter: &str, world: &World) -> String {
         "credential_id" => "cred",
         "deployment_id" => "dep",
         "route_id" => "rte",
+        "model_id" => "mdl",
         "virtual_key_id" => "key",
         "budget_id" => "bud",
         "rate_limit_id" => "rl",
@@ -292,6 +293,9 @@ async fn victim_ids(world: &World) -> Vec<(&'static str, String)> {
     let route = make(format!("/workspaces/{workspace}/routes"), &new).await;
     ids.push(("route_id", route["id"].as_str().expect("an id").to_owned()));
     ids.extend(victim_nodes(world).await);
+    let new = r#"{"provider":"openai","upstream_model":"house","facts":{"context_tokens":8000}}"#;
+    let model = make(format!("/organizations/{organization}/models"), new).await;
+    ids.push(("model_id", model["own"]["id"].as_str().expect("an id").to_owned()));
     let listed = owner.send("GET", &format!("/api/v1/organizations/{organization}/members"), None).await.json();
     let binding = listed["items"][0]["role_bindings"][0]["id"].as_str().expect("a binding").to_owned();
     ids.push(("role_binding_id", binding));

@@ -26,6 +26,7 @@ fn new(name: &str, base_url: Option<&str>, secret: Option<&str>) -> NewCredentia
         base_url: base_url.map(ToOwned::to_owned),
         secret: secret.map(ToOwned::to_owned),
         allows_passthrough: false,
+        data_policy: None,
     }
 }
 
@@ -86,6 +87,7 @@ async fn a_new_origin_wants_the_secret_again_and_a_new_path_does_not() {
     let path = CredentialPath { organization_id: world.organization(), credential_id: made.id };
     let moved = |version, base_url: &str, secret: Option<&str>| CredentialChange {
         allows_passthrough: None,
+        data_policy: None,
         version: Some(version),
         name: None,
         base_url: Some(base_url.to_owned()),

@@ -61,6 +61,8 @@ async fn every_post_keeps_the_promise_of_its_key_or_makes_none() {
     let price =
         r#"{"provider":"echo","upstream_model":"echo-1","usd_per_million_tokens":{"input":"0.15","output":"0.6"}}"#;
     let set = check(&owner, act("prices.set", format!("{org}/prices"), price), done).await;
+    let own = r#"{"provider":"echo","upstream_model":"house","facts":{"context_tokens":8000}}"#;
+    check(&owner, act("models.add", format!("{org}/models"), own), done).await;
     let model = r#"{"name":"m","provider":"echo","upstream_model":"echo-1"}"#;
     let model = check(&owner, act("deployments.create", format!("{ws}/deployments"), model), done).await;
     let targets =

@@ -32,6 +32,8 @@ mod limits;
 #[cfg(test)]
 mod members;
 #[cfg(test)]
+mod models;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod paging;

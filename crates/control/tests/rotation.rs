@@ -47,6 +47,7 @@ fn credential(name: &str) -> NewCredential {
         base_url: Some("https://up.example/v1".to_owned()),
         secret: Some(format!("sk-{name}-0123456789abcdef")),
         allows_passthrough: false,
+        data_policy: None,
     }
 }
 

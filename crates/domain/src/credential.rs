@@ -1,6 +1,19 @@
 //! A stored provider secret with the address it may be sent to.
 
+use crate::usage::text_enum;
 use crate::{CredentialId, DisplayName, OrganizationId, Timestamp};
+
+text_enum! {
+    /// What a provider does with what is sent under an account, as the contract with it says.
+    DataPolicy {
+        /// Keeps it, and may train on it.
+        MayTrain = "may_train",
+        /// May keep it for a time, and trains on nothing.
+        NoTraining = "no_training",
+        /// Keeps nothing.
+        ZeroRetention = "zero_retention",
+    }
+}
 
 /// A secret sealed with the organization's data key: AES-256-GCM, nonce first, AAD from [`seal_context`].
 ///
@@ -44,6 +57,8 @@ pub struct Credential {
     pub secret_version: u32,
     /// Whether calls to the provider's own API may be signed with it.
     pub allows_passthrough: bool,
+    /// What the provider does with what is sent; `None`: nobody said.
+    pub data_policy: Option<DataPolicy>,
     /// The last four characters, for recognition; empty when the secret is shorter than 16.
     pub hint: String,
     /// Counts changes, from 1.

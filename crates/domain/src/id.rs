@@ -194,6 +194,8 @@ ids! {
     DeploymentId "dep",
     /// Targets with retry and timeout rules under a model name.
     RouteId "rte",
+    /// A model that an organization describes itself.
+    ModelId "mdl",
     /// A dated price of one model.
     PriceId "prc",
     /// How much may be spent on something.

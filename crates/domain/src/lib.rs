@@ -25,6 +25,7 @@ pub mod kill_switch;
 pub mod lease;
 pub mod ledger;
 pub mod member;
+pub mod model;
 pub mod money;
 pub mod name;
 pub mod node;

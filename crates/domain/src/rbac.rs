@@ -166,6 +166,8 @@ permissions! {
     CredentialsUse = "credentials:use" @ Organization: Owner Admin Developer;
     /// See prices.
     PricesRead = "prices:read" @ Organization: Owner Admin SecurityAdmin BillingAdmin Auditor Developer PromptAuthor Viewer;
+    /// Say what models are: their size and abilities.
+    ModelsManage = "models:manage" @ Organization: Owner Admin;
     /// Set own prices.
     PricesManage = "prices:manage" @ Organization: Owner Admin BillingAdmin;
     /// See node groups, nodes and join tokens.

@@ -34,7 +34,7 @@ macro_rules! id_schemas {
 
 id_schemas! {
     OrganizationId WorkspaceId EnvironmentId UserId MemberId RoleBindingId VirtualKeyId AccessTokenId SessionId CredentialId
-    DeploymentId RouteId PriceId BudgetId RateLimitId KillSwitchId NodeGroupId NodeId JoinTokenId RequestId AuditEntryId
+    DeploymentId RouteId ModelId PriceId BudgetId RateLimitId KillSwitchId NodeGroupId NodeId JoinTokenId RequestId AuditEntryId
     LedgerEntryId ReconciliationId
     AlertId DestinationId DeliveryId
 }
@@ -54,6 +54,11 @@ text_schemas! {
     crate::secret::Kid, "KeyHint", json_schema!({ "type": "string", "pattern": "^[0-9A-Za-z]{12}$" });
     crate::Permission, "Permission", texts(crate::Permission::ALL.iter().map(|value| value.as_str()));
     crate::Role, "Role", texts(crate::Role::ALL.iter().map(|value| value.as_str()));
+    crate::credential::DataPolicy, "DataPolicy", texts(crate::credential::DataPolicy::ALL.iter().map(|value| value.as_str()));
+    crate::model::ModelKind, "ModelKind", texts(crate::model::ModelKind::ALL.iter().map(|value| value.as_str()));
+    crate::model::Capability, "Capability", texts(crate::model::Capability::ALL.iter().map(|value| value.as_str()));
+    crate::model::Modality, "Modality", texts(crate::model::Modality::ALL.iter().map(|value| value.as_str()));
+    crate::model::Quantization, "Quantization", texts(crate::model::Quantization::ALL.iter().map(|value| value.as_str()));
     crate::usage::Outcome, "Outcome", texts(crate::usage::Outcome::ALL.iter().map(|value| value.as_str()));
     crate::usage::AttemptOutcome, "AttemptOutcome", texts(crate::usage::AttemptOutcome::ALL.iter().map(|value| value.as_str()));
     crate::usage::CacheOutcome, "CacheOutcome", texts(crate::usage::CacheOutcome::ALL.iter().map(|value| value.as_str()));

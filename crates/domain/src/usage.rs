@@ -264,6 +264,10 @@ text_enum! {
         Excluded = "excluded",
         /// It costs more than the request allows, or nobody knows what it costs.
         TooExpensive = "too_expensive",
+        /// Its provider does more with what it is sent than the request allows, or nobody said what it does.
+        DataPolicy = "data_policy",
+        /// Its numbers are not held as the request asks.
+        Quantization = "quantization",
         /// It cannot express what the request holds, and nothing may be dropped.
         Unsupported = "unsupported",
         /// The conversation holds reasoning that only its maker reads, and nothing may be dropped.

@@ -9,6 +9,8 @@ use std::ops::Deref;
 use bytes::Bytes;
 use domain::Price as Rate;
 use domain::code::GatewayCode;
+use domain::credential::DataPolicy;
+use domain::model::Quantization;
 use domain::usage::SkipReason;
 use policy::Signals;
 use policy::plan::Wish;
@@ -33,6 +35,10 @@ pub struct Choice {
     ignore: Vec<String>,
     sort: Option<Sort>,
     max_price: MaxPrice,
+    /// How the numbers of a model may be held; `None` where nobody said how they are.
+    quantizations: Vec<Option<Quantization>>,
+    /// The least that a provider has to promise of what it is sent.
+    data: Option<DataPolicy>,
     /// A target that cannot express all of the request is passed over.
     pub requires_parameters: bool,
     /// Only the first target is tried.
@@ -86,6 +92,8 @@ struct Asked {
     #[serde(default)]
     data_collection: Option<DataCollection>,
     #[serde(default)]
+    zdr: bool,
+    #[serde(default)]
     allow_fallbacks: Option<bool>,
 }
 
@@ -128,19 +136,12 @@ pub fn read(body: &[u8], scan: &Scan, variant: Option<Sort>) -> Result<Option<Bo
     if [&asked.order, &asked.only, &asked.ignore].iter().any(|list| list.len() > MAX_NAMES) {
         return Err(refuse("provider", format!("a list in \"provider\" has more than {MAX_NAMES} names")));
     }
-    if !asked.quantizations.is_empty() {
-        return Err(refuse(
-            "provider.quantizations",
-            "this gateway keeps no record of how its models are quantized; leave the field out",
-        ));
-    }
-    if asked.data_collection == Some(DataCollection::Deny) {
-        return Err(refuse(
-            "provider.data_collection",
-            "this gateway keeps no record of what providers do with data, so it cannot promise this; ask for a model whose \
-             provider an administrator has chosen for it",
-        ));
-    }
+    let quantizations = asked.quantizations.iter().map(|word| quantization(word)).collect::<Result<_, _>>()?;
+    let data = match (asked.zdr, asked.data_collection) {
+        (true, _) => Some(DataPolicy::ZeroRetention),
+        (false, Some(DataCollection::Deny)) => Some(DataPolicy::NoTraining),
+        (false, _) => None,
+    };
     let forbids_fallbacks = asked.allow_fallbacks == Some(false);
     // Without fallbacks, what is listed is all there is.
     let only = if forbids_fallbacks && asked.only.is_empty() { asked.order.clone() } else { asked.only };
@@ -151,8 +152,21 @@ pub fn read(body: &[u8], scan: &Scan, variant: Option<Sort>) -> Result<Option<Bo
         ignore: asked.ignore,
         sort: asked.sort.or(variant),
         max_price: asked.max_price,
+        quantizations,
+        data,
         requires_parameters: asked.require_parameters,
     })))
+}
+
+/// Reads how numbers may be held; `unknown` is a target of which nobody said it.
+fn quantization(word: &str) -> Result<Option<Quantization>, Rejection> {
+    if word == "unknown" {
+        return Ok(None);
+    }
+    Quantization::find(word).map(Some).ok_or_else(|| {
+        let known: Vec<_> = Quantization::ALL.iter().map(|it| it.as_str()).collect();
+        refuse("provider.quantizations", format!("\"{word}\" is none; use {} or unknown", known.join(", ")))
+    })
 }
 
 /// Refuses a request that asks for what the route does not let it choose.
@@ -225,9 +239,15 @@ impl Wish for Choosing<'_> {
         if self.refuses && self.proofs.are_content() && !self.takes_reasoning(deployment) && is_dropped() {
             return Some(SkipReason::ForeignReasoning);
         }
-        let Choice { only, ignore, max_price, .. } = self.choice?;
+        let Choice { only, ignore, max_price, quantizations, data, .. } = self.choice?;
         if is_named(ignore, deployment).is_some() || (!only.is_empty() && is_named(only, deployment).is_none()) {
             return Some(SkipReason::Excluded);
+        }
+        if data.is_some_and(|least| deployment.data_policy().is_none_or(|policy| policy < least)) {
+            return Some(SkipReason::DataPolicy);
+        }
+        if !quantizations.is_empty() && !quantizations.contains(&deployment.quantization) {
+            return Some(SkipReason::Quantization);
         }
         if !max_price.is_any() {
             return None;
@@ -310,9 +330,9 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_refused() {
         for text in [
-            r#"{"zdr":true}"#,
-            r#"{"quantizations":["fp8"]}"#,
-            r#"{"data_collection":"deny"}"#,
+            r#"{"quantizations":["fp9"]}"#,
+            r#"{"data_collection":"never"}"#,
+            r#"{"preferred_max_latency":1}"#,
             r#"{"order":"openai"}"#,
             r#"{"max_price":{"audio":1}}"#,
             "[]",

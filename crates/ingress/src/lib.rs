@@ -26,6 +26,7 @@ pub mod parameter;
 pub mod passage;
 pub mod rejection;
 pub mod surface;
+pub mod unserved;
 pub mod wish;
 
 pub use crate::limits::Limits;

@@ -163,6 +163,7 @@ fn conflict(constraint: Constraint) -> Problem {
         }
         Constraint::DestinationName => ("/name", "another destination has this name"),
         Constraint::KillSwitchTarget => ("/target", "is stopped already"),
+        Constraint::Model => ("/upstream_model", "is described already; change that description"),
         Constraint::Price => ("/effective_at", "a price from this moment exists already"),
         Constraint::BudgetName => {
             ("/name", "another budget of this workspace, or of the whole organization, has this name")

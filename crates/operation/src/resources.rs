@@ -3,10 +3,12 @@
 //! Invariant: a resource's bytes depend on nothing but the committed rows and the root key, so every control process computes the
 //! same hash. Sealed peppers therefore use a derived nonce: one plaintext, one nonce, for ever.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::change::Change;
+use domain::deployment::Deployment;
 use domain::{Entropy, OrganizationId};
 use policy::resource::{Content, Organization, SealedSecret, pepper_place};
 use policy::set::SetError;
@@ -167,7 +169,19 @@ async fn credentials(tx: &mut Tx, ids: Option<&[domain::CredentialId]>) -> Resul
 
 async fn deployments(tx: &mut Tx, ids: Option<&[domain::DeploymentId]>) -> Result<Vec<Content>, PublishError> {
     let rows = store::deployments::load(tx, ids).await?;
-    Ok(rows.iter().filter(|it| it.archived_at.is_none()).map(|it| Content::Deployment(it.into())).collect())
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let own = store::models::load(tx, None).await?;
+    let own: HashMap<_, _> = own.iter().map(|it| ((it.provider.as_str(), it.upstream_model.as_str()), it)).collect();
+    let content = |it: &Deployment| {
+        let facts = own.get(&it.known_as()).map(|model| Arc::new(model.facts.clone()));
+        // How its numbers are held goes by what is asked, not by what that is taken for.
+        let served = own.get(&(it.provider.as_str(), it.upstream_model.as_str()));
+        let quantization = served.and_then(|model| model.quantization);
+        Content::Deployment(policy::resource::Deployment { facts, quantization, ..it.into() })
+    };
+    Ok(rows.iter().filter(|it| it.archived_at.is_none()).map(content).collect())
 }
 
 async fn routes(tx: &mut Tx, ids: Option<&[domain::RouteId]>) -> Result<Vec<Content>, PublishError> {

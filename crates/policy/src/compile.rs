@@ -398,6 +398,7 @@ impl Work<'_> {
             base_url: it.base_url,
             secret,
             allows_passthrough: it.allows_passthrough,
+            data_policy: it.data_policy,
         })
     }
 
@@ -472,6 +473,8 @@ impl Work<'_> {
             provider: it.provider,
             upstream_model: it.upstream_model,
             base_model: it.base_model,
+            facts: it.facts,
+            quantization: it.quantization,
             credential,
             is_enabled,
         }

@@ -40,6 +40,7 @@ fn deployment(it: &Deployment, credentials: &[Credential]) -> DeploymentPolicy {
                 base_url: known.base_url.clone(),
                 secret: None,
                 allows_passthrough: known.allows_passthrough,
+                data_policy: known.data_policy,
             })),
             None => CredentialUse::Unavailable,
         },
@@ -50,6 +51,8 @@ fn deployment(it: &Deployment, credentials: &[Credential]) -> DeploymentPolicy {
         provider: it.provider.clone(),
         upstream_model: it.upstream_model.clone(),
         base_model: it.base_model.clone(),
+        facts: it.facts.clone(),
+        quantization: it.quantization,
         credential,
         is_enabled: it.is_enabled,
     }

@@ -82,15 +82,12 @@ pub struct Asked<'a> {
 pub struct Plan {
     order: [u8; Route::MAX_TARGETS],
     n: u8,
-    /// By slot, four bits each: 0, or one more than the place in [`SkipReason::ALL`].
-    skips: [u8; SLOTS / 2],
+    skips: [Option<SkipReason>; SLOTS],
 }
-
-const _: () = assert!(SkipReason::ALL.len() < 16, "a reason has four bits");
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { order: [0; Route::MAX_TARGETS], n: 0, skips: [0; SLOTS / 2] }
+        Self { order: [0; Route::MAX_TARGETS], n: 0, skips: [None; SLOTS] }
     }
 }
 
@@ -110,17 +107,13 @@ impl Plan {
     /// Returns why a target was passed over or put last.
     #[must_use]
     pub fn skip(&self, slot: u8) -> Option<SkipReason> {
-        let pair = *self.skips.get(usize::from(slot / 2))?;
-        let noted = if slot.is_multiple_of(2) { pair & 0x0f } else { pair >> 4 };
-        SkipReason::ALL.get(usize::from(noted).checked_sub(1)?).copied()
+        *self.skips.get(usize::from(slot))?
     }
 
     /// Notes why a target was passed over.
     pub fn note(&mut self, slot: u8, reason: SkipReason) {
-        let place = SkipReason::ALL.iter().position(|known| *known == reason).unwrap_or_default();
-        let noted = u8::try_from(place + 1).unwrap_or_default();
-        if let Some(pair) = self.skips.get_mut(usize::from(slot / 2)) {
-            *pair = if slot.is_multiple_of(2) { *pair & 0xf0 | noted } else { *pair & 0x0f | noted << 4 };
+        if let Some(noted) = self.skips.get_mut(usize::from(slot)) {
+            *noted = Some(reason);
         }
     }
 

@@ -4,12 +4,15 @@
 //! [`Content`] is what those bytes mean. Invariant: a resource's organization and workspace never change under its key.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use domain::budget::{Dimension, Enforcement, Limit, Measure, Subject, WhenUnreachable};
+use domain::credential::DataPolicy;
 use domain::image::ImageRate;
 use domain::kill_switch::Target as Stopped;
+use domain::model::{ModelFacts, Quantization};
 use domain::price::{LongContextRates, PriceSource, Rates, TierRates};
 use domain::rate_limit::Rate;
 use domain::route::{Node, Rules, Target, Timeouts};
@@ -315,6 +318,8 @@ pub struct Credential {
     pub secret: Option<SealedSecret>,
     /// Whether calls to the provider's own API may be signed with it.
     pub allows_passthrough: bool,
+    /// What the provider does with what is sent, if that was said.
+    pub data_policy: Option<DataPolicy>,
 }
 
 /// Provider, upstream model and credential.
@@ -332,6 +337,10 @@ pub struct Deployment {
     pub upstream_model: String,
     /// The model of the catalog that it really is, where that name does not say so.
     pub base_model: Option<BaseModel>,
+    /// What the organization says of the model, in place of what the catalog has.
+    pub facts: Option<Arc<ModelFacts>>,
+    /// How its numbers are held, if that was said.
+    pub quantization: Option<Quantization>,
     /// `None` for providers that need none.
     pub credential: Option<CredentialId>,
     /// Whether it takes part in routing.
@@ -521,6 +530,7 @@ impl From<&domain::credential::Credential> for Credential {
             base_url: it.base_url.clone(),
             secret,
             allows_passthrough: it.allows_passthrough,
+            data_policy: it.data_policy,
         }
     }
 }
@@ -534,6 +544,8 @@ impl From<&domain::deployment::Deployment> for Deployment {
             provider: it.provider.clone(),
             upstream_model: it.upstream_model.clone(),
             base_model: it.base_model.clone(),
+            facts: None,
+            quantization: None,
             credential: it.credential_id,
             is_enabled: it.is_enabled,
         }

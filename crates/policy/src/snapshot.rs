@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::client_secret::ClientSecret;
+use domain::credential::DataPolicy;
+use domain::model::{ModelFacts, Quantization};
 use domain::price::{PriceSource, Rates};
 use domain::route::{Affinity, Dropped, FailureClass, Overrides, RetryBudget, Rules, StreamFailure, Timeouts};
 use domain::secret::{Kid, TokenMac};
@@ -255,6 +257,10 @@ pub struct DeploymentPolicy {
     pub upstream_model: String,
     /// The model of the catalog that it really is, where that name does not say so.
     pub base_model: Option<BaseModel>,
+    /// What the organization says of the model, in place of what the catalog has.
+    pub facts: Option<Arc<ModelFacts>>,
+    /// How its numbers are held, if that was said.
+    pub quantization: Option<Quantization>,
     /// How it authenticates.
     pub credential: CredentialUse,
     /// Whether it takes part in routing.
@@ -268,6 +274,16 @@ impl DeploymentPolicy {
         match &self.credential {
             CredentialUse::Ready(credential) => Some(&credential.base_url),
             CredentialUse::None | CredentialUse::Unavailable => None,
+        }
+    }
+
+    /// Returns what the provider does with what is sent, if that was said. What needs no credential is here and keeps nothing.
+    #[must_use]
+    pub fn data_policy(&self) -> Option<DataPolicy> {
+        match &self.credential {
+            CredentialUse::Ready(credential) => credential.data_policy,
+            CredentialUse::None => Some(DataPolicy::ZeroRetention),
+            CredentialUse::Unavailable => None,
         }
     }
 
@@ -311,6 +327,8 @@ pub struct CredentialPolicy {
     pub secret: Option<Secret<String>>,
     /// Whether calls to the provider's own API may be signed with it.
     pub allows_passthrough: bool,
+    /// What the provider does with what is sent, if that was said.
+    pub data_policy: Option<DataPolicy>,
 }
 
 /// One virtual key.

@@ -118,6 +118,7 @@ impl TestOrganization {
                 base_url: "https://api.example.com/v1".to_owned(),
                 secret: Some(SealedSecret { version: 1, data_key_version: 1, sealed: seal(&seal_place, b"sk-canary") }),
                 allows_passthrough: false,
+                data_policy: None,
             }),
             self.deployment(n, 1),
             self.deployment(n, 2),
@@ -175,6 +176,8 @@ impl TestOrganization {
             provider: "openai".to_owned(),
             upstream_model: format!("model-{m}"),
             base_model: None,
+            facts: None,
+            quantization: None,
             credential: Some(self.credential(n)),
             is_enabled: true,
         })

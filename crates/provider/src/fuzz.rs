@@ -145,7 +145,7 @@ fn ask(provider: &dyn Provider, base: &Base, operation: Operation, body: &[u8]) 
     let scan = if multipart::is_form(&body) { multipart::scan(&body).ok()? } else { scan(&body).ok()? };
     let headers = HeaderMap::new();
     let call = Call { operation, body: &body, scan: &scan, headers: &headers, inlined: None };
-    match provider.prepare(&call, &Target { base, upstream_model: "m", base_model: None }).ok()?.relay {
+    match provider.prepare(&call, &Target { base, upstream_model: "m", base_model: None, facts: None }).ok()?.relay {
         Relay::Formed(asked) => Some(asked),
         _ => None,
     }

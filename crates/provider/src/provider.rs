@@ -55,7 +55,7 @@ use domain::{BaseModel, Secret, Timestamp};
 use http::HeaderMap;
 
 use crate::auth::{self, SignError, TokenExchange};
-use crate::catalog::Model;
+use crate::catalog::ModelFacts;
 use crate::failure::{self, Failure};
 use crate::media::{self, Fetches, Inlined, Need};
 use crate::scan::Scan;
@@ -70,6 +70,7 @@ pub use bare::Refused;
 pub use base::{Base, BaseUrlError, ModelNameError, PathError};
 pub use own::{Counting, Known, count_named, reader, recognise};
 pub use prefill::Prefill;
+use rules::Subject;
 pub use rules::{Action, Rule, When};
 pub use spec::{BaseParts, BatchForm, Batches, FromVariables, Place, Quirks, Spec, Surface};
 pub use wire::WIRE_DIALECT;
@@ -179,12 +180,20 @@ pub struct Target<'a> {
     pub upstream_model: &'a str,
     /// The model of the catalog that it really is, where that name does not say so.
     pub base_model: Option<&'a BaseModel>,
+    /// What its organization says of the model, in place of what the catalog has.
+    pub facts: Option<&'a ModelFacts>,
 }
 
 impl<'a> Target<'a> {
     /// Returns provider and name under which the catalog has what is known of the model.
     fn known_as(&self, provider: &'static str) -> (&'a str, &'a str) {
         self.base_model.map_or((provider, self.upstream_model), BaseModel::parts)
+    }
+
+    /// Returns whose model a body is for.
+    fn subject(&self, provider: &'static str) -> Subject<'a> {
+        let (provider, model) = self.known_as(provider);
+        Subject { provider, model, facts: self.facts }
     }
 }
 
@@ -312,7 +321,7 @@ pub trait Provider: Sync {
     }
 
     /// Says what a translation must know of a model. `model` is the catalog's entry, if it has one.
-    fn request_options(&self, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
+    fn request_options(&self, upstream_model: &str, model: Option<&ModelFacts>) -> RequestOptions {
         prepare::request_options(self.spec(), upstream_model, model)
     }
 
@@ -335,7 +344,8 @@ pub trait Provider: Sync {
         };
         let mut prepared = prepare::prepare(spec, call, target, speech, || {
             let (provider, name) = target.known_as(spec.name);
-            self.request_options(name, crate::catalog::find(provider, name))
+            let known = || crate::catalog::find(provider, name).map(|model| &model.facts);
+            self.request_options(name, target.facts.or_else(known))
         })?;
         if let Relay::Untouched { dialect, .. } = prepared.relay
             && !self.relays_untouched(call, model)

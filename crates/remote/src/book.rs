@@ -69,6 +69,8 @@ impl Tally {
                 provider: object.provider.clone(),
                 upstream_model: model.upstream.clone(),
                 base_model: model.base.clone(),
+                facts: None,
+                quantization: None,
                 // Nothing is sent with it.
                 credential: CredentialUse::None,
                 is_enabled: true,

@@ -127,6 +127,8 @@ async fn hand_on(
         provider: found.object.provider.clone(),
         upstream_model: String::new(),
         base_model: None,
+        facts: None,
+        quantization: None,
         // Nothing is sent with it.
         credential: CredentialUse::None,
         is_enabled: true,

@@ -130,6 +130,7 @@ impl<'a> Targets<'a> {
             deployment: deployment.id,
             upstream: deployment.upstream_model.clone(),
             base: deployment.base_model.clone(),
+            facts: deployment.facts.clone(),
         });
         self.known.insert(name.to_owned(), at);
         Ok(at)

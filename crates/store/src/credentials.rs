@@ -1,7 +1,7 @@
 //! Credentials, sealed, and the organization's data keys they are sealed with. Nothing here can open either.
 
 use domain::change::Change;
-use domain::credential::{Credential, SealedSecret};
+use domain::credential::{Credential, DataPolicy, SealedSecret};
 use domain::page::{Cursor, Limit, Page};
 use domain::{CredentialId, Permit, Timestamp};
 
@@ -20,6 +20,7 @@ struct CredentialRow {
     secret_ciphertext: Option<Vec<u8>>,
     secret_version: i64,
     allows_passthrough: bool,
+    data_policy: Option<String>,
     hint: String,
     version: i64,
     created_at: i64,
@@ -45,6 +46,10 @@ impl CredentialRow {
             secret,
             secret_version: u32::try_from(self.secret_version).map_err(|_| row.corrupt("secret_version"))?,
             allows_passthrough: self.allows_passthrough,
+            data_policy: match self.data_policy.as_deref() {
+                None => None,
+                Some(text) => Some(DataPolicy::find(text).ok_or_else(|| row.corrupt("data_policy"))?),
+            },
             hint: self.hint,
             version: unsigned(self.version),
             created_at: time(self.created_at),
@@ -60,8 +65,9 @@ pub async fn insert(tx: &mut WriteTx, permit: &Permit, credential: &Credential) 
     let secret = credential.secret.as_ref();
     sqlx::query(
         "INSERT INTO credentials (organization_id, id, provider, name, base_url, secret_key_version, secret_ciphertext,
-                                  secret_version, hint, version, created_at, updated_at, allows_passthrough)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                                  secret_version, hint, version, created_at, updated_at, allows_passthrough,
+                                  data_policy)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(credential.organization_id.to_string())
     .bind(credential.id.to_string())
@@ -76,6 +82,7 @@ pub async fn insert(tx: &mut WriteTx, permit: &Permit, credential: &Credential) 
     .bind(credential.created_at.as_micros())
     .bind(credential.updated_at.as_micros())
     .bind(credential.allows_passthrough)
+    .bind(credential.data_policy.map(DataPolicy::as_str))
     .execute(tx.conn())
     .await?;
     tx.changed(Change::Credential(credential.id));
@@ -91,7 +98,7 @@ pub async fn get(tx: &mut Tx, id: CredentialId) -> Result<Credential> {
 pub async fn list(tx: &mut Tx, cursor: Option<&Cursor>, limit: Limit) -> Result<Page<Credential>> {
     let rows: Vec<CredentialRow> = sqlx::query_as(
         "SELECT id, organization_id, provider, name, base_url, secret_key_version, secret_ciphertext, secret_version, hint,
-                version, created_at, updated_at, archived_at, allows_passthrough FROM credentials
+                version, created_at, updated_at, archived_at, allows_passthrough, data_policy FROM credentials
           WHERE organization_id = $1 AND archived_at IS NULL AND ($2::text IS NULL OR id < $2)
           ORDER BY id DESC LIMIT $3",
     )
@@ -107,7 +114,7 @@ pub async fn list(tx: &mut Tx, cursor: Option<&Cursor>, limit: Limit) -> Result<
 pub async fn load(tx: &mut Tx, ids: Option<&[CredentialId]>) -> Result<Vec<Credential>> {
     let rows: Vec<CredentialRow> = sqlx::query_as(
         "SELECT id, organization_id, provider, name, base_url, secret_key_version, secret_ciphertext, secret_version, hint,
-                version, created_at, updated_at, archived_at, allows_passthrough FROM credentials
+                version, created_at, updated_at, archived_at, allows_passthrough, data_policy FROM credentials
           WHERE organization_id = $1 AND ($2::text[] IS NULL OR id = ANY($2)) ORDER BY id",
     )
     .bind(tx.org())
@@ -124,7 +131,7 @@ pub async fn update(tx: &mut WriteTx, permit: &Permit, credential: &Credential) 
     sqlx::query(
         "UPDATE credentials
             SET name = $4, base_url = $5, secret_key_version = $6, secret_ciphertext = $7, secret_version = $8, hint = $9,
-                updated_at = $10, allows_passthrough = $11, version = version + 1
+                updated_at = $10, allows_passthrough = $11, data_policy = $12, version = version + 1
           WHERE organization_id = $1 AND id = $2 AND version = $3 AND archived_at IS NULL",
     )
     .bind(tx.org())
@@ -138,6 +145,7 @@ pub async fn update(tx: &mut WriteTx, permit: &Permit, credential: &Credential) 
     .bind(&credential.hint)
     .bind(credential.updated_at.as_micros())
     .bind(credential.allows_passthrough)
+    .bind(credential.data_policy.map(DataPolicy::as_str))
     .execute(tx.conn())
     .await?
     .current("credential")?;

@@ -113,6 +113,8 @@ constraints! {
     DestinationName = "alert_destinations_name_key";
     /// The target is stopped already.
     KillSwitchTarget = "kill_switches_target_key";
+    /// The organization describes this model already.
+    Model = "models_key";
     /// The price version of this model and start exists.
     Price = "prices_key";
     /// Another node group has this name.

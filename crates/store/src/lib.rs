@@ -33,6 +33,7 @@ pub mod leases;
 pub mod ledger;
 pub mod members;
 pub mod migrate;
+pub mod models;
 pub mod nodes;
 pub mod organizations;
 mod pool;

@@ -59,6 +59,7 @@ migrations! {
     25 "0025_old_secrets.sql",
     26 "0026_base_models.sql",
     27 "0027_watched_nodes.sql",
+    28 "0028_own_models.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

@@ -26,6 +26,7 @@ fn credential(tenant: &Tenant, title: &str) -> Credential {
         secret: Some(SealedSecret { key_version: 1, ciphertext: vec![1, 2, 3] }),
         secret_version: 1,
         allows_passthrough: true,
+        data_policy: None,
         hint: "abcd".to_owned(),
         version: 1,
         created_at: NOON,

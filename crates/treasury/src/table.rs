@@ -15,8 +15,11 @@ fn used(mount: Mount) -> Mount {
     mount
         .operation::<models::ListProviders, _, _>(queries::models::providers)
         .operation::<models::ListModels, _, _>(queries::models::models)
+        .operation::<models::AddModel, _, _>(commands::models::add)
+        .operation::<models::UpdateModel, _, _>(commands::models::update)
+        .operation::<models::RemoveModel, _, _>(commands::models::remove)
         .operation::<models::ListPrices, _, _>(queries::models::prices)
-        .operation::<models::SetPrice, _, _>(commands::models::set_price)
+        .operation::<models::SetPrice, _, _>(commands::prices::set_price)
         .operation::<usage::WorkspaceUsage, _, _>(queries::usage::of_workspace)
         .operation::<usage::OrganizationUsage, _, _>(queries::usage::of_organization)
         .operation::<usage::ExportWorkspaceUsage, _, _>(queries::usage::export_workspace)

@@ -25,6 +25,8 @@ pub fn skip_words(reason: SkipReason) -> String {
         SkipReason::NoCredential => "its credential was missing, revoked or could not be opened",
         SkipReason::Excluded => "the request left it out",
         SkipReason::TooExpensive => "it costs more than the request allowed",
+        SkipReason::DataPolicy => "its provider may do more with data than the request allowed, or nobody said what",
+        SkipReason::Quantization => "it is not quantized as the request asked, or nobody said how",
         SkipReason::Unsupported => "it cannot express what the request held",
         SkipReason::ForeignReasoning => "the conversation held reasoning that only its maker reads",
         SkipReason::Ejected => "it had failed repeatedly of late",

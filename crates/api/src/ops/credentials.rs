@@ -1,5 +1,6 @@
 //! Provider credentials.
 
+use domain::credential::DataPolicy;
 use domain::{CredentialId, DisplayName, OrganizationId, Permission, Timestamp};
 
 use super::{OrganizationPath, PageQuery};
@@ -55,6 +56,9 @@ shapes! {
         /// Whether calls to the provider's own API (`/passthrough/…`) may be signed with it.
         #[serde(default)]
         pub allows_passthrough: bool,
+        /// What the provider does with what is sent under it, as the contract says; absent: nobody said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub data_policy: Option<DataPolicy>,
         /// How many deployments use it.
         pub n_deployments: u64,
         /// Counts changes; send it back with a change.
@@ -82,6 +86,9 @@ shapes! {
         /// Whether calls to the provider's own API (`/passthrough/…`) may be signed with it; not unless told.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub allows_passthrough: bool,
+        /// What the provider does with what is sent under it, as the contract says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub data_policy: Option<DataPolicy>,
     }
 
     /// Changes to a credential.
@@ -103,5 +110,8 @@ shapes! {
         /// Whether calls to the provider's own API (`/passthrough/…`) may be signed with it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub allows_passthrough: Option<bool>,
+        /// What the provider does with what is sent under it; an empty text: nobody says any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub data_policy: Option<String>,
     }
 }

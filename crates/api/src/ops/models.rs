@@ -2,8 +2,9 @@
 
 mod price_view;
 
+use domain::model::{Capability, Modality, ModelKind, Quantization};
 use domain::price::{PriceSource, ServiceTier};
-use domain::{NanoUsd, Permission, PriceId, Timestamp};
+use domain::{ModelId, NanoUsd, OrganizationId, Permission, PriceId, Timestamp};
 
 use super::OrganizationPath;
 use crate::operation::{Access, Empty, NoQuery, operations, shapes};
@@ -17,6 +18,18 @@ operations! {
     ListModels: Get "/organizations/{organization_id}/models" as "models.list"
         needs Access::Organization(Permission::PricesRead), path OrganizationPath, query ModelQuery, body Empty, gives 200 domain::Page<ModelView>;
 
+    /// Describes a model: one that the catalog lacks, or one of the catalog as the organization has it.
+    AddModel: Post "/organizations/{organization_id}/models" as "models.add"
+        needs Access::Organization(Permission::ModelsManage), path OrganizationPath, query NoQuery, body NewModel, gives 201 ModelView;
+
+    /// Describes an own model anew.
+    UpdateModel: Patch "/organizations/{organization_id}/models/{model_id}" as "models.update"
+        needs Access::Organization(Permission::ModelsManage), path ModelPath, query NoQuery, body ModelChange, gives 200 ModelView;
+
+    /// Forgets the description of a model; what the catalog has of it holds again.
+    RemoveModel: Delete "/organizations/{organization_id}/models/{model_id}" as "models.remove"
+        needs Access::Organization(Permission::ModelsManage), path ModelPath, query NoQuery, body Empty, gives 204 Empty;
+
     /// Lists the organization's price book: every dated price of its models, newest first.
     ListPrices: Get "/organizations/{organization_id}/prices" as "prices.list"
         needs Access::Organization(Permission::PricesRead), path OrganizationPath, query PriceQuery, body Empty, gives 200 domain::Page<PriceView>;
@@ -27,12 +40,24 @@ operations! {
 }
 
 shapes! {
+    /// A model that an organization describes.
+    #[derive(Copy, Eq)]
+    pub struct ModelPath {
+        /// The organization.
+        pub organization_id: OrganizationId,
+        /// The model.
+        pub model_id: ModelId,
+    }
+
     /// A page of models.
     #[derive(Eq, Default)]
     pub struct ModelQuery {
         /// Only this provider's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub provider: Option<String>,
+        /// Only those that the organization describes itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub own: Option<bool>,
         /// Only names that contain this.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub search: Option<String>,
@@ -79,7 +104,72 @@ shapes! {
         pub needs_credential: bool,
     }
 
-    /// A model of the catalog.
+    /// What is known of a model.
+    #[derive(Eq, Default)]
+    #[serde(deny_unknown_fields)]
+    pub struct ModelFactsView {
+        /// What it is for; `chat` unless told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub kind: Option<ModelKind>,
+        /// The most tokens of input and output together.
+        pub context_tokens: u64,
+        /// The most tokens of output; absent: nobody states any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub max_output_tokens: Option<u64>,
+        /// What it can do. What is not there is left out of requests, or said in another way. Absent for a chat model: `tools`,
+        /// `json_schema` and `sampling`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub capabilities: Option<Vec<Capability>>,
+        /// What it reads; `text` unless told, `audio` for transcriptions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub input: Option<Vec<Modality>>,
+        /// What it writes; by its kind unless told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub output: Option<Vec<Modality>>,
+        /// The length of its vectors.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub dimensions: Option<u32>,
+        /// How its numbers are held where it is served; requests may ask for it (`provider.quantizations`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub quantization: Option<Quantization>,
+    }
+
+    /// A new description of a model.
+    #[derive(Eq)]
+    #[serde(deny_unknown_fields)]
+    pub struct NewModel {
+        /// The provider's name.
+        pub provider: String,
+        /// The model as the upstream names it.
+        pub upstream_model: String,
+        /// What it is.
+        pub facts: ModelFactsView,
+    }
+
+    /// A description in place of the one that was seen.
+    #[derive(Eq)]
+    #[serde(deny_unknown_fields)]
+    pub struct ModelChange {
+        /// The version seen, unless `If-Match` is sent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub version: Option<u64>,
+        /// What it is, all of it; absent: as before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub facts: Option<ModelFactsView>,
+    }
+
+    /// Which description an organization gave.
+    #[derive(Copy, Eq)]
+    pub struct OwnModelView {
+        /// Its id.
+        pub id: ModelId,
+        /// Counts changes; send it back with a change.
+        pub version: u64,
+        /// When it was last changed.
+        pub updated_at: Timestamp,
+    }
+
+    /// A model of the catalog, or of the organization.
     #[derive(Eq)]
     pub struct ModelView {
         /// The provider's name.
@@ -95,6 +185,11 @@ shapes! {
         /// What it can do: `chat`, `embeddings`, `tools`, `json_schema`, `vision`, `reasoning`, `prompt_cache`, `rerank`,
         /// `moderations`, `images`, `speech`, `transcriptions`, `realtime`.
         pub capabilities: Vec<String>,
+        /// What is known of it.
+        pub facts: ModelFactsView,
+        /// The organization's own description; absent: it is the catalog's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub own: Option<OwnModelView>,
         /// The price that holds now for this organization; absent when nobody stated one.
         pub price: Option<PriceView>,
     }

@@ -13,6 +13,7 @@ fn facts() -> Facts {
         deployment: DeploymentId::from_uuid(1),
         upstream: "up-1".to_owned(),
         base: None,
+        facts: None,
     };
     Facts { models: vec![model], endpoint: "/v1/chat/completions".to_owned(), ..Facts::default() }
 }

@@ -147,6 +147,7 @@ pub(super) async fn add(
         base_url: found.base_url.as_deref(),
         secret,
         allows_passthrough: false,
+        data_policy: None,
     };
     let credential = match credentials::insert(cx, tx, permit, draft).await {
         Ok(credential) => credential,
@@ -308,6 +309,7 @@ async fn update(
         base_url: found.base_url.as_deref().or(found.provider.base_url),
         secret,
         allows_passthrough: None,
+        data_policy: None,
     };
     if let Err(failure) = credentials::change(cx, tx, &mut credential, change).await {
         let Failure::Problem(problem) = failure else { return Err(failure) };

@@ -5,6 +5,7 @@
 
 use api::Empty;
 use api::ops::credentials::{ArchiveCredential, CreateCredential, CredentialView, UpdateCredential};
+use domain::credential::DataPolicy;
 use domain::credential::{Credential, SealedSecret, seal_context};
 use domain::id::IdMint as _;
 use domain::{CredentialId, DisplayName, OrganizationId, Permit};
@@ -28,6 +29,7 @@ pub(crate) struct Draft<'a> {
     pub base_url: Option<&'a str>,
     pub secret: Option<&'a str>,
     pub allows_passthrough: bool,
+    pub data_policy: Option<DataPolicy>,
 }
 
 /// What the audit log keeps of a credential.
@@ -50,6 +52,7 @@ pub async fn create(call: Call<CreateCredential>) -> Outcome<Reply<CredentialVie
         base_url: body.base_url.as_deref(),
         secret: body.secret.as_deref(),
         allows_passthrough: body.allows_passthrough,
+        data_policy: body.data_policy,
     };
     let credential = insert(&call.cx, &mut write, &permit, draft).await?;
     let view = view(&mut write, &credential).await?;
@@ -91,6 +94,7 @@ pub(crate) async fn insert(cx: &Cx, tx: &mut WriteTx, permit: &Permit, draft: Dr
         secret: None,
         secret_version: 1,
         allows_passthrough: draft.allows_passthrough,
+        data_policy: draft.data_policy,
         hint: String::new(),
         version: 1,
         created_at: now,
@@ -156,6 +160,7 @@ pub async fn update(call: Call<UpdateCredential>) -> Outcome<Reply<CredentialVie
             base_url: call.body.base_url.as_deref(),
             secret: call.body.secret.as_deref(),
             allows_passthrough: call.body.allows_passthrough,
+            data_policy: call.body.data_policy.as_deref(),
         },
     )
     .await?;
@@ -187,6 +192,20 @@ pub(crate) struct Change<'a> {
     pub base_url: Option<&'a str>,
     pub secret: Option<&'a str>,
     pub allows_passthrough: Option<bool>,
+    /// As the caller writes it; an empty text is nothing said.
+    pub data_policy: Option<&'a str>,
+}
+
+/// Reads what a provider does with data; an empty text is nothing said.
+fn data_policy(text: &str) -> Outcome<Option<DataPolicy>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let known = || DataPolicy::ALL.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", ");
+    match DataPolicy::find(text) {
+        Some(policy) => Ok(Some(policy)),
+        None => Err(Failure::unacceptable("/data_policy", format!("use one of {}, or an empty text", known()))),
+    }
 }
 
 /// Applies a change to the entity; a new origin wants the secret too.
@@ -213,6 +232,9 @@ pub(crate) async fn change(cx: &Cx, tx: &mut Tx, credential: &mut Credential, ch
         set_secret(cx, tx, credential, secret).await?;
     }
     credential.allows_passthrough = change.allows_passthrough.unwrap_or(credential.allows_passthrough);
+    if let Some(text) = change.data_policy {
+        credential.data_policy = data_policy(text)?;
+    }
     credential.updated_at = cx.now();
     Ok(())
 }

@@ -17,7 +17,7 @@ use operation::call::{Call, Reply};
 use operation::cx::Cx;
 use operation::error::{Failure, Outcome};
 use operation::trail::Subject;
-use treasury::commands::models::provider;
+use treasury::commands::models::{provider, upstream_model};
 
 /// A deployment to be created.
 #[derive(Debug)]
@@ -57,6 +57,10 @@ pub async fn create(call: Call<CreateDeployment>) -> Outcome<Reply<DeploymentVie
 pub(crate) async fn insert(cx: &Cx, tx: &mut WriteTx, permit: &Permit, draft: Draft<'_>) -> Outcome<Deployment> {
     let spec = provider(draft.provider)?.spec();
     check_credential(tx, spec, draft.credential).await?;
+    let base_model = match draft.base_model {
+        Some(text) => base_model(tx, text).await?,
+        None => None,
+    };
     let now = cx.now();
     let deployment = Deployment {
         id: DeploymentId::from_uuid(cx.mint.next_uuid()),
@@ -65,7 +69,7 @@ pub(crate) async fn insert(cx: &Cx, tx: &mut WriteTx, permit: &Permit, draft: Dr
         name: draft.name,
         provider: spec.name.to_owned(),
         upstream_model: upstream_model(draft.upstream_model)?,
-        base_model: draft.base_model.map(base_model).transpose()?.flatten(),
+        base_model,
         credential_id: draft.credential,
         is_enabled: draft.is_enabled,
         version: 1,
@@ -104,27 +108,19 @@ async fn check_credential(tx: &mut Tx, spec: &Spec, credential: Option<Credentia
     }
 }
 
-fn upstream_model(text: &str) -> Outcome<String> {
-    let text = text.trim();
-    let length = text.chars().count();
-    if !(1..=256).contains(&length) || text.chars().any(char::is_control) {
-        return Err(Failure::unacceptable("/upstream_model", "use 1 to 256 printable characters"));
-    }
-    Ok(text.to_owned())
-}
-
-/// Reads a model of the catalog; an empty text is none.
-fn base_model(text: &str) -> Outcome<Option<BaseModel>> {
+/// Reads a model of the catalog or of the organization; an empty text is none.
+async fn base_model(tx: &mut Tx, text: &str) -> Outcome<Option<BaseModel>> {
     if text.trim().is_empty() {
         return Ok(None);
     }
     let refused = |detail: String| Failure::unacceptable("/base_model", detail);
     let base = BaseModel::parse(text).map_err(|error| refused(error.to_string()))?;
     let (provider, name) = base.parts();
-    match provider::catalog::find(provider, name) {
-        Some(_) => Ok(Some(base)),
-        None => Err(refused("is not a model of the catalog; the models page lists them, as provider/name".to_owned())),
-    }
+    let is_known =
+        provider::catalog::find(provider, name).is_some() || store::models::find(tx, provider, name).await?.is_some();
+    let unknown =
+        "is no model of the catalog and none that you described; the models page lists both, as provider/name";
+    if is_known { Ok(Some(base)) } else { Err(refused(unknown.to_owned())) }
 }
 
 /// Returns what the catalog has of a deployment's model.
@@ -180,7 +176,7 @@ pub async fn update(call: Call<UpdateDeployment>) -> Outcome<Reply<DeploymentVie
         deployment.upstream_model = upstream_model(model)?;
     }
     if let Some(base) = &call.body.base_model {
-        deployment.base_model = base_model(base)?;
+        deployment.base_model = base_model(&mut write, base).await?;
     }
     if let Some(credential) = call.body.credential_id {
         check_use(&call.caller.actor, &permit)?;

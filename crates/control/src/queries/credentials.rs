@@ -40,6 +40,7 @@ pub(crate) async fn view(tx: &mut Tx, credential: &Credential) -> Outcome<Creden
         hint: credential.hint.clone(),
         has_secret: credential.secret.is_some(),
         allows_passthrough: credential.allows_passthrough,
+        data_policy: credential.data_policy,
         n_deployments: used.len() as u64,
         version: credential.version,
         created_at: credential.created_at,

@@ -19,12 +19,13 @@ mod tries;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::code::GatewayCode;
 use domain::route::{Dropped, FailureClass, StreamFailure, Timeouts};
 use domain::usage::{Routing, Skipped};
 use http::HeaderMap;
 use ingress::Rejection;
 use ingress::admit::Head;
+pub(crate) use ingress::unserved::refuse_losses;
+use ingress::unserved::refuse_without_target;
 use llm::canonical::json::Rest;
 use llm::dialect::Dialect;
 use policy::snapshot::{ModelPolicy, Next as Rule, OrganizationPolicy};
@@ -246,27 +247,4 @@ fn note(meter: &mut Meter, tries: &Tries, again: bool) {
     }
     let worker = meter.worker().clone();
     worker.shared.decisions.note(meter, model, plan, again);
-}
-
-fn refuse_without_target() -> Rejection {
-    Rejection::new(
-        GatewayCode::NoHealthyTarget,
-        "no deployment can serve this model at the moment: each is switched off or lacks a usable credential; an administrator \
-         can mend that in the console",
-    )
-}
-
-fn refuse_reasoning() -> Rejection {
-    let detail = "the conversation holds reasoning that only the vendor reads which made it, no target of that vendor is left, and \
-                  nothing may be left out here; send the conversation without its reasoning, or begin anew";
-    Rejection::new(GatewayCode::RequestInvalid, detail)
-}
-
-/// Refuses to leave out parts of a request.
-fn refuse_losses(paths: &[String]) -> Rejection {
-    let detail = format!(
-        "no target can be told all of this request, and nothing may be left out of it here; remove {}",
-        paths.join(", ")
-    );
-    Rejection::new(GatewayCode::RequestInvalid, detail)
 }

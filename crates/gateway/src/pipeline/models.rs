@@ -10,7 +10,7 @@ use ingress::endpoint::decode_model;
 use llm::dialect::{Dialect, ModelEntry, ModelFacts, Speak as _};
 use policy::Caller;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy};
-use provider::catalog::{Capability, Modality, Model, ModelKind};
+use provider::catalog::{self, Capability, Modality, ModelKind};
 
 use super::reply::Reply;
 use super::resolve::{known, refuse_unknown};
@@ -46,9 +46,12 @@ fn entry(caller: &Caller<'_>, model: &ModelPolicy, now: Timestamp) -> ModelEntry
 
 /// What holds whichever target serves: the smallest window, what all can do, the dearest price.
 fn facts(caller: &Caller<'_>, deployments: &[&DeploymentPolicy], now: Timestamp) -> ModelFacts {
-    let known: Vec<&Model> = deployments.iter().map(|it| known(it)).collect::<Option<_>>().unwrap_or_default();
-    let all = |name: Modality, list: fn(&Model) -> &[Modality]| known.iter().all(|model| list(model).contains(&name));
-    let modalities = |list: fn(&Model) -> &[Modality]| {
+    let known: Vec<&catalog::ModelFacts> =
+        deployments.iter().map(|it| known(it)).collect::<Option<_>>().unwrap_or_default();
+    let all = |name: Modality, list: fn(&catalog::ModelFacts) -> &[Modality]| {
+        known.iter().all(|model| list(model).contains(&name))
+    };
+    let modalities = |list: fn(&catalog::ModelFacts) -> &[Modality]| {
         let named = MODALITIES.iter().filter(|(modality, _)| !known.is_empty() && all(*modality, list));
         named.map(|(_, name)| *name).collect()
     };

@@ -179,8 +179,11 @@ fn recognise(
         return (None, deployment.clone(), scan);
     };
     // What the deployment really is holds for its own model only.
-    let base_model = deployment.base_model.clone().filter(|_| known.model == deployment.upstream_model);
-    let served = DeploymentPolicy { upstream_model: known.model, base_model, ..DeploymentPolicy::clone(deployment) };
+    let is_its_own = known.model == deployment.upstream_model;
+    let base_model = deployment.base_model.clone().filter(|_| is_its_own);
+    let facts = deployment.facts.clone().filter(|_| is_its_own);
+    let served =
+        DeploymentPolicy { upstream_model: known.model, base_model, facts, ..DeploymentPolicy::clone(deployment) };
     (Some(known.counting), Arc::new(served), scan)
 }
 

@@ -16,7 +16,7 @@ use ingress::surface::{Ready, Surface};
 use llm::canonical::json::Rest;
 use policy::Caller;
 use policy::snapshot::{DeploymentPolicy, ModelPolicy};
-use provider::catalog::{self, Model, ModelKind};
+use provider::catalog::{self, ModelFacts, ModelKind};
 use provider::scan::{Scan, scan};
 use provider::task::Task;
 use provider::{Call, Operation};
@@ -119,10 +119,10 @@ pub(crate) fn look_up(
     Ok(wanted)
 }
 
-/// Returns what the catalog has of a deployment's model.
-pub(crate) fn known(deployment: &DeploymentPolicy) -> Option<&'static Model> {
+/// Returns what is known of a deployment's model: what its organization says, else what the catalog has.
+pub(crate) fn known(deployment: &DeploymentPolicy) -> Option<&ModelFacts> {
     let (provider, name) = deployment.known_as();
-    catalog::find(provider, name)
+    deployment.facts.as_deref().or_else(|| catalog::find(provider, name).map(|model| &model.facts))
 }
 
 /// Finds the one model that the key may use and that is known to moderate.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use domain::credential::DataPolicy;
+use domain::model::{ModelFacts, Quantization};
 use domain::price::{PriceSource, Rates};
 use domain::rng::SeededEntropy;
 use domain::route::{Target, Timeouts};
@@ -115,6 +117,7 @@ impl World {
                 base_url: base_url.to_owned(),
                 secret: Some(SealedSecret { version: 1, data_key_version: 1, sealed }),
                 allows_passthrough: false,
+                data_policy: None,
             }));
         }
         self.contents.push(Content::Deployment(Deployment {
@@ -124,6 +127,8 @@ impl World {
             provider: provider.to_owned(),
             upstream_model: upstream_model.clone(),
             base_model: None,
+            facts: None,
+            quantization: None,
             credential,
             is_enabled: true,
         }));
@@ -144,6 +149,29 @@ impl World {
             tiers: Vec::new(),
             images: Vec::new(),
         }));
+    }
+
+    /// Says what a model of a deployment is, and how its numbers are held.
+    pub(crate) fn describe(&mut self, n: u128, facts: Option<&ModelFacts>, quantization: Option<Quantization>) {
+        for content in &mut self.contents {
+            if let Content::Deployment(deployment) = content
+                && deployment.id == deployment_id(n)
+            {
+                deployment.facts = facts.cloned().map(Arc::new);
+                deployment.quantization = quantization;
+            }
+        }
+    }
+
+    /// Says what the provider of a deployment does with what it is sent.
+    pub(crate) fn data_policy(&mut self, n: u128, policy: DataPolicy) {
+        for content in &mut self.contents {
+            if let Content::Credential(credential) = content
+                && credential.id == CredentialId::from_uuid(200 + n)
+            {
+                credential.data_policy = Some(policy);
+            }
+        }
     }
 
     /// Says which model of the catalog a deployment really is, and gives that one a price of its own: $3 a million for input, $6 for

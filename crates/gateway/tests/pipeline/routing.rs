@@ -1,5 +1,7 @@
 //! Routes as trees with rules, and what requests may ask of them: who is called, in which order, and how it is explained.
 
+use domain::credential::DataPolicy;
+use domain::model::Quantization;
 use domain::route::{Dropped, FailureClass, Fallback, Hedge, Node, Overrides, RetryBudget, Rules, Shadow, Timeouts};
 use domain::usage::{AttemptOutcome, SkipReason};
 use serde_json::{Value, json};
@@ -166,6 +168,63 @@ async fn a_request_may_choose_among_the_targets_and_upstreams_do_not_see_it() {
     }
 }
 
+/// The targets of the route: of `one` nobody said anything, `two` is what the table says.
+fn stated(policy: Option<DataPolicy>, quantization: Option<Quantization>) -> World {
+    let mut world = world(Rules::default());
+    if let Some(policy) = policy {
+        world.data_policy(2, policy);
+    }
+    world.describe(2, None, quantization);
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_choose_by_what_a_provider_does_with_data_and_how_a_model_is_held() {
+    use DataPolicy::{MayTrain, NoTraining, ZeroRetention};
+    let deny = json!({"provider": {"data_collection": "deny"}});
+    let zdr = json!({"provider": {"zdr": true}});
+    let fp8 = json!({"provider": {"quantizations": ["fp8", "bf16"]}});
+    let unknown = json!({"provider": {"quantizations": ["unknown"]}});
+    let cases = [
+        (&deny, stated(Some(NoTraining), None), Ok("b.test")),
+        (&deny, stated(Some(ZeroRetention), None), Ok("b.test")),
+        (&deny, stated(Some(MayTrain), None), Err(SkipReason::DataPolicy)),
+        (&deny, stated(None, None), Err(SkipReason::DataPolicy)),
+        (&zdr, stated(Some(NoTraining), None), Err(SkipReason::DataPolicy)),
+        (&zdr, stated(Some(ZeroRetention), None), Ok("b.test")),
+        (&fp8, stated(None, Some(Quantization::Fp8)), Ok("b.test")),
+        (&fp8, stated(None, Some(Quantization::Int4)), Err(SkipReason::Quantization)),
+        (&fp8, stated(None, None), Err(SkipReason::Quantization)),
+        (&unknown, stated(None, Some(Quantization::Fp8)), Ok("a.test")),
+    ];
+    for (more, world, expected) in cases {
+        let bench = Bench::of(&world);
+        for host in ["a.test", "b.test"] {
+            bench.upstreams.play(host, openai_whole());
+        }
+        let told = bench.ask(ask("smart", more)).await;
+        match expected {
+            Ok(host) => {
+                assert_eq!((told.status.as_u16(), bench.upstreams.hosts()), (200, vec![host.to_owned()]), "{more}");
+            }
+            Err(reason) => {
+                assert_eq!((told.status.as_u16(), told.code()), (400, "request_invalid".to_owned()), "{more}");
+                let word = if reason == SkipReason::DataPolicy { "does with data" } else { "quantization" };
+                assert!(told.text().contains(word), "{}", told.text());
+                assert_eq!(
+                    bench.upstreams.hosts(),
+                    Vec::<String>::new(),
+                    "nothing is sent to whom nobody knows: {more}"
+                );
+                let event = bench.event().await;
+                let reasons: Vec<_> =
+                    event.routing.as_ref().expect("a routing").skipped.iter().map(|it| it.reason).collect();
+                assert_eq!(reasons, [reason, reason], "{more}");
+            }
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_surface_lets_a_request_choose_or_says_that_it_cannot() {
     let ask = |path: &str, body: &Value| Ask::post(path, body.to_string());
@@ -197,10 +256,11 @@ async fn every_surface_lets_a_request_choose_or_says_that_it_cannot() {
     for (path, body, param) in [
         (
             "/v1/embeddings",
-            json!({"model": "smart", "input": "a", "provider": {"data_collection": "deny"}}),
-            "data_collection",
+            json!({"model": "smart", "input": "a", "provider": {"data_collection": "never"}}),
+            "`allow` or `deny`",
         ),
-        ("/v1/embeddings", json!({"model": "smart", "input": "a", "provider": {"zdr": true}}), "provider"),
+        ("/v1/embeddings", json!({"model": "smart", "input": "a", "provider": {"quantizations": ["fp9"]}}), "fp9"),
+        ("/v1/embeddings", json!({"model": "smart", "input": "a", "provider": {"preferred": true}}), "provider"),
         (
             "/v1beta/models/smart:embedContent",
             json!({"content": {"parts": [{"text": "a"}]}, "provider": {}}),

@@ -64,6 +64,8 @@ fn route(tree: Node) -> ModelPolicy {
         provider: "echo".to_owned(),
         upstream_model: format!("m{n}"),
         base_model: None,
+        facts: None,
+        quantization: None,
         credential: (n == 5).then(|| CredentialId::from_uuid(9)),
         is_enabled: n != 4,
     };

@@ -51,6 +51,8 @@ fn compile(targets: &[Target], tree: Option<&Node>, rules: &Rules) -> ModelPolic
             provider: "echo".to_owned(),
             upstream_model: "echo-1".to_owned(),
             base_model: None,
+            facts: None,
+            quantization: None,
             credential: CredentialUse::None,
             is_enabled: n <= 90,
         })

@@ -1,9 +1,12 @@
 //! Contents of resources: bytes ⇄ [`Content`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::credential::DataPolicy;
 use domain::image::{ImageKind, ImageRate};
+use domain::model::{Capability, Modality, ModelFacts, ModelKind, Quantization};
 use domain::price::{LongContextRates, ModalRates, PriceSource, Rates, ServiceTier, TierRates, UnitRates};
 use domain::route::{Document, Node, Rules, Target, Timeouts};
 use domain::secret::{Kid, TokenMac};
@@ -201,6 +204,8 @@ fn credential(it: v1::Credential) -> Result<Credential, WireError> {
         },
         secret: it.secret.map(|secret| sealed("secret", secret)).transpose()?,
         allows_passthrough: it.allows_passthrough,
+        // A word of a later day promises nothing that this build knows.
+        data_policy: it.data_policy.as_deref().and_then(DataPolicy::find),
     })
 }
 
@@ -212,6 +217,7 @@ fn credential_message(it: &Credential) -> v1::Credential {
         base_url: it.base_url.clone(),
         secret: it.secret.as_ref().map(sealed_message),
         allows_passthrough: it.allows_passthrough,
+        data_policy: it.data_policy.map(|policy| policy.to_string()),
     }
 }
 
@@ -227,6 +233,8 @@ fn deployment(it: v1::Deployment) -> Result<Deployment, WireError> {
         provider: bounded("provider", it.provider, MAX_TEXT)?,
         upstream_model: bounded("upstream_model", it.upstream_model, MAX_TEXT)?,
         base_model: base_model(it.base_model.as_deref())?,
+        facts: it.facts.as_ref().and_then(facts).map(Arc::new),
+        quantization: it.quantization.as_deref().and_then(Quantization::find),
         credential: optional_id("credential_id", it.credential_id.as_ref())?,
         is_enabled: it.enabled,
     })
@@ -242,6 +250,35 @@ fn deployment_message(it: &Deployment) -> v1::Deployment {
         credential_id: it.credential.map(|id| id.to_string()),
         enabled: it.is_enabled,
         base_model: it.base_model.as_ref().map(ToString::to_string),
+        facts: it.facts.as_deref().map(facts_message),
+        quantization: it.quantization.map(|it| it.to_string()),
+    }
+}
+
+/// Reads what is said of a model; nothing where its kind is of a later day than this build.
+fn facts(it: &v1::ModelFacts) -> Option<ModelFacts> {
+    let modalities = |words: &[String]| words.iter().filter_map(|word| Modality::find(word)).collect();
+    Some(ModelFacts {
+        kind: ModelKind::find(&it.kind)?,
+        context_tokens: it.context_tokens,
+        max_output_tokens: it.max_output_tokens,
+        capabilities: it.capabilities.iter().filter_map(|word| Capability::find(word)).collect(),
+        input: modalities(&it.input),
+        output: modalities(&it.output),
+        dimensions: it.dimensions,
+    })
+}
+
+fn facts_message(it: &ModelFacts) -> v1::ModelFacts {
+    let modalities = |list: &[Modality]| list.iter().map(ToString::to_string).collect();
+    v1::ModelFacts {
+        kind: it.kind.to_string(),
+        context_tokens: it.context_tokens,
+        max_output_tokens: it.max_output_tokens,
+        capabilities: it.capabilities.iter().map(ToString::to_string).collect(),
+        input: modalities(&it.input),
+        output: modalities(&it.output),
+        dimensions: it.dimensions,
     }
 }
 

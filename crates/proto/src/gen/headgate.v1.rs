@@ -118,6 +118,9 @@ pub struct Credential {
     /// Calls to the provider's own API may be signed with it.
     #[prost(bool, tag = "6")]
     pub allows_passthrough: bool,
+    /// "may_train", "no_training" or "zero_retention"; absent: nobody said.
+    #[prost(string, optional, tag = "7")]
+    pub data_policy: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Deployment {
@@ -140,6 +143,31 @@ pub struct Deployment {
     /// The model of the catalog that it really is, as "provider/name"; absent: the upstream's name says it.
     #[prost(string, optional, tag = "8")]
     pub base_model: ::core::option::Option<::prost::alloc::string::String>,
+    /// What the organization says of the model; absent: the catalog knows, or nobody.
+    #[prost(message, optional, tag = "9")]
+    pub facts: ::core::option::Option<ModelFacts>,
+    /// How the numbers are held, in the words of OpenRouter's `quantizations`.
+    #[prost(string, optional, tag = "10")]
+    pub quantization: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// What is known of a model. Words that a node does not know are passed over.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ModelFacts {
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// Input and output together.
+    #[prost(uint64, tag = "2")]
+    pub context_tokens: u64,
+    #[prost(uint64, optional, tag = "3")]
+    pub max_output_tokens: ::core::option::Option<u64>,
+    #[prost(string, repeated, tag = "4")]
+    pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "5")]
+    pub input: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "6")]
+    pub output: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(uint32, optional, tag = "7")]
+    pub dimensions: ::core::option::Option<u32>,
 }
 /// In milliseconds; absent: the node's defaults.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -24,7 +24,7 @@ use super::{
     Surface, anthropic, betas, openai, prepare, rules,
 };
 use crate::auth::Scheme;
-use crate::catalog::Model;
+use crate::catalog::ModelFacts;
 use crate::media::Fetches;
 use crate::task::INVOKE_EMBED;
 use crate::wire::event_stream::{Frame, Reader};
@@ -122,7 +122,7 @@ impl Provider for Bedrock {
         found
     }
 
-    fn request_options(&self, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
+    fn request_options(&self, upstream_model: &str, model: Option<&ModelFacts>) -> RequestOptions {
         prepare::resold_options(self.spec(), upstream_model, model)
     }
 

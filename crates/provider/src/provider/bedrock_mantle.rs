@@ -15,7 +15,7 @@ use super::{
     rules,
 };
 use crate::auth::Scheme;
-use crate::catalog::Model;
+use crate::catalog::ModelFacts;
 use crate::media::Fetches;
 use crate::wire::{CONVERSE, Wire as _};
 
@@ -82,7 +82,7 @@ impl Provider for BedrockMantle {
         &BEDROCK_MANTLE.0
     }
 
-    fn request_options(&self, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
+    fn request_options(&self, upstream_model: &str, model: Option<&ModelFacts>) -> RequestOptions {
         prepare::resold_options(self.spec(), upstream_model, model)
     }
 

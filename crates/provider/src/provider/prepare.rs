@@ -8,11 +8,11 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USE
 use http::{Method, Request};
 use memchr::memmem;
 
-use super::rules::{Rule, Subject};
+use super::rules::Rule;
 use super::{
     Call, Operation, Place, PrepareError, Prepared, Relay, Spec, Speech, Surface, Target, WIRE_DIALECT, count, rules,
 };
-use crate::catalog::{self, Capability, Model};
+use crate::catalog::{self, Capability, ModelFacts};
 use crate::scan::{Patch, Proofs};
 use llm::canonical::content::{Content, Role};
 use llm::canonical::error::EncodeError;
@@ -84,10 +84,10 @@ pub(super) fn prepare(
             (with_model(call, model, place), Relay::Embeddings, Some(call))
         }
     };
-    let (provider, model) = target.known_as(spec.name);
-    let mut body = rules::apply(body, known, spec.quirks.rules, Subject { provider, model }, place, &mut losses);
+    let subject = target.subject(spec.name);
+    let mut body = rules::apply(body, known, spec.quirks.rules, subject, place, &mut losses);
     if spec.quirks.stream_options && !takes_options {
-        body = rules::apply(body, known, TOO_OLD, Subject { provider, model }, place, &mut losses);
+        body = rules::apply(body, known, TOO_OLD, subject, place, &mut losses);
     }
     let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
@@ -101,8 +101,7 @@ pub(super) fn prepare(
 /// neither stays, and so does what Responses cannot do.
 pub(super) fn fullest(spec: &Spec, call: &Call<'_>, target: &Target<'_>, usual: Speech) -> Speech {
     let Operation::Chat(client @ (Dialect::AnthropicMessages | Dialect::Gemini)) = call.operation else { return usual };
-    let (provider, model) = target.known_as(spec.name);
-    let family = Subject { provider, model }.family();
+    let family = target.subject(spec.name).family();
     let is_reasoning = spec.quirks.reasons_on_responses.iter().any(|prefix| family.starts_with(prefix));
     let is_there = !spec.quirks.responses_since.is_some_and(|since| target.base.is_before(since));
     let is_able = is_reasoning && is_there && call.scan.n.unwrap_or(1) <= 1;
@@ -241,7 +240,7 @@ fn headers(spec: &Spec, call: &Call<'_>, is_stream: bool) -> HeaderMap {
 
 /// What a translation must know of a model, from the provider's quirks and the catalog. An unknown model gets what current
 /// models of its dialect take.
-pub(super) fn request_options(spec: &Spec, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
+pub(super) fn request_options(spec: &Spec, upstream_model: &str, model: Option<&ModelFacts>) -> RequestOptions {
     let can = |capability| model.is_none_or(|model| model.can(capability));
     // The third generation and earlier had neither schemas nor thinking; their names still reach compatible servers.
     let is_old = ["claude-3", "claude-2", "claude-instant"].iter().any(|prefix| upstream_model.starts_with(prefix));
@@ -270,17 +269,18 @@ pub(super) fn request_options(spec: &Spec, upstream_model: &str, model: Option<&
 
 /// What a translation must know of a model that a cloud resells: its vendor's name is inside the cloud's
 /// (`us.anthropic.claude-sonnet-4-5-20250929-v1:0`, an ARN that ends in it, `claude-sonnet-4-5@20250929`).
-pub(super) fn resold_options(spec: &Spec, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
+pub(super) fn resold_options(spec: &Spec, upstream_model: &str, model: Option<&ModelFacts>) -> RequestOptions {
     let name = resold_name(upstream_model);
-    request_options(spec, &name, model.or_else(|| catalog::find("anthropic", &name)))
+    request_options(spec, &name, model.or_else(|| catalog::find("anthropic", &name).map(|model| &model.facts)))
 }
 
 /// Finds a model in the catalog: the provider's own entry, or of Claude resold its maker's.
-pub(super) fn known_model(provider: &str, upstream_model: &str) -> Option<&'static Model> {
-    catalog::find(provider, upstream_model).or_else(|| {
+pub(super) fn known_model(provider: &str, upstream_model: &str) -> Option<&'static ModelFacts> {
+    let of_maker = || {
         let is_claude = upstream_model.contains("claude");
         is_claude.then(|| catalog::find("anthropic", &resold_name(upstream_model))).flatten()
-    })
+    };
+    catalog::find(provider, upstream_model).or_else(of_maker).map(|model| &model.facts)
 }
 
 fn resold_name(upstream_model: &str) -> String {

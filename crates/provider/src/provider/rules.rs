@@ -12,7 +12,7 @@ use memchr::memmem;
 
 use super::bare::{self, Refused};
 use super::{Call, Place, prepare};
-use crate::catalog::{Capability, Model, ModelKind};
+use crate::catalog::{Capability, ModelFacts, ModelKind};
 use crate::scan::{quote, visit_fields};
 
 /// One rule.
@@ -133,13 +133,15 @@ pub(super) struct Subject<'a> {
     pub(super) provider: &'a str,
     /// As the upstream names it.
     pub(super) model: &'a str,
+    /// What its organization says of it.
+    pub(super) facts: Option<&'a ModelFacts>,
 }
 
 impl<'a> Subject<'a> {
     /// Says whether the model takes no sampling; `None` of a model that the catalog does not have.
     fn is_unsampled(self) -> Option<bool> {
-        let is_it = |model: &Model| model.kind == ModelKind::Chat && !model.can(Capability::Sampling);
-        prepare::known_model(self.provider, self.model).map(is_it)
+        let is_it = |model: &ModelFacts| model.kind == ModelKind::Chat && !model.can(Capability::Sampling);
+        self.facts.or_else(|| prepare::known_model(self.provider, self.model)).map(is_it)
     }
 
     /// The maker's own name of the model: without what stands in front of it at whoever resells it.
@@ -281,7 +283,7 @@ mod tests {
     const PLAIN: Place = Place::new(Surface::Wire, "/x");
 
     fn of(model: &str) -> Subject<'_> {
-        Subject { provider: "openai", model }
+        Subject { provider: "openai", model, facts: None }
     }
 
     fn applied(body: &str, rules: &[Rule], place: &Place) -> (String, Vec<String>) {
@@ -332,7 +334,7 @@ mod tests {
     fn sent(provider: &str, model: &str, body: &str) -> (String, Vec<String>) {
         let rules = crate::find(provider).unwrap().spec().quirks.rules;
         let mut losses = Vec::new();
-        let subject = Subject { provider, model };
+        let subject = Subject { provider, model, facts: None };
         let body = apply(Bytes::from(body.to_owned()), None, rules, subject, &PLAIN, &mut losses);
         (String::from_utf8(body.to_vec()).unwrap(), losses.iter().map(|loss| loss.path.to_string()).collect())
     }

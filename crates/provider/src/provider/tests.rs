@@ -41,7 +41,7 @@ impl Case {
     fn prepared(&self, provider: &str, base: &str, model: &str) -> Result<Prepared, PrepareError> {
         let provider = find(provider).unwrap();
         let base = Base::parse(provider.spec(), base).unwrap();
-        provider.prepare(&self.call(), &Target { base: &base, upstream_model: model, base_model: None })
+        provider.prepare(&self.call(), &Target { base: &base, upstream_model: model, base_model: None, facts: None })
     }
 
     fn local(&self, model: &str) -> Result<LocalAnswer, PrepareError> {
@@ -550,7 +550,7 @@ fn sent_of(case: &Case, provider: &str, base: &str, model: &str) -> Value {
     let call = Call { inlined: Some(&inlined), ..case.call() };
     json_of(
         provider
-            .prepare(&call, &Target { base: &base, upstream_model: model, base_model: None })
+            .prepare(&call, &Target { base: &base, upstream_model: model, base_model: None, facts: None })
             .unwrap()
             .request
             .body(),

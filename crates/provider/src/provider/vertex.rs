@@ -13,7 +13,7 @@ use super::{
     Call, FromVariables, Place, Prefill, Prepared, Provider, Quirks, Spec, Speech, Surface, anthropic, betas, prepare,
 };
 use crate::auth::Scheme;
-use crate::catalog::Model;
+use crate::catalog::ModelFacts;
 use crate::media::Fetches;
 use crate::task::{PREDICT_EMBED, PREDICT_IMAGE, Task};
 
@@ -95,7 +95,7 @@ impl Provider for Vertex {
         FromVariables { base_url: Some(base_url), ..found }
     }
 
-    fn request_options(&self, upstream_model: &str, model: Option<&Model>) -> RequestOptions {
+    fn request_options(&self, upstream_model: &str, model: Option<&ModelFacts>) -> RequestOptions {
         prepare::resold_options(self.spec(), upstream_model, model)
     }
 

@@ -13,7 +13,7 @@ fn sent(provider: &str, base: &str, task: Operation, model: &str, body: &str) ->
     let scan = if multipart::is_form(&body) { multipart::scan(&body).unwrap() } else { scan(&body).unwrap() };
     let headers = HeaderMap::new();
     let call = Call { operation: task, body: &body, scan: &scan, headers: &headers, inlined: None };
-    provider.prepare(&call, &Target { base: &base, upstream_model: model, base_model: None })
+    provider.prepare(&call, &Target { base: &base, upstream_model: model, base_model: None, facts: None })
 }
 
 fn body_of(prepared: &Prepared) -> Value {

@@ -117,6 +117,7 @@ async fn a_bad_object_is_named_while_the_good_ones_of_its_revision_apply_and_it_
         secret: Some(SealedSecret { key_version: 1, ciphertext: vec![9; 60] }),
         secret_version: 1,
         allows_passthrough: false,
+        data_policy: None,
         hint: String::new(),
         version: 1,
         created_at: now,

@@ -35,6 +35,7 @@ async fn new_credential(bed: &Bed, name: &str) -> Credential {
         secret: Some(SealedSecret { key_version: 1, ciphertext: vec![1; 48] }),
         secret_version: 1,
         allows_passthrough: false,
+        data_policy: None,
         hint: String::new(),
         version: 1,
         created_at: now,

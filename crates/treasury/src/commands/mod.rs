@@ -6,5 +6,6 @@ pub mod budgets;
 pub mod kill_switches;
 pub mod ledger;
 pub mod models;
+pub mod prices;
 pub mod rate_limits;
 pub mod reconciliations;

@@ -1,17 +1,23 @@
-//! Own prices: facts of their date, added and never changed.
+//! What an organization says of models: a model that the catalog lacks, or one of the catalog as the organization has it.
+//!
+//! Nodes are told with the deployments that serve the model, in the same revision.
 
-use api::ops::models::{
-    ImageRateView, LongContextRatesView, PriceView, RatesView, SetPrice, TierRatesView, UnitRatesView,
-};
+use api::Empty;
+use api::ops::models::{AddModel, ModelFactsView, ModelView, RemoveModel, UpdateModel};
+use domain::ModelId;
 use domain::id::IdMint as _;
-use domain::image::{ImageKind, ImageRate, parse_word};
-use domain::price::{LongContextRates, ModalRates, PriceSource, PriceVersion, Rates, TierRates, UnitRates};
-use domain::{NanoUsd, Price, PriceId};
-
-use operation::call::{Call, Reply};
+use domain::model::{Capability, Modality, ModelFacts, ModelKind, OwnModel};
+use operation::call::{Call, Reply, Write};
 use operation::error::{Failure, Outcome};
 use operation::trail::Subject;
 use provider::Provider;
+
+use crate::queries::models::own_view;
+
+/// The longest context accepted, in tokens.
+const MAX_CONTEXT: u64 = 1_000_000_000;
+/// The longest vectors accepted.
+const MAX_DIMENSIONS: u32 = 100_000;
 
 /// Finds a provider by the name in a body.
 pub fn provider(name: &str) -> Outcome<&'static dyn Provider> {
@@ -21,143 +27,128 @@ pub fn provider(name: &str) -> Outcome<&'static dyn Provider> {
     })
 }
 
-/// The dearest price accepted: 100 000 dollars per million tokens.
-const MAX_NANOS: i64 = 100_000_000_000_000;
-/// Most kinds of pictures of one price.
-const MAX_IMAGE_RATES: usize = 64;
-/// The dearest unit accepted: 1 000 dollars.
-const MAX_UNIT_NANOS: i64 = 1_000_000_000_000;
+/// Reads the name of a model at its provider.
+pub fn upstream_model(text: &str) -> Outcome<String> {
+    let text = text.trim();
+    if !(1..=256).contains(&text.chars().count()) || text.chars().any(char::is_control) {
+        return Err(Failure::unacceptable("/upstream_model", "use 1 to 256 printable characters"));
+    }
+    Ok(text.to_owned())
+}
 
-/// Sets an own price of a model from a date on.
-pub async fn set_price(call: Call<SetPrice>) -> Outcome<Reply<PriceView>> {
-    let now = call.now();
+/// Describes a model.
+pub async fn add(call: Call<AddModel>) -> Outcome<Reply<ModelView>> {
     let body = &call.body;
-    let effective_at = body.effective_at.unwrap_or(now);
-    if effective_at < now {
-        return Err(Failure::unacceptable("/effective_at", "must not be in the past: what was billed stays as it was"));
-    }
     let provider = provider(&body.provider)?.spec().name;
-    let upstream_model = body.upstream_model.trim();
-    if upstream_model.is_empty() || upstream_model.chars().count() > 256 {
-        return Err(Failure::unacceptable("/upstream_model", "use 1 to 256 characters"));
-    }
-    let long_context = long_context_rates(&body.long_context, "")?;
-    let tiers = body.tiers.iter().enumerate().map(|(at, view)| tier(view, at)).collect::<Outcome<Vec<_>>>()?;
-    let units = unit_rates(&body.usd_per_unit)?;
-    let images = image_rates(&body.images)?;
+    let facts = facts(&body.facts)?;
     let mut write = call.write().await?;
     let permit = write.permit();
-    let price = PriceVersion {
-        id: PriceId::from_uuid(call.cx.mint.next_uuid()),
+    if store::models::count(&mut write).await? >= OwnModel::MAX {
+        return Err(Failure::unacceptable("", format!("an organization describes at most {} models", OwnModel::MAX)));
+    }
+    let now = call.now();
+    let model = OwnModel {
+        id: ModelId::from_uuid(call.cx.mint.next_uuid()),
         organization_id: permit.organization(),
         provider: provider.to_owned(),
-        upstream_model: upstream_model.to_owned(),
-        effective_at,
-        source: PriceSource::Own,
-        rates: Rates { units, ..rates(&body.usd_per_million_tokens, "")? },
-        long_context,
-        tiers,
-        images,
+        upstream_model: upstream_model(&body.upstream_model)?,
+        facts,
+        quantization: body.facts.quantization,
+        version: 1,
         created_at: now,
+        updated_at: now,
     };
-    if !store::prices::insert(&mut write, &permit, &price).await? {
-        return Err(Failure::conflict("An own price of this model from this very moment exists already."));
-    }
-    let view = PriceView::from(price);
-    let name = format!("{}/{}", view.provider, view.upstream_model);
-    let id = view.id.map_or_else(String::new, |id| id.to_string());
-    write.audit(Subject::new("price", id, name).created("price.set", &view));
+    store::models::insert(&mut write, &permit, &model).await?;
+    let view = view(&mut write, &call, &model).await?;
+    write.audit(subject(&model).created("model.add", &view));
     write.commit(view).await
 }
 
-fn tier(view: &TierRatesView, at: usize) -> Outcome<TierRates> {
-    let pointer = format!("/tiers/{at}");
-    let rates = rates(&view.usd_per_million_tokens, &pointer)?;
-    Ok(TierRates { tier: view.tier, rates, long_context: long_context_rates(&view.long_context, &pointer)? })
-}
-
-fn long_context_rates(views: &[LongContextRatesView], place: &str) -> Outcome<Vec<LongContextRates>> {
-    let mut read: Vec<LongContextRates> = Vec::with_capacity(views.len());
-    for (at, long) in views.iter().enumerate() {
-        let pointer = format!("{place}/long_context/{at}");
-        if read.last().is_some_and(|last| last.above_input_tokens >= long.above_input_tokens) {
-            return Err(Failure::unacceptable(&pointer, "bounds must ascend"));
-        }
-        let rates = rates(&long.usd_per_million_tokens, &pointer)?;
-        read.push(LongContextRates { above_input_tokens: long.above_input_tokens, rates });
+/// Describes it anew.
+pub async fn update(call: Call<UpdateModel>) -> Outcome<Reply<ModelView>> {
+    let seen = call.seen_version(call.body.version)?;
+    let mut write = call.write().await?;
+    let permit = write.permit();
+    let mut model = store::models::get(&mut write, call.path.model_id).await?;
+    let before = view(&mut write, &call, &model).await?;
+    model.version = seen;
+    if let Some(said) = &call.body.facts {
+        model.facts = facts(said)?;
+        model.quantization = said.quantization;
     }
-    Ok(read)
+    model.updated_at = call.now();
+    model.version = store::models::update(&mut write, &permit, &model).await?;
+    let after = view(&mut write, &call, &model).await?;
+    write.audit(subject(&model).changed("model.update", &before, &after));
+    write.commit(after).await
 }
 
-fn image_rates(views: &[ImageRateView]) -> Outcome<Vec<ImageRate>> {
-    if views.len() > MAX_IMAGE_RATES {
-        return Err(Failure::unacceptable("/images", "use at most 64 kinds"));
+/// Forgets the description.
+pub async fn remove(call: Call<RemoveModel>) -> Outcome<Reply<Empty>> {
+    let mut write = call.write().await?;
+    let permit = write.permit();
+    let model = store::models::get(&mut write, call.path.model_id).await?;
+    let before = view(&mut write, &call, &model).await?;
+    store::models::delete(&mut write, &permit, &model).await?;
+    write.audit(subject(&model).removed("model.remove", &before));
+    write.commit(Empty {}).await
+}
+
+fn subject(model: &OwnModel) -> Subject {
+    Subject::new("model", model.id, format!("{}/{}", model.provider, model.upstream_model))
+}
+
+async fn view(write: &mut Write<'_>, call: &operation::call::Head, model: &OwnModel) -> Outcome<ModelView> {
+    let book = store::prices::list_by_model(write, &model.provider, &model.upstream_model).await?;
+    Ok(own_view(model, &book, call.now()))
+}
+
+/// Reads what is said; what is absent follows from the kind.
+fn facts(view: &ModelFactsView) -> Outcome<ModelFacts> {
+    let wrong = |field: &str, detail: String| Err(Failure::unacceptable(&format!("/facts/{field}"), detail));
+    let kind = view.kind.unwrap_or(ModelKind::Chat);
+    if !(1..=MAX_CONTEXT).contains(&view.context_tokens) {
+        return wrong("context_tokens", format!("use 1 to {MAX_CONTEXT}"));
     }
-    let word = |pointer: String, text: &Option<String>| match text.as_deref() {
-        None => Ok(None),
-        Some(text) => match parse_word(text) {
-            Some(word) => Ok(Some(word)),
-            None => Err(Failure::unacceptable(&pointer, "use a word such as 1024x1792 or hd, of at most 24 letters")),
-        },
-    };
-    let mut rates: Vec<ImageRate> = Vec::with_capacity(views.len());
-    for (at, view) in views.iter().enumerate() {
-        let pointer = format!("/images/{at}");
-        let size = word(format!("{pointer}/size"), &view.size)?;
-        let kind = ImageKind { size, quality: word(format!("{pointer}/quality"), &view.quality)? };
-        if kind.is_empty() {
-            return Err(Failure::unacceptable(&pointer, "give a size, a quality or both"));
-        }
-        if rates.iter().any(|known| known.kind == kind) {
-            return Err(Failure::unacceptable(&pointer, "this kind has a price already"));
-        }
-        let nanos = view.usd.as_nanos();
-        if !(0..=MAX_UNIT_NANOS).contains(&nanos) {
-            return Err(Failure::unacceptable(&format!("{pointer}/usd"), "use 0 to 1000 dollars"));
-        }
-        rates.push(ImageRate { kind, each: Price::per_million(nanos * 1_000_000) });
+    if view.max_output_tokens.is_some_and(|most| !(1..=view.context_tokens).contains(&most)) {
+        return wrong("max_output_tokens", "use 1 up to context_tokens".to_owned());
     }
-    Ok(rates)
+    if view.dimensions.is_some_and(|length| !(1..=MAX_DIMENSIONS).contains(&length)) {
+        return wrong("dimensions", format!("use 1 to {MAX_DIMENSIONS}"));
+    }
+    let capabilities = match (&view.capabilities, kind) {
+        (Some(list), _) => once_each(list),
+        (None, ModelKind::Chat) => vec![Capability::Tools, Capability::JsonSchema, Capability::Sampling],
+        (None, _) => Vec::new(),
+    };
+    let (reads, writes) = usual(kind);
+    let input = view.input.as_deref().map_or_else(|| vec![reads], once_each);
+    let output = view.output.as_deref().map_or_else(|| vec![writes], once_each);
+    if input.is_empty() || output.is_empty() {
+        return wrong(
+            if input.is_empty() { "input" } else { "output" },
+            "name at least one, or leave it out".to_owned(),
+        );
+    }
+    let (context_tokens, max_output_tokens) = (view.context_tokens, view.max_output_tokens);
+    Ok(ModelFacts { kind, context_tokens, max_output_tokens, capabilities, input, output, dimensions: view.dimensions })
 }
 
-pub(crate) fn unit_rates(view: &UnitRatesView) -> Outcome<UnitRates> {
-    let read = |name: &str, amount: Option<NanoUsd>| match amount.map(NanoUsd::as_nanos) {
-        None => Ok(None),
-        Some(nanos @ 0..=MAX_UNIT_NANOS) => Ok(Some(Price::per_million(nanos * 1_000_000))),
-        Some(_) => Err(Failure::unacceptable(&format!("/usd_per_unit/{name}"), "use 0 to 1000 dollars")),
-    };
-    Ok(UnitRates {
-        image: read("image", view.image)?,
-        audio_second: read("audio_second", view.audio_second)?,
-        character: read("character", view.character)?,
-        search: read("search", view.search)?,
-        page: read("page", view.page)?,
-    })
+/// What models of a kind read and write.
+const fn usual(kind: ModelKind) -> (Modality, Modality) {
+    match kind {
+        ModelKind::Chat | ModelKind::Rerank | ModelKind::Moderation => (Modality::Text, Modality::Text),
+        ModelKind::Embedding => (Modality::Text, Modality::Vector),
+        ModelKind::Image => (Modality::Text, Modality::Image),
+        ModelKind::Speech => (Modality::Text, Modality::Audio),
+        ModelKind::Transcription => (Modality::Audio, Modality::Text),
+        ModelKind::Realtime => (Modality::Audio, Modality::Audio),
+    }
 }
 
-pub(crate) fn rates(view: &RatesView, pointer: &str) -> Outcome<Rates> {
-    let read = |name: &str, amount: NanoUsd| {
-        if (0..=MAX_NANOS).contains(&amount.as_nanos()) {
-            return Ok(Price::per_million(amount.as_nanos()));
-        }
-        Err(Failure::unacceptable(&format!("{pointer}/usd_per_million_tokens/{name}"), "use 0 to 100000 dollars"))
-    };
-    let read_opt = |name: &str, amount: Option<NanoUsd>| amount.map(|amount| read(name, amount)).transpose();
-    Ok(Rates {
-        input: read("input", view.input)?,
-        cached_input: read_opt("cached_input", view.cached_input)?,
-        cache_write_5m: read_opt("cache_write_5m", view.cache_write_5m)?,
-        cache_write_1h: read_opt("cache_write_1h", view.cache_write_1h)?,
-        output: read("output", view.output)?,
-        reasoning: read_opt("reasoning", view.reasoning)?,
-        units: UnitRates::default(),
-        modal: ModalRates {
-            audio_input: read_opt("audio_input", view.audio_input)?,
-            cached_audio_input: read_opt("cached_audio_input", view.cached_audio_input)?,
-            audio_output: read_opt("audio_output", view.audio_output)?,
-            image_input: read_opt("image_input", view.image_input)?,
-            cached_image_input: read_opt("cached_image_input", view.cached_image_input)?,
-            image_output: read_opt("image_output", view.image_output)?,
-        },
-    })
+fn once_each<T: Copy + Ord>(list: &[T]) -> Vec<T> {
+    let mut list = list.to_vec();
+    list.sort_unstable();
+    list.dedup();
+    list
 }

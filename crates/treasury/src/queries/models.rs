@@ -1,9 +1,14 @@
 //! What can be used and what it costs: providers, the catalog, the organization's price book.
 
-use api::ops::models::{ListModels, ListPrices, ListProviders, ModelView, PriceView, ProviderView};
+use std::collections::HashSet;
+
+use api::ops::models::{
+    ListModels, ListPrices, ListProviders, ModelFactsView, ModelView, OwnModelView, PriceView, ProviderView,
+};
+use domain::model::{OwnModel, Quantization};
 use domain::price::{PriceSource, PriceVersion};
 use domain::{Page, Timestamp};
-use provider::catalog::{Capability, Modality, Model, ModelKind};
+use provider::catalog::{Capability, Modality, Model, ModelFacts, ModelKind};
 
 use operation::call::{Call, Reply};
 use operation::error::Outcome;
@@ -29,18 +34,75 @@ pub async fn models(call: Call<ListModels>) -> Outcome<Reply<Page<ModelView>>> {
     let (limit, now) = (operation::page::limit(call.query.limit)?, call.now());
     let mut tx = call.read().await?;
     let book = store::prices::load(&mut tx, None).await?;
+    let own = store::models::load(&mut tx, None).await?;
     let search = call.query.search.as_deref().unwrap_or("").to_lowercase();
-    let wanted = provider::catalog::all().iter().filter(|model| {
-        call.query.provider.as_ref().is_none_or(|provider| *provider == model.provider)
-            && model.name.to_lowercase().contains(&search)
+    let is_asked = |provider: &str, name: &str| {
+        call.query.provider.as_ref().is_none_or(|asked| asked == provider) && name.to_lowercase().contains(&search)
+    };
+    let described: HashSet<_> = own.iter().map(|it| (it.provider.as_str(), it.upstream_model.as_str())).collect();
+    let of_catalog = provider::catalog::all().iter().filter(|model| {
+        !call.query.own.unwrap_or(false)
+            && is_asked(&model.provider, &model.name)
             && !model.is_retired_at(now)
+            && !described.contains(&(model.provider.as_str(), model.name.as_str()))
     });
-    let views: Vec<_> = wanted.map(|model| model_view(model, &book, now)).collect();
+    let mut views: Vec<_> = of_catalog.map(|model| model_view(model, &book, now)).collect();
+    if call.query.own != Some(false) {
+        let asked = own.iter().filter(|model| is_asked(&model.provider, &model.upstream_model));
+        views.extend(asked.map(|model| own_view(model, &book, now)));
+    }
+    views.sort_by(|a, b| (&a.provider, &a.upstream_model).cmp(&(&b.provider, &b.upstream_model)));
     let key = |view: &ModelView| format!("{}/{}", view.provider, view.upstream_model);
     Ok(Reply::new(operation::page::slice(views, call.query.cursor.as_ref(), limit, key)?))
 }
 
 fn model_view(model: &Model, book: &[PriceVersion], now: Timestamp) -> ModelView {
+    let price = price_now((&model.provider, &model.name), book, now);
+    ModelView {
+        provider: model.provider.clone(),
+        upstream_model: model.name.clone(),
+        title: model.name.clone(),
+        context_tokens: Some(model.facts.context_tokens),
+        max_output_tokens: model.facts.max_output_tokens,
+        capabilities: capabilities(&model.facts),
+        facts: facts_view(&model.facts, None),
+        own: None,
+        price: price.or_else(|| catalog_price(model, now)),
+    }
+}
+
+/// Shows a model as the organization describes it. A model of the catalog has its price there.
+pub(crate) fn own_view(model: &OwnModel, book: &[PriceVersion], now: Timestamp) -> ModelView {
+    let (provider, name) = (model.provider.as_str(), model.upstream_model.as_str());
+    let of_catalog = || catalog_price(provider::catalog::find(provider, name)?, now);
+    ModelView {
+        provider: provider.to_owned(),
+        upstream_model: name.to_owned(),
+        title: name.to_owned(),
+        context_tokens: Some(model.facts.context_tokens),
+        max_output_tokens: model.facts.max_output_tokens,
+        capabilities: capabilities(&model.facts),
+        facts: facts_view(&model.facts, model.quantization),
+        own: Some(OwnModelView { id: model.id, version: model.version, updated_at: model.updated_at }),
+        price: price_now((provider, name), book, now).or_else(of_catalog),
+    }
+}
+
+fn facts_view(facts: &ModelFacts, quantization: Option<Quantization>) -> ModelFactsView {
+    ModelFactsView {
+        kind: Some(facts.kind),
+        context_tokens: facts.context_tokens,
+        max_output_tokens: facts.max_output_tokens,
+        capabilities: Some(facts.capabilities.clone()),
+        input: Some(facts.input.clone()),
+        output: Some(facts.output.clone()),
+        dimensions: facts.dimensions,
+        quantization,
+    }
+}
+
+/// What it can do, in one list of words.
+fn capabilities(model: &ModelFacts) -> Vec<String> {
     let kind = match model.kind {
         ModelKind::Chat => "chat",
         ModelKind::Embedding => "embeddings",
@@ -51,52 +113,37 @@ fn model_view(model: &Model, book: &[PriceVersion], now: Timestamp) -> ModelView
         ModelKind::Transcription => "transcriptions",
         ModelKind::Realtime => "realtime",
     };
-    let named = [
-        (Capability::Tools, "tools"),
-        (Capability::JsonSchema, "json_schema"),
-        (Capability::Reasoning, "reasoning"),
-        (Capability::PromptCache, "prompt_cache"),
-    ];
-    let mut capabilities = vec![kind.to_owned()];
-    capabilities
-        .extend(named.iter().filter(|(capability, _)| model.can(*capability)).map(|(_, name)| (*name).to_owned()));
+    let named = [Capability::Tools, Capability::JsonSchema, Capability::Reasoning, Capability::PromptCache];
+    let mut words = vec![kind.to_owned()];
+    words.extend(named.iter().filter(|it| model.can(**it)).map(ToString::to_string));
     if model.input.contains(&Modality::Image) {
-        capabilities.push("vision".to_owned());
+        words.push("vision".to_owned());
     }
-    ModelView {
-        provider: model.provider.clone(),
-        upstream_model: model.name.clone(),
-        title: model.name.clone(),
-        context_tokens: Some(model.context_tokens),
-        max_output_tokens: model.max_output_tokens,
-        capabilities,
-        price: price_now(model, book, now),
-    }
+    words
 }
 
-/// Returns the price that holds now: the newest own one, else the newest of the catalog.
-fn price_now(model: &Model, book: &[PriceVersion], now: Timestamp) -> Option<PriceView> {
-    let own = book
+/// Returns the price of the book that holds now: the newest own one, else the newest of the catalog.
+fn price_now((provider, name): (&str, &str), book: &[PriceVersion], now: Timestamp) -> Option<PriceView> {
+    let of_model = book
         .iter()
-        .filter(|price| {
-            price.provider == model.provider && price.upstream_model == model.name && price.effective_at <= now
-        })
-        .max_by_key(|price| (price.source == PriceSource::Own, price.effective_at));
-    match own {
-        Some(price) => Some(price.clone().into()),
-        None => model.price_at(now).map(|price| PriceView {
-            id: None,
-            provider: model.provider.clone(),
-            upstream_model: model.name.clone(),
-            effective_at: price.effective_at,
-            source: PriceSource::Catalog,
-            usd_per_million_tokens: (&price.rates).into(),
-            usd_per_unit: (&price.rates.units).into(),
-            long_context: price.long_context.iter().map(Into::into).collect(),
-            tiers: price.tiers.iter().map(Into::into).collect(),
-            images: price.images.iter().map(Into::into).collect(),
-        }),
-    }
+        .filter(|price| price.provider == provider && price.upstream_model == name && price.effective_at <= now);
+    let newest = of_model.max_by_key(|price| (price.source == PriceSource::Own, price.effective_at));
+    newest.cloned().map(Into::into)
+}
+
+fn catalog_price(model: &Model, now: Timestamp) -> Option<PriceView> {
+    model.price_at(now).map(|price| PriceView {
+        id: None,
+        provider: model.provider.clone(),
+        upstream_model: model.name.clone(),
+        effective_at: price.effective_at,
+        source: PriceSource::Catalog,
+        usd_per_million_tokens: (&price.rates).into(),
+        usd_per_unit: (&price.rates.units).into(),
+        long_context: price.long_context.iter().map(Into::into).collect(),
+        tiers: price.tiers.iter().map(Into::into).collect(),
+        images: price.images.iter().map(Into::into).collect(),
+    })
 }
 
 /// Lists the price book, newest first.

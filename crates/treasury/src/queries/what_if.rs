@@ -13,7 +13,7 @@ use provider::pricing;
 use store::usage::UnitSums;
 
 use super::reports::hours_of;
-use crate::commands::models::{rates, unit_rates};
+use crate::commands::prices::{rates, unit_rates};
 use operation::call::{Call, Reply};
 use operation::error::{Failure, Outcome};
 

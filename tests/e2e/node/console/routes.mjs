@@ -208,6 +208,37 @@ await told(async ({ page, ready, step, look, axe, workspace, organization, go, s
     await look("model");
   });
 
+  await step("a model is described, changed and forgotten", async () => {
+    await go(`${organization}/models`, "Models & prices");
+    await page.getByTestId("describe-model").click();
+    const dialog = page.getByTestId("facts-dialog");
+    await dialog.getByLabel("Provider").selectOption({ label: "OpenAI-compatible" });
+    await dialog.getByLabel("Upstream model").fill("house-7b");
+    await dialog.getByLabel("Context").fill("many");
+    await dialog.getByRole("button", { name: "Save description" }).click();
+    await dialog.getByText("Give a whole number").waitFor();
+    await dialog.getByLabel("Context").fill("8,000");
+    await dialog.getByLabel("Quantization").selectOption("int8");
+    await dialog.getByLabel("reasoning").check();
+    await look("model-facts");
+    await axe("model-facts");
+    await dialog.getByRole("button", { name: "Save description" }).click();
+    const panel = page.getByTestId("model-panel");
+    await panel.getByText("Your organization").waitFor();
+    await panel.getByText("8,000 tokens").waitFor();
+    const [own] = (await list(`/organizations/${ready.organization_id}/models?own=true`)).items;
+    assert.deepEqual([own.upstream_model, own.facts.context_tokens, own.facts.quantization], ["house-7b", 8000, "int8"]);
+    assert.ok(own.facts.capabilities.includes("reasoning") && own.facts.capabilities.includes("tools"));
+    await panel.getByTestId("describe").click();
+    await dialog.getByLabel("Longest output").fill("500");
+    await dialog.getByRole("button", { name: "Save description" }).click();
+    await panel.getByText("500 tokens").waitFor();
+    await panel.getByRole("button", { name: "Forget description" }).click();
+    await confirm("house-7b", "Forget description");
+    await panel.waitFor({ state: "detached" });
+    assert.deepEqual((await list(`/organizations/${ready.organization_id}/models?own=true`)).items, []);
+  });
+
   await step("a link leads to a model beyond the first page of the catalog", async () => {
     const models = `/organizations/${ready.organization_id}/models?limit=200`;
     const first = await list(models);

@@ -3,6 +3,7 @@
 use api::ops::OrganizationPath;
 use api::ops::credentials::{CreateCredential, CredentialChange, CredentialView, NewCredential, UpdateCredential};
 use domain::DisplayName;
+use domain::credential::DataPolicy;
 use leptos::prelude::*;
 
 use super::Vault;
@@ -27,6 +28,16 @@ fn passthrough_field(allowed: RwSignal<bool>) -> AnyView {
     .into_any()
 }
 
+/// What the provider does with what is sent.
+fn data_policy_field(policy: RwSignal<String>, error: Signal<Option<String>>) -> AnyView {
+    let choices = Signal::stored(vec![
+        ("may_train".to_owned(), "Keeps it, and may train on it".to_owned()),
+        ("no_training".to_owned(), "Trains on nothing".to_owned()),
+        ("zero_retention".to_owned(), "Keeps nothing".to_owned()),
+    ]);
+    view! { <SelectField label="What the provider does with data" value=policy choices placeholder="Not said" hint="As the contract for this account says. Requests may ask for it (data_collection, zdr); accounts of which nothing is said are passed over then." error /> }.into_any()
+}
+
 /// The dialog for a new credential, open while the address says `new`.
 #[component]
 pub(super) fn CreateDialog(vault: Vault) -> impl IntoView {
@@ -44,6 +55,7 @@ fn CreateForm(vault: Vault, close: Callback<()>) -> impl IntoView {
     let (provider, name) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
     let (base_url, secret) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
     let allows_passthrough = RwSignal::new(false);
+    let data_policy = RwSignal::new(String::new());
     let create = use_command::<CreateCredential>();
     let toasts = expect_context::<Toasts>();
     let usable = move || {
@@ -78,6 +90,7 @@ fn CreateForm(vault: Vault, close: Callback<()>) -> impl IntoView {
             base_url: filled(base_url),
             secret: filled(secret),
             allows_passthrough: allows_passthrough.get_untracked(),
+            data_policy: DataPolicy::find(&data_policy.get_untracked()),
         };
         create.run(OrganizationPath { organization_id: vault.organization_id }, body, move |credential| {
             toasts.done(format!("“{}” is stored and sealed.", credential.name));
@@ -95,6 +108,7 @@ fn CreateForm(vault: Vault, close: Callback<()>) -> impl IntoView {
                     let hint = own_address().map_or_else(|| "This provider has no address of its own.".to_owned(), |address| format!("Empty for {address}."));
                     view! { <TextField label="Base URL" value=base_url kind=InputKind::Code optional=own_address().is_some() hint error=create.errors.of("base_url") /> }
                 }}
+                {data_policy_field(data_policy, create.errors.of("data_policy"))}
                 {passthrough_field(allows_passthrough)}
                 <FormError errors=create.errors />
             </DialogBody>
@@ -123,6 +137,7 @@ fn EditForm(vault: Vault, credential: CredentialView, close: Callback<()>) -> im
     let base_url = RwSignal::new(credential.base_url.clone());
     let secret = RwSignal::new(String::new());
     let allows_passthrough = RwSignal::new(credential.allows_passthrough);
+    let data_policy = RwSignal::new(credential.data_policy.map(|it| it.to_string()).unwrap_or_default());
     let update = use_command::<UpdateCredential>();
     let toasts = expect_context::<Toasts>();
     let path = vault.path(&credential);
@@ -140,6 +155,7 @@ fn EditForm(vault: Vault, credential: CredentialView, close: Callback<()>) -> im
             base_url: filled(base_url).filter(|address| *address != before),
             secret: filled(secret),
             allows_passthrough: Some(allows_passthrough.get_untracked()),
+            data_policy: Some(data_policy.get_untracked()),
         };
         update.run(path, body, move |credential| {
             toasts.done(format!("Saved “{}”.", credential.name));
@@ -153,6 +169,7 @@ fn EditForm(vault: Vault, credential: CredentialView, close: Callback<()>) -> im
                 <TextField label="Name" value=name required=true error=update.errors.of("name") />
                 <TextField label="Base URL" value=base_url kind=InputKind::Code hint="Another origin wants the secret again, so that it never goes where nobody meant it to." error=update.errors.of("base_url") />
                 <TextField label="New API key" value=secret kind=InputKind::Secret optional=true hint="Empty keeps the stored one." error=update.errors.of("secret") />
+                {data_policy_field(data_policy, update.errors.of("data_policy"))}
                 {passthrough_field(allows_passthrough)}
                 <FormError errors=update.errors />
             </DialogBody>

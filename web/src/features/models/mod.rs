@@ -1,5 +1,6 @@
 //! Models & prices: what can be used, and what does it cost? The catalog, and the organization's price book.
 
+mod facts_form;
 mod price_form;
 mod providers;
 
@@ -38,6 +39,7 @@ struct Catalog {
     models: Pages<ModelView>,
     prices: Pages<PriceView>,
     pricing: RwSignal<Option<ModelView>>,
+    describing: RwSignal<Option<facts_form::Described>>,
 }
 
 fn key_of(model: &ModelView) -> String {
@@ -157,15 +159,20 @@ pub(crate) fn Models(organization_id: OrganizationId) -> impl IntoView {
         models,
         prices,
         pricing: RwSignal::new(None),
+        describing: RwSignal::new(None),
     };
     let tab = catalog.nav.param("tab");
+    let may_describe = catalog.session.can(Permission::ModelsManage, organization_id);
+    let describe = Callback::new(move |()| catalog.describing.set(Some(facts_form::Described::New)));
     let panel = Callback::new(move |key: String| match key.as_str() {
         "prices" => prices_view(catalog),
         "providers" => providers::view_of(catalog),
         _ => models_view(catalog),
     });
     view! {
-        <PageHead title="Models & prices" about="What can be used, and what does it cost? Prices are dated; a call keeps the price it was made at." />
+        <PageHead title="Models & prices" about="What can be used, and what does it cost? Prices are dated; a call keeps the price it was made at.">
+            {may_describe.then(|| view! { <Button icon=Icon::Plus on_press=describe test_id="describe-model">"Describe a model"</Button> })}
+        </PageHead>
         <Tabs
             label="Models and prices"
             tabs=vec![("models", "Catalog"), ("prices", "Price book"), ("providers", "Providers")]
@@ -175,6 +182,7 @@ pub(crate) fn Models(organization_id: OrganizationId) -> impl IntoView {
         />
         <ModelPanel catalog />
         <price_form::PriceDialog catalog />
+        <facts_form::FactsDialog catalog />
     }
 }
 
@@ -323,6 +331,13 @@ fn model_body(catalog: Catalog, model: ModelView) -> AnyView {
     let may_price = catalog.session.can(Permission::PricesManage, catalog.organization_id);
     let for_price = model.clone();
     let set = Callback::new(move |()| catalog.pricing.set(Some(for_price.clone())));
+    let may_describe = catalog.session.can(Permission::ModelsManage, catalog.organization_id);
+    let (for_facts, for_forgetting) = (model.clone(), model.clone());
+    let describe = Callback::new(move |()| {
+        catalog.describing.set(Some(facts_form::Described::Listed(Box::new(for_facts.clone()))));
+    });
+    let forget = Callback::new(move |()| facts_form::forget(catalog, &for_forgetting));
+    let is_own = model.own.is_some();
     let price = match &model.price {
         Some(price) => price_view(price),
         None => view! { <p class="muted">"Nobody stated a price; calls are counted at $0."</p> }.into_any(),
@@ -334,6 +349,9 @@ fn model_body(catalog: Catalog, model: ModelView) -> AnyView {
                 <dd>{model.provider.clone()}</dd>
                 <dt>"Upstream model"</dt>
                 <dd><code>{model.upstream_model.clone()}</code></dd>
+                <dt>"Described by"</dt>
+                <dd>{if is_own { view! { <Badge tone=Tone::Accent text="Your organization" /> }.into_any() } else { view! { <Badge text="Catalog" /> }.into_any() }}</dd>
+                {model.facts.quantization.map(|it| view! { <dt>"Quantization"</dt> <dd><Tag text=it.to_string() /></dd> })}
                 <dt>"Context"</dt>
                 <dd>{count(model.context_tokens)}</dd>
                 <dt>"Longest output"</dt>
@@ -344,7 +362,11 @@ fn model_body(catalog: Catalog, model: ModelView) -> AnyView {
             <section class="stack-tight" aria-label="Price"><h3>"Price now"</h3>{price}</section>
             {as_code::<ListModels>(&OrganizationPath { organization_id: catalog.organization_id }, &ModelQuery::default(), &model)}
         </DialogBody>
-        <DialogFoot>{may_price.then(|| view! { <Button weight=Weight::Primary on_press=set test_id="set-price">"Set an own price"</Button> })}</DialogFoot>
+        <DialogFoot>
+            {(may_describe && is_own).then(|| view! { <Button weight=Weight::Danger on_press=forget>"Forget description"</Button> })}
+            {may_describe.then(|| view! { <Button on_press=describe test_id="describe">"Describe"</Button> })}
+            {may_price.then(|| view! { <Button weight=Weight::Primary on_press=set test_id="set-price">"Set an own price"</Button> })}
+        </DialogFoot>
     }
     .into_any()
 }

@@ -17,9 +17,10 @@ use provider::failure::{Failure, FailureKind, Scope};
 use tokio::time::Instant;
 use upstream::health::{LONGEST_EJECTION, USUAL_PAUSE};
 
-use super::{Failed, refuse_reasoning, refuse_without_target};
+use super::Failed;
 use crate::pipeline::settle::Meter;
 use crate::pipeline::{Worker, retry};
+use ingress::unserved::refuse_plan;
 
 /// The next try.
 pub(super) struct Next {
@@ -247,9 +248,7 @@ impl Tries {
     }
 
     pub(super) fn take_rejection(&mut self) -> Rejection {
-        let is_foreign = |slot| self.plan.skip(slot) == Some(SkipReason::ForeignReasoning);
-        let refuse = || if (0..64).any(is_foreign) { refuse_reasoning() } else { refuse_without_target() };
-        self.last.take().unwrap_or_else(refuse)
+        self.last.take().unwrap_or_else(|| refuse_plan(&self.plan, self.model.targets.len()))
     }
 }
 

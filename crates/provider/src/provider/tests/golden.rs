@@ -229,7 +229,7 @@ pub(super) fn run(provider: &dyn Provider, settings: &Value, case: &Path) -> Val
     let headers = HeaderMap::new();
     let call = Call { operation, body: &body, scan: &scan, headers: &headers, inlined: None };
     let base = Base::parse(spec, &base).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
-    let target = Target { base: &base, upstream_model: &model, base_model: None };
+    let target = Target { base: &base, upstream_model: &model, base_model: None, facts: None };
     let prepared = provider.prepare(&call, &target).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
     let sent = json!({
         "uri": prepared.request.uri().to_string(),

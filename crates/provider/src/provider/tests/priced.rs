@@ -49,7 +49,7 @@ fn kind(surface: Surface) -> Option<ModelKind> {
 }
 
 fn has_price(provider: &str, wanted: ModelKind) -> bool {
-    let is_it = |model: &&Model| model.provider == provider && model.kind == wanted;
+    let is_it = |model: &&catalog::Model| model.provider == provider && model.facts.kind == wanted;
     catalog::all().iter().filter(is_it).any(|model| !model.prices.is_empty())
 }
 

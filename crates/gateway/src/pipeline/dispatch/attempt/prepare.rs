@@ -138,7 +138,8 @@ fn build(
         )
     })?;
     let base_model = deployment.base_model.as_ref();
-    let target = Target { base: &base, upstream_model: &deployment.upstream_model, base_model };
+    let facts = deployment.facts.as_deref();
+    let target = Target { base: &base, upstream_model: &deployment.upstream_model, base_model, facts };
     let (call, is_prefilled) = context.call_for(provider, &deployment.upstream_model);
     let call = Call { inlined: media, ..*call };
     let mut prepared = provider.prepare(&call, &target).map_err(|error| refuse_prepare(&error))?;
