@@ -4,6 +4,7 @@
 //! the upstreams'. gRPC keeps its connection. Invariant: nothing here is called by the path of a client's call; an export runs in the
 //! outbox's task and ends at its deadline.
 
+use std::error::Error as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -277,7 +278,19 @@ fn refused(status: &Status) -> Refusal {
             // What lies below HTTP/2 has no status of its own.
             | Code::Unknown
     );
-    Refusal { reason: chain(status), is_for_now, n_refused: None }
+    Refusal { reason: said(status), is_for_now, n_refused: None }
+}
+
+/// Says a status in a sentence; its own text is that of its fields, for debugging.
+fn said(status: &Status) -> String {
+    let mut text = status.code().to_string();
+    let causes = status.source().map(chain);
+    for more in [status.message().to_owned()].into_iter().chain(causes) {
+        if !more.is_empty() && !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+    }
+    text
 }
 
 /// Messages as the bytes they are.
@@ -404,4 +417,19 @@ async fn connect(tls: &Arc<ClientConfig>, uri: &Uri) -> Result<Box<dyn Io>, Fail
     }
     let name = ServerName::try_from(host)?;
     Ok(Box::new(TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_said_in_a_sentence_and_its_cause_once() {
+        let plain = Status::unavailable("the collector restarts");
+        assert_eq!(said(&plain), "The service is currently unavailable: the collector restarts");
+        let away = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "nobody listens there");
+        let text = said(&Status::from_error(Box::new(away)));
+        assert_eq!(text.matches("nobody listens there").count(), 1, "{text}");
+        assert!(!text.contains("source") && !text.contains('{') && !text.contains("Custom"), "{text}");
+    }
 }
