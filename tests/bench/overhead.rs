@@ -62,6 +62,8 @@ struct Bed {
     /// A node that exports a trace of every call, and where to.
     traced: Headgate,
     collector: Collector,
+    /// A key whose calls are held against a hard budget and three rate limits.
+    bound_key: String,
     _folders: [tempfile::TempDir; 3],
 }
 
@@ -74,6 +76,8 @@ struct Case {
     n_requests: u64,
     /// Whether every call's trace is exported meanwhile.
     is_traced: bool,
+    /// Whether budgets and rate limits bind the calls.
+    is_bound: bool,
     /// The most that the median ratio may be, and what it is to become.
     bound: f64,
     goal: f64,
@@ -177,10 +181,12 @@ fn cases(effort: &Effort) -> Vec<Case> {
         n_connections,
         n_requests,
         is_traced: false,
+        is_bound: false,
         bound,
         goal,
     };
     let traced = |case: Case| Case { is_traced: true, ..case };
+    let all = |case: Case| Case { is_traced: true, is_bound: true, ..case };
     let whole = |model, bytes| chat(model, bytes, "bench-whole", false);
     let stream = |model| chat(model, 1_024, "bench-stream", true);
     vec![
@@ -199,6 +205,8 @@ fn cases(effort: &Effort) -> Vec<Case> {
             path: "/v1/messages",
             ..case("translated, stream", messages(1_024, true), 200, effort.n_streams, (3.0, 2.5))
         },
+        all(case("all at once, whole", whole(ROUTE, 1_024), 64, effort.n_requests, (3.5, 1.5))),
+        all(case("all at once, stream", stream(ROUTE), 200, effort.n_streams, (1.5, 1.25))),
     ]
 }
 
@@ -213,10 +221,11 @@ impl Bed {
             .ready()
             .await?;
         make_route(&control).await?;
+        let bound_key = make_bound_key(&control).await?;
         let node = start_node(&control, folders[1].path(), None).await?;
         let collector = Collector::start().await?;
         let traced = start_node(&control, folders[2].path(), Some(&collector)).await?;
-        Ok(Self { upstream, forwarder, control, node, traced, collector, _folders: folders })
+        Ok(Self { upstream, forwarder, control, node, traced, collector, bound_key, _folders: folders })
     }
 
     async fn join_token(&self) -> Result<String> {
@@ -225,6 +234,11 @@ impl Bed {
 
     fn shot(&self, address: SocketAddr, path: &'static str, body: &Bytes) -> Shot {
         Shot { address, path, key: self.control.field("virtual_key").to_owned(), body: body.clone() }
+    }
+
+    fn shot_of(&self, case: &Case, address: SocketAddr) -> Shot {
+        let shot = self.shot(address, case.path, &case.body);
+        if case.is_bound { Shot { key: self.bound_key.clone(), ..shot } } else { shot }
     }
 
     fn gateway(&self) -> Result<SocketAddr> {
@@ -256,6 +270,32 @@ async fn make_route(control: &Headgate) -> Result<()> {
     }
     admin.post(&format!("{workspace}/routes"), &json!({ "name": ROUTE, "targets": targets })).await?;
     Ok(())
+}
+
+/// Makes a key whose calls a hard budget and three rate limits bind: reserved, counted and settled, and never refused.
+async fn make_bound_key(control: &Headgate) -> Result<String> {
+    let admin = control.as_admin()?;
+    let workspace = format!("/api/v1/workspaces/{}", control.field("workspace_id"));
+    let environments = admin.get(&format!("{workspace}/environments")).await?;
+    let wanted = json!({ "name": "bench", "environment_id": &environments["items"][0]["id"] });
+    let made = admin.post(&format!("{workspace}/virtual-keys"), &wanted).await?;
+    let subject = json!({ "virtual_key_ids": [&made["virtual_key"]["id"]] });
+    let budget = json!({
+        "name": "bench", "measure": "cost", "enforcement": "hard", "subject": &subject,
+        "limits": [{ "window": "month", "amount": "1000000" }]
+    });
+    admin.post(&format!("{workspace}/budgets"), &budget).await?;
+    let limit = json!({
+        "name": "bench", "subject": &subject,
+        "rates": [
+            { "measure": "requests", "per": "minute", "amount": 100_000_000 },
+            { "measure": "tokens", "per": "minute", "amount": 1_000_000_000_000_u64 },
+            { "measure": "concurrent", "amount": 100_000 }
+        ]
+    });
+    admin.post(&format!("{workspace}/rate-limits"), &limit).await?;
+    let secret = made["secret"].as_str().context("a new key has a secret")?;
+    Ok(secret.to_owned())
 }
 
 /// Starts one more node, on one thread, and waits until it serves the route.
@@ -301,9 +341,9 @@ async fn cpu_per_request(pid: u32, shot: &Shot, case: &Case) -> Result<f64> {
 }
 
 async fn compare(bed: &Bed, case: &Case, rounds: usize) -> Result<Figure> {
-    let forwarder = bed.shot(bed.forwarder.address, case.path, &case.body);
+    let forwarder = bed.shot_of(case, bed.forwarder.address);
     let node = if case.is_traced { &bed.traced } else { &bed.node };
-    let gateway = bed.shot(address_of(node)?, case.path, &case.body);
+    let gateway = bed.shot_of(case, address_of(node)?);
     // One round that does not count: pools fill, pages are touched.
     let warm = Case { n_requests: case.n_connections * 2, body: case.body.clone(), ..*case };
     bed.collector.forget();
