@@ -40,7 +40,7 @@ impl Registry {
     async fn start() -> Result<Self> {
         let home = Path::new(env!("CARGO_MANIFEST_DIR"));
         let pinned: Value =
-            serde_json::from_str(&std::fs::read_to_string(home.join("../crates/store/src/embedded/archives.json"))?)?;
+            serde_json::from_str(&std::fs::read_to_string(home.join("../crates/postgres/src/archives.json"))?)?;
         let version = pinned["version"].as_str().context("a version")?.to_owned();
         let kept = std::fs::read_dir(home.join("e2e/archives")).context("`cargo xtask test` fetches the archive")?;
         let kept =

@@ -225,7 +225,7 @@ async fn what_is_billed_by_the_piece_is_compared_by_it() {
     assert_eq!(asked_host(&floor, at_most(json!({"image": 0.05}))).await.1, ["c.test"]);
     assert_eq!(asked_host(&floor, at_most(json!({"request": 0.05}))).await.1, ["a.test"], "it is billed by its tokens");
     assert_eq!(asked_host(&floor, at_most(json!({"prompt": 1, "completion": 1}))).await.1, ["b.test"]);
-    assert_eq!(asked_host(&floor, at_most(json!({"image": 0.01}))).await, (StatusCode::SERVICE_UNAVAILABLE, vec![]));
+    assert_eq!(asked_host(&floor, at_most(json!({"image": 0.01}))).await, (StatusCode::BAD_REQUEST, vec![]));
     let mut ranks = World::empty();
     for (n, host) in (1_u128..).zip(HOSTS) {
         ranks.deployment(n, &format!("rank-{n}"), "cohere", &format!("http://{host}"));

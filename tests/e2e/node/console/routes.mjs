@@ -212,7 +212,7 @@ await told(async ({ page, ready, step, look, axe, workspace, organization, go, s
     await go(`${organization}/models`, "Models & prices");
     await page.getByTestId("describe-model").click();
     const dialog = page.getByTestId("facts-dialog");
-    await dialog.getByLabel("Provider").selectOption({ label: "OpenAI-compatible" });
+    await dialog.getByLabel("Provider").selectOption("openai_compatible");
     await dialog.getByLabel("Upstream model").fill("house-7b");
     await dialog.getByLabel("Context").fill("many");
     await dialog.getByRole("button", { name: "Save description" }).click();
@@ -235,7 +235,7 @@ await told(async ({ page, ready, step, look, axe, workspace, organization, go, s
     await panel.getByText("500 tokens").waitFor();
     await panel.getByRole("button", { name: "Forget description" }).click();
     await confirm("house-7b", "Forget description");
-    await panel.waitFor({ state: "detached" });
+    await panel.waitFor({ state: "hidden" });
     assert.deepEqual((await list(`/organizations/${ready.organization_id}/models?own=true`)).items, []);
   });
 

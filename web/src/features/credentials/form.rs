@@ -35,7 +35,7 @@ fn data_policy_field(policy: RwSignal<String>, error: Signal<Option<String>>) ->
         ("no_training".to_owned(), "Trains on nothing".to_owned()),
         ("zero_retention".to_owned(), "Keeps nothing".to_owned()),
     ]);
-    view! { <SelectField label="What the provider does with data" value=policy choices placeholder="Not said" hint="As the contract for this account says. Requests may ask for it (data_collection, zdr); accounts of which nothing is said are passed over then." error /> }.into_any()
+    view! { <SelectField label="Data policy" value=policy choices placeholder="Not said" hint="What the contract for this account says is done with what is sent. Requests may ask for it (data_collection, zdr); accounts of which nothing is said are passed over then." error /> }.into_any()
 }
 
 /// The dialog for a new credential, open while the address says `new`.
