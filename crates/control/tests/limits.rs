@@ -113,6 +113,13 @@ async fn a_kill_switch_is_thrown_once_lifted_and_stays_readable() {
     let provider = throw(Target::Provider("openai".to_owned()));
     let gentle = owner.call::<ThrowKillSwitch>(org(&world), NoQuery {}, provider).await.expect("thrown");
     assert!(!gentle.cuts_calls);
+    let user = throw(Target::EndUser("customer 4711".to_owned()));
+    let user = owner.call::<ThrowKillSwitch>(org(&world), NoQuery {}, user).await.expect("a user that nobody has seen");
+    assert!(user.cuts_calls);
+    let path = KillSwitchPath { organization_id: world.organization(), kill_switch_id: user.id };
+    owner.call::<LiftKillSwitch>(path, NoQuery {}, Empty {}).await.expect("lifted");
+    let nobody = throw(Target::EndUser("x".repeat(257)));
+    assert_eq!(owner.refused::<ThrowKillSwitch>(org(&world), NoQuery {}, nobody).await.status, 422);
     let path = KillSwitchPath { organization_id: world.organization(), kill_switch_id: made.id };
     owner.call::<LiftKillSwitch>(path, NoQuery {}, Empty {}).await.expect("lifted");
     assert_eq!(owner.refused::<LiftKillSwitch>(path, NoQuery {}, Empty {}).await.status, 404);
@@ -120,6 +127,7 @@ async fn a_kill_switch_is_thrown_once_lifted_and_stays_readable() {
         let query = KillSwitchQuery { lifted, ..KillSwitchQuery::default() };
         owner.call::<ListKillSwitches>(org(&world), query, Empty {}).await.expect("a page").items
     };
-    assert_eq!((list(None).await.len(), list(Some(true)).await.len()), (1, 2));
-    assert_eq!(actions(&world, "kill_switch.").await, ["kill_switch.throw", "kill_switch.throw", "kill_switch.lift"]);
+    assert_eq!((list(None).await.len(), list(Some(true)).await.len()), (1, 3));
+    let done = ["throw", "throw", "throw", "lift", "lift"].map(|act| format!("kill_switch.{act}"));
+    assert_eq!(actions(&world, "kill_switch.").await, done);
 }

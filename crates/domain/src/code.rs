@@ -99,6 +99,8 @@ codes! {
         BudgetExhausted = "budget_exhausted", 402, Client, "The budget is used up";
         /// The key may not use the model.
         ModelNotAllowed = "model_not_allowed", 403, Client, "The key may not use this model";
+        /// An administrator stopped the user that the call is for.
+        UserStopped = "user_stopped", 403, Client, "The user was stopped";
         /// The workspace has no such model.
         ModelUnknown = "model_unknown", 404, Client, "The model does not exist";
         /// There is no such prompt.

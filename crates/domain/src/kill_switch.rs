@@ -23,6 +23,8 @@ text_enum! {
         Model = "model",
         /// Every deployment of a provider.
         Provider = "provider",
+        /// The calls for one end user.
+        EndUser = "end_user",
     }
 }
 
@@ -42,6 +44,8 @@ pub enum Target {
     Model(ModelPattern),
     /// Every deployment of the provider of this registered name, in all workspaces, and its own API.
     Provider(String),
+    /// The calls that name this end user (`x-headgate-user`), with any key of the organization.
+    EndUser(String),
 }
 
 /// The kind and the id do not make a target.
@@ -60,6 +64,7 @@ impl Target {
             Self::Deployment(_) => TargetKind::Deployment,
             Self::Model(_) => TargetKind::Model,
             Self::Provider(_) => TargetKind::Provider,
+            Self::EndUser(_) => TargetKind::EndUser,
         }
     }
 
@@ -72,7 +77,7 @@ impl Target {
             Self::VirtualKey(id) => id.to_string(),
             Self::Deployment(id) => id.to_string(),
             Self::Model(pattern) => pattern.to_string(),
-            Self::Provider(name) => name.clone(),
+            Self::Provider(name) | Self::EndUser(name) => name.clone(),
         }
     }
 
@@ -86,16 +91,22 @@ impl Target {
             TargetKind::Deployment => id.parse().ok().map(Self::Deployment),
             TargetKind::Model => ModelPattern::parse(id).ok().map(Self::Model),
             TargetKind::Provider => is_provider(id).then(|| Self::Provider(id.to_owned())),
+            TargetKind::EndUser => is_end_user(id).then(|| Self::EndUser(id.to_owned())),
         }
         .ok_or(UnknownTarget)
     }
 
-    /// Says whether calls under way are cut unless told otherwise. Whoever stops a key, a workspace or an organization wants
+    /// Says whether calls under way are cut unless told otherwise. Whoever stops a key, a user, a workspace or an organization wants
     /// nothing more to go out; what a deployment has begun is usually better ended than broken.
     #[must_use]
     pub const fn cuts_by_default(&self) -> bool {
-        matches!(self, Self::Organization | Self::Workspace(_) | Self::VirtualKey(_))
+        matches!(self, Self::Organization | Self::Workspace(_) | Self::VirtualKey(_) | Self::EndUser(_))
     }
+}
+
+/// Says whether a text is an end user as nodes keep it of the header.
+fn is_end_user(text: &str) -> bool {
+    (1..=KillSwitch::MAX_END_USER).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
 fn is_provider(name: &str) -> bool {
@@ -109,6 +120,7 @@ impl fmt::Display for Target {
             Self::Organization => f.write_str("the organization"),
             Self::Model(pattern) => write!(f, "model {pattern}"),
             Self::Provider(name) => write!(f, "provider {name}"),
+            Self::EndUser(name) => write!(f, "user {name}"),
             Self::Workspace(_) | Self::VirtualKey(_) | Self::Deployment(_) => f.write_str(&self.id_text()),
         }
     }
@@ -136,6 +148,8 @@ pub struct KillSwitch {
 impl KillSwitch {
     /// Most of them in force at a time in one organization: each call looks at them.
     pub const MAX_IN_FORCE: usize = 256;
+    /// Longest end user, in characters: what is kept of `x-headgate-user`.
+    pub const MAX_END_USER: usize = 256;
     /// Longest reason, in characters.
     pub const MAX_REASON: usize = 1_000;
     /// Longest name of a provider.

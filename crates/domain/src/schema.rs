@@ -92,7 +92,7 @@ text_schemas! {
         "type": "object", "required": ["kind"],
         "properties": {
             "kind": { "type": "string", "enum": crate::kill_switch::TargetKind::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>() },
-            "id": { "type": "string", "description": "The id of the workspace, key or deployment; the registered name of the provider; `provider/model`, or a prefix of that followed by `*`. Absent for the organization." }
+            "id": { "type": "string", "description": "The id of the workspace, key or deployment; the registered name of the provider; what clients say in `x-headgate-user`; `provider/model`, or a prefix of that followed by `*`. Absent for the organization." }
         }
     });
     crate::ledger::PostingKind, "PostingKind", texts(crate::ledger::PostingKind::ALL.iter().map(|value| value.as_str()));

@@ -55,3 +55,35 @@ pub fn refuse_losses(paths: &[String]) -> Rejection {
     );
     Rejection::new(GatewayCode::RequestInvalid, detail)
 }
+
+/// Refuses a call for a stopped user. The key serves others.
+#[must_use]
+pub fn refuse_user() -> Rejection {
+    let detail = "the user that x-headgate-user names was stopped by an administrator; the key serves others; ask them before you try \
+                  again";
+    Rejection::new(GatewayCode::UserStopped, detail).with_param("x-headgate-user")
+}
+
+/// Refuses a call of a stopped key, workspace or organization. Why it was stopped is for the organization's people.
+#[must_use]
+pub fn refuse_stopped() -> Rejection {
+    let detail = "this key was stopped by an administrator, alone or with all of its workspace or organization; ask them before you \
+                  try again";
+    Rejection::new(GatewayCode::KeyRevoked, detail)
+}
+
+/// Says whether a refusal ends a realtime session: what will not pass by itself.
+#[must_use]
+pub const fn ends_session(code: GatewayCode) -> bool {
+    matches!(
+        code,
+        GatewayCode::KeyInvalid
+            | GatewayCode::KeyExpired
+            | GatewayCode::KeyRevoked
+            | GatewayCode::ModelNotAllowed
+            | GatewayCode::UserStopped
+            | GatewayCode::ModelUnknown
+            | GatewayCode::PromptUnknown
+            | GatewayCode::NoHealthyTarget
+    )
+}

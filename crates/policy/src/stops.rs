@@ -1,6 +1,6 @@
 //! What of an organization is stopped: its kill switches, as a node asks about them.
 //!
-//! Few are in force at a time, mostly none, so they are looked through one by one. A stopped key, workspace or organization refuses
+//! Few are in force at a time, mostly none, so they are looked through one by one. A stopped key, user, workspace or organization refuses
 //! calls; a stopped deployment, model or provider leaves routing, so that fallbacks serve.
 
 use domain::kill_switch::Target;
@@ -44,6 +44,20 @@ impl Stops {
         self.all.iter().any(|switch| of_caller(&switch.target, workspace, key))
     }
 
+    /// Says whether calls for an end user are refused.
+    #[must_use]
+    pub fn refuse_user(&self, user: Option<&str>) -> bool {
+        let Some(user) = user else { return false };
+        self.all.iter().any(|switch| of_user(&switch.target, user))
+    }
+
+    /// Says whether a call under way for an end user is to be cut.
+    #[must_use]
+    pub fn cut_user(&self, user: Option<&str>) -> bool {
+        let Some(user) = user else { return false };
+        self.all.iter().any(|switch| switch.is_cutting && of_user(&switch.target, user))
+    }
+
     /// Says whether something may not serve.
     #[must_use]
     pub fn take_out(&self, serving: &Serving<'_>) -> bool {
@@ -71,8 +85,12 @@ fn of_caller(target: &Target, workspace: WorkspaceId, key: VirtualKeyId) -> bool
         Target::Organization => true,
         Target::Workspace(id) => *id == workspace,
         Target::VirtualKey(id) => *id == key,
-        Target::Deployment(_) | Target::Model(_) | Target::Provider(_) => false,
+        Target::Deployment(_) | Target::Model(_) | Target::Provider(_) | Target::EndUser(_) => false,
     }
+}
+
+fn of_user(target: &Target, user: &str) -> bool {
+    matches!(target, Target::EndUser(stopped) if stopped == user)
 }
 
 fn of_server(target: &Target, serving: &Serving<'_>) -> bool {
@@ -80,7 +98,7 @@ fn of_server(target: &Target, serving: &Serving<'_>) -> bool {
         Target::Deployment(id) => serving.deployment == Some(*id),
         Target::Model(pattern) => pattern.matches(&format!("{}/{}", serving.provider, serving.upstream_model)),
         Target::Provider(name) => name == serving.provider,
-        Target::Organization | Target::Workspace(_) | Target::VirtualKey(_) => false,
+        Target::Organization | Target::Workspace(_) | Target::VirtualKey(_) | Target::EndUser(_) => false,
     }
 }
 

@@ -60,6 +60,7 @@ migrations! {
     26 "0026_base_models.sql",
     27 "0027_watched_nodes.sql",
     28 "0028_own_models.sql",
+    29 "0029_stopped_users.sql",
 }
 
 /// Any number will do, as long as nothing else in the database takes it: the bytes of "headgate".

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use domain::code::GatewayCode;
 use ingress::Rejection;
+pub(crate) use ingress::unserved::refuse_stopped;
+use ingress::unserved::refuse_user;
 use pin_project_lite::pin_project;
 use policy::Snapshot;
 use policy::snapshot::OrganizationPolicy;
@@ -34,13 +36,25 @@ const SOON: Duration = Duration::from_secs(1);
 pub(crate) type Live = Arc<Calls<Held>>;
 
 /// Refuses a call that was stopped after its policy was pinned. To be asked once it is entered: later changes find it there.
-pub(crate) fn check(worker: &Worker, organization: &OrganizationPolicy, caller: CallerIds) -> Result<(), Rejection> {
+///
+/// For whom a call is made is said with the call, so that no earlier stage asked about the user.
+pub(crate) fn check(
+    worker: &Worker,
+    organization: &OrganizationPolicy,
+    caller: CallerIds,
+    user: Option<&str>,
+) -> Result<(), Rejection> {
     let present = worker.shared.policy.load();
     let stops = present.organization(caller.organization).map(|it| it.stops());
-    let is_stopped = stops
-        .filter(|stops| !Arc::ptr_eq(stops, organization.stops()))
-        .is_some_and(|stops| stops.refuse(caller.workspace, caller.key));
-    if is_stopped { Err(refuse_stopped()) } else { Ok(()) }
+    let later = stops.filter(|stops| !Arc::ptr_eq(stops, organization.stops()));
+    if later.is_some_and(|stops| stops.refuse(caller.workspace, caller.key)) {
+        return Err(refuse_stopped());
+    }
+    // What stands now holds, also when it was lifted since.
+    if stops.unwrap_or(organization.stops()).refuse_user(user) {
+        return Err(refuse_user());
+    }
+    Ok(())
 }
 
 pin_project! {
@@ -76,14 +90,7 @@ pub(crate) fn refusal(facts: &Held) -> Rejection {
             "what serves this call was stopped by an administrator in the middle of it; ask again for another target";
         return Rejection::new(GatewayCode::NoHealthyTarget, detail).with_retry_after(Some(SOON));
     }
-    refuse_stopped()
-}
-
-/// Refuses a call of a stopped key, workspace or organization. Why it was stopped is for the organization's people.
-pub(crate) fn refuse_stopped() -> Rejection {
-    let detail = "this key was stopped by an administrator, alone or with all of its workspace or organization; ask them before you \
-                  try again";
-    Rejection::new(GatewayCode::KeyRevoked, detail)
+    if facts.is_by_user.load(Ordering::Relaxed) { refuse_user() } else { refuse_stopped() }
 }
 
 /// Looks at policy until `stop`, and ends what it stops.
@@ -120,6 +127,10 @@ fn is_stopped(policy: &Snapshot, call: &Held) -> bool {
     let CallerIds { organization, workspace, key, .. } = call.caller;
     let Some(organization) = policy.organization(organization) else { return false };
     if organization.stops().cut(workspace, key, None) {
+        return true;
+    }
+    if organization.stops().cut_user(call.end_user.as_deref()) {
+        call.is_by_user.store(true, Ordering::Relaxed);
         return true;
     }
     let Some(id) = *call.deployment.lock() else { return false };

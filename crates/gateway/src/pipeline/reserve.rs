@@ -40,6 +40,10 @@ pub(crate) struct Held {
     pub(super) deployment: Mutex<Option<DeploymentId>>,
     /// It was cut for what serves it, not for who calls.
     pub(super) is_by_server: AtomicBool,
+    /// For whom it is made.
+    pub(super) end_user: Option<Box<str>>,
+    /// It was cut for whom it is made.
+    pub(super) is_by_user: AtomicBool,
     /// What it took of rate limits.
     pass: Mutex<Option<Pass>>,
     of_key: Arc<AtomicUsize>,
@@ -156,6 +160,8 @@ fn place(worker: &Worker, organization: &OrganizationPolicy, meter: &Meter) -> R
         caller,
         deployment: Mutex::new(None),
         is_by_server: AtomicBool::new(false),
+        end_user: meter.notes.end_user.as_deref().map(Into::into),
+        is_by_user: AtomicBool::new(false),
         pass: Mutex::new(None),
         of_key,
     }));
@@ -164,7 +170,7 @@ fn place(worker: &Worker, organization: &OrganizationPolicy, meter: &Meter) -> R
         let detail = format!("this key has {cap} calls in flight on this node, its most; wait for one to end");
         return Err(refuse(detail, cap));
     }
-    cut::check(worker, organization, caller)?;
+    cut::check(worker, organization, caller, meter.notes.end_user.as_deref())?;
     Ok(hold)
 }
 

@@ -203,6 +203,30 @@ async fn a_stopped_key_is_refused_and_its_calls_under_way_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stopped_user_is_refused_with_every_key_and_others_are_served() {
+    let bench = Bench::new();
+    bench.upstreams.play("openai.test", Play::Hang);
+    let waiting = bench.ask(chat("gpt").header("x-headgate-user", "mallory"));
+    let cutting = async {
+        bench.upstreams.wait_for_calls(1).await;
+        bench.policy.store(Arc::new(stopped(Target::EndUser("mallory".to_owned())).snapshot()));
+        assert_eq!(bench.gateway.cut_stopped(), 1, "what is under way ends");
+    };
+    let (cut, ()) = tokio::join!(waiting, cutting);
+    assert_eq!((cut.status.as_u16(), cut.code()), (403, "user_stopped".to_owned()));
+    let refused = bench.ask(echo().header("x-headgate-user", "mallory")).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (403, "user_stopped".to_owned()));
+    assert!(refused.text().contains("x-headgate-user"), "{}", refused.text());
+    for other in ["ann", "mallory2", "Mallory"] {
+        assert_eq!(bench.ask(echo().header("x-headgate-user", other)).await.status, 200, "{other}");
+    }
+    assert_eq!(bench.ask(echo()).await.status, 200, "who names nobody is not stopped");
+    let kept = World::standard();
+    bench.policy.store(Arc::new(kept.snapshot()));
+    assert_eq!(bench.ask(echo().header("x-headgate-user", "mallory")).await.status, 200, "lifted");
+}
+
+#[tokio::test(start_paused = true)]
 async fn workspaces_and_organizations_stop_with_all_their_keys() {
     for target in [Target::Workspace(WORKSPACE), Target::Organization] {
         let bench = Bench::of(&stopped(target));

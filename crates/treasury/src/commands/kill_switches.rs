@@ -4,7 +4,7 @@ use api::Empty;
 use api::ops::kill_switches::{KillSwitchView, LiftKillSwitch, ThrowKillSwitch};
 use domain::alert::{Alert, AlertKind, Severity};
 use domain::id::IdMint as _;
-use domain::kill_switch::{KillSwitch, Target};
+use domain::kill_switch::{KillSwitch, Target, TargetKind};
 use domain::{KillSwitchId, Timestamp};
 use store::Tx;
 
@@ -60,6 +60,12 @@ pub async fn lift(call: Call<LiftKillSwitch>) -> Outcome<Reply<Empty>> {
 async fn check(tx: &mut Tx, target: &Target) -> Outcome<()> {
     let is_there = match target {
         Target::Organization | Target::Model(_) => true,
+        // A user is known by what clients say alone.
+        Target::EndUser(user) if Target::read(TargetKind::EndUser, user).is_ok() => true,
+        Target::EndUser(_) => {
+            let detail = format!("use 1 to {} printable characters", KillSwitch::MAX_END_USER);
+            return Err(Failure::unacceptable("/target/id", detail));
+        }
         Target::Workspace(id) => !store::workspaces::load(tx, Some(&[*id])).await?.is_empty(),
         Target::VirtualKey(id) => !store::virtual_keys::load(tx, Some(&[*id])).await?.is_empty(),
         Target::Deployment(id) => !store::deployments::load(tx, Some(&[*id])).await?.is_empty(),

@@ -55,7 +55,7 @@ impl Board {
     fn target_name(self, target: &Target) -> String {
         match target {
             Target::Organization => self.session.membership(self.organization_id).map(|it| it.name.to_string()),
-            Target::Model(_) | Target::Provider(_) => None,
+            Target::Model(_) | Target::Provider(_) | Target::EndUser(_) => None,
             Target::Workspace(_) | Target::VirtualKey(_) | Target::Deployment(_) => {
                 Some(self.names.of(&target.id_text()))
             }
@@ -96,6 +96,7 @@ fn kind_words(kind: TargetKind) -> &'static str {
         TargetKind::Deployment => "Deployment",
         TargetKind::Model => "Model",
         TargetKind::Provider => "Provider",
+        TargetKind::EndUser => "End user",
     }
 }
 

@@ -80,7 +80,10 @@ fn ThrowForm(board: Board, place: Signal<Option<WorkspaceId>>, close: Callback<(
         if before.is_some_and(|before| before != kind) {
             draft.id.set(String::new());
             let kind = draft.kind();
-            draft.cuts.set(matches!(kind, TargetKind::Organization | TargetKind::Workspace | TargetKind::VirtualKey));
+            draft.cuts.set(matches!(
+                kind,
+                TargetKind::Organization | TargetKind::Workspace | TargetKind::VirtualKey | TargetKind::EndUser
+            ));
         }
         kind
     });
@@ -110,7 +113,7 @@ fn candidates(board: Board, kind: TargetKind, providers: Vec<Choice>) -> Vec<Cho
             all.map(|it| pair(it.workspace_id.to_string(), it.name.to_string())).collect()
         }
         TargetKind::Provider => providers,
-        TargetKind::Model | TargetKind::Organization => Vec::new(),
+        TargetKind::Model | TargetKind::Organization | TargetKind::EndUser => Vec::new(),
     }
 }
 
@@ -146,6 +149,7 @@ fn first(
     let picker = move || {
         match draft.kind() {
         TargetKind::Organization => ().into_any(),
+        TargetKind::EndUser => view! { <TextField label="End user" value=draft.id placeholder="customer-4711" hint="As clients say it in x-headgate-user; with any key of the organization." error=errors.under("target") /> }.into_any(),
         TargetKind::Model => view! { <TextField label="Model" value=draft.id placeholder="openai/gpt-5*" hint="Provider and model; * stands for anything." error=errors.under("target") /> }.into_any(),
         kind => {
             let is_placed = matches!(kind, TargetKind::VirtualKey | TargetKind::Deployment);
@@ -202,7 +206,7 @@ fn use_last_day(board: Board, place: Signal<Option<WorkspaceId>>, target: &Targe
         Target::VirtualKey(id) => query.virtual_key_id = Some(*id),
         Target::Provider(name) => query.provider = Some(name.clone()),
         Target::Organization | Target::Workspace(_) => {}
-        Target::Model(_) | Target::Deployment(_) => return Signal::stored(None),
+        Target::Model(_) | Target::Deployment(_) | Target::EndUser(_) => return Signal::stored(None),
     }
     let workspace = match target {
         Target::Workspace(id) => Some(*id),
@@ -232,6 +236,7 @@ fn consequence(target: &Target, cuts: bool) -> String {
     let then = if cuts { "Calls under way are cut." } else { "Calls under way end in order." };
     let calls = match target {
         Target::Organization | Target::Workspace(_) | Target::VirtualKey(_) => "Every call of it is refused with 401.",
+        Target::EndUser(_) => "Every call for this user is refused with 403; its keys serve others.",
         Target::Deployment(_) | Target::Model(_) | Target::Provider(_) => {
             "It is left out of routing; a route that has nothing else answers 503."
         }

@@ -13,6 +13,7 @@ use domain::Secret;
 use domain::code::GatewayCode;
 use domain::usage::{AttemptOutcome, ModalUsage, Outcome, TokenUsage, UnitUsage};
 use ingress::rejection::{self, Rejection};
+use ingress::unserved::ends_session;
 use llm::canonical::event::FinishReason;
 use llm::dialect::Dialect;
 use parking_lot::Mutex;
@@ -173,7 +174,7 @@ impl SessionHost {
     fn refusal(&self, rejection: &Rejection) -> Refusal {
         let body = rejection::encode(Dialect::OpenAiChat, &rejection.to_answer_error(Some(self.meter.request_id)));
         let mut body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-        Refusal { error: body["error"].take(), is_final: is_final(rejection.code) }
+        Refusal { error: body["error"].take(), is_final: ends_session(rejection.code) }
     }
 
     /// Makes the meter of a turn and notes that it has begun.
@@ -333,7 +334,7 @@ impl Host for SessionHost {
 
     fn may_go_on(&mut self) -> Result<(), Refusal> {
         match self.check() {
-            Err(rejection) if is_final(rejection.code) => Err(self.refusal(&rejection)),
+            Err(rejection) if ends_session(rejection.code) => Err(self.refusal(&rejection)),
             // What passes keeps turns from being made, and no session from going on.
             _ => Ok(()),
         }
@@ -361,20 +362,6 @@ fn bill(billing: &Billing, (usage, modal): (TokenUsage, ModalUsage), units: Unit
     let mut found = Skimmed { usage: Some(usage), units, ..Skimmed::default() };
     found.note_modal(modal);
     billing.bill(&found, relay::End::Complete, turn.started_at)
-}
-
-/// Says whether a refusal ends the session: what will not pass by itself.
-const fn is_final(code: GatewayCode) -> bool {
-    matches!(
-        code,
-        GatewayCode::KeyInvalid
-            | GatewayCode::KeyExpired
-            | GatewayCode::KeyRevoked
-            | GatewayCode::ModelNotAllowed
-            | GatewayCode::ModelUnknown
-            | GatewayCode::PromptUnknown
-            | GatewayCode::NoHealthyTarget
-    )
 }
 
 /// How a session ended, for the ledger.
