@@ -205,7 +205,7 @@ fn cases(effort: &Effort) -> Vec<Case> {
             path: "/v1/messages",
             ..case("translated, stream", messages(1_024, true), 200, effort.n_streams, (3.0, 2.5))
         },
-        all(case("all at once, whole", whole(ROUTE, 1_024), 64, effort.n_requests, (3.5, 1.5))),
+        all(case("all at once, whole", whole(ROUTE, 1_024), 64, effort.n_requests, (3.0, 1.5))),
         all(case("all at once, stream", stream(ROUTE), 200, effort.n_streams, (1.5, 1.25))),
     ]
 }
