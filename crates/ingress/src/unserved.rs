@@ -1,4 +1,4 @@
-//! Why no target serves a call, in words that say what to do.
+//! Why a call that was understood is served by nobody: no target fits, or it was stopped. In words that say what to do.
 
 use domain::code::GatewayCode;
 use domain::usage::SkipReason;
