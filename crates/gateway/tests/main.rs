@@ -6,5 +6,6 @@
 mod bad;
 mod faults;
 mod harness;
+mod incidents;
 mod listener;
 mod pipeline;

@@ -1,6 +1,6 @@
 //! Budgets: nothing is sent without its hold, everything that was sent is charged once, and refusals say what to do.
 
-mod unread;
+pub(crate) mod unread;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +23,9 @@ use crate::harness::upstream::{Play, Step, chunk, openai_end, openai_error, open
 
 const BUDGET: BudgetId = BudgetId::from_uuid(900);
 /// What a call of the scripted upstreams costs, in nano-dollars: ten tokens at $1 and five at $2 a million.
-const COST: u64 = 20_000;
+pub(crate) const COST: u64 = 20_000;
 
-pub(super) fn budget(measure: Measure) -> Budget {
+pub(crate) fn budget(measure: Measure) -> Budget {
     Budget {
         id: BUDGET,
         workspace: None,
@@ -39,34 +39,44 @@ pub(super) fn budget(measure: Measure) -> Budget {
     }
 }
 
-fn account(group: &str) -> AccountKey {
+pub(crate) fn account(group: &str) -> AccountKey {
     AccountKey { organization_id: ORG, budget_id: BUDGET, window: Window::Month, group_key: Arc::from(group) }
 }
 
 /// A node with one budget, and who lends to it.
-pub(super) struct Lent {
-    pub(super) bench: Bench,
-    lender: Lender,
+pub(crate) struct Lent {
+    pub(crate) bench: Bench,
+    pub(crate) lender: Lender,
     _driver: JoinSet<()>,
 }
 
 impl Lent {
-    fn new(budget: Budget, limit: u64) -> Self {
+    pub(crate) fn new(budget: Budget, limit: u64) -> Self {
         let mut world = World::standard();
         world.contents.push(Content::Budget(budget));
         Self::of(&world, limit)
     }
 
-    pub(super) fn of(world: &World, limit: u64) -> Self {
-        let (bench, lender, mut driver) = (Bench::of(world), Lender::default(), JoinSet::new());
+    pub(crate) fn of(world: &World, limit: u64) -> Self {
+        let lender = Lender::default();
         lender.with(|ledger| ledger.set(account(""), limit));
+        Self::at(world, lender)
+    }
+
+    /// Another node beside one, of the same lender.
+    pub(crate) fn beside(&self, world: &World, node: usize) -> Self {
+        Self::at(world, self.lender.end(node))
+    }
+
+    fn at(world: &World, lender: Lender) -> Self {
+        let (bench, mut driver) = (Bench::of(world), JoinSet::new());
         let (purse, source) = (bench.purse.clone(), Arc::new(lender.clone()));
         driver.spawn(async move { purse.run(source, Arc::new(AtOnce)).await });
         Self { bench, lender, _driver: driver }
     }
 
     /// Books what was charged, as the control plane does, and waits until nothing is lent any more.
-    pub(super) async fn posted(&self, n_events: usize) -> u64 {
+    pub(crate) async fn posted(&self, n_events: usize) -> u64 {
         for event in self.bench.ledger.wait(n_events).await {
             self.lender.with(|ledger| ledger.book(&event.charges));
         }
@@ -79,13 +89,13 @@ impl Lent {
     }
 }
 
-fn own() -> Ask {
+pub(crate) fn own() -> Ask {
     let bearer = format!("Bearer {}", token().expose());
     Ask::new(Method::GET, "/v1/headgate/limits", "").header("authorization", bearer)
 }
 
 /// A call that may cost little: its answer has a bound.
-fn short(model: &str) -> Ask {
+pub(crate) fn short(model: &str) -> Ask {
     let body = json!({"model": model, "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}]});
     Ask::post("/v1/chat/completions", body.to_string())
 }

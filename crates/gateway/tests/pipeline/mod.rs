@@ -8,7 +8,7 @@ mod base_models;
 mod basics;
 mod batch_forms;
 mod batches;
-mod budgets;
+pub(crate) mod budgets;
 mod cache;
 mod client_secrets;
 mod compact;

@@ -14,6 +14,7 @@ const PAGES: &[&str] = &[
     "docs/SECURITY.md",
     "docs/benchmarks.md",
     "docs/faults.md",
+    "docs/incidents.md",
     "docs/recorded-calls.md",
 ];
 const DECISIONS: &str = "docs/adr/";

@@ -12,7 +12,7 @@ use crate::harness::policy::{World, token};
 use crate::harness::upstream::{OPENAI_WHOLE, raw_answer};
 
 /// `gpt` is a model of the catalog here, and its credential may sign calls of the vendor's own API.
-fn world(budget: Budget) -> World {
+pub(crate) fn world(budget: Budget) -> World {
     let mut world = World::standard();
     for content in &mut world.contents {
         match content {
@@ -34,7 +34,7 @@ fn pass(method: Method, path: &str, body: &str) -> Ask {
         .header("content-type", "application/json")
 }
 
-fn chat() -> Ask {
+pub(crate) fn chat() -> Ask {
     let body = json!({"model": "gpt-5", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}]});
     pass(Method::POST, "chat/completions", &body.to_string())
 }
