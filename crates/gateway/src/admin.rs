@@ -15,12 +15,12 @@ use axum::{Json, Router};
 use domain::Timestamp;
 use policy::Snapshot;
 use runtime::health::Readiness;
+use runtime::telemetry::metrics::Text;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::MetricsWriter;
-use crate::metrics::Text;
 use crate::pipeline::Shared;
 
 /// What the endpoints read.

@@ -22,7 +22,6 @@
 
 mod admin;
 mod config;
-pub mod metrics;
 mod pipeline;
 pub mod responses;
 mod server;
@@ -39,6 +38,7 @@ pub use ingress::Limits;
 use policy::Snapshot;
 use remote::store::RemoteStore;
 use runtime::health::Readiness;
+pub use runtime::telemetry::metrics::{self, Metrics};
 use state::{Cache, Cooldowns};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -46,7 +46,6 @@ use tokio::sync::oneshot;
 use upstream::dial::Dial;
 
 pub use crate::config::{GatewayConfig, RealtimeLimits};
-pub use crate::metrics::Metrics;
 pub use crate::pipeline::probes::Probing;
 pub use crate::pipeline::settle::{CLIENT_CLOSED, UsageSink};
 use crate::pipeline::{Shared, Worker};
@@ -261,7 +260,7 @@ impl Gateway {
             readiness,
             more_metrics,
         } = parts;
-        let metrics = Metrics::new(config.n_workers());
+        let metrics = Metrics::new(config.n_workers(), provider::ALL.iter().map(|provider| provider.spec().name));
         let shared = Shared {
             config,
             node_id,

@@ -63,6 +63,7 @@ use ingress::{Rejection, admit};
 use llm::dialect::Dialect;
 use policy::{Caller, KeyRefusal, Snapshot};
 use remote::store::RemoteStore;
+use runtime::telemetry::metrics::{Metrics, Shard};
 use tokio::time::Instant;
 use upstream::client::Client;
 use upstream::dial::Dial;
@@ -79,7 +80,6 @@ use self::retry::RetryBudgets;
 use self::settle::{CallerIds, Meter, UsageSink};
 use crate::Ephemeral;
 use crate::config::GatewayConfig;
-use crate::metrics::{Metrics, Shard};
 use crate::responses::ResponseStore;
 use crate::server::body::Incoming;
 

@@ -7,6 +7,7 @@
 pub mod calls;
 mod encode;
 mod export;
+pub mod metrics;
 mod outbox;
 mod traces;
 

@@ -5,11 +5,11 @@ use domain::code::GatewayCode;
 use domain::usage::{AttemptOutcome, Endpoint, Outcome, TokenUsage, UsageEvent};
 use ingress::Rejection;
 use purse::Settled;
+use runtime::telemetry::metrics;
 use throttle::Use;
 use tokio::time::Instant;
 
 use super::{Meter, micros};
-use crate::metrics;
 use crate::pipeline::relay::Bill;
 use crate::pipeline::reserve::Hold;
 use crate::pipeline::{trace, turn};

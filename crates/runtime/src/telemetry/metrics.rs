@@ -1,8 +1,8 @@
 //! Counters, gauges and histograms of the data plane, and their Prometheus text.
 //!
-//! Every label is a closed enum or a provider of the registry, so the number of series is bounded and no request formats a label. Each worker has its own
-//! [`Shard`], written by one thread only; a scrape adds the shards up. Not here: anything per tenant, key or model, which
-//! belongs to usage events.
+//! Every label is a closed enum or one of the providers that are named at the start, so the number of series is bounded and no
+//! request formats a label. Each worker has its own [`Shard`], written by one thread only; a scrape adds the shards up. Not here:
+//! anything per tenant, key or model, which belongs to usage events.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use domain::code::GatewayCode;
 use domain::usage::{AttemptOutcome, CacheOutcome, CacheUse, Endpoint, Outcome, TokenUsage};
+
+use super::outbox::lost_spans;
 
 /// Upper bounds of the duration buckets, in microseconds.
 const DURATION_BOUNDS_US: [u64; 16] = [
@@ -123,7 +125,9 @@ pub struct Shard {
     pub events_lost: Counter,
     requests: [[Counter; Outcome::ALL.len()]; Endpoint::ALL.len()],
     rejections: [Counter; GatewayCode::ALL.len()],
-    /// By provider, in the registry's order; what is in no registry comes last.
+    /// The providers whose attempts are counted each by itself.
+    providers: Arc<[&'static str]>,
+    /// By provider, in their order; those of any other come last.
     attempts: Box<[[Counter; AttemptOutcome::ALL.len()]]>,
     tokens: [Counter; TOKEN_KINDS.len()],
     cost_nano_usd: Counter,
@@ -134,8 +138,8 @@ pub struct Shard {
     overhead: Histogram,
 }
 
-impl Default for Shard {
-    fn default() -> Self {
+impl Shard {
+    fn new(providers: Arc<[&'static str]>) -> Self {
         Self {
             connections: Gauge::default(),
             in_flight: Gauge::default(),
@@ -143,7 +147,8 @@ impl Default for Shard {
             events_lost: Counter::default(),
             requests: Default::default(),
             rejections: std::array::from_fn(|_| Counter::default()),
-            attempts: (0..=provider::ALL.len()).map(|_| Default::default()).collect(),
+            attempts: (0..=providers.len()).map(|_| Default::default()).collect(),
+            providers,
             tokens: Default::default(),
             cost_nano_usd: Counter::default(),
             reuse: Default::default(),
@@ -208,7 +213,7 @@ impl Shard {
 
     /// Counts one attempt at a provider.
     pub fn attempt(&self, provider: &str, outcome: AttemptOutcome) {
-        let place = provider::ALL.iter().position(|known| known.spec().name == provider).unwrap_or(provider::ALL.len());
+        let place = self.providers.iter().position(|known| *known == provider).unwrap_or(self.providers.len());
         self.attempts[place][outcome as usize].add(1);
     }
 }
@@ -217,17 +222,20 @@ impl Shard {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     shards: Arc<[Arc<Shard>]>,
+    providers: Arc<[&'static str]>,
 }
 
 impl Metrics {
-    /// Makes one shard for each worker.
+    /// Makes one shard for each worker. Attempts are counted by these providers' names.
     #[must_use]
-    pub fn new(n_workers: usize) -> Self {
-        Self { shards: (0..n_workers).map(|_| Arc::default()).collect() }
+    pub fn new(n_workers: usize, providers: impl IntoIterator<Item = &'static str>) -> Self {
+        let providers: Arc<[&'static str]> = providers.into_iter().collect();
+        Self { shards: (0..n_workers).map(|_| Arc::new(Shard::new(providers.clone()))).collect(), providers }
     }
 
     /// Returns a worker's shard.
-    pub(crate) fn shard(&self, worker: usize) -> Arc<Shard> {
+    #[must_use]
+    pub fn shard(&self, worker: usize) -> Arc<Shard> {
         self.shards[worker % self.shards.len()].clone()
     }
 
@@ -288,14 +296,14 @@ impl Metrics {
         text.head("headgate_usage_events_lost_total", "counter", "Usage events that could not be spooled.");
         text.line("headgate_usage_events_lost_total", &[], self.sum(|shard| shard.events_lost.get()));
         text.head("headgate_spans_lost_total", "counter", "Spans that no collector took.");
-        text.line("headgate_spans_lost_total", &[], runtime::telemetry::lost_spans());
+        text.line("headgate_spans_lost_total", &[], lost_spans());
         self.durations(&mut text);
     }
 
     /// Only providers that were tried: most nodes know thirty and use three.
     fn attempts(&self, text: &mut Text<'_>) {
         text.head("headgate_attempts_total", "counter", "Tries against upstreams by provider and outcome.");
-        let names = provider::ALL.iter().map(|provider| provider.spec().name).chain(["other"]);
+        let names = self.providers.iter().copied().chain(["other"]);
         for (place, name) in names.enumerate() {
             let of = |outcome: AttemptOutcome| self.sum(|shard| shard.attempts[place][outcome as usize].get());
             if AttemptOutcome::ALL.iter().all(|outcome| of(*outcome) == 0) {
@@ -343,15 +351,17 @@ impl Metrics {
 }
 
 /// Prometheus text being written.
-pub(crate) struct Text<'a>(pub(crate) &'a mut String);
+pub struct Text<'a>(pub &'a mut String);
 
 impl Text<'_> {
-    pub(crate) fn head(&mut self, name: &str, kind: &str, help: &str) {
+    /// Begins a metric.
+    pub fn head(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    pub(crate) fn line(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+    /// Writes one value.
+    pub fn line(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
         self.0.push_str(name);
         self.labels(labels, Bound::None);
         let _ = writeln!(self.0, " {value}");
@@ -430,7 +440,7 @@ mod tests {
 
     #[test]
     fn attempts_name_their_provider_and_those_never_tried_are_left_out() {
-        let metrics = Metrics::new(2);
+        let metrics = Metrics::new(2, ["openai", "mistral", "echo"]);
         metrics.shard(0).attempt("openai", AttemptOutcome::Success);
         metrics.shard(1).attempt("openai", AttemptOutcome::Success);
         metrics.shard(1).attempt("mistral", AttemptOutcome::Connect);
@@ -450,7 +460,7 @@ mod tests {
 
     #[test]
     fn shards_add_up_and_buckets_are_cumulative() {
-        let metrics = Metrics::new(2);
+        let metrics = Metrics::new(2, ["openai", "mistral", "echo"]);
         let call = Call {
             endpoint: Endpoint::Messages,
             outcome: Outcome::Success,
@@ -488,7 +498,7 @@ mod tests {
         let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/LOGGING.md"));
         let document = document.expect("the document");
         let mut text = String::new();
-        Metrics::new(1).render(&mut text);
+        Metrics::new(1, ["openai"]).render(&mut text);
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         for name in names {
             assert!(document.contains(&format!("`{name}`")), "{name}");
